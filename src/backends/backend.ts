@@ -1,0 +1,183 @@
+/**
+ * The record contract. A record is a JSON object under a tenant, a collection and an id; a backend keeps records; a batch
+ * may cross collections of one backend. Backends never see user input: values are validated, filters are parsed trees,
+ * cursors are ranges, dates in values are ISO text. `docs/backends.md` tells what each promise means.
+ */
+import type { Component, OperationContext, TestTarget } from '../component.js';
+import type { Range, SortKey } from '../filter/cursor.js';
+import type { FieldType, FilterNode } from '../filter/syntax.js';
+import type { Pool } from '../pools/pool.js';
+
+export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
+export interface JsonObject {
+  readonly [key: string]: JsonValue;
+}
+
+/** A record as every backend keeps it. `version` starts at 1 and grows by 1 with each write. */
+export interface Stored<T = JsonObject> {
+  readonly tenant: string;
+  readonly id: string;
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  /** Absent: never. At this instant the record is gone for every operation, swept or not. */
+  readonly expiresAt?: Date;
+  readonly value: T;
+}
+
+export interface FieldSchema {
+  readonly type: FieldType;
+  /** Bytes of UTF-8 a string may have. */
+  readonly maxBytes: number;
+}
+
+export interface IndexSchema {
+  readonly name: string;
+  readonly keys: readonly { readonly field: string; readonly direction: 'asc' | 'desc' }[];
+  /** `tenant` leads with the tenant; `all` does not, and serves maintenance over every tenant. */
+  readonly scope: 'tenant' | 'all';
+}
+
+export interface UniqueSchema {
+  readonly name: string;
+  readonly fields: readonly string[];
+}
+
+/** A collection's definition, validated and resolved. Its identity may key caches of compiled statements. */
+export interface RecordSchema {
+  readonly name: string;
+  readonly fields: ReadonlyMap<string, FieldSchema>;
+  readonly indexes: readonly IndexSchema[];
+  /** Within the tenant; a record that lacks one of the fields is outside the constraint. */
+  readonly unique: readonly UniqueSchema[];
+  readonly text: readonly string[];
+}
+
+export interface TenantScope {
+  readonly tenant: string;
+}
+/** Every tenant at once: sweeps, retention, claims of due work. No tenant's handle can get it. */
+export type Scope = TenantScope | 'all';
+
+export interface RecordKey {
+  readonly collection: RecordSchema;
+  readonly id: string;
+}
+
+/** One atomic step on one record. Paths are dotted; no path is a prefix of another. */
+export interface PatchChanges {
+  /** Parents that are missing are created; a parent that is no object makes the patch `invalid`. */
+  readonly set?: Readonly<Record<string, JsonValue>>;
+  readonly unset?: readonly string[];
+  /** A missing number counts as 0. */
+  readonly increment?: Readonly<Record<string, number>>;
+  /** Appends one element; a missing array counts as empty. */
+  readonly push?: Readonly<Record<string, JsonValue>>;
+}
+
+export type Write = RecordKey &
+  (
+    | {
+        readonly kind: 'insert' | 'put';
+        readonly value: JsonObject;
+        /** Import only; default: now. `put` over a live record keeps that record's. */
+        readonly createdAt?: Date;
+        readonly expiresAt?: Date;
+      }
+    | {
+        readonly kind: 'replace';
+        readonly value: JsonObject;
+        readonly ifVersion?: number;
+        /** Absent: never expires. */
+        readonly expiresAt?: Date;
+      }
+    | {
+        readonly kind: 'patch';
+        /** Touches no text path and no part of one: the collection replaces the whole value there. */
+        readonly changes: PatchChanges;
+        readonly if?: FilterNode;
+        readonly ifVersion?: number;
+        /** Inserted as it is when there is no live record. Not together with `ifVersion`. */
+        readonly orInsert?: JsonObject;
+        /** A Date sets it, null removes it, absent keeps it (and with `orInsert` means never). */
+        readonly expiresAt?: Date | null;
+      }
+    | { readonly kind: 'delete'; readonly ifVersion?: number }
+  );
+
+export type WriteResult =
+  /** `insert`, `put`, `replace` */
+  | { readonly status: 'written'; readonly version: number; readonly createdAt: Date }
+  | { readonly status: 'patched'; readonly record: Stored }
+  | { readonly status: 'deleted'; readonly record: Stored }
+  /** `insert` met a live record. */
+  | { readonly status: 'exists'; readonly version: number }
+  /** The version differs. */
+  | { readonly status: 'conflict'; readonly version: number }
+  /** The patch's `if` does not match. */
+  | { readonly status: 'unmatched'; readonly version: number }
+  /** The patch does not fit the value it met. */
+  | { readonly status: 'invalid'; readonly path: string; readonly reason: PatchFault }
+  | { readonly status: 'missing' }
+  /** Another item of the batch failed. */
+  | { readonly status: 'skipped' };
+
+export type PatchFault = 'not-an-object' | 'not-a-number' | 'not-an-array' | 'overflow' | 'too-large';
+
+export interface FindRequest {
+  readonly collection: RecordSchema;
+  readonly filter: FilterNode;
+  /** Ends with the id. Under the scope `all`, ties of the id are in the tenant's order. */
+  readonly sort: readonly SortKey[];
+  /** Disjoint and in the order of `sort`; absent: from the beginning. */
+  readonly ranges?: readonly Range[];
+  readonly limit: number;
+}
+
+export interface RecordCapabilities {
+  /** `none`: each write is atomic by itself, and `transaction` throws `UNSUPPORTED`. */
+  readonly transactions: 'serializable' | 'snapshot' | 'none';
+  /** `ordered`: a batch stops at its first failure and keeps what it wrote before. */
+  readonly batch: 'atomic' | 'ordered';
+  readonly unique: boolean;
+  readonly text: boolean;
+  /** Whether the data outlive the process. */
+  readonly durable: boolean;
+  readonly maxRecordBytes: number;
+  readonly maxBatchItems: number;
+  readonly maxBatchBytes: number;
+}
+
+export interface RecordBackend extends Component {
+  readonly capabilities: RecordCapabilities;
+  /** Whose sessions it takes. */
+  readonly pool: Pool;
+  /** Makes the collections' tables and indexes; idempotent, safe against the same call elsewhere. */
+  ensure(collections: readonly RecordSchema[], context: OperationContext): Promise<void>;
+  /** In the order of the keys; `undefined` for what is not there. */
+  read(scope: TenantScope, keys: readonly RecordKey[], context: OperationContext): Promise<(Stored | undefined)[]>;
+  /**
+   * Atomic: when one item's condition fails nothing is written, that item has its result and the others are `skipped`
+   * (or their own failure). Keys are distinct within a batch.
+   * @throws `ALREADY_EXISTS` with `details.constraint` for a unique constraint; in a session that fails the session.
+   */
+  write(scope: TenantScope, writes: readonly Write[], context: OperationContext): Promise<WriteResult[]>;
+  find(scope: Scope, request: FindRequest, context: OperationContext): Promise<Stored[]>;
+  count(scope: Scope, request: Pick<FindRequest, 'collection' | 'filter'>, context: OperationContext): Promise<number>;
+  /** Deletes up to `limit` records that expired at `before` or earlier; gives the number. */
+  sweep(collection: RecordSchema, before: Date, limit: number, context: OperationContext): Promise<number>;
+  /** Faster than the derived form; deletes up to `limit` matching records and gives the number. */
+  deleteMany?(
+    scope: Scope,
+    request: Pick<FindRequest, 'collection' | 'filter' | 'limit'>,
+    context: OperationContext,
+  ): Promise<number>;
+}
+
+/** What one file under `backends/` registers. */
+export interface BackendDriver {
+  readonly name: string;
+  create(pool: Pool, name: string): RecordBackend;
+  /** For a backend that needs no server beyond its pool's own targets, absent. */
+  readonly tests?: readonly TestTarget[];
+}

@@ -1,0 +1,55 @@
+import { StorageError } from './errors.js';
+
+export interface Timer {
+  cancel(): void;
+}
+
+/** Where all time comes from, so that tests and schedules can own it. */
+export interface Clock {
+  /** The wall clock: what is stored in records. May jump when the host's clock is set. */
+  now(): Date;
+  /** Milliseconds that never go back: deadlines, caches, latencies. */
+  monotonic(): number;
+  /** Calls back once after `milliseconds`. The timer does not keep the process alive. */
+  after(milliseconds: number, callback: () => void): Timer;
+}
+
+export const systemClock: Clock = {
+  now: () => new Date(),
+  monotonic: () => performance.now(),
+  after(milliseconds, callback) {
+    const timer = setTimeout(callback, milliseconds);
+    timer.unref();
+    return { cancel: () => clearTimeout(timer) };
+  },
+};
+
+/** `base`, its wall clock moved by the milliseconds that `offset` gives: the clock of a database server. */
+export function offsetClock(base: Clock, offset: () => number): Clock {
+  return {
+    now: () => new Date(base.now().getTime() + offset()),
+    monotonic: () => base.monotonic(),
+    after: (milliseconds, callback) => base.after(milliseconds, callback),
+  };
+}
+
+/** Resolves after `milliseconds`; rejects with `ABORTED` as soon as `signal` aborts. */
+export function sleep(clock: Clock, milliseconds: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(aborted(signal));
+    const onAbort = (): void => {
+      timer.cancel();
+      reject(aborted(signal!));
+    };
+    const timer = clock.after(milliseconds, () => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+/** The error of an operation whose caller's signal aborted. */
+export function aborted(signal: AbortSignal, operation?: string): StorageError {
+  return new StorageError('ABORTED', 'The operation was aborted by its caller', { operation, cause: signal.reason });
+}

@@ -1,0 +1,89 @@
+/**
+ * The words of the library as types. A component is anything with a lifecycle and a health check: a pool, a backend, a
+ * provider. A pool owns the connections of one client library; a session is one transaction on one pool; backends keep
+ * records and providers keep vectors, both over a pool or a service of their own.
+ */
+import type { Clock } from './clock.js';
+import type { StorageError } from './errors.js';
+
+export type HealthStatus = 'healthy' | 'degraded' | 'unhealthy' | 'unknown';
+
+export interface CheckResult {
+  readonly status: HealthStatus;
+  /** The cause, in a sentence that may be logged: never a secret. */
+  readonly message?: string;
+  /** Figures: a pool's size, idle, waiting and max; a server's version. Plain JSON. */
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+export interface OpenContext {
+  readonly clock: Clock;
+  /** Aborts when the manager is closed while it opens. */
+  readonly signal: AbortSignal;
+}
+
+export interface Component {
+  /** Unique in a manager: `main`, `vectors:pinecone`. It names the component in errors and in the health report. */
+  readonly name: string;
+  /** Opens what it owns. When it rejects it has closed whatever it opened; it may be called again. */
+  open(context: OpenContext): Promise<void>;
+  /** Reports health without waiting for a slot of the pool it checks. */
+  check(signal: AbortSignal): Promise<CheckResult>;
+  /**
+   * Refuses new work, rejects waiters, gives work in flight until `deadline` (of `Clock.monotonic`), then destroys it.
+   * Idempotent; it never hangs and never rejects for work it had to cut off.
+   */
+  close(deadline: number): Promise<void>;
+}
+
+/** One transaction on one pool. Opaque: only the pool that made it can use it. */
+export interface Session {
+  readonly pool: Component;
+  /** Set by the first error that makes a commit impossible; the pool then rolls back and throws it. */
+  failure: StorageError | undefined;
+}
+
+/** The last argument of every call to a backend or provider. */
+export interface OperationContext {
+  /** The time of the operation, by the database's clock: decides what has expired, and what is stored. */
+  readonly now: Date;
+  readonly signal?: AbortSignal | undefined;
+  /** When to give up, in the milliseconds of `Clock.monotonic`. */
+  readonly deadline: number;
+  /** Present when the operation is part of a transaction. */
+  readonly session?: Session | undefined;
+}
+
+/** What a caller may say about every operation, as its last options. */
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  /** Milliseconds; default: the settings' `lifecycle.operationTimeout`. */
+  readonly timeout?: number;
+}
+
+/** One setting of a component: the part of convict's schema that the library uses, declared structurally. */
+export interface SettingSpec {
+  readonly doc: string;
+  readonly format:
+    'nat' | 'int' | 'port' | 'url' | 'number' | 'boolean' | 'string' | 'milliseconds' | readonly string[];
+  /** `null` means: no value unless one is given. */
+  readonly default: unknown;
+  /** Masked in every dump, log line and error. */
+  readonly sensitive?: boolean;
+  /** Environment variables that people already have set, read beside the library's own `STORAGE_...` name. */
+  readonly env?: readonly string[];
+}
+
+export interface SettingsFragment {
+  readonly [key: string]: SettingSpec | SettingsFragment;
+}
+
+/** A target the conformance suites run an implementation against. */
+export interface TestTarget {
+  /** As reported by the runner: `pglite`, `postgres`. */
+  readonly name: string;
+  /** The variable that brings the target in; absent where the target needs no server. Its value is the URL. */
+  readonly variable?: string;
+  /** The URL of a target that needs no server. */
+  readonly url?: string;
+}

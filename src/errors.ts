@@ -1,0 +1,174 @@
+/**
+ * The one error class of the library. Errors are told apart by `code`; the subclasses exist for the codes that hosts
+ * catch by class. Driver errors are kept as `cause`.
+ */
+export type ErrorCode =
+  | 'CONFIGURATION'
+  | 'DEPENDENCY_MISSING'
+  | 'UNAUTHORIZED'
+  | 'VALIDATION'
+  | 'INVALID_FILTER'
+  | 'INVALID_CURSOR'
+  | 'UNSUPPORTED'
+  | 'NOT_FOUND'
+  | 'ALREADY_EXISTS'
+  | 'CONFLICT'
+  | 'UNAVAILABLE'
+  | 'TIMEOUT'
+  | 'STORAGE_FULL'
+  | 'ABORTED'
+  | 'OUTCOME_UNKNOWN'
+  | 'CLOSED'
+  | 'MIGRATION'
+  | 'INTERNAL';
+
+export interface StorageErrorOptions {
+  /** Which component raised it: `collection:orders`, `database:main`, `vectors:pgvector`. */
+  component?: string | undefined;
+  /** The operation the caller asked for: `save`, `search`, `open`. */
+  operation?: string | undefined;
+  /** Plain data for programs: the violated constraint, the faults of the settings. Never a secret. */
+  details?: Readonly<Record<string, unknown>> | undefined;
+  cause?: unknown;
+  /** Whether the same call may succeed later. Default: by code (`UNAVAILABLE` and `TIMEOUT` are, the others are not). */
+  retryable?: boolean | undefined;
+}
+
+// In the global symbol registry, so that two installed copies of the library recognise each other's errors.
+const MARKER = Symbol.for('quartermaster.StorageError');
+
+export class StorageError extends Error {
+  readonly code: ErrorCode;
+  readonly component: string | undefined;
+  readonly operation: string | undefined;
+  readonly retryable: boolean;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, options: StorageErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.component = options.component;
+    this.operation = options.operation;
+    this.retryable = options.retryable ?? (code === 'UNAVAILABLE' || code === 'TIMEOUT');
+    this.details = options.details ?? {};
+    Object.defineProperty(this, MARKER, { value: true });
+  }
+
+  override get name(): string {
+    return this.constructor.name;
+  }
+
+  /** What a log line carries: no stack, no cause (a driver's error may hold its connection string). */
+  toJSON(): Record<string, unknown> {
+    const { name, code, message, component, operation, retryable, details } = this;
+    return { name, code, message, component, operation, retryable, details };
+  }
+}
+
+/** `NOT_FOUND`: the record is not there, has expired, or is another tenant's. */
+export class NotFoundError extends StorageError {
+  constructor(message: string, options?: StorageErrorOptions) {
+    super('NOT_FOUND', message, options);
+  }
+}
+
+/** `CONFLICT` (another version, a serialization failure) or `ALREADY_EXISTS` (an id or a unique constraint). */
+export class ConflictError extends StorageError {
+  constructor(code: 'CONFLICT' | 'ALREADY_EXISTS', message: string, options?: StorageErrorOptions) {
+    super(code, message, options);
+  }
+}
+
+/** `VALIDATION`, `INVALID_FILTER`, `INVALID_CURSOR`: bad input, refused before any I/O. */
+export class ValidationError extends StorageError {
+  constructor(
+    code: 'VALIDATION' | 'INVALID_FILTER' | 'INVALID_CURSOR',
+    message: string,
+    options?: StorageErrorOptions,
+  ) {
+    super(code, message, options);
+  }
+}
+
+/** `TIMEOUT`: the operation's deadline passed. */
+export class TimeoutError extends StorageError {
+  constructor(message: string, options?: StorageErrorOptions) {
+    super('TIMEOUT', message, options);
+  }
+}
+
+/** `UNAVAILABLE`: the server cannot be reached, the pool is exhausted, the service is overloaded. */
+export class UnavailableError extends StorageError {
+  constructor(message: string, options?: StorageErrorOptions) {
+    super('UNAVAILABLE', message, options);
+  }
+}
+
+/** `UNSUPPORTED`: the backend or provider cannot do it; refused before any I/O. */
+export class UnsupportedError extends StorageError {
+  constructor(message: string, options?: StorageErrorOptions) {
+    super('UNSUPPORTED', message, options);
+  }
+}
+
+/** Whether `error` is a StorageError (of any installed copy of the library), optionally one with this code. */
+export function isStorageError(error: unknown, code?: ErrorCode): error is StorageError {
+  return (
+    typeof error === 'object' &&
+    error !== null &&
+    (error as Record<symbol, unknown>)[MARKER] === true &&
+    (code === undefined || (error as StorageError).code === code)
+  );
+}
+
+/**
+ * What a pool throws when a serializable transaction lost against another one. The unit of work runs the whole
+ * function again on it; outside a unit of work it reaches the caller as a retryable `CONFLICT`.
+ */
+export function serializationFailure(component: string, cause?: unknown): ConflictError {
+  return new ConflictError('CONFLICT', 'The transaction conflicts with another one that committed first', {
+    component,
+    retryable: true,
+    details: { reason: 'serialization' },
+    cause,
+  });
+}
+
+export function isSerializationFailure(error: unknown): boolean {
+  return isStorageError(error, 'CONFLICT') && error.details['reason'] === 'serialization';
+}
+
+/** Names a value's type for messages; never shows the value itself, which may be a secret. */
+export function typeName(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'an array';
+  switch (typeof value) {
+    case 'number':
+      return Number.isNaN(value) ? 'NaN' : Number.isFinite(value) ? 'a number' : 'an infinite number';
+    case 'object':
+      return constructorName(value);
+    case 'undefined':
+      return 'undefined';
+    case 'function':
+    case 'string':
+    case 'boolean':
+    case 'bigint':
+    case 'symbol':
+      return `a ${typeof value}`;
+  }
+}
+
+function constructorName(value: object): string {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype === null) return 'an object';
+  const name = (prototype as { constructor?: { name?: unknown } }).constructor?.name;
+  return typeof name === 'string' && name !== '' && name !== 'Object' ? `an instance of ${name}` : 'an object';
+}
+
+/** `VALIDATION` in the library's one form: the key, the value's type, what was expected. */
+export function invalid(key: string, value: unknown, expected: string, options?: StorageErrorOptions): ValidationError {
+  return new ValidationError('VALIDATION', `${key}: expected ${expected}, got ${typeName(value)}`, {
+    ...options,
+    details: { key, expected, actual: typeName(value), ...options?.details },
+  });
+}

@@ -1,0 +1,145 @@
+/** Paging: sort keys, opaque cursors, and the index ranges that a cursor stands for. */
+import { createHash } from 'node:crypto';
+import { invalid, UnsupportedError, ValidationError } from '../errors.js';
+import type { FieldReference, FieldType, FilterDomain, FilterNode, Scalar } from './syntax.js';
+
+export type Direction = 'asc' | 'desc';
+
+/** One key of an order. The last one of a sort is always the record's id, in the direction of the key before it. */
+export interface SortKey extends FieldReference {
+  readonly type: FieldType;
+  readonly direction: Direction;
+}
+
+export const MAX_SORT_KEYS = 3;
+
+/**
+ * Validates a host's sort. Missing and null are one value: first ascending, last descending.
+ * @throws `VALIDATION` for a malformed sort, `UNSUPPORTED` for a field that has no declared type.
+ */
+export function parseSort(sort: unknown, domain: FilterDomain): SortKey[] {
+  if (sort !== undefined && (typeof sort !== 'object' || sort === null || Array.isArray(sort)))
+    throw invalid('sort', sort, "an object of fields and 'asc' or 'desc'");
+  const entries = Object.entries(sort ?? {});
+  if (entries.length > MAX_SORT_KEYS) throw invalid('sort', sort, `at most ${MAX_SORT_KEYS} fields`);
+  const keys = entries.map(([field, direction]): SortKey => {
+    if (direction !== 'asc' && direction !== 'desc') throw invalid(`sort.${field}`, direction, "'asc' or 'desc'");
+    const envelope = domain.envelope.get(field);
+    if (envelope !== undefined) return { source: 'envelope', path: [field], type: envelope, direction };
+    const type = domain.declared.get(field);
+    if (type === undefined)
+      throw new UnsupportedError(
+        `sort.${field}: only declared fields and the envelope can be sorted by; declare it in the collection's \`fields\``,
+        { details: { key: field } },
+      );
+    return { source: 'value', path: field.split('.'), type, direction };
+  });
+  const last = keys.at(-1);
+  if (last !== undefined && isId(last)) return keys;
+  return [...keys, { source: 'envelope', path: ['id'], type: 'string', direction: last?.direction ?? 'asc' }];
+}
+
+export function isId(key: FieldReference): boolean {
+  return key.source === 'envelope' && key.path[0] === 'id';
+}
+
+export function reverseSort(sort: readonly SortKey[]): SortKey[] {
+  return sort.map((key) => ({ ...key, direction: key.direction === 'asc' ? 'desc' : 'asc' }));
+}
+
+export interface Cursor {
+  /** Whether the page lies after the row, or before it. */
+  readonly direction: 'after' | 'before';
+  /** The row's sort values, its id last; null for missing. */
+  readonly values: readonly Scalar[];
+}
+
+const FORMAT = 1;
+
+/** What a cursor is bound to: the same collection, tenant, order and filter. */
+export function queryHash(collection: string, tenant: string, sort: readonly SortKey[], filter: FilterNode): string {
+  const order = sort.map((key) => [key.source, key.path, key.direction]);
+  return createHash('sha256')
+    .update(JSON.stringify([collection, tenant, order, filter]))
+    .digest('base64url')
+    .slice(0, 16);
+}
+
+export function encodeCursor(cursor: Cursor, hash: string): string {
+  const text = JSON.stringify([FORMAT, hash, cursor.direction === 'after' ? 1 : -1, cursor.values]);
+  return Buffer.from(text).toString('base64url');
+}
+
+/**
+ * Reads a cursor back. It is not trusted: its values are checked here and bound as parameters later.
+ * @throws `INVALID_CURSOR` when it is malformed, of another version, or made by another query.
+ */
+export function decodeCursor(cursor: unknown, sort: readonly SortKey[], hash: string): Cursor {
+  if (typeof cursor !== 'string') throw refuse(`expected a string, got ${typeof cursor}`);
+  if (cursor.length > 8_192 || !/^[A-Za-z0-9_-]+$/.test(cursor)) throw refuse('it is malformed');
+  let content: unknown;
+  try {
+    content = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+  } catch {
+    throw refuse('it is malformed');
+  }
+  if (!Array.isArray(content) || content.length !== 4 || content[0] !== FORMAT) throw refuse('it is malformed');
+  const [, madeBy, direction, values] = content as [number, unknown, unknown, unknown];
+  if (madeBy !== hash) throw refuse('it belongs to another query (collection, tenant, sort or filter)');
+  if ((direction !== 1 && direction !== -1) || !Array.isArray(values) || values.length !== sort.length)
+    throw refuse('it is malformed');
+  if (!sort.every((key, i) => fits(key, values[i]))) throw refuse('it is malformed');
+  return { direction: direction === 1 ? 'after' : 'before', values: values as Scalar[] };
+}
+
+function fits(key: SortKey, value: unknown): boolean {
+  if (value === null) return !isId(key);
+  switch (key.type) {
+    case 'date':
+      return typeof value === 'string' && !Number.isNaN(Date.parse(value)) && new Date(value).toISOString() === value;
+    case 'string':
+      return typeof value === 'string' && value.isWellFormed() && !value.includes('\0');
+    case 'number':
+      return typeof value === 'number' && Number.isFinite(value);
+    case 'boolean':
+      return typeof value === 'boolean';
+  }
+}
+
+function refuse(reason: string): ValidationError {
+  return new ValidationError('INVALID_CURSOR', `The cursor cannot be used: ${reason}`, { details: { reason } });
+}
+
+/** An equality prefix (null: is missing or null) and one condition: exactly one range of an index. */
+export interface Range {
+  readonly equal: readonly (readonly [SortKey, Scalar])[];
+  readonly last: RangeEnd;
+}
+
+export type RangeEnd =
+  | { readonly key: SortKey; readonly op: 'gt' | 'lt'; readonly value: Exclude<Scalar, null> }
+  | { readonly key: SortKey; readonly op: 'isNull' | 'notNull' };
+
+/**
+ * The rows after `values` in the order of `sort`, as disjoint ranges in that order. One predicate with OR would scan the
+ * whole tenant; a row comparison breaks on nulls and on mixed directions.
+ */
+export function cursorRanges(sort: readonly SortKey[], values: readonly Scalar[]): Range[] {
+  const ranges: Range[] = [];
+  for (let j = sort.length - 1; j >= 0; j--) {
+    const key = sort[j]!;
+    const value = values[j] ?? null;
+    const equal = sort.slice(0, j).map((prefix, i) => [prefix, values[i] ?? null] as const);
+    if (key.direction === 'asc') {
+      ranges.push({ equal, last: value === null ? { key, op: 'notNull' } : { key, op: 'gt', value } });
+    } else if (value !== null) {
+      ranges.push({ equal, last: { key, op: 'lt', value } });
+      if (isNullable(key)) ranges.push({ equal, last: { key, op: 'isNull' } });
+    }
+  }
+  return ranges;
+}
+
+export function isNullable(key: FieldReference): boolean {
+  return key.source === 'value' || key.path[0] === 'expiresAt';
+}

@@ -1,0 +1,335 @@
+/**
+ * The filter language: what a host may write, and the closed tree it becomes. Everything that reaches a backend or a
+ * provider went through `parseFilter`; nothing else makes a `FilterNode`.
+ */
+import { typeName, ValidationError } from '../errors.js';
+
+export type Scalar = null | boolean | number | string;
+export type FieldType = 'string' | 'number' | 'boolean' | 'date';
+
+type Primitive = string | number | boolean | bigint | symbol | null | undefined | Date;
+type Depth = [never, 0, 1, 2, 3, 4];
+
+/** The dotted paths of a record type, five levels deep. Arrays end a path: no filter looks inside one by index. */
+export type Path<T, D extends number = 5> = [D] extends [never]
+  ? never
+  : T extends Primitive | readonly unknown[]
+    ? never
+    : string extends keyof T
+      ? string
+      : {
+          [K in keyof T & string]: K | `${K}.${Path<NonNullable<T[K]>, Depth[D]>}`;
+        }[keyof T & string];
+
+export type PathValue<T, P extends string> = P extends keyof T
+  ? T[P]
+  : P extends `${infer K}.${infer Rest}`
+    ? K extends keyof T
+      ? PathValue<NonNullable<T[K]>, Rest>
+      : unknown
+    : unknown;
+
+type Operand<V> = unknown extends V ? Scalar | Date : Extract<V, string | number | boolean | Date> | null;
+type Element<V> = unknown extends V ? Scalar : NonNullable<V> extends readonly (infer E)[] ? Extract<E, Scalar> : never;
+
+export interface Operators<V> {
+  $eq?: Operand<V>;
+  $ne?: Operand<V>;
+  $in?: readonly Operand<V>[];
+  $nin?: readonly Operand<V>[];
+  $gt?: Exclude<Operand<V>, null | boolean>;
+  $gte?: Exclude<Operand<V>, null | boolean>;
+  $lt?: Exclude<Operand<V>, null | boolean>;
+  $lte?: Exclude<Operand<V>, null | boolean>;
+  $exists?: boolean;
+  /** The value is an array that holds this element. Never a substring. */
+  $contains?: Element<V>;
+  $startsWith?: string;
+  /** The string holds this text; ASCII letters are folded, no others. */
+  $icontains?: string;
+  $not?: Operators<V>;
+}
+
+/** The parts of a record around its value; they are named like fields in filters and sorts. */
+export interface Envelope {
+  id: string;
+  version: number;
+  createdAt: Date;
+  updatedAt: Date;
+  expiresAt: Date;
+}
+
+type Conditions<T> = { [P in Path<T>]?: Operand<PathValue<T, P>> | Operators<PathValue<T, P>> };
+
+/**
+ * A filter over records of type `T`. `{}` matches all. A missing field is matched by `$exists: false`, `$ne`, `$nin` and
+ * `$not` only; `null` is a value; types do not coerce; strings are ordered by code point.
+ */
+export type Filter<T = unknown> = (unknown extends T ? { [path: string]: unknown } : Conditions<T>) &
+  Conditions<Envelope> & {
+    $and?: readonly Filter<T>[];
+    $or?: readonly Filter<T>[];
+    $not?: Filter<T>;
+    /** All words must occur in the collection's `text` paths. */
+    $text?: string;
+  };
+
+export interface FieldReference {
+  /** `value`: inside the record's value (or a vector's metadata); `envelope`: a column around it. */
+  readonly source: 'value' | 'envelope';
+  readonly path: readonly string[];
+  /** The declared type; absent for an undeclared path. */
+  readonly type?: FieldType;
+}
+
+export type RangeOperator = 'gt' | 'gte' | 'lt' | 'lte';
+
+/** Dates are ISO text by now; `$ne`, `$nin` and `$not` are `not` over their opposite. */
+export type LeafNode =
+  | { readonly op: 'eq'; readonly field: FieldReference; readonly value: Scalar }
+  | { readonly op: 'in'; readonly field: FieldReference; readonly values: readonly Scalar[] }
+  | { readonly op: RangeOperator; readonly field: FieldReference; readonly value: number | string }
+  | { readonly op: 'exists'; readonly field: FieldReference }
+  | { readonly op: 'contains'; readonly field: FieldReference; readonly value: Scalar }
+  | { readonly op: 'startsWith' | 'icontains'; readonly field: FieldReference; readonly value: string }
+  | { readonly op: 'text'; readonly words: readonly string[] };
+
+export type FilterNode =
+  | { readonly op: 'and' | 'or'; readonly nodes: readonly FilterNode[] }
+  | { readonly op: 'not'; readonly node: FilterNode }
+  | LeafNode;
+
+/** What may be said of one kind of data: a collection's records, or a vector collection's metadata. */
+export interface FilterDomain {
+  /** Declared fields by their dotted path. */
+  readonly declared: ReadonlyMap<string, FieldType>;
+  readonly envelope: ReadonlyMap<string, FieldType>;
+  /** Records hold null; vector metadata does not, and has neither text operators nor numbers beyond 2^53. */
+  readonly values: 'json' | 'metadata';
+  /** Splits the text of `$text` into words; absent where no text is declared. */
+  readonly tokenize?: (text: string) => string[];
+  /** Rewrites operands that name an id, where a collection stores ids in another form than it shows them. */
+  readonly encodeId?: (id: string) => string;
+}
+
+/** Limits of a filter, the same for records and vectors (`docs/filters.md`). */
+export const FILTER_LIMITS = { depth: 32, leaves: 256, operands: 1_000, segments: 16, segmentLength: 128 } as const;
+
+const RANGES = new Map<string, RangeOperator>([
+  ['$gt', 'gt'],
+  ['$gte', 'gte'],
+  ['$lt', 'lt'],
+  ['$lte', 'lte'],
+]);
+const OPERATORS = '$eq $ne $gt $gte $lt $lte $in $nin $exists $contains $startsWith $icontains $not';
+
+interface State {
+  readonly domain: FilterDomain;
+  leaves: number;
+}
+
+/** Validates a host's filter and gives its tree. @throws `INVALID_FILTER`, with the path and what was expected. */
+export function parseFilter(filter: unknown, domain: FilterDomain): FilterNode {
+  return parseObject(filter, { domain, leaves: 0 }, 'filter', 1);
+}
+
+function parseObject(filter: unknown, state: State, at: string, depth: number): FilterNode {
+  if (depth > FILTER_LIMITS.depth) throw refuse(at, `at most ${FILTER_LIMITS.depth} levels`, filter);
+  if (!isPlainObject(filter)) throw refuse(at, 'an object', filter);
+  const nodes: FilterNode[] = [];
+  for (const [key, operand] of Object.entries(filter)) {
+    const here = `${at}.${key}`;
+    if (key === '$and' || key === '$or') {
+      if (!Array.isArray(operand)) throw refuse(here, 'an array of filters', operand);
+      const children = Array.from(operand, (child, i) => parseObject(child, state, `${here}[${i}]`, depth + 1));
+      nodes.push({ op: key === '$and' ? 'and' : 'or', nodes: children });
+    } else if (key === '$not') {
+      nodes.push({ op: 'not', node: parseObject(operand, state, here, depth + 1) });
+    } else if (key === '$text') {
+      nodes.push(parseText(operand, state, here));
+    } else if (key.startsWith('$')) {
+      throw refuse(here, 'a field, $and, $or, $not or $text', operand, `unknown operator ${key}`);
+    } else {
+      nodes.push(parseField(parseFieldPath(key, state.domain), operand, state, here, depth + 1));
+    }
+  }
+  return nodes.length === 1 ? nodes[0]! : { op: 'and', nodes };
+}
+
+function parseText(operand: unknown, state: State, at: string): FilterNode {
+  if (state.domain.tokenize === undefined) throw refuse(at, 'a collection that declares `text`', operand);
+  const text = checkString(operand, at);
+  count(state, 1, at);
+  const words = state.domain.tokenize(text);
+  return words.length === 0 ? NOTHING : { op: 'text', words };
+}
+
+/** The tree that matches all, and the one that matches nothing. */
+export const ALL: FilterNode = { op: 'and', nodes: [] };
+export const NOTHING: FilterNode = { op: 'or', nodes: [] };
+
+/** Resolves a dotted path to the envelope, a declared field or an undeclared path. @throws `INVALID_FILTER` */
+export function parseFieldPath(key: string, domain: FilterDomain): FieldReference {
+  const envelope = domain.envelope.get(key);
+  if (envelope !== undefined) return { source: 'envelope', path: [key], type: envelope };
+  const type = domain.declared.get(key);
+  if (type !== undefined) return { source: 'value', path: key.split('.'), type };
+  const reason = pathFault(key);
+  if (reason !== undefined) {
+    throw new ValidationError('INVALID_FILTER', `filter: the path ${JSON.stringify(key)} ${reason}`, {
+      details: { path: key, reason },
+    });
+  }
+  return { source: 'value', path: key.split('.') };
+}
+
+/** Why a dotted path cannot be named in filters, fields and patches; `undefined` when it can. */
+export function pathFault(path: string): string | undefined {
+  const segments = path.split('.');
+  if (segments.length > FILTER_LIMITS.segments) return `has more than ${FILTER_LIMITS.segments} segments`;
+  for (const segment of segments) {
+    if (segment === '') return 'has an empty segment';
+    if (segment.length > FILTER_LIMITS.segmentLength)
+      return `has a segment of more than ${FILTER_LIMITS.segmentLength} characters`;
+    if (segment.startsWith('$')) return 'has a segment that begins with $';
+    if (segment === '__proto__') return 'names __proto__';
+    // eslint-disable-next-line no-control-regex -- control characters are what is looked for
+    if (/[\u0000-\u001f\u007f-\u009f"\\`]/.test(segment)) return 'has a control character, quote or backslash';
+    if (!segment.isWellFormed()) return 'has a lone surrogate';
+  }
+  return undefined;
+}
+
+function parseField(field: FieldReference, operand: unknown, state: State, at: string, depth: number): FilterNode {
+  if (!isPlainObject(operand)) return parseOperator('$eq', field, operand, state, at, depth);
+  const entries = Object.entries(operand);
+  if (entries.length === 0) throw refuse(at, 'at least one operator', operand, 'empty operator object');
+  const nodes = entries.map(([key, value]) => parseOperator(key, field, value, state, `${at}.${key}`, depth));
+  return nodes.length === 1 ? nodes[0]! : { op: 'and', nodes };
+}
+
+function parseOperator(
+  operator: string,
+  field: FieldReference,
+  operand: unknown,
+  state: State,
+  at: string,
+  depth: number,
+): FilterNode {
+  const { domain } = state;
+  const range = RANGES.get(operator);
+  if (range !== undefined) {
+    count(state, 1, at);
+    const value = parseScalar(operand, field, domain, at);
+    if (typeof value !== 'number' && typeof value !== 'string')
+      throw refuse(at, 'a number, a string or a Date', operand);
+    return { op: range, field, value };
+  }
+  switch (operator) {
+    case '$eq':
+      count(state, 1, at);
+      return { op: 'eq', field, value: parseScalar(operand, field, domain, at) };
+    case '$ne':
+      return { op: 'not', node: parseOperator('$eq', field, operand, state, at, depth) };
+    case '$in': {
+      if (!Array.isArray(operand)) throw refuse(at, 'an array', operand);
+      if (operand.length > FILTER_LIMITS.operands)
+        throw refuse(at, `at most ${FILTER_LIMITS.operands} values`, operand);
+      count(state, 1, at);
+      return { op: 'in', field, values: Array.from(operand, (v, i) => parseScalar(v, field, domain, `${at}[${i}]`)) };
+    }
+    case '$nin':
+      return { op: 'not', node: parseOperator('$in', field, operand, state, at, depth) };
+    case '$exists': {
+      if (typeof operand !== 'boolean') throw refuse(at, 'true or false', operand);
+      count(state, 1, at);
+      const node: FilterNode = { op: 'exists', field };
+      return operand ? node : { op: 'not', node };
+    }
+    case '$contains': {
+      count(state, 1, at);
+      if (domain.values === 'metadata') return { op: 'contains', field, value: checkString(operand, at) };
+      return { op: 'contains', field, value: parseElement(operand, at) };
+    }
+    case '$startsWith':
+    case '$icontains': {
+      if (domain.values === 'metadata')
+        throw refuse(at, 'an operator of vector metadata', operand, `unknown operator ${operator}`);
+      count(state, 1, at);
+      const value = checkString(operand, at);
+      return { op: operator === '$startsWith' ? 'startsWith' : 'icontains', field, value };
+    }
+    case '$not': {
+      if (depth >= FILTER_LIMITS.depth) throw refuse(at, `at most ${FILTER_LIMITS.depth} levels`, operand);
+      if (!isPlainObject(operand)) throw refuse(at, 'an object of operators', operand);
+      return { op: 'not', node: parseField(field, operand, state, at, depth + 1) };
+    }
+    default:
+      throw refuse(at, `one of ${OPERATORS}`, operand, `unknown operator ${operator}`);
+  }
+}
+
+function parseScalar(operand: unknown, field: FieldReference, domain: FilterDomain, at: string): Scalar {
+  if (operand === null && domain.values === 'json') return null;
+  if (field.type === 'date') return dateText(operand, at);
+  if (operand instanceof Date) throw refuse(at, "a value of the field's type (it is not declared as 'date')", operand);
+  const value = parseElement(operand, at);
+  if (value === null) throw refuse(at, 'a string, number or boolean', operand);
+  if (
+    typeof value === 'number' &&
+    domain.values === 'metadata' &&
+    Number.isInteger(value) &&
+    !Number.isSafeInteger(value)
+  )
+    throw refuse(at, 'a fraction or an integer within 2^53', operand);
+  if (field.source === 'envelope' && field.path[0] === 'id' && typeof value === 'string' && domain.encodeId)
+    return domain.encodeId(value);
+  return value;
+}
+
+/** A Date as it is stored: ISO text with milliseconds, years 0000 to 9999 (others would not sort as text). */
+export function dateText(value: unknown, at: string): string {
+  if (!(value instanceof Date)) throw refuse(at, 'a Date', value);
+  const year = value.getUTCFullYear();
+  if (Number.isNaN(year) || year < 0 || year > 9999) throw refuse(at, 'a Date of the years 0000 to 9999', value);
+  return value.toISOString();
+}
+
+function parseElement(operand: unknown, at: string): Scalar {
+  switch (typeof operand) {
+    case 'string':
+      return checkString(operand, at);
+    case 'number':
+      if (!Number.isFinite(operand)) throw refuse(at, 'a finite number', operand);
+      return operand === 0 ? 0 : operand;
+    case 'boolean':
+      return operand;
+    default:
+      if (operand === null) return null;
+      throw refuse(at, 'a string, number, boolean or null', operand);
+  }
+}
+
+function checkString(operand: unknown, at: string): string {
+  if (typeof operand !== 'string') throw refuse(at, 'a string', operand);
+  if (!operand.isWellFormed() || operand.includes('\0')) throw refuse(at, 'well-formed text without U+0000', operand);
+  return operand;
+}
+
+function count(state: State, leaves: number, at: string): void {
+  state.leaves += leaves;
+  if (state.leaves > FILTER_LIMITS.leaves) {
+    throw new ValidationError('INVALID_FILTER', `${at}: a filter has at most ${FILTER_LIMITS.leaves} conditions`);
+  }
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}
+
+function refuse(at: string, expected: string, value: unknown, prefix?: string): ValidationError {
+  const message = `${at}: ${prefix === undefined ? '' : `${prefix}; `}expected ${expected}, got ${typeName(value)}`;
+  return new ValidationError('INVALID_FILTER', message, { details: { key: at, expected, actual: typeName(value) } });
+}

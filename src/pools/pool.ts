@@ -1,0 +1,78 @@
+/** The contract of a pool, and of what a registration says about it. */
+import type { Component, OperationContext, Session, SettingsFragment, TestTarget } from '../component.js';
+import type { Clock } from '../clock.js';
+
+export type Isolation = 'serializable' | 'snapshot';
+
+export interface TransactionOptions {
+  /** Default: `serializable`. A pool that offers only a stronger level gives that. */
+  readonly isolation?: Isolation;
+  /** Bounds the wait for a connection, and every statement of the transaction. */
+  readonly context: OperationContext;
+}
+
+export interface PoolFigures {
+  readonly size: number;
+  readonly idle: number;
+  readonly waiting: number;
+  readonly max: number;
+}
+
+/** Owns the connections of one client library. Transactions are the pool's, so that records and vectors can share one. */
+export interface Pool extends Component {
+  figures(): PoolFigures;
+  /**
+   * Runs `work` in one transaction: commits when it resolves, rolls back when it rejects or when the session has failed.
+   * It runs `work` once; a conflict is thrown as a serialization failure, and running the function again is the caller's.
+   */
+  transaction<R>(options: TransactionOptions, work: (session: Session) => Promise<R>): Promise<R>;
+}
+
+export type SqlValue = null | boolean | number | string | Date | Uint8Array | readonly SqlValue[];
+
+export interface SqlResult {
+  readonly rows: readonly Readonly<Record<string, unknown>>[];
+  /** Rows inserted, updated or deleted. */
+  readonly affected: number;
+}
+
+export type SqlDialectName = 'postgres' | 'sqlite';
+
+/** A pool that speaks SQL: what the `sql` backend and `pgvector` ride on. */
+export interface SqlPool extends Pool {
+  readonly dialect: SqlDialectName;
+  /** Runs one statement, in the context's session when it has one. `name` lets a server keep the plan. */
+  query(
+    text: string,
+    parameters: readonly SqlValue[],
+    context: OperationContext,
+    options?: { readonly name?: string },
+  ): Promise<SqlResult>;
+  /** Runs statements without parameters in one round trip: DDL, `SET LOCAL`. */
+  script(text: string, context: OperationContext): Promise<void>;
+}
+
+export interface PoolEnvironment {
+  readonly clock: Clock;
+  /** The database's name in the settings; the pool's name as a component. */
+  readonly name: string;
+}
+
+/**
+ * What one file under `pools/` registers. `backend` and `vectors` name what keeps records and vectors over this pool.
+ */
+export interface PoolDriver<P extends Pool = Pool> {
+  readonly name: string;
+  /** URL schemes without the colon: `['postgresql', 'postgres']`. */
+  readonly schemes: readonly string[];
+  readonly backend: string;
+  readonly vectors?: string;
+  /** The options beside `url` in a database's settings. */
+  readonly settings: SettingsFragment;
+  /** Checks the URL before anything opens. @returns what is wrong with it, without repeating it; else `undefined`. */
+  checkUrl(url: string): string | undefined;
+  /** Equal keys share one pool. It may hold a password: it is never shown. */
+  key(url: string, options: Readonly<Record<string, unknown>>): string;
+  create(url: string, options: Readonly<Record<string, unknown>>, environment: PoolEnvironment): P;
+  readonly tests: readonly TestTarget[];
+}

@@ -1,0 +1,215 @@
+/**
+ * The vector contract. A vector collection has a dimension and a metric; a record is an id, a vector, flat metadata and
+ * an optional text, under a tenant and a namespace. Providers never see user input: metadata come flat and validated,
+ * filters are folded trees with the negations on the leaves. Scores: higher is closer (`docs/vectors.md`).
+ */
+import type { Clock } from '../clock.js';
+import type { Component, OperationContext, SettingsFragment, TestTarget } from '../component.js';
+import type { PushedNode } from '../filter/normalize.js';
+import type { FilterNode } from '../filter/syntax.js';
+import type { Pool } from '../pools/pool.js';
+
+export type Metric = 'cosine' | 'euclidean' | 'dot';
+export type VectorFieldType = 'string' | 'number' | 'boolean' | 'date' | 'string[]';
+
+export type VectorIndex =
+  | {
+      readonly kind: 'hnsw';
+      readonly m?: number;
+      readonly efConstruction?: number;
+      readonly quantize?: 'auto' | 'half' | 'bit';
+    }
+  | { readonly kind: 'ivfflat'; readonly lists?: number; readonly probes?: number }
+  | { readonly kind: 'none' };
+
+export interface VectorCollectionSpec {
+  /** `[a-z][a-z0-9-]{0,44}`: fits every provider. */
+  readonly name: string;
+  readonly dimension: number;
+  /** Default: `cosine`. */
+  readonly metric?: Metric;
+  /** Checked on write and indexed; metadata keys that are not declared stay allowed. */
+  readonly fields?: Readonly<Record<string, VectorFieldType>>;
+  /** Default: `{ kind: 'hnsw' }` where the provider has indexes of its own. */
+  readonly index?: VectorIndex;
+}
+
+/** A collection as a provider gets and keeps it: every default filled in. */
+export interface VectorSchema {
+  readonly name: string;
+  readonly dimension: number;
+  readonly metric: Metric;
+  readonly fields: Readonly<Record<string, VectorFieldType>>;
+  readonly index: VectorIndex;
+}
+
+export type MetadataLeaf = string | number | boolean | readonly string[];
+/** Flat: `{ loc: { from: 1 } }` is the leaf `loc.from`. */
+export type FlatMetadata = Readonly<Record<string, MetadataLeaf>>;
+
+export interface VectorScope {
+  readonly tenant: string;
+  readonly namespace: string;
+}
+
+export interface StoredVector {
+  readonly id: string;
+  readonly vector: Float32Array;
+  readonly metadata: FlatMetadata;
+  readonly text?: string;
+}
+
+/** What a read gives besides the id. */
+export interface VectorInclude {
+  readonly vector: boolean;
+  readonly metadata: boolean;
+  readonly text: boolean;
+}
+
+export interface FetchedVector {
+  readonly id: string;
+  readonly vector?: Float32Array;
+  readonly metadata?: FlatMetadata;
+  readonly text?: string;
+}
+
+export interface ScoredVector extends FetchedVector {
+  readonly score: number;
+}
+
+/** A filter as a provider gets it: folded, never the constant `ALL` or `NOTHING`; absent means all. */
+export interface CompiledFilter {
+  readonly tree: FilterNode;
+  /** The same with its negations on the leaves. */
+  readonly pushed: PushedNode;
+}
+
+export interface VectorSearch {
+  readonly vector: Float32Array;
+  readonly topK: number;
+  readonly filter?: CompiledFilter;
+  readonly exact: boolean;
+  readonly include: VectorInclude;
+  readonly consistency: 'eventual' | 'session';
+}
+
+export interface VectorList {
+  readonly filter?: CompiledFilter;
+  readonly limit: number;
+  /** Opaque, made by this provider: the `next` of the page before. */
+  readonly after?: string;
+  readonly include: VectorInclude;
+}
+
+export type VectorSelection =
+  { readonly ids: readonly string[] } | { readonly filter: CompiledFilter } | { readonly all: true };
+
+/** An object, not a list: what is refused depends on the operand's type and on negation. */
+export interface VectorCapabilities {
+  readonly metrics: readonly Metric[];
+  /** Whether `exact: true` can be asked for. */
+  readonly exact: boolean;
+  readonly operators: {
+    /** `$gt` and its like over strings. */
+    readonly stringRange: boolean;
+    /** The complement of a range over numbers. */
+    readonly notRange: 'always' | 'declared' | 'never';
+  };
+  /** Significant digits a number in metadata keeps. */
+  readonly metadataDigits: 15 | 17;
+  /** Whether a delete by filter tells how many it deleted. */
+  readonly deleteCount: boolean;
+  readonly listOrder: 'id' | 'insertion' | 'none';
+  readonly text: boolean;
+  readonly hybrid: boolean;
+  readonly sparse: boolean;
+  readonly consistency: 'immediate' | 'session' | 'eventual';
+  /** Whether it can take part in a transaction of the pool it rides on. */
+  readonly transactions: boolean;
+  /** Whether the data outlive the process. */
+  readonly durable: boolean;
+  readonly maxDimension: number;
+  readonly maxTopK: number;
+  readonly maxBatch: number;
+  readonly maxMetadataBytes: number;
+}
+
+export interface VectorProvider extends Component {
+  readonly capabilities: VectorCapabilities;
+  /** Whose sessions it takes; absent for a service of its own. */
+  readonly pool?: Pool;
+  /** Idempotent for an equal schema. @throws `CONFLICT` when the name has another one. */
+  createCollection(schema: VectorSchema, context: OperationContext): Promise<void>;
+  describeCollection(name: string, context: OperationContext): Promise<VectorSchema | undefined>;
+  listCollections(context: OperationContext): Promise<string[]>;
+  /** Whether there was one. */
+  deleteCollection(name: string, context: OperationContext): Promise<boolean>;
+  /** Replaces whole records. At most `maxBatch`, ids distinct, vectors of the schema's dimension. */
+  upsert(
+    schema: VectorSchema,
+    scope: VectorScope,
+    records: readonly StoredVector[],
+    context: OperationContext,
+  ): Promise<{ readonly token?: string }>;
+  /** In the order of the ids; `undefined` for what is not there. */
+  fetch(
+    schema: VectorSchema,
+    scope: VectorScope,
+    ids: readonly string[],
+    include: VectorInclude,
+    context: OperationContext,
+  ): Promise<(FetchedVector | undefined)[]>;
+  list(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: VectorList,
+    context: OperationContext,
+  ): Promise<{ readonly items: FetchedVector[]; readonly next?: string }>;
+  count(
+    schema: VectorSchema,
+    scope: VectorScope,
+    filter: CompiledFilter | undefined,
+    context: OperationContext,
+  ): Promise<number>;
+  /** `deleted` is absent where the provider does not say. */
+  delete(
+    schema: VectorSchema,
+    scope: VectorScope,
+    selection: VectorSelection,
+    context: OperationContext,
+  ): Promise<{ readonly deleted?: number }>;
+  /** Order and ties are the caller's; the score is that of `docs/vectors.md`. */
+  search(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: VectorSearch,
+    context: OperationContext,
+  ): Promise<ScoredVector[]>;
+}
+
+export interface ProviderEnvironment {
+  readonly clock: Clock;
+  /** The component's name: `vectors:pgvector`. */
+  readonly name: string;
+  /** The pool of the database that the provider's settings name; absent for a service of its own. */
+  readonly pool?: Pool;
+}
+
+/** What registering a provider says about it, besides its class. */
+export interface ProviderOptions {
+  /** The provider's settings, under `vectors.<name>`. */
+  readonly settings?: SettingsFragment;
+  /** `true`: it rides on a database's pool, which its setting `database` names. */
+  readonly pooled?: boolean;
+  readonly tests?: readonly TestTarget[];
+}
+
+export type ProviderClass = new (
+  settings: Readonly<Record<string, unknown>>,
+  environment: ProviderEnvironment,
+) => VectorProvider;
+
+export interface ProviderDriver extends ProviderOptions {
+  readonly name: string;
+  create(settings: Readonly<Record<string, unknown>>, environment: ProviderEnvironment): VectorProvider;
+}
