@@ -149,11 +149,7 @@ export function typeName(value: unknown): string {
       return constructorName(value);
     case 'undefined':
       return 'undefined';
-    case 'function':
-    case 'string':
-    case 'boolean':
-    case 'bigint':
-    case 'symbol':
+    default:
       return `a ${typeof value}`;
   }
 }

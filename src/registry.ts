@@ -1,0 +1,176 @@
+/**
+ * The one runtime registry of pools, backends and vector providers. Built-ins are one line each at the end of this file and
+ * are loaded when first needed; a third party's are registered by importing the file that calls `registerPool`,
+ * `registerBackend` or `registerVectorProvider`.
+ */
+import { invalid, StorageError, UnsupportedError } from './errors.js';
+import type { BackendDriver } from './backends/backend.js';
+import type { PoolDriver } from './pools/pool.js';
+import type { ProviderClass, ProviderDriver, ProviderOptions } from './vectors/provider.js';
+
+type Kind = 'pool' | 'backend' | 'vector provider';
+type Load<D> = () => Promise<D>;
+
+const NAME = /^[a-z][a-z0-9_-]{0,47}$/i;
+
+class Shelf<D> {
+  private readonly loaders = new Map<string, Load<D>>();
+  private readonly loaded = new Map<string, Promise<D>>();
+
+  constructor(private readonly kind: Kind) {}
+
+  add(name: string, load: Load<D>): void {
+    if (typeof name !== 'string' || !NAME.test(name)) throw invalid(`${this.kind} name`, name, 'a name like pgvector');
+    const key = name.toLowerCase();
+    if (this.loaders.has(key))
+      throw new StorageError('CONFIGURATION', `Two of kind ${this.kind} are registered under the name ${key}`, {
+        details: { name: key },
+      });
+    this.loaders.set(key, load);
+  }
+
+  names(): string[] {
+    return [...this.loaders.keys()].sort();
+  }
+
+  has(name: string): boolean {
+    return this.loaders.has(name.toLowerCase());
+  }
+
+  get(name: string): Promise<D> {
+    const key = name.toLowerCase();
+    const load = this.loaders.get(key);
+    if (load === undefined)
+      throw new StorageError(
+        'CONFIGURATION',
+        `No ${this.kind} is registered under the name ${JSON.stringify(name)}; known: ${this.names().join(', ')}`,
+        { details: { name, known: this.names() } },
+      );
+    let driver = this.loaded.get(key);
+    if (driver === undefined) {
+      driver = load();
+      this.loaded.set(key, driver);
+      // A failed load is not remembered: the missing module may be there at the next opening.
+      driver.catch(() => this.loaded.delete(key));
+    }
+    return driver;
+  }
+}
+
+export class Registry {
+  private readonly poolShelf = new Shelf<PoolDriver>('pool');
+  private readonly backendShelf = new Shelf<BackendDriver>('backend');
+  private readonly providerShelf = new Shelf<ProviderDriver>('vector provider');
+  private readonly schemes = new Map<string, string>();
+
+  /** @throws `CONFIGURATION` when the name or one of the schemes is taken. */
+  addPool(name: string, schemes: readonly string[], load: Load<PoolDriver>): void {
+    for (const scheme of schemes) {
+      const owner = this.schemes.get(scheme);
+      if (owner !== undefined)
+        throw new StorageError('CONFIGURATION', `The URL scheme ${scheme} belongs to the pool ${owner} already`);
+    }
+    this.poolShelf.add(name, load);
+    for (const scheme of schemes) this.schemes.set(scheme, name);
+  }
+
+  addBackend(name: string, load: Load<BackendDriver>): void {
+    this.backendShelf.add(name, load);
+  }
+
+  addProvider(name: string, load: Load<ProviderDriver>): void {
+    this.providerShelf.add(name, load);
+  }
+
+  /** The pool of a URL's scheme. @throws `CONFIGURATION` for a scheme nobody registered, naming the known ones. */
+  poolForUrl(url: string): Promise<PoolDriver> {
+    const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase();
+    const name = scheme === undefined ? undefined : this.schemes.get(scheme);
+    if (name === undefined)
+      throw new StorageError(
+        'CONFIGURATION',
+        `The URL's scheme ${scheme === undefined ? 'is missing' : `${scheme} is unknown`}; known: ${this.knownSchemes().join(', ')}`,
+        { details: { scheme, known: this.knownSchemes() } },
+      );
+    return this.poolShelf.get(name);
+  }
+
+  backend(name: string): Promise<BackendDriver> {
+    return this.backendShelf.get(name);
+  }
+
+  provider(name: string): Promise<ProviderDriver> {
+    return this.providerShelf.get(name);
+  }
+
+  hasProvider(name: string): boolean {
+    return this.providerShelf.has(name);
+  }
+
+  knownSchemes(): string[] {
+    return [...this.schemes.keys()].sort();
+  }
+
+  names(): { pools: string[]; backends: string[]; providers: string[] } {
+    return {
+      pools: this.poolShelf.names(),
+      backends: this.backendShelf.names(),
+      providers: this.providerShelf.names(),
+    };
+  }
+
+  pool(name: string): Promise<PoolDriver> {
+    return this.poolShelf.get(name);
+  }
+}
+
+export const registry = new Registry();
+
+/** Adds a pool: its URL schemes, its settings, its client library. @throws `CONFIGURATION` when a name is taken. */
+export function registerPool(driver: PoolDriver): void {
+  registry.addPool(driver.name, driver.schemes, () => Promise.resolve(driver));
+}
+
+/** Adds a record backend. @throws `CONFIGURATION` when the name is taken. */
+export function registerBackend(driver: BackendDriver): void {
+  registry.addBackend(driver.name, () => Promise.resolve(driver));
+}
+
+/**
+ * Adds a vector provider; names are case-insensitive. As a decorator (standard or `experimentalDecorators`):
+ * `@registerVectorProvider('mine', { settings }) class Mine implements VectorProvider {}`; as a function:
+ * `registerVectorProvider('mine', { settings })(Mine)`.
+ * @throws `CONFIGURATION` when the name is taken.
+ */
+export function registerVectorProvider(
+  name: string,
+  options: ProviderOptions = {},
+): <C extends ProviderClass>(target: C, context?: unknown) => void {
+  return (target) => {
+    const driver = vectorProviderDriver(name, target, options);
+    registry.addProvider(name, () => Promise.resolve(driver));
+  };
+}
+
+function vectorProviderDriver(name: string, target: ProviderClass, options: ProviderOptions): ProviderDriver {
+  return {
+    ...options,
+    name: name.toLowerCase(),
+    create(settings, environment) {
+      const provider = new target(settings, environment);
+      for (const method of ['open', 'check', 'close', 'search', 'upsert'] as const)
+        if (typeof provider[method] !== 'function')
+          throw new UnsupportedError(`The vector provider ${name} has no method ${method}`, {
+            component: environment.name,
+          });
+      return provider;
+    },
+  };
+}
+
+registry.addPool('pglite', ['pglite'], async () => (await import('./pools/pglite.js')).pglite);
+registry.addPool('memory', ['memory'], async () => (await import('./pools/memory.js')).memory);
+registry.addBackend('sql', async () => (await import('./backends/sql/index.js')).sql);
+registry.addBackend('memory', async () => (await import('./backends/memory.js')).memory);
+registry.addProvider('pgvector', async () => (await import('./vectors/pgvector.js')).pgvector);
+registry.addProvider('memory', async () => (await import('./vectors/memory.js')).memory);
