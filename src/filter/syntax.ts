@@ -3,6 +3,7 @@
  * provider went through `parseFilter`; nothing else makes a `FilterNode`.
  */
 import { typeName, ValidationError } from '../errors.js';
+import { isDate, isPlainObject } from './json.js';
 
 export type Scalar = null | boolean | number | string;
 export type FieldType = 'string' | 'number' | 'boolean' | 'date';
@@ -272,7 +273,7 @@ function parseOperator(
 function parseScalar(operand: unknown, field: FieldReference, domain: FilterDomain, at: string): Scalar {
   if (operand === null && domain.values === 'json') return null;
   if (field.type === 'date') return dateText(operand, at);
-  if (operand instanceof Date) throw refuse(at, "a value of the field's type (it is not declared as 'date')", operand);
+  if (isDate(operand)) throw refuse(at, "a value of the field's type (it is not declared as 'date')", operand);
   const value = parseElement(operand, at);
   if (value === null) throw refuse(at, 'a string, number or boolean', operand);
   if (
@@ -289,7 +290,7 @@ function parseScalar(operand: unknown, field: FieldReference, domain: FilterDoma
 
 /** A Date as it is stored: ISO text with milliseconds, years 0000 to 9999 (others would not sort as text). */
 export function dateText(value: unknown, at: string): string {
-  if (!(value instanceof Date)) throw refuse(at, 'a Date', value);
+  if (!isDate(value)) throw refuse(at, 'a Date', value);
   const year = value.getUTCFullYear();
   if (Number.isNaN(year) || year < 0 || year > 9999) throw refuse(at, 'a Date of the years 0000 to 9999', value);
   return value.toISOString();
@@ -321,12 +322,6 @@ function count(state: State, leaves: number, at: string): void {
   if (state.leaves > FILTER_LIMITS.leaves) {
     throw new ValidationError('INVALID_FILTER', `${at}: a filter has at most ${FILTER_LIMITS.leaves} conditions`);
   }
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype;
 }
 
 function refuse(at: string, expected: string, value: unknown, prefix?: string): ValidationError {
