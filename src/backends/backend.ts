@@ -75,15 +75,17 @@ export interface PatchChanges {
   readonly push?: Readonly<Record<string, JsonValue>>;
 }
 
+interface NewRecord {
+  readonly value: JsonObject;
+  /** Import only; default: now. `put` over a live record keeps that record's. */
+  readonly createdAt?: Date;
+  readonly expiresAt?: Date;
+}
+
 export type Write = RecordKey &
   (
-    | {
-        readonly kind: 'insert' | 'put';
-        readonly value: JsonObject;
-        /** Import only; default: now. `put` over a live record keeps that record's. */
-        readonly createdAt?: Date;
-        readonly expiresAt?: Date;
-      }
+    | ({ readonly kind: 'insert' } & NewRecord)
+    | ({ readonly kind: 'put' } & NewRecord)
     | {
         readonly kind: 'replace';
         readonly value: JsonObject;

@@ -118,7 +118,8 @@ export interface Range {
 
 export type RangeEnd =
   | { readonly key: SortKey; readonly op: 'gt' | 'lt'; readonly value: Exclude<Scalar, null> }
-  | { readonly key: SortKey; readonly op: 'isNull' | 'notNull' };
+  | { readonly key: SortKey; readonly op: 'isNull' }
+  | { readonly key: SortKey; readonly op: 'notNull' };
 
 /**
  * The rows after `values` in the order of `sort`, as disjoint ranges in that order. One predicate with OR would scan the

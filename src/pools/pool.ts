@@ -71,8 +71,8 @@ export interface PoolDriver<P extends Pool = Pool> {
   readonly settings: SettingsFragment;
   /** Checks the URL before anything opens. @returns what is wrong with it, without repeating it; else `undefined`. */
   checkUrl(url: string): string | undefined;
-  /** Equal keys share one pool. It may hold a password: it is never shown. */
-  key(url: string, options: Readonly<Record<string, unknown>>): string;
+  /** Equal keys share one pool. It may hold a password: it is never shown. `name` is the database's. */
+  key(url: string, options: Readonly<Record<string, unknown>>, name: string): string;
   create(url: string, options: Readonly<Record<string, unknown>>, environment: PoolEnvironment): P;
   readonly tests: readonly TestTarget[];
 }

@@ -1,0 +1,228 @@
+/** What a host declares of a collection, and the schema that backends get of it. */
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { invalid } from '../errors.js';
+import { pathFault, type FieldType, type FilterDomain, type Path } from '../filter/syntax.js';
+import { tokenize } from '../filter/text.js';
+import type { FieldSchema, IndexSchema, RecordSchema, UniqueSchema } from './backend.js';
+import { LIMITS } from './limits.js';
+import { isPlainObject } from './value.js';
+
+export type FieldDeclaration = FieldType | { readonly type: FieldType; readonly maxBytes?: number };
+type EnvelopeField = 'version' | 'createdAt' | 'updatedAt' | 'expiresAt';
+type IndexKey<P extends string> = P | EnvelopeField | readonly [P | EnvelopeField, 'asc' | 'desc'];
+
+/**
+ * `uuid`: version 7, made here, in the order of insertion. `sequence`: `'1'`, `'2'`, ... of the tenant and the
+ * collection, never used twice, ordered by number. `given`: the caller always names it.
+ */
+export type IdKind = 'uuid' | 'sequence' | 'given';
+
+interface SpecOf<P extends string> {
+  /** `[a-z][a-z0-9_]{0,47}` */
+  readonly name: string;
+  /** Typed when written; only these and the envelope can be sorted by and indexed. A `'date'` takes and gives a Date. */
+  readonly fields?: { readonly [K in P]?: FieldDeclaration };
+  readonly indexes?: readonly { readonly keys: readonly IndexKey<P>[]; readonly scope?: 'tenant' | 'all' }[];
+  /** Within the tenant; a record that lacks one of the fields is outside the constraint. */
+  readonly unique?: readonly { readonly name: string; readonly fields: readonly P[] }[];
+  /** `$text` searches these strings: lower-cased words, all of which must occur. */
+  readonly text?: readonly P[];
+  /** Default: `uuid`. */
+  readonly id?: IdKind;
+}
+
+/** A collection whose type follows from a schema of any Standard Schema library (zod, valibot, arktype). */
+export type SchemaCollectionSpec<S extends StandardSchemaV1> = SpecOf<Path<StandardSchemaV1.InferOutput<S>>> & {
+  /** Checks values before I/O. Its output is stored, and must be valid input again. `patch` and `increment` do not run it. */
+  readonly schema: S;
+};
+
+/** A collection whose type is said as a type argument. */
+export type TypedCollectionSpec<T> = SpecOf<Path<T>> & { readonly schema?: undefined };
+
+/** A collection's declaration, checked. Make it once, at the top of a module. */
+export interface CollectionDefinition<T> {
+  readonly name: string;
+  readonly schema: RecordSchema;
+  readonly validator: StandardSchemaV1<unknown, T> | undefined;
+  readonly ids: IdKind;
+  /** Declared fields of type `'date'`. */
+  readonly dates: readonly string[];
+  readonly domain: FilterDomain;
+}
+
+const NAME = /^[a-z][a-z0-9_]{0,47}$/;
+const ENVELOPE: ReadonlyMap<string, FieldType> = new Map<string, FieldType>([
+  ['id', 'string'],
+  ['version', 'number'],
+  ['createdAt', 'date'],
+  ['updatedAt', 'date'],
+  ['expiresAt', 'date'],
+]);
+const KEYS = ['name', 'schema', 'fields', 'indexes', 'unique', 'text', 'id'];
+const TYPES = ['string', 'number', 'boolean', 'date'];
+
+/** Declares a collection. @throws `VALIDATION` for a malformed declaration. */
+export function defineCollection<S extends StandardSchemaV1>(
+  spec: SchemaCollectionSpec<S>,
+): CollectionDefinition<StandardSchemaV1.InferOutput<S>>;
+export function defineCollection<T = Record<string, unknown>>(spec: TypedCollectionSpec<T>): CollectionDefinition<T>;
+export function defineCollection(
+  spec: SpecOf<string> & { schema?: StandardSchemaV1 | undefined },
+): CollectionDefinition<unknown> {
+  if (!isPlainObject(spec)) throw invalid('collection', spec, 'an object');
+  for (const key of Object.keys(spec))
+    if (!KEYS.includes(key))
+      throw invalid(`collection.${key}`, spec[key as keyof typeof spec], `one of ${KEYS.join(', ')}`);
+  const name = checkCollectionName(spec.name);
+  const at = `collection ${name}`;
+  const indexed = new Set([
+    ...(spec.indexes ?? []).flatMap((index) => index.keys.map((key) => (typeof key === 'string' ? key : key[0]))),
+    ...(spec.unique ?? []).flatMap((constraint) => constraint.fields),
+  ]);
+  const fields = parseFields(spec.fields ?? {}, indexed, at);
+  const schema: RecordSchema = {
+    name,
+    fields,
+    indexes: (spec.indexes ?? []).map((index, i) => parseIndex(index, fields, `${at}: indexes[${i}]`)),
+    unique: parseUnique(spec.unique ?? [], fields, at),
+    text: (spec.text ?? []).map((path, i) => checkPath(path, `${at}: text[${i}]`)),
+  };
+  const validator = spec.schema;
+  if (validator !== undefined && typeof (validator as Partial<StandardSchemaV1>)['~standard']?.validate !== 'function')
+    throw invalid(`${at}: schema`, validator, 'a schema of a Standard Schema library (zod, valibot, arktype)');
+  const ids = spec.id ?? 'uuid';
+  if (!['uuid', 'sequence', 'given'].includes(ids)) throw invalid(`${at}: id`, ids, "'uuid', 'sequence' or 'given'");
+  return Object.freeze({
+    name,
+    schema,
+    validator,
+    ids,
+    dates: [...fields].filter(([, field]) => field.type === 'date').map(([path]) => path),
+    domain: recordDomain(schema, ids),
+  });
+}
+
+function recordDomain(schema: RecordSchema, ids: IdKind): FilterDomain {
+  return {
+    declared: new Map([...schema.fields].map(([path, field]) => [path, field.type])),
+    envelope: ENVELOPE,
+    values: 'json',
+    ...(schema.text.length > 0 ? { tokenize } : {}),
+    ...(ids === 'sequence' ? { encodeId: encodeSequenceId } : {}),
+  };
+}
+
+/** @throws `VALIDATION` for a name that is not `[a-z][a-z0-9_]{0,47}`. */
+export function checkCollectionName(name: unknown): string {
+  if (typeof name !== 'string' || !NAME.test(name))
+    throw invalid('collection.name', name, 'a name of the form [a-z][a-z0-9_]{0,47}');
+  return name;
+}
+
+function checkPath(path: unknown, at: string): string {
+  if (typeof path !== 'string') throw invalid(at, path, 'a dotted path');
+  const fault = pathFault(path);
+  if (fault !== undefined) throw invalid(at, path, `a path that can be named (it ${fault})`);
+  if (ENVELOPE.has(path))
+    throw invalid(at, path, `a path other than ${[...ENVELOPE.keys()].join(', ')} (those mean the envelope)`);
+  return path;
+}
+
+function parseFields(
+  declarations: Readonly<Record<string, FieldDeclaration | undefined>>,
+  indexed: ReadonlySet<string>,
+  at: string,
+): Map<string, FieldSchema> {
+  if (!isPlainObject(declarations)) throw invalid(`${at}: fields`, declarations, 'an object of paths and types');
+  const fields = new Map<string, FieldSchema>();
+  for (const [path, declaration] of Object.entries(declarations)) {
+    const key = `${at}: fields.${path}`;
+    checkPath(path, key);
+    const { type, maxBytes = indexed.has(path) ? LIMITS.indexedStringBytes : LIMITS.recordBytes } =
+      typeof declaration === 'object' ? declaration : { type: declaration };
+    if (type === undefined || !TYPES.includes(type)) throw invalid(key, type, `one of ${TYPES.join(', ')}`);
+    if (!Number.isSafeInteger(maxBytes) || maxBytes < 1)
+      throw invalid(`${key}.maxBytes`, maxBytes, 'a whole number of bytes above 0');
+    fields.set(path, { type, maxBytes });
+  }
+  for (const path of fields.keys())
+    for (const other of fields.keys())
+      if (other.startsWith(`${path}.`))
+        throw invalid(`${at}: fields.${other}`, other, `no field below the declared field ${path}`);
+  return fields;
+}
+
+function parseIndex(
+  index: { readonly keys: readonly IndexKey<string>[]; readonly scope?: 'tenant' | 'all' },
+  fields: ReadonlyMap<string, FieldSchema>,
+  at: string,
+): IndexSchema {
+  if (!Array.isArray(index.keys) || index.keys.length === 0)
+    throw invalid(`${at}.keys`, index.keys, 'at least one field');
+  const keys = index.keys.map((key, i) => {
+    const [field, direction] = typeof key === 'string' ? [key, 'asc' as const] : key;
+    if (field === 'id' || (!ENVELOPE.has(field) && !fields.has(field)))
+      throw invalid(`${at}.keys[${i}]`, field, 'a declared field, version, createdAt, updatedAt or expiresAt');
+    if (direction !== 'asc' && direction !== 'desc') throw invalid(`${at}.keys[${i}]`, direction, "'asc' or 'desc'");
+    return { field, direction };
+  });
+  checkEntrySize(
+    keys.map((key) => key.field),
+    fields,
+    at,
+  );
+  const scope = index.scope ?? 'tenant';
+  if (scope !== 'tenant' && scope !== 'all') throw invalid(`${at}.scope`, scope, "'tenant' or 'all'");
+  const name = [...keys.map((key) => `${key.field}${key.direction === 'desc' ? ' desc' : ''}`), scope].join(', ');
+  return { name, keys, scope };
+}
+
+function parseUnique(
+  constraints: readonly { readonly name: string; readonly fields: readonly string[] }[],
+  fields: ReadonlyMap<string, FieldSchema>,
+  at: string,
+): UniqueSchema[] {
+  return constraints.map((constraint, i) => {
+    const here = `${at}: unique[${i}]`;
+    if (typeof constraint.name !== 'string' || !/^[a-zA-Z][a-zA-Z0-9_]{0,47}$/.test(constraint.name))
+      throw invalid(`${here}.name`, constraint.name, 'a name of the form [a-zA-Z][a-zA-Z0-9_]{0,47}');
+    if (constraints.findIndex((other) => other.name === constraint.name) !== i)
+      throw invalid(`${here}.name`, constraint.name, 'a name that no other constraint has');
+    if (!Array.isArray(constraint.fields) || constraint.fields.length === 0)
+      throw invalid(`${here}.fields`, constraint.fields, 'at least one declared field');
+    for (const field of constraint.fields)
+      if (!fields.has(field)) throw invalid(`${here}.fields`, field, `declared fields (${field} is not)`);
+    checkEntrySize(constraint.fields, fields, here);
+    return { name: constraint.name, fields: [...constraint.fields] };
+  });
+}
+
+function checkEntrySize(keys: readonly string[], fields: ReadonlyMap<string, FieldSchema>, at: string): void {
+  const strings = keys.reduce((sum, key) => {
+    const field = fields.get(key);
+    return sum + (field?.type === 'string' ? field.maxBytes : 32);
+  }, LIMITS.tenantBytes + LIMITS.idBytes);
+  if (strings > LIMITS.indexEntryBytes)
+    throw invalid(
+      at,
+      keys,
+      `keys of at most ${LIMITS.indexEntryBytes} bytes together with tenant and id (these can have ${strings}); lower a field's maxBytes`,
+    );
+}
+
+/**
+ * A sequence id as it is stored: its number of digits as a letter before it, so that text order is number order. An id
+ * that is no whole number above 0 is stored as it is, and so never found.
+ */
+export function encodeSequenceId(id: string): string {
+  return isSequenceId(id) ? `${String.fromCharCode(96 + id.length)}${id}` : id;
+}
+
+export function isSequenceId(id: string): boolean {
+  return /^[1-9][0-9]{0,15}$/.test(id) && Number.isSafeInteger(Number(id));
+}
+
+export function decodeSequenceId(stored: string): string {
+  return stored.slice(1);
+}

@@ -1,0 +1,253 @@
+/** The memory backend: the record contract said in code. Every other backend must answer as this one does. */
+import type { CheckResult, OperationContext } from '../component.js';
+import { ConflictError, UnsupportedError } from '../errors.js';
+import type { Range, SortKey } from '../filter/cursor.js';
+import { compareScalars, compareText, evaluate, recordField, recordSubject } from '../filter/evaluate.js';
+import type { Scalar } from '../filter/syntax.js';
+import { valueAt } from '../filter/text.js';
+import type { MemoryPool, MemoryView } from '../pools/memory.js';
+import type { Pool } from '../pools/pool.js';
+import type {
+  BackendDriver,
+  FindRequest,
+  JsonObject,
+  RecordBackend,
+  RecordCapabilities,
+  RecordKey,
+  RecordSchema,
+  Scope,
+  Stored,
+  TenantScope,
+  Write,
+  WriteResult,
+} from './backend.js';
+import { LIMITS } from './limits.js';
+import { applyPatch, patchTree } from './patch.js';
+
+/** A write that can be made: the row after it, `undefined` for a delete. */
+interface Planned {
+  readonly result: WriteResult;
+  readonly row?: Stored | undefined;
+}
+
+class Unwritten extends Error {
+  constructor(readonly results: WriteResult[]) {
+    super('A condition of the batch failed');
+  }
+}
+
+const FAILURES: ReadonlySet<string> = new Set(['exists', 'conflict', 'unmatched', 'invalid', 'missing']);
+
+class MemoryBackend implements RecordBackend {
+  readonly capabilities: RecordCapabilities = {
+    transactions: 'serializable',
+    batch: 'atomic',
+    unique: true,
+    text: true,
+    durable: false,
+    maxRecordBytes: LIMITS.recordBytes,
+    maxBatchItems: LIMITS.batchItems,
+    maxBatchBytes: LIMITS.batchBytes,
+  };
+
+  constructor(
+    readonly pool: MemoryPool,
+    readonly name: string,
+  ) {}
+
+  async open(): Promise<void> {}
+  async close(): Promise<void> {}
+  async ensure(): Promise<void> {}
+
+  async check(): Promise<CheckResult> {
+    return { status: 'healthy' };
+  }
+
+  async read(
+    scope: TenantScope,
+    keys: readonly RecordKey[],
+    context: OperationContext,
+  ): Promise<(Stored | undefined)[]> {
+    return this.pool.run(context, (view) => keys.map((key) => live(view, scope.tenant, key, context.now)));
+  }
+
+  async write(scope: TenantScope, writes: readonly Write[], context: OperationContext): Promise<WriteResult[]> {
+    try {
+      return await this.pool.run(context, (view) => {
+        const planned = writes.map((write) => plan(view, scope.tenant, write, context.now));
+        const results = planned.map(({ result }) => result);
+        if (results.some(failed)) throw new Unwritten(results);
+        const rows = planned.map(({ row }) => row);
+        checkUnique(view, scope.tenant, writes, rows, context.now);
+        writes.forEach((write, i) => view.put(write.collection.name, scope.tenant, write.id, rows[i]));
+        return results;
+      });
+    } catch (error) {
+      if (error instanceof Unwritten)
+        return error.results.map((result) => (failed(result) ? result : { status: 'skipped' }));
+      if (error instanceof ConflictError && context.session !== undefined) context.session.failure ??= error;
+      throw error;
+    }
+  }
+
+  async find(scope: Scope, request: FindRequest, context: OperationContext): Promise<Stored[]> {
+    const { sort, ranges, limit } = request;
+    const rows = await this.matching(scope, request, context);
+    const inRange = ranges === undefined ? rows : rows.filter((row) => ranges.some((range) => isInRange(row, range)));
+    return inRange.sort((a, b) => compareRecords(a, b, sort)).slice(0, limit);
+  }
+
+  async count(
+    scope: Scope,
+    request: Pick<FindRequest, 'collection' | 'filter'>,
+    context: OperationContext,
+  ): Promise<number> {
+    return (await this.matching(scope, request, context)).length;
+  }
+
+  async sweep(collection: RecordSchema, before: Date, limit: number, context: OperationContext): Promise<number> {
+    return this.pool.run(context, (view) => {
+      const expired = view.scan(collection.name, undefined, (row) => {
+        const { expiresAt } = row as Stored;
+        return expiresAt !== undefined && expiresAt <= before;
+      }) as Stored[];
+      const swept = expired.slice(0, limit);
+      for (const row of swept) view.put(collection.name, row.tenant, row.id, undefined);
+      return swept.length;
+    });
+  }
+
+  private matching(
+    scope: Scope,
+    { collection, filter }: Pick<FindRequest, 'collection' | 'filter'>,
+    context: OperationContext,
+  ): Promise<Stored[]> {
+    const partition = scope === 'all' ? undefined : scope.tenant;
+    const matches = (row: object): boolean =>
+      isLive(row as Stored, context.now) && evaluate(filter, recordSubject(row as Stored, collection.text));
+    return this.pool.run(context, (view) => view.scan(collection.name, partition, matches) as Stored[]);
+  }
+}
+
+function isLive(row: Stored, now: Date): boolean {
+  return row.expiresAt === undefined || row.expiresAt > now;
+}
+
+function live(view: MemoryView, tenant: string, key: RecordKey, now: Date): Stored | undefined {
+  const row = view.get(key.collection.name, tenant, key.id) as Stored | undefined;
+  return row !== undefined && isLive(row, now) ? row : undefined;
+}
+
+function failed(result: WriteResult): boolean {
+  return FAILURES.has(result.status);
+}
+
+function plan(view: MemoryView, tenant: string, write: Write, now: Date): Planned {
+  const current = live(view, tenant, write, now);
+  const row = (version: number, value: JsonObject, createdAt: Date, expiresAt: Date | undefined): Stored => {
+    const base = { tenant, id: write.id, version, createdAt, updatedAt: now, value };
+    return expiresAt === undefined ? base : { ...base, expiresAt };
+  };
+  if (write.kind === 'insert' || write.kind === 'put') {
+    if (current !== undefined && write.kind === 'insert')
+      return { result: { status: 'exists', version: current.version } };
+    const createdAt = current?.createdAt ?? write.createdAt ?? now;
+    return written(row((current?.version ?? 0) + 1, write.value, createdAt, write.expiresAt));
+  }
+  if (current === undefined) {
+    if (write.kind !== 'patch' || write.orInsert === undefined) return { result: { status: 'missing' } };
+    return patched(row(1, write.orInsert, now, write.expiresAt ?? undefined));
+  }
+  if (write.ifVersion !== undefined && write.ifVersion !== current.version)
+    return { result: { status: 'conflict', version: current.version } };
+  if (write.kind === 'delete') return { result: { status: 'deleted', record: current } };
+  if (write.kind === 'replace')
+    return written(row(current.version + 1, write.value, current.createdAt, write.expiresAt));
+  if (write.if !== undefined && !evaluate(write.if, recordSubject(current, write.collection.text)))
+    return { result: { status: 'unmatched', version: current.version } };
+  const tree = patchTree(write.changes);
+  if ('overlap' in tree) throw new TypeError(`Two changes at ${tree.overlap}`);
+  const outcome = applyPatch(current.value, tree);
+  if (!outcome.ok) return { result: { status: 'invalid', path: outcome.path, reason: outcome.reason } };
+  if (Buffer.byteLength(JSON.stringify(outcome.value)) > 2 * LIMITS.recordBytes)
+    return { result: { status: 'invalid', path: '', reason: 'too-large' } };
+  const expiresAt = write.expiresAt === undefined ? current.expiresAt : (write.expiresAt ?? undefined);
+  return patched(row(current.version + 1, outcome.value, current.createdAt, expiresAt));
+}
+
+function written(row: Stored): Planned {
+  return { result: { status: 'written', version: row.version, createdAt: row.createdAt }, row };
+}
+
+function patched(row: Stored): Planned {
+  return { result: { status: 'patched', record: row }, row };
+}
+
+/** A constraint is broken by a live record outside the batch, and by two records of the batch. */
+function checkUnique(
+  view: MemoryView,
+  tenant: string,
+  writes: readonly Write[],
+  rows: readonly (Stored | undefined)[],
+  now: Date,
+): void {
+  writes.forEach(({ collection, id }, i) => {
+    const row = rows[i];
+    if (row === undefined) return;
+    for (const constraint of collection.unique) {
+      const key = uniqueKey(row.value, constraint.fields);
+      if (key === undefined) continue;
+      const holds = (other: Stored): boolean => other.id !== id && uniqueKey(other.value, constraint.fields) === key;
+      const inBatch = rows.some(
+        (other, j) => other !== undefined && writes[j]!.collection === collection && holds(other),
+      );
+      const outside = view.scan(
+        collection.name,
+        tenant,
+        (other) => isLive(other as Stored, now) && holds(other as Stored),
+      ) as Stored[];
+      if (inBatch || outside.length > 0)
+        throw new ConflictError('ALREADY_EXISTS', `${collection.name}: the constraint ${constraint.name} is broken`, {
+          component: `collection:${collection.name}`,
+          details: { constraint: constraint.name, collection: collection.name },
+        });
+    }
+  });
+}
+
+function uniqueKey(value: JsonObject, fields: readonly string[]): string | undefined {
+  const parts = fields.map((field) => valueAt(value, field.split('.')));
+  return parts.some((part) => part === undefined || part === null) ? undefined : JSON.stringify(parts);
+}
+
+function isInRange(row: Stored, range: Range): boolean {
+  if (!range.equal.every(([key, value]) => compareScalars(sortValue(row, key), value) === 0)) return false;
+  const { last } = range;
+  const value = sortValue(row, last.key);
+  if (last.op === 'isNull') return value === null;
+  if (value === null) return false;
+  if (last.op === 'notNull') return true;
+  const order = compareScalars(value, last.value);
+  return last.op === 'gt' ? order > 0 : order < 0;
+}
+
+function sortValue(row: Stored, key: SortKey): Scalar {
+  return (recordField(row, key) ?? null) as Scalar;
+}
+
+function compareRecords(a: Stored, b: Stored, sort: readonly SortKey[]): number {
+  for (const key of sort) {
+    const order = compareScalars(sortValue(a, key), sortValue(b, key));
+    if (order !== 0) return key.direction === 'asc' ? order : -order;
+  }
+  return compareText(a.tenant, b.tenant);
+}
+
+export const memory: BackendDriver = {
+  name: 'memory',
+  create(pool: Pool, name: string): RecordBackend {
+    if (!('run' in pool))
+      throw new UnsupportedError('The memory backend runs on a memory: database only', { component: name });
+    return new MemoryBackend(pool as MemoryPool, name);
+  },
+};
