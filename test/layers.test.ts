@@ -35,7 +35,7 @@ const ROOMS: readonly Room[] = [
   { name: 'definition', files: ['backends/definition'], may: [...BASE, 'backend contract', 'record values'] },
   {
     name: 'collection',
-    files: ['backends/collection'],
+    files: ['backends/collection', 'backends/ids'],
     may: [...BASE, 'backend contract', 'record values', 'definition'],
   },
   { name: 'vector store', files: ['vectors/vector-store'], may: [...BASE, 'vector contract', 'vector codec'] },

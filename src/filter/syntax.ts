@@ -194,7 +194,6 @@ export function pathFault(path: string): string | undefined {
       return `has a segment of more than ${FILTER_LIMITS.segmentLength} characters`;
     if (segment.startsWith('$')) return 'has a segment that begins with $';
     if (segment === '__proto__') return 'names __proto__';
-    // eslint-disable-next-line no-control-regex -- control characters are what is looked for
     if (/[\u0000-\u001f\u007f-\u009f"\\`]/.test(segment)) return 'has a control character, quote or backslash';
     if (!segment.isWellFormed()) return 'has a lone surrogate';
   }
