@@ -20,7 +20,7 @@ export const MAX_SORT_KEYS = 3;
 export function parseSort(sort: unknown, domain: FilterDomain): SortKey[] {
   if (sort !== undefined && (typeof sort !== 'object' || sort === null || Array.isArray(sort)))
     throw invalid('sort', sort, "an object of fields and 'asc' or 'desc'");
-  const entries = Object.entries(sort ?? {});
+  const entries = Object.entries((sort ?? {}) as Record<string, unknown>);
   if (entries.length > MAX_SORT_KEYS) throw invalid('sort', sort, `at most ${MAX_SORT_KEYS} fields`);
   const keys = entries.map(([field, direction]): SortKey => {
     if (direction !== 'asc' && direction !== 'desc') throw invalid(`sort.${field}`, direction, "'asc' or 'desc'");

@@ -2,10 +2,11 @@
  * The filter language: what a host may write, and the closed tree it becomes. Everything that reaches a backend or a
  * provider went through `parseFilter`; nothing else makes a `FilterNode`.
  */
-import { typeName, ValidationError } from '../errors.js';
+import { ValidationError } from '../errors.js';
 import { isDate, isPlainObject } from './json.js';
+import { checkString, dateText, parseElement, refuse, type Scalar } from './operand.js';
 
-export type Scalar = null | boolean | number | string;
+export { dateText, type Scalar };
 export type FieldType = 'string' | 'number' | 'boolean' | 'date';
 
 type Primitive = string | number | boolean | bigint | symbol | null | undefined | Date;
@@ -194,7 +195,6 @@ export function pathFault(path: string): string | undefined {
       return `has a segment of more than ${FILTER_LIMITS.segmentLength} characters`;
     if (segment.startsWith('$')) return 'has a segment that begins with $';
     if (segment === '__proto__') return 'names __proto__';
-    // eslint-disable-next-line no-control-regex -- control characters are what is looked for
     if (/[\u0000-\u001f\u007f-\u009f"\\`]/.test(segment)) return 'has a control character, quote or backslash';
     if (!segment.isWellFormed()) return 'has a lone surrogate';
   }
@@ -288,43 +288,9 @@ function parseScalar(operand: unknown, field: FieldReference, domain: FilterDoma
   return value;
 }
 
-/** A Date as it is stored: ISO text with milliseconds, years 0000 to 9999 (others would not sort as text). */
-export function dateText(value: unknown, at: string): string {
-  if (!isDate(value)) throw refuse(at, 'a Date', value);
-  const year = value.getUTCFullYear();
-  if (Number.isNaN(year) || year < 0 || year > 9999) throw refuse(at, 'a Date of the years 0000 to 9999', value);
-  return value.toISOString();
-}
-
-function parseElement(operand: unknown, at: string): Scalar {
-  switch (typeof operand) {
-    case 'string':
-      return checkString(operand, at);
-    case 'number':
-      if (!Number.isFinite(operand)) throw refuse(at, 'a finite number', operand);
-      return operand === 0 ? 0 : operand;
-    case 'boolean':
-      return operand;
-    default:
-      if (operand === null) return null;
-      throw refuse(at, 'a string, number, boolean or null', operand);
-  }
-}
-
-function checkString(operand: unknown, at: string): string {
-  if (typeof operand !== 'string') throw refuse(at, 'a string', operand);
-  if (!operand.isWellFormed() || operand.includes('\0')) throw refuse(at, 'well-formed text without U+0000', operand);
-  return operand;
-}
-
 function count(state: State, leaves: number, at: string): void {
   state.leaves += leaves;
   if (state.leaves > FILTER_LIMITS.leaves) {
     throw new ValidationError('INVALID_FILTER', `${at}: a filter has at most ${FILTER_LIMITS.leaves} conditions`);
   }
-}
-
-function refuse(at: string, expected: string, value: unknown, prefix?: string): ValidationError {
-  const message = `${at}: ${prefix === undefined ? '' : `${prefix}; `}expected ${expected}, got ${typeName(value)}`;
-  return new ValidationError('INVALID_FILTER', message, { details: { key: at, expected, actual: typeName(value) } });
 }

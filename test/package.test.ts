@@ -1,0 +1,146 @@
+/** Packs the library as it would be published, and uses the package as a host does. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { PROJECT } from './support/project.js';
+import { run } from './support/run.js';
+
+const SAFETY_LIMIT = 120_000;
+const MODULES = join(PROJECT, 'node_modules');
+
+interface Manifest {
+  readonly version: string;
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly exports: Readonly<Record<string, unknown>>;
+}
+const manifest = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8')) as Manifest;
+const ENTRIES = Object.keys(manifest.exports)
+  .map((key) => key.replace(/^\./, 'quartermaster'))
+  .filter((entry) => !entry.endsWith('.json'));
+
+/** A host's code: compiled in its two usual forms, then run. */
+const CONSUMER = `
+import { defineCollection, getStorageManager, openStorage, StorageError, type Filter } from 'quartermaster';
+
+interface Order { status: string; total: number }
+const Orders = defineCollection<Order>({ name: 'orders', fields: { status: 'string', total: 'number' } });
+const open: Filter<Order> = { status: 'open', total: { $gte: 10 } };
+
+export const shared: typeof getStorageManager = getStorageManager;
+
+const storage = await openStorage({ databases: { main: { url: 'memory:' } } });
+try {
+  const orders = storage.collection(Orders);
+  const saved = await orders.save({ status: 'open', total: 12 });
+  const page = await orders.query(open);
+  const total: number | undefined = page.items[0]?.value.total;
+  console.log('total', total, page.items[0]?.id === saved.id);
+  await orders.get('missing').catch((error: unknown) => {
+    if (error instanceof StorageError) console.log('code', error.code);
+  });
+} finally {
+  await storage.close();
+}
+`;
+
+let host: string;
+let unpacked: string;
+let packed: string[];
+
+beforeAll(async () => {
+  host = await mkdtemp(join(tmpdir(), 'quartermaster-package-'));
+  const pack = ['pack', PROJECT, '--ignore-scripts', '--offline', '--pack-destination', host];
+  expect(await run('npm', pack, host, SAFETY_LIMIT)).toMatchObject({ code: 0 });
+  const tarball = join(host, `quartermaster-${manifest.version}.tgz`);
+  await mkdir(join(host, 'node_modules'));
+  expect(await run('tar', ['-xzf', tarball, '-C', 'node_modules'], host, SAFETY_LIMIT)).toMatchObject({ code: 0 });
+  unpacked = join(host, 'node_modules', 'quartermaster');
+  expect(await run('mv', [join(host, 'node_modules', 'package'), unpacked], host, SAFETY_LIMIT)).toMatchObject({
+    code: 0,
+  });
+  for (const name of [...Object.keys(manifest.dependencies), '@types/node']) {
+    await mkdir(dirname(join(host, 'node_modules', name)), { recursive: true });
+    await symlink(join(MODULES, name), join(host, 'node_modules', name));
+  }
+  await writeFile(join(host, 'package.json'), JSON.stringify({ name: 'host', type: 'module', private: true }));
+  await writeFile(join(host, 'consumer.ts'), CONSUMER);
+  packed = readdirSync(unpacked, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(unpacked.length + 1))
+    .sort();
+}, SAFETY_LIMIT);
+
+afterAll(() => rm(host, { recursive: true, force: true }));
+
+describe('the package', () => {
+  test('holds the code, its defaults and its papers, and nothing else', () => {
+    expect(readdirSync(unpacked).sort()).toEqual([
+      'CHANGELOG.md',
+      'LICENSE',
+      'README.md',
+      'config',
+      'dist',
+      'package.json',
+    ]);
+  });
+
+  test('has in dist only what the sources of today compile to', () => {
+    const built = packed.filter((path) => path.startsWith('dist/'));
+    const stray = built.filter((path) => {
+      const source = /^dist\/(.+?)(\.d\.ts|\.js)$/.exec(path)?.[1];
+      return source === undefined || !existsSync(join(PROJECT, 'src', `${source}.ts`));
+    });
+    // A file of a source that is gone: remove the folder `dist` and build again.
+    expect(stray).toEqual([]);
+    expect(built.filter((path) => path.endsWith('.js'))).toHaveLength(
+      built.filter((path) => path.endsWith('.d.ts')).length,
+    );
+  });
+
+  test('has in config values only', () => {
+    const config = packed.filter((path) => path.startsWith('config/'));
+    expect(config).toContain('config/default.yaml');
+    expect(config.filter((path) => !path.endsWith('.yaml'))).toEqual([]);
+  });
+
+  test.each(ENTRIES)('can be imported as %s', async (entry) => {
+    const code = `console.log(Object.keys(await import(${JSON.stringify(entry)})).length > 0)`;
+    const finished = await run(process.execPath, ['--input-type=module', '-e', code], host, SAFETY_LIMIT);
+    expect(finished).toEqual({ code: 0, output: 'true\n' });
+  });
+
+  test('keeps what no entry names to itself', async () => {
+    const code = `await import('quartermaster/dist/errors.js').catch((error) => console.log(error.code))`;
+    const finished = await run(process.execPath, ['--input-type=module', '-e', code], host, SAFETY_LIMIT);
+    expect(finished).toEqual({ code: 0, output: 'ERR_PACKAGE_PATH_NOT_EXPORTED\n' });
+  });
+});
+
+describe('a host', () => {
+  const forms = [
+    { module: 'nodenext', moduleResolution: 'nodenext' },
+    { module: 'esnext', moduleResolution: 'bundler' },
+  ];
+
+  test.each(forms)(
+    'compiles strictly against its types with the module kind $module',
+    async ({ module, moduleResolution }) => {
+      const parameters = [
+        join(MODULES, 'typescript', 'bin', 'tsc'),
+        ...['--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', 'false', '--ignoreConfig'],
+        ...['--target', 'es2022', '--lib', 'es2024,esnext.disposable', '--types', 'node'],
+        ...['--module', module, '--moduleResolution', moduleResolution, '--outDir', module, 'consumer.ts'],
+      ];
+      const finished = await run(process.execPath, parameters, host, SAFETY_LIMIT);
+      expect(finished).toEqual({ code: 0, output: '' });
+    },
+    SAFETY_LIMIT,
+  );
+
+  test.each(forms)('runs what was compiled with the module kind $module', async ({ module }) => {
+    const finished = await run(process.execPath, [join(host, module, 'consumer.js')], host, SAFETY_LIMIT);
+    expect(finished).toEqual({ code: 0, output: 'total 12 true\ncode NOT_FOUND\n' });
+  });
+});
