@@ -34,8 +34,9 @@ export class ManualClock implements Clock {
     return { cancel: () => void this.pending.delete(timer) };
   }
 
-  /** Fires the timers that fall due, in order, and lets what each sets off go on before the next. */
+  /** Lets what has begun go on, then fires the timers that fall due, in order, what each sets off before the next. */
   async advance(milliseconds: number): Promise<void> {
+    await settled();
     const end = this.elapsed + milliseconds;
     for (let timer = this.next(end); timer !== undefined; timer = this.next(end)) {
       this.elapsed = timer.at;
