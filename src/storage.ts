@@ -1,0 +1,212 @@
+/** What the manager, a tenant's handle and a transaction have in common: the surface a host works with. */
+import type { Clock } from './clock.js';
+import type { BeginOperation, CallOptions } from './component.js';
+import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
+import { Collection } from './backends/collection.js';
+import type { CollectionDefinition } from './backends/definition.js';
+import type { CollectionHost } from './backends/host.js';
+import { checkTenant } from './backends/value.js';
+import type { Database } from './database.js';
+import { aborted } from './clock.js';
+import {
+  refuseInsideTransaction,
+  runTransaction,
+  type Attempt,
+  type TransactionCallOptions,
+} from './unit-of-work/transaction.js';
+import type { Pool } from './pools/pool.js';
+import type { VectorProvider } from './vectors/provider.js';
+import { VectorStore } from './vectors/vector-store.js';
+
+/** One opening of a manager: what its handles stand on. */
+export interface OpenParts {
+  readonly databases: ReadonlyMap<string, Database>;
+  readonly providers: ReadonlyMap<string, VectorProvider>;
+  readonly defaultDatabase: string;
+  readonly defaultProvider: string;
+  readonly defaultTenant: string;
+  readonly tenancy: 'optional' | 'required';
+  readonly operationTimeout: number;
+  readonly clock: Clock;
+  /** Counts one operation in flight. @throws `CLOSED` when this opening is over. */
+  admit(): () => void;
+}
+
+export abstract class Storage {
+  protected abstract parts(): OpenParts;
+  protected abstract readonly tenantId: string | undefined;
+  protected abstract readonly attempt: Attempt | undefined;
+
+  /**
+   * The records of a collection, on a database of the settings (default: `stores.default`). Cheap, no I/O: its tables are
+   * made on first use. @throws `VALIDATION` when the name stands for another declaration, or when a tenant is required;
+   * `UNSUPPORTED` when the database cannot keep what the collection declares.
+   */
+  collection<T>(definition: CollectionDefinition<T>, options: { readonly on?: string } = {}): Collection<T> {
+    if (typeof definition !== 'object' || definition === null || typeof definition.domain !== 'object')
+      throw invalid('collection', definition, 'what defineCollection gives');
+    const parts = this.parts();
+    const database = this.database(parts, options.on);
+    database.declare(definition.schema);
+    return new Collection(definition, this.host(parts, database));
+  }
+
+  /** A vector provider; without a name the settings' default. @throws `CONFIGURATION` for an unknown name. */
+  vectors(name?: string): VectorStore {
+    const parts = this.parts();
+    const key = (name ?? parts.defaultProvider).toLowerCase();
+    const provider = parts.providers.get(key);
+    if (provider === undefined)
+      throw new StorageError(
+        'CONFIGURATION',
+        `No vector provider ${JSON.stringify(key)} is open; open: ${[...parts.providers.keys()].sort().join(', ')}`,
+        { details: { name: key, known: [...parts.providers.keys()].sort() } },
+      );
+    return new VectorStore(provider, this.tenantOf(parts), this.admission(parts, provider.pool, provider.name));
+  }
+
+  /** The same for another tenant; cheap, no I/O. @throws `VALIDATION` for a malformed tenant, and inside a transaction. */
+  tenant(id: string): TenantStorage {
+    const tenant = checkTenant(id);
+    if (this.attempt !== undefined)
+      throw new ValidationError('VALIDATION', 'A transaction belongs to one tenant: begin it on storage.tenant(id)');
+    return new TenantStorage(() => this.parts(), tenant);
+  }
+
+  /**
+   * Runs `work` in one transaction of a database: what it does through `tx` happens wholly or not at all. It is run again
+   * as a whole after a conflict, so it should change nothing outside but through `tx.onCommit`.
+   * @throws what `work` throws, after the rollback; `UNSUPPORTED` where the database has no transactions.
+   */
+  async transaction<R>(
+    work: (tx: Transaction) => Promise<R>,
+    options: TransactionCallOptions = {},
+  ): Promise<R> {
+    if (typeof work !== 'function') throw invalid('work', work, 'a function');
+    if (this.attempt !== undefined)
+      throw new UnsupportedError('A transaction within a transaction: use tx itself', { operation: 'transaction' });
+    const parts = this.parts();
+    const tenant = this.tenantOf(parts);
+    const database = this.database(parts, options.on);
+    if (database.backend.capabilities.transactions === 'none')
+      throw new UnsupportedError(`The database ${database.name} has no transactions`, { operation: 'transaction' });
+    const operation = this.admission(parts, database.pool, database.name)('transaction', options);
+    try {
+      return await runTransaction(database.pool, database.clock, operation.context, options, (attempt) =>
+        work(new Transaction(parts, tenant, attempt, database.name)),
+      );
+    } finally {
+      operation.end();
+    }
+  }
+
+  private database(parts: OpenParts, name: string | undefined): Database {
+    const key = name ?? this.anchor ?? parts.defaultDatabase;
+    const database = parts.databases.get(key);
+    if (database === undefined)
+      throw new ValidationError(
+        'VALIDATION',
+        `No database ${JSON.stringify(key)} in the settings; known: ${[...parts.databases.keys()].sort().join(', ')}`,
+        { details: { key: 'on', known: [...parts.databases.keys()].sort() } },
+      );
+    if (this.attempt !== undefined && this.attempt.pool !== database.pool)
+      throw new UnsupportedError(`The transaction is not one of the database ${database.name}`);
+    return database;
+  }
+
+  /** The database that a transaction runs on: the default inside it. */
+  protected get anchor(): string | undefined {
+    return undefined;
+  }
+
+  private tenantOf(parts: OpenParts): string {
+    if (this.tenantId !== undefined) return this.tenantId;
+    if (parts.tenancy === 'required')
+      throw new ValidationError('VALIDATION', "A tenant is required (tenancy: 'required'): use storage.tenant(id)");
+    return parts.defaultTenant;
+  }
+
+  private host(parts: OpenParts, database: Database): CollectionHost {
+    const { attempt } = this;
+    return {
+      backend: database.backend,
+      tenant: this.tenantOf(parts),
+      clock: database.clock,
+      begin: this.admission(parts, database.pool, database.name),
+      ensure(schemas, context) {
+        if (database.has(schemas)) return undefined;
+        if (attempt !== undefined) return attempt.require((outside) => database.make(schemas, outside));
+        return database.make(schemas, context);
+      },
+    };
+  }
+
+  private admission(parts: OpenParts, pool: Pool | undefined, name: string): BeginOperation {
+    const { attempt } = this;
+    if (attempt !== undefined) {
+      if (pool !== attempt.pool)
+        throw new UnsupportedError(`${name} cannot take part in this transaction: it is another database or service`);
+      return attempt.begin;
+    }
+    return (operation, options = {}) => {
+      checkCallOptions(options);
+      if (pool !== undefined) refuseInsideTransaction(pool, operation);
+      const end = parts.admit();
+      const deadline = parts.clock.monotonic() + (options.timeout ?? parts.operationTimeout);
+      return { context: { now: parts.clock.now(), deadline, signal: options.signal }, end };
+    };
+  }
+}
+
+function checkCallOptions({ signal, timeout }: CallOptions): void {
+  if (timeout !== undefined && (typeof timeout !== 'number' || !(timeout > 0)))
+    throw invalid('timeout', timeout, 'a number of milliseconds above 0');
+  if (signal === undefined) return;
+  if (typeof (signal as Partial<AbortSignal>).addEventListener !== 'function')
+    throw invalid('signal', signal, 'an AbortSignal');
+  if (signal.aborted) throw aborted(signal);
+}
+
+/** A tenant's handle: everything done through it is this tenant's. */
+export class TenantStorage extends Storage {
+  protected readonly attempt = undefined;
+
+  constructor(
+    protected readonly parts: () => OpenParts,
+    protected readonly tenantId: string,
+  ) {
+    super();
+  }
+}
+
+/** What `storage.transaction` gives to its function. It cannot be used after the function has ended. */
+export class Transaction extends Storage {
+  constructor(
+    private readonly opening: OpenParts,
+    protected readonly tenantId: string,
+    protected readonly attempt: Attempt,
+    protected override readonly anchor: string,
+  ) {
+    super();
+  }
+
+  /** Runs once, after the commit; never for a run that was rolled back. */
+  onCommit(hook: () => void | Promise<void>): void {
+    this.register(this.attempt.committed, hook, 'onCommit');
+  }
+
+  /** A compensation: runs when this run of the function is rolled back, the last registered first. */
+  onRollback(hook: () => void | Promise<void>): void {
+    this.register(this.attempt.rolledBack, hook, 'onRollback');
+  }
+
+  protected parts(): OpenParts {
+    return this.opening;
+  }
+
+  private register(hooks: (() => void | Promise<void>)[], hook: unknown, name: string): void {
+    if (typeof hook !== 'function') throw invalid(name, hook, 'a function');
+    if (!this.attempt.active) throw new StorageError('CLOSED', 'The transaction has ended', { operation: name });
+    hooks.push(hook as () => void | Promise<void>);
+  }
+}

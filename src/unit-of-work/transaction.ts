@@ -1,0 +1,178 @@
+/** A transaction over one database: its session, the function run again on a conflict, and the hooks. */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { sleep, type Clock } from '../clock.js';
+import type { BeginOperation, CallOptions, OperationContext, Session } from '../component.js';
+import { invalid, isSerializationFailure, isStorageError, StorageError, ValidationError } from '../errors.js';
+import type { Isolation, Pool } from '../pools/pool.js';
+
+export interface TransactionCallOptions extends CallOptions {
+  /** Default: `serializable`. A backend that offers only a stronger level gives that. */
+  readonly isolation?: Isolation;
+  /** The database. Default: that of the collections that name none. */
+  readonly on?: string;
+  /** How often the whole function is run again after a conflict; default 10. */
+  readonly retries?: number;
+}
+
+type Hook = () => void | Promise<void>;
+
+/** Asks for tables that are not there yet: the transaction rolls back, makes them, and runs the function again. */
+export class TablesMissing extends Error {
+  constructor(readonly ensure: (context: OperationContext) => Promise<void>) {
+    super('The transaction is run again once the tables of a collection are made');
+  }
+}
+
+/** One run of a transaction's function. */
+export class Attempt {
+  readonly committed: Hook[] = [];
+  readonly rolledBack: Hook[] = [];
+  /** Set by the first use of a collection whose tables are missing, whatever the function makes of the error. */
+  missing: TablesMissing | undefined;
+  private ended = false;
+
+  constructor(
+    readonly pool: Pool,
+    private readonly session: Session,
+    private readonly outer: OperationContext,
+    private readonly clock: Clock,
+  ) {}
+
+  get active(): boolean {
+    return !this.ended;
+  }
+
+  end(): void {
+    this.ended = true;
+  }
+
+  /** Stops this run: the tables are made once it has rolled back, and the function is run again. */
+  require(ensure: (context: OperationContext) => Promise<void>): never {
+    throw (this.missing ??= new TablesMissing(ensure));
+  }
+
+  /** Admits an operation of the transaction. @throws `CLOSED` after its end. */
+  readonly begin: BeginOperation = (operation, options) => {
+    if (this.ended)
+      throw new StorageError('CLOSED', 'The transaction has ended; its handles cannot be used any more', { operation });
+    if (this.missing !== undefined) throw this.missing;
+    const deadline = Math.min(this.outer.deadline, this.clock.monotonic() + (options?.timeout ?? Infinity));
+    const signal = options?.signal ?? this.outer.signal;
+    return { context: { now: this.clock.now(), deadline, signal, session: this.session }, end: () => undefined };
+  };
+}
+
+const running = new AsyncLocalStorage<Attempt>();
+
+/**
+ * A handle of the database would wait for the transaction it is used in (one connection), or not see it (several).
+ * @throws `VALIDATION` when called inside a running transaction of `pool`.
+ */
+export function refuseInsideTransaction(pool: Pool, operation: string): void {
+  const attempt = running.getStore();
+  if (attempt?.active === true && attempt.pool === pool)
+    throw new ValidationError('VALIDATION', `${operation}: inside a transaction, use the handle it gives (tx)`, {
+      operation,
+    });
+}
+
+/**
+ * Runs `work` in a transaction of `pool` until it commits: again, as a whole, when it lost against another transaction.
+ * @throws what `work` throws; `CONFLICT` (retryable) when the retries are used up.
+ */
+export async function runTransaction<R>(
+  pool: Pool,
+  clock: Clock,
+  context: OperationContext,
+  options: TransactionCallOptions,
+  work: (attempt: Attempt) => Promise<R>,
+): Promise<R> {
+  const retries = options.retries ?? 10;
+  if (!Number.isInteger(retries) || retries < 0) throw invalid('retries', options.retries, 'a whole number, 0 or more');
+  const isolation = options.isolation ?? 'serializable';
+  if (isolation !== 'serializable' && isolation !== 'snapshot')
+    throw invalid('isolation', isolation, "'serializable' or 'snapshot'");
+  for (let conflicts = 0; ; ) {
+    const outcome = await runOnce(pool, clock, context, isolation, work);
+    if (outcome.committed) {
+      await runHooks(outcome.attempt.committed, 'onCommit');
+      return outcome.result;
+    }
+    const { attempt, error } = outcome;
+    const failed = await compensate(attempt);
+    if (failed.length > 0) throw compensationFailure(error, failed);
+    if (attempt?.missing !== undefined) {
+      await attempt.missing.ensure(context);
+    } else if (isSerializationFailure(error) && conflicts < retries && clock.monotonic() < context.deadline) {
+      conflicts++;
+      await sleep(clock, Math.random() * Math.min(2 ** conflicts, 100), context.signal);
+    } else {
+      throw error;
+    }
+  }
+}
+
+type Outcome<R> =
+  | { readonly committed: true; readonly attempt: Attempt; readonly result: R }
+  | { readonly committed: false; readonly attempt: Attempt | undefined; readonly error: unknown };
+
+async function runOnce<R>(
+  pool: Pool,
+  clock: Clock,
+  context: OperationContext,
+  isolation: Isolation,
+  work: (attempt: Attempt) => Promise<R>,
+): Promise<Outcome<R>> {
+  let attempt: Attempt | undefined;
+  try {
+    const result = await pool.transaction({ isolation, context }, async (session) => {
+      const current = new Attempt(pool, session, context, clock);
+      attempt = current;
+      try {
+        const value = await running.run(current, () => work(current));
+        if (current.missing !== undefined) throw current.missing;
+        return value;
+      } finally {
+        current.end();
+      }
+    });
+    return { committed: true, attempt: attempt!, result };
+  } catch (error) {
+    return { committed: false, attempt, error };
+  }
+}
+
+/** The commit stands whatever its hooks do: their errors are told together, after all have run. */
+async function runHooks(hooks: readonly Hook[], name: string): Promise<void> {
+  const errors = await collectErrors(hooks);
+  if (errors.length > 0)
+    throw new StorageError('INTERNAL', `The transaction is committed, but ${errors.length} of its ${name} hooks failed`, {
+      details: { committed: true },
+      cause: new AggregateError(errors),
+    });
+}
+
+/** Runs the compensations of a run that was rolled back, the last registered first, each even if another fails. */
+function compensate(attempt: Attempt | undefined): Promise<unknown[]> {
+  return collectErrors([...(attempt?.rolledBack ?? [])].reverse());
+}
+
+function compensationFailure(error: unknown, failures: readonly unknown[]): StorageError {
+  const code = isStorageError(error) ? error.code : 'INTERNAL';
+  return new StorageError(code, `The transaction rolled back, and ${failures.length} of its onRollback hooks failed`, {
+    details: { rollbackErrors: failures.length },
+    cause: new AggregateError([error, ...failures]),
+  });
+}
+
+async function collectErrors(hooks: readonly Hook[]): Promise<unknown[]> {
+  const errors: unknown[] = [];
+  for (const hook of hooks) {
+    try {
+      await hook();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  return errors;
+}
