@@ -4,9 +4,12 @@
  */
 import type { Clock } from './clock.js';
 import { foreignErrorName, invalid, isStorageError, StorageError, TimeoutError } from './errors.js';
-import { CLOSE_GRACE, ComponentSet, type Managed, type ManagedStatus } from './lifecycle/component-set.js';
+import { CLOSE_GRACE, ComponentSet, type ManagedStatus } from './lifecycle/component-set.js';
+import type { Managed } from './lifecycle/graph.js';
+import { Opening, overtaken } from './lifecycle/opening.js';
 
-export { CLOSE_GRACE, type ComponentState, type Managed, type ManagedStatus } from './lifecycle/component-set.js';
+export { CLOSE_GRACE, type ManagedStatus } from './lifecycle/component-set.js';
+export type { ComponentState, Managed } from './lifecycle/graph.js';
 
 /** `failed`: the last opening failed and the next `open()` tries again. */
 export type LifecycleState = 'idle' | 'opening' | 'ready' | 'draining' | 'closed' | 'failed';
@@ -38,36 +41,6 @@ const LONGEST_DELAY = 2 ** 31 - 1;
 interface Work {
   count: number;
   onIdle?: () => void;
-}
-
-/** One call of `open()` that has not settled. It is the token of its generation: a close stops it. */
-class Opening {
-  readonly promise: Promise<void>;
-  resolve!: () => void;
-  reject!: (reason: unknown) => void;
-  /** Set when a close overtook this opening: when to give up on components (of `Clock.monotonic`). */
-  deadline: number | undefined;
-  /** Rejects at the close, or when the time for opening is over. */
-  readonly interrupted: Promise<never>;
-  interrupt!: (error: StorageError) => void;
-
-  constructor() {
-    this.promise = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
-    this.interrupted = new Promise((_, reject) => (this.interrupt = reject));
-    this.interrupted.catch(() => undefined);
-  }
-
-  get stopped(): boolean {
-    return this.deadline !== undefined;
-  }
-
-  stop(deadline: number): void {
-    this.deadline = deadline;
-    this.interrupt(overtaken());
-  }
 }
 
 export class Lifecycle {
@@ -167,6 +140,7 @@ export class Lifecycle {
     this.enter('opening');
     try {
       const managed = await Promise.race([this.compose(), opening.interrupted]);
+      if (opening.stopped) throw overtaken();
       this.set = set = new ComponentSet(managed, clock);
       await Promise.race([set.open(), opening.interrupted, degraded]);
       if (opening.stopped) throw overtaken();
@@ -244,8 +218,4 @@ export class Lifecycle {
       : `The storage manager is not open (${this.current}): await open() first`;
     return new StorageError('CLOSED', message, { details: { state: this.current }, cause: this.failure });
   }
-}
-
-function overtaken(): StorageError {
-  return new StorageError('CLOSED', 'The storage manager was closed while it opened', { operation: 'open' });
 }
