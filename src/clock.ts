@@ -10,16 +10,19 @@ export interface Clock {
   now(): Date;
   /** Milliseconds that never go back: deadlines, caches, latencies. */
   monotonic(): number;
-  /** Calls back once after `milliseconds`. The timer does not keep the process alive. */
-  after(milliseconds: number, callback: () => void): Timer;
+  /**
+   * Calls back once after `milliseconds`. Somebody waits for it, so it keeps the process alive, unless it is `background`:
+   * a retry, a heartbeat.
+   */
+  after(milliseconds: number, callback: () => void, options?: { readonly background?: boolean }): Timer;
 }
 
 export const systemClock: Clock = {
   now: () => new Date(),
   monotonic: () => performance.now(),
-  after(milliseconds, callback) {
+  after(milliseconds, callback, options) {
     const timer = setTimeout(callback, milliseconds);
-    timer.unref();
+    if (options?.background === true) timer.unref();
     return { cancel: () => clearTimeout(timer) };
   },
 };
@@ -29,7 +32,7 @@ export function offsetClock(base: Clock, offset: () => number): Clock {
   return {
     now: () => new Date(base.now().getTime() + offset()),
     monotonic: () => base.monotonic(),
-    after: (milliseconds, callback) => base.after(milliseconds, callback),
+    after: (milliseconds, callback, options) => base.after(milliseconds, callback, options),
   };
 }
 

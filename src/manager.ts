@@ -14,8 +14,7 @@ import type { VectorProvider } from './vectors/provider.js';
 
 export interface ManagerOptions {
   readonly registry: Registry;
-  /** Read anew at every opening. */
-  readonly loadSettings: () => Promise<Settings>;
+  readonly settings: Settings;
   readonly clock?: Clock;
 }
 
@@ -27,43 +26,38 @@ export interface ManagerEvents {
 export class StorageManager extends Storage {
   protected readonly tenantId = undefined;
   protected readonly attempt = undefined;
+  /** Frozen; secrets are masked when shown. */
+  readonly settings: Settings;
   readonly #registry: Registry;
-  readonly #loadSettings: () => Promise<Settings>;
   readonly #clock: Clock;
   readonly #lifecycle: Lifecycle;
   readonly #health: HealthMonitor;
   readonly #listeners = new Set<ManagerEvents['state']>();
-  #settings: Settings | undefined;
   #parts: OpenParts | undefined;
 
-  constructor(options: ManagerOptions) {
+  constructor({ registry, settings, clock = systemClock }: ManagerOptions) {
     super();
-    this.#registry = options.registry;
-    this.#loadSettings = options.loadSettings;
-    this.#clock = options.clock ?? systemClock;
-    // The timeouts are the settings', and those are read by the opening itself.
+    this.settings = settings;
+    this.#registry = registry;
+    this.#clock = clock;
     this.#lifecycle = new Lifecycle({
       components: () => this.compose(),
-      clock: this.#clock,
-      timeouts: () => this.#settings?.lifecycle,
+      clock,
+      openTimeout: settings.lifecycle.openTimeout,
+      drainTimeout: settings.lifecycle.drainTimeout,
       onState: (state, error) => this.#listeners.forEach((listener) => listener(state, error)),
     });
     this.#health = new HealthMonitor({
       components: () => this.#lifecycle.components(),
       lifecycle: this.#lifecycle,
-      clock: this.#clock,
-      settings: () => this.#settings?.health,
+      clock,
+      timeout: settings.health.timeout,
+      cache: settings.health.cache,
     });
   }
 
   get state(): LifecycleState {
     return this.#lifecycle.state;
-  }
-
-  /** Frozen; secrets are masked when shown. @throws `CLOSED` before the first opening has read them. */
-  get settings(): Settings {
-    if (this.#settings === undefined) throw new StorageError('CLOSED', 'The settings are read when the manager opens');
-    return this.#settings;
   }
 
   /** Opens everything once, however many ask. @throws the first critical fault; nothing stays open then. */
@@ -111,7 +105,7 @@ export class StorageManager extends Storage {
   }
 
   toJSON(): Record<string, unknown> {
-    return { state: this.state, settings: this.#settings };
+    return { state: this.state, settings: this.settings };
   }
 
   [inspect.custom](): string {
@@ -119,39 +113,17 @@ export class StorageManager extends Storage {
   }
 
   protected parts(): OpenParts {
-    if (this.#parts === undefined) this.#lifecycle.begin();
+    // Refuses with the state's own words unless open.
+    this.#lifecycle.begin()();
     return this.#parts!;
   }
 
   private async compose(): Promise<readonly Managed[]> {
-    const settings = (this.#settings = await this.#loadSettings());
-    const clock = this.#clock;
+    const { settings } = this;
     const managed = new Map<string, Managed>();
-    const pools = new Map<string, Pool>();
-    const databases = new Map<string, Database>();
-    for (const [name, { url, critical, ...options }] of Object.entries(settings.databases)) {
-      const driver = await this.#registry.poolForUrl(url);
-      const key = driver.key(url, options, name);
-      const pool = pools.get(key) ?? construct(name, () => driver.create(url, options, { clock, name }));
-      pools.set(key, pool);
-      const shared = managed.get(pool.name);
-      managed.set(pool.name, { component: pool, critical: critical || shared?.critical === true });
-      const backend = (await this.#registry.backend(driver.backend)).create(pool, `records:${name}`);
-      managed.set(backend.name, { component: backend, critical, after: [pool.name] });
-      databases.set(name, new Database(name, pool, backend, clock));
-    }
-    const providers = new Map<string, VectorProvider>();
-    for (const [name, { critical, ...options }] of Object.entries(settings.vectors.providers)) {
-      const driver = await this.#registry.provider(name);
-      const pool = driver.pooled === true ? databases.get(options['database'] as string)?.pool : undefined;
-      const component = `vectors:${driver.name}`;
-      const environment = { clock, name: component, ...(pool === undefined ? {} : { pool }) };
-      const provider = construct(component, () => driver.create(options, environment));
-      const after = pool === undefined ? {} : { after: [pool.name] };
-      managed.set(component, { component: provider, critical: critical !== false, ...after });
-      providers.set(driver.name, provider);
-    }
-    this.#parts = {
+    const databases = await this.composeDatabases(managed);
+    const providers = await this.composeProviders(databases, managed);
+    const parts: OpenParts = {
       databases,
       providers,
       defaultDatabase: settings.stores.default,
@@ -159,9 +131,68 @@ export class StorageManager extends Storage {
       defaultTenant: settings.defaultTenant,
       tenancy: settings.tenancy,
       operationTimeout: settings.lifecycle.operationTimeout,
-      clock,
-      admit: this.admission(),
+      clock: this.#clock,
+      admit: () => {
+        const end = this.#lifecycle.begin();
+        if (this.#parts === parts) return end;
+        end();
+        throw new StorageError('CLOSED', 'The handle is of an opening that was closed: take a new one of the manager');
+      },
     };
+    this.#parts = parts;
     return [...managed.values()];
+  }
+
+  private async composeDatabases(managed: Map<string, Managed>): Promise<Map<string, Database>> {
+    const clock = this.#clock;
+    const pools = new Map<string, Pool>();
+    const databases = new Map<string, Database>();
+    for (const [name, { url, critical, ...options }] of Object.entries(this.settings.databases)) {
+      const driver = await this.#registry.poolForUrl(url);
+      const key = driver.key(url, options, name);
+      const pool = pools.get(key) ?? construct(name, () => driver.create(url, options, { clock, name }));
+      pools.set(key, pool);
+      const shared = managed.get(pool.name)?.critical === true;
+      managed.set(pool.name, { component: pool, critical: critical || shared });
+      const records = `records:${name}`;
+      const backendDriver = await this.#registry.backend(driver.backend);
+      const backend = construct(records, () => backendDriver.create(pool, records));
+      managed.set(records, { component: backend, critical, after: [pool.name] });
+      databases.set(name, new Database(name, pool, backend, clock));
+    }
+    return databases;
+  }
+
+  private async composeProviders(
+    databases: ReadonlyMap<string, Database>,
+    managed: Map<string, Managed>,
+  ): Promise<Map<string, VectorProvider>> {
+    const clock = this.#clock;
+    const providers = new Map<string, VectorProvider>();
+    for (const [key, { critical, ...options }] of Object.entries(this.settings.vectors.providers)) {
+      const driver = await this.#registry.provider(key);
+      const name = `vectors:${driver.name}`;
+      const pool = driver.pooled === true ? databases.get(options['database'] as string)?.pool : undefined;
+      const environment = { clock, name, ...(pool === undefined ? {} : { pool }) };
+      const provider = construct(name, () => driver.create(options, environment));
+      const after = pool === undefined ? {} : { after: [pool.name] };
+      managed.set(name, { component: provider, critical: critical !== false, ...after });
+      providers.set(driver.name, provider);
+    }
+    return providers;
+  }
+}
+
+/** A component's constructor is its own code, or a third party's: what it throws is told as an error that names it. */
+function construct<C>(component: string, make: () => C): C {
+  try {
+    return make();
+  } catch (error) {
+    if (isStorageError(error)) throw error;
+    throw new StorageError('CONFIGURATION', `${component} could not be created (${foreignErrorName(error)})`, {
+      component,
+      operation: 'open',
+      cause: error,
+    });
   }
 }

@@ -78,10 +78,7 @@ export abstract class Storage {
    * as a whole after a conflict, so it should change nothing outside but through `tx.onCommit`.
    * @throws what `work` throws, after the rollback; `UNSUPPORTED` where the database has no transactions.
    */
-  async transaction<R>(
-    work: (tx: Transaction) => Promise<R>,
-    options: TransactionCallOptions = {},
-  ): Promise<R> {
+  async transaction<R>(work: (tx: Transaction) => Promise<R>, options: TransactionCallOptions = {}): Promise<R> {
     if (typeof work !== 'function') throw invalid('work', work, 'a function');
     if (this.attempt !== undefined)
       throw new UnsupportedError('A transaction within a transaction: use tx itself', { operation: 'transaction' });

@@ -141,7 +141,9 @@ export class ComponentSet {
     const delay = Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** node.failures);
     node.failures += 1;
     // Between half and all of it, so that a fleet that lost its server together does not come back together.
-    node.retry = this.clock.after(delay * (0.5 + Math.random() / 2), () => void this.attempt(node));
+    node.retry = this.clock.after(delay * (0.5 + Math.random() / 2), () => void this.attempt(node), {
+      background: true,
+    });
   }
 
   private shut(node: Node, deadline: number, patience: number): Promise<void> {

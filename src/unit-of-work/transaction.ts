@@ -92,7 +92,7 @@ export async function runTransaction<R>(
   const isolation = options.isolation ?? 'serializable';
   if (isolation !== 'serializable' && isolation !== 'snapshot')
     throw invalid('isolation', isolation, "'serializable' or 'snapshot'");
-  for (let conflicts = 0; ; ) {
+  for (let conflicts = 0; ;) {
     const outcome = await runOnce(pool, clock, context, isolation, work);
     if (outcome.committed) {
       await runHooks(outcome.attempt.committed, 'onCommit');
@@ -146,10 +146,14 @@ async function runOnce<R>(
 async function runHooks(hooks: readonly Hook[], name: string): Promise<void> {
   const errors = await collectErrors(hooks);
   if (errors.length > 0)
-    throw new StorageError('INTERNAL', `The transaction is committed, but ${errors.length} of its ${name} hooks failed`, {
-      details: { committed: true },
-      cause: new AggregateError(errors),
-    });
+    throw new StorageError(
+      'INTERNAL',
+      `The transaction is committed, but ${errors.length} of its ${name} hooks failed`,
+      {
+        details: { committed: true },
+        cause: new AggregateError(errors),
+      },
+    );
 }
 
 /** Runs the compensations of a run that was rolled back, the last registered first, each even if another fails. */

@@ -1,0 +1,54 @@
+/** The composition root. `quartermaster/inversify` exports its module for a host that has a container of its own. */
+import 'reflect-metadata';
+import { Container, ContainerModule, type ServiceIdentifier } from 'inversify';
+import { systemClock, type Clock } from './clock.js';
+import { StorageManager } from './manager.js';
+import { registry, type Registry } from './registry.js';
+import { loadSettings, type Settings, type SettingsInput, type SettingsSources } from './settings.js';
+
+/** What is bound, for hosts that bind another one in its place before the manager is first asked for. */
+export const TOKENS = {
+  clock: Symbol.for('quartermaster.clock') as ServiceIdentifier<Clock>,
+  registry: Symbol.for('quartermaster.registry') as ServiceIdentifier<Registry>,
+  /** A promise: settings are read from files. */
+  settings: Symbol.for('quartermaster.settings') as ServiceIdentifier<Promise<Settings>>,
+} as const;
+
+export interface StorageModuleOptions extends Omit<SettingsSources, 'registry' | 'overrides'> {
+  readonly settings?: SettingsInput;
+}
+
+/**
+ * The module to load into a host's container: `await container.getAsync(StorageManager)` then gives the one manager of
+ * that container, not yet open. Close it where the host closes its own.
+ */
+export function storageModule({ settings, ...sources }: StorageModuleOptions = {}): ContainerModule {
+  return new ContainerModule(({ bind }) => {
+    bind(TOKENS.clock).toConstantValue(systemClock);
+    bind(TOKENS.registry).toConstantValue(registry);
+    bind(TOKENS.settings).toDynamicValue((context) =>
+      loadSettings({
+        ...sources,
+        registry: context.get(TOKENS.registry),
+        ...(settings === undefined ? {} : { overrides: settings }),
+      }),
+    );
+    bind(StorageManager)
+      .toDynamicValue(async (context) => {
+        const loaded = await context.getAsync(TOKENS.settings);
+        return new StorageManager({
+          registry: context.get(TOKENS.registry),
+          settings: loaded,
+          clock: context.get(TOKENS.clock),
+        });
+      })
+      .inSingletonScope();
+  });
+}
+
+/** A manager of its own, not yet open. @throws `CONFIGURATION` with every fault of the settings. */
+export async function composeManager(options: StorageModuleOptions = {}): Promise<StorageManager> {
+  const container = new Container();
+  await container.load(storageModule(options));
+  return container.getAsync(StorageManager);
+}

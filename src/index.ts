@@ -1,0 +1,165 @@
+/** The public surface. Importing it loads no driver, no container and no settings library: those come with the opening. */
+import { StorageError } from './errors.js';
+import type { StorageManager } from './manager.js';
+import type { SettingsInput } from './settings.js';
+
+export { defineCollection } from './backends/definition.js';
+export {
+  ConflictError,
+  isStorageError,
+  NotFoundError,
+  StorageError,
+  TimeoutError,
+  UnavailableError,
+  UnsupportedError,
+  ValidationError,
+} from './errors.js';
+export { registerBackend, registerPool, registerVectorProvider } from './registry.js';
+
+export interface OpenOptions {
+  /** A settings file beside the conventional `quartermaster.yaml`. */
+  readonly file?: string;
+}
+
+let current: Promise<StorageManager> | undefined;
+
+/**
+ * The process's one manager, open. A thousand calls at once open it once; a failed opening is not remembered. Settings are
+ * those of the first call, over the environment and the files; without any, PGlite in `./.quartermaster`.
+ * @throws `CONFIGURATION` with every fault of the settings, or when the settings differ from the live manager's.
+ */
+export async function getStorageManager(settings?: SettingsInput, options: OpenOptions = {}): Promise<StorageManager> {
+  const known = current;
+  const manager = await (known ?? compose(settings, options));
+  if (known !== undefined && settings !== undefined) await checkSame(manager, settings, options);
+  await manager.open();
+  return manager;
+}
+
+function compose(settings: SettingsInput | undefined, options: OpenOptions): Promise<StorageManager> {
+  const composing = import('./container.js').then(({ composeManager }) =>
+    composeManager(settings === undefined ? options : { ...options, settings }),
+  );
+  current = composing;
+  composing.catch(() => {
+    if (current === composing) current = undefined;
+  });
+  return composing;
+}
+
+async function checkSame(manager: StorageManager, settings: SettingsInput, options: OpenOptions): Promise<void> {
+  const { loadSettings, sameSettings } = await import('./settings.js');
+  const { registry } = await import('./registry.js');
+  const asked = await loadSettings({ ...options, registry, overrides: settings });
+  if (!sameSettings(asked, manager.settings))
+    throw new StorageError(
+      'CONFIGURATION',
+      'The process has a storage manager with other settings; openStorage makes one of its own',
+      { operation: 'getStorageManager' },
+    );
+}
+
+/** Closes the process's manager and forgets it, so that the next call makes a new one: for tests. */
+export async function resetStorageManager(): Promise<void> {
+  const known = current;
+  current = undefined;
+  const manager = await known?.catch(() => undefined);
+  await manager?.close();
+}
+
+/** An open manager of one's own, beside the process's one: scripts, tests, a copy between two. Close it, or `await using`. */
+export async function openStorage(settings?: SettingsInput, options: OpenOptions = {}): Promise<StorageManager> {
+  const { composeManager } = await import('./container.js');
+  const manager = await composeManager(settings === undefined ? options : { ...options, settings });
+  await manager.open();
+  return manager;
+}
+
+export type { Clock, Timer } from './clock.js';
+export type {
+  CallOptions,
+  CheckResult,
+  Component,
+  HealthStatus,
+  OpenContext,
+  Operation,
+  OperationContext,
+  Session,
+  SettingsFragment,
+  SettingSpec,
+  TestTarget,
+} from './component.js';
+export type { ErrorCode, StorageErrorOptions } from './errors.js';
+export type { Collection } from './backends/collection.js';
+export type {
+  CollectionDefinition,
+  FieldDeclaration,
+  IdKind,
+  SchemaCollectionSpec,
+  TypedCollectionSpec,
+} from './backends/definition.js';
+export type { LoadItem, LoadOptions, LoadProgress, LoadReport } from './backends/load.js';
+export type { ListOptions, Page, Sort } from './backends/page.js';
+export type { Patch, PatchOptions, SaveManyItem, SaveOptions } from './backends/options.js';
+export type { StoredRecord } from './backends/record-codec.js';
+export type {
+  BackendDriver,
+  FindRequest,
+  JsonObject,
+  JsonValue,
+  RecordBackend,
+  RecordCapabilities,
+  RecordKey,
+  RecordSchema,
+  Scope,
+  Stored,
+  TenantScope,
+  Write,
+  WriteResult,
+} from './backends/backend.js';
+export type { Filter, Operators, Path } from './filter/syntax.js';
+export type { FilterNode, LeafNode } from './filter/syntax.js';
+export type { PushedNode } from './filter/normalize.js';
+export type { Range, SortKey } from './filter/cursor.js';
+export type { ComponentHealth, HealthReport, Verdict } from './health.js';
+export type { CloseOptions, LifecycleState } from './lifecycle.js';
+export type { ManagerEvents, StorageManager } from './manager.js';
+export type {
+  Isolation,
+  Pool,
+  PoolDriver,
+  PoolEnvironment,
+  PoolFigures,
+  SqlPool,
+  SqlResult,
+  SqlValue,
+  TransactionOptions,
+} from './pools/pool.js';
+export type { ProbeHandler, ProbeRequest, ProbeResponse } from './probes.js';
+export type { DatabaseSettings, Settings, SettingsInput } from './settings.js';
+export type { Storage, TenantStorage, Transaction } from './storage.js';
+export type { TransactionCallOptions } from './unit-of-work/transaction.js';
+export type {
+  CompiledFilter,
+  FetchedVector,
+  FlatMetadata,
+  MetadataLeaf,
+  Metric,
+  ProviderClass,
+  ProviderDriver,
+  ProviderEnvironment,
+  ProviderOptions,
+  ScoredVector,
+  StoredVector,
+  VectorCapabilities,
+  VectorCollectionSpec,
+  VectorFieldType,
+  VectorInclude,
+  VectorIndex,
+  VectorList,
+  VectorProvider,
+  VectorSchema,
+  VectorScope,
+  VectorSearch,
+  VectorSelection,
+} from './vectors/provider.js';
