@@ -138,6 +138,17 @@ export function isSerializationFailure(error: unknown): boolean {
   return isStorageError(error, 'CONFLICT') && error.details['reason'] === 'serialization';
 }
 
+/**
+ * What may be shown of an error that is not ours: its code, else its name. Never its message: a driver's message may hold
+ * a connection string.
+ */
+export function foreignErrorName(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return typeName(error);
+  const { code, name } = error as { code?: unknown; name?: unknown };
+  const shown = [code, name].find((text) => typeof text === 'string' && /^[a-z0-9_]{1,48}$/i.test(text));
+  return typeof shown === 'string' ? shown : typeName(error);
+}
+
 /** Names a value's type for messages; never shows the value itself, which may be a secret. */
 export function typeName(value: unknown): string {
   if (value === null) return 'null';

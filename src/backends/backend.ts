@@ -156,7 +156,7 @@ export interface RecordBackend extends Component {
   readonly pool: Pool;
   /** Makes the collections' tables and indexes; idempotent, safe against the same call elsewhere. */
   ensure(collections: readonly RecordSchema[], context: OperationContext): Promise<void>;
-  /** In the order of the keys; `undefined` for what is not there. */
+  /** In the order of the keys; `undefined` for what is not there. All that a backend gives is the caller's own copy. */
   read(scope: TenantScope, keys: readonly RecordKey[], context: OperationContext): Promise<(Stored | undefined)[]>;
   /**
    * Atomic: when one item's condition fails nothing is written, that item has its result and the others are `skipped`

@@ -1,11 +1,11 @@
 /** What a host declares of a collection, and the schema that backends get of it. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { invalid } from '../errors.js';
+import { isPlainObject } from '../filter/json.js';
 import { pathFault, type FieldType, type FilterDomain, type Path } from '../filter/syntax.js';
 import { tokenize } from '../filter/text.js';
 import type { FieldSchema, IndexSchema, RecordSchema, UniqueSchema } from './backend.js';
 import { LIMITS } from './limits.js';
-import { isPlainObject } from './value.js';
 
 export type FieldDeclaration = FieldType | { readonly type: FieldType; readonly maxBytes?: number };
 type EnvelopeField = 'version' | 'createdAt' | 'updatedAt' | 'expiresAt';
@@ -75,6 +75,8 @@ export function defineCollection(
     if (!KEYS.includes(key))
       throw invalid(`collection.${key}`, spec[key as keyof typeof spec], `one of ${KEYS.join(', ')}`);
   const name = checkCollectionName(spec.name);
+  if (name.startsWith('qm_'))
+    throw invalid('collection.name', name, "a name that does not begin with qm_ (the library's own)");
   const at = `collection ${name}`;
   const indexed = new Set([
     ...(spec.indexes ?? []).flatMap((index) => index.keys.map((key) => (typeof key === 'string' ? key : key[0]))),

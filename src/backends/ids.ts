@@ -1,5 +1,10 @@
 /** The ids that a collection makes. */
 import { v7 } from 'uuid';
+import type { OperationContext } from '../component.js';
+import { invalid } from '../errors.js';
+import type { RecordBackend, TenantScope } from './backend.js';
+import { skipNumber, takeNumbers } from './counters.js';
+import { decodeSequenceId, encodeSequenceId, type CollectionDefinition } from './definition.js';
 
 let lastTime = 0;
 let sequence = 0;
@@ -18,4 +23,41 @@ export function makeUuid(now: Date): string {
     sequence = 0;
   }
   return v7({ msecs: lastTime, seq: sequence });
+}
+
+export class IdSource {
+  constructor(
+    private readonly definition: Pick<CollectionDefinition<unknown>, 'name' | 'ids'>,
+    private readonly backend: RecordBackend,
+    private readonly scope: TenantScope,
+  ) {}
+
+  /** The ids under which new records are stored: those given (in their stored form), and new ones for the others. */
+  async resolve(given: readonly (string | undefined)[], context: OperationContext): Promise<string[]> {
+    const missing = given.filter((id) => id === undefined).length;
+    switch (this.definition.ids) {
+      case 'given':
+        if (missing > 0) throw invalid('id', undefined, `an id (${this.definition.name} is declared with id: 'given')`);
+        return given as string[];
+      case 'uuid':
+        return given.map((id) => id ?? makeUuid(context.now));
+      case 'sequence':
+        return this.resolveNumbers(given, missing, context);
+    }
+  }
+
+  private async resolveNumbers(
+    given: readonly (string | undefined)[],
+    missing: number,
+    context: OperationContext,
+  ): Promise<string[]> {
+    const { backend, scope } = this;
+    const { name } = this.definition;
+    const brought = given.filter((id) => id !== undefined).map((id) => Number(decodeSequenceId(id)));
+    // Before the numbers are taken: a number that the caller brought is then not among them.
+    if (brought.length > 0) await skipNumber(backend, scope, name, Math.max(...brought), context);
+    if (missing === 0) return given as string[];
+    let next = await takeNumbers(backend, scope, name, missing, context);
+    return given.map((id) => id ?? encodeSequenceId(String(next++)));
+  }
 }

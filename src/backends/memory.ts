@@ -4,7 +4,7 @@ import { ConflictError, UnsupportedError } from '../errors.js';
 import type { Range, SortKey } from '../filter/cursor.js';
 import { compareScalars, compareText, evaluate, recordField, recordSubject } from '../filter/evaluate.js';
 import type { Scalar } from '../filter/syntax.js';
-import { valueAt } from '../filter/text.js';
+import { valueAt } from '../filter/json.js';
 import type { MemoryPool, MemoryView } from '../pools/memory.js';
 import type { Pool } from '../pools/pool.js';
 import type {
@@ -23,6 +23,7 @@ import type {
 } from './backend.js';
 import { LIMITS } from './limits.js';
 import { applyPatch, patchTree } from './patch.js';
+import { copyJson } from './value.js';
 
 /** A write that can be made: the row after it, `undefined` for a delete. */
 interface Planned {
@@ -68,7 +69,7 @@ class MemoryBackend implements RecordBackend {
     keys: readonly RecordKey[],
     context: OperationContext,
   ): Promise<(Stored | undefined)[]> {
-    return this.pool.run(context, (view) => keys.map((key) => live(view, scope.tenant, key, context.now)));
+    return this.pool.run(context, (view) => keys.map((key) => copyOut(live(view, scope.tenant, key, context.now))));
   }
 
   async write(scope: TenantScope, writes: readonly Write[], context: OperationContext): Promise<WriteResult[]> {
@@ -80,7 +81,7 @@ class MemoryBackend implements RecordBackend {
         const rows = planned.map(({ row }) => row);
         checkUnique(view, scope.tenant, writes, rows, context.now);
         writes.forEach((write, i) => view.put(write.collection.name, scope.tenant, write.id, rows[i]));
-        return results;
+        return results.map(copyResult);
       });
     } catch (error) {
       if (error instanceof Unwritten)
@@ -94,7 +95,10 @@ class MemoryBackend implements RecordBackend {
     const { sort, ranges, limit } = request;
     const rows = await this.matching(scope, request, context);
     const inRange = ranges === undefined ? rows : rows.filter((row) => ranges.some((range) => isInRange(row, range)));
-    return inRange.sort((a, b) => compareRecords(a, b, sort)).slice(0, limit);
+    return inRange
+      .sort((a, b) => compareRecords(a, b, sort))
+      .slice(0, limit)
+      .map((row) => copyOut(row)!);
   }
 
   async count(
@@ -136,6 +140,14 @@ function isLive(row: Stored, now: Date): boolean {
 function live(view: MemoryView, tenant: string, key: RecordKey, now: Date): Stored | undefined {
   const row = view.get(key.collection.name, tenant, key.id) as Stored | undefined;
   return row !== undefined && isLive(row, now) ? row : undefined;
+}
+
+function copyOut(row: Stored | undefined): Stored | undefined {
+  return row === undefined ? undefined : { ...row, value: copyJson(row.value) };
+}
+
+function copyResult(result: WriteResult): WriteResult {
+  return 'record' in result ? { ...result, record: copyOut(result.record)! } : result;
 }
 
 function failed(result: WriteResult): boolean {

@@ -1,7 +1,7 @@
 /** The value domain: one walk that checks a value, copies it and measures it, before any I/O. */
 import { invalid, ValidationError } from '../errors.js';
 import { dateText, type FieldType } from '../filter/syntax.js';
-import { valueAt } from '../filter/text.js';
+import { isDate, isPlainObject, valueAt } from '../filter/json.js';
 import type { JsonObject, JsonValue, RecordSchema } from './backend.js';
 import { LIMITS } from './limits.js';
 
@@ -76,12 +76,12 @@ function encodeJson(
     case 'object': {
       if (value === null) return null;
       if (Array.isArray(value)) return encodeArray(value, schema, at, path, depth, open);
-      if (value instanceof Date && schema.fields.get(path)?.type === 'date') return encodeDate(value, at);
+      if (isDate(value) && schema.fields.get(path)?.type === 'date') return encodeDate(value, at);
       if (isPlainObject(value)) return encodeObject(value, schema, at, path, depth, open);
       throw invalid(
         at,
         value,
-        value instanceof Date ? "a JSON value (declare the field as 'date' to keep a Date)" : 'a JSON value',
+        isDate(value) ? "a JSON value (declare the field as 'date' to keep a Date)" : 'a JSON value',
       );
     }
     default:
@@ -171,18 +171,26 @@ function isDateText(text: string): boolean {
   return !Number.isNaN(time) && new Date(time).toISOString() === text;
 }
 
-/** A stored value as a host gets it: a copy of its own, with Dates where they are declared. */
+/** A stored value as a host gets it: Dates where they are declared. The value is changed in place. */
 export function decodeValue(value: JsonObject, dates: readonly string[]): Record<string, unknown> {
-  const copy = structuredClone(value) as Record<string, unknown>;
   for (const path of dates) {
     const segments = path.split('.');
     const last = segments.pop()!;
-    const parent = valueAt(copy, segments);
+    const parent = valueAt(value, segments);
     if (!isPlainObject(parent) || !Object.hasOwn(parent, last)) continue;
     const text = parent[last];
     if (typeof text === 'string') parent[last] = new Date(text);
   }
-  return copy;
+  return value;
+}
+
+/** A copy of a JSON value, so that what one caller changes no other sees. */
+export function copyJson<V extends JsonValue>(value: V): V {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return (value as readonly JsonValue[]).map((item) => copyJson(item)) as JsonValue as V;
+  const copy: Record<string, JsonValue> = {};
+  for (const key of Object.keys(value)) copy[key] = copyJson((value as JsonObject)[key]!);
+  return copy as JsonValue as V;
 }
 
 /** @throws `VALIDATION` for what cannot be an id. */
@@ -205,10 +213,4 @@ function checkKeyText(value: unknown, key: string, maxBytes: number): string {
   if (value.trim() !== value) throw invalid(key, value, 'text without space at its ends');
   if (Buffer.byteLength(value) > maxBytes) throw invalid(key, value, `at most ${maxBytes} bytes of UTF-8`);
   return value;
-}
-
-export function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype;
 }

@@ -1,5 +1,6 @@
 /** The oracle: what a filter means. Every backend and provider must answer as this does. */
-import { recordWords, valueAt } from './text.js';
+import { isDate, valueAt } from './json.js';
+import { recordWords } from './text.js';
 import type { FieldReference, FilterNode, LeafNode, Scalar } from './syntax.js';
 
 /** The data a filter is asked about, whatever holds it. */
@@ -105,5 +106,5 @@ export function recordSubject(record: RecordLike, textPaths: readonly string[]):
 export function recordField(record: RecordLike, field: FieldReference): unknown {
   if (field.source === 'value') return valueAt(record.value, field.path);
   const value = record[field.path[0] as keyof RecordLike];
-  return value instanceof Date ? value.toISOString() : value;
+  return isDate(value) ? value.toISOString() : value;
 }

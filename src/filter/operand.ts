@@ -1,11 +1,12 @@
 /** The operands of filters: what a single value may be, and the error when it is not. */
 import { typeName, ValidationError } from '../errors.js';
+import { isDate } from './json.js';
 
 export type Scalar = null | boolean | number | string;
 
 /** A Date as it is stored: ISO text with milliseconds, years 0000 to 9999 (others would not sort as text). */
 export function dateText(value: unknown, at: string): string {
-  if (!(value instanceof Date)) throw refuse(at, 'a Date', value);
+  if (!isDate(value)) throw refuse(at, 'a Date', value);
   const year = value.getUTCFullYear();
   if (Number.isNaN(year) || year < 0 || year > 9999) throw refuse(at, 'a Date of the years 0000 to 9999', value);
   return value.toISOString();
@@ -30,12 +31,6 @@ export function checkString(operand: unknown, at: string): string {
   if (typeof operand !== 'string') throw refuse(at, 'a string', operand);
   if (!operand.isWellFormed() || operand.includes('\0')) throw refuse(at, 'well-formed text without U+0000', operand);
   return operand;
-}
-
-export function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype;
 }
 
 export function refuse(at: string, expected: string, value: unknown, prefix?: string): ValidationError {

@@ -3,7 +3,8 @@
  * provider went through `parseFilter`; nothing else makes a `FilterNode`.
  */
 import { ValidationError } from '../errors.js';
-import { checkString, isPlainObject, parseElement, dateText, refuse, type Scalar } from './operand.js';
+import { isDate, isPlainObject } from './json.js';
+import { checkString, dateText, parseElement, refuse, type Scalar } from './operand.js';
 
 export { dateText, type Scalar };
 export type FieldType = 'string' | 'number' | 'boolean' | 'date';
@@ -272,7 +273,7 @@ function parseOperator(
 function parseScalar(operand: unknown, field: FieldReference, domain: FilterDomain, at: string): Scalar {
   if (operand === null && domain.values === 'json') return null;
   if (field.type === 'date') return dateText(operand, at);
-  if (operand instanceof Date) throw refuse(at, "a value of the field's type (it is not declared as 'date')", operand);
+  if (isDate(operand)) throw refuse(at, "a value of the field's type (it is not declared as 'date')", operand);
   const value = parseElement(operand, at);
   if (value === null) throw refuse(at, 'a string, number or boolean', operand);
   if (

@@ -1,0 +1,334 @@
+/** The records of one collection and one tenant: everything a host does with them, derived once over the backend's contract. */
+import type { CallOptions, OperationContext } from '../component.js';
+import { invalid, UnsupportedError } from '../errors.js';
+import { isPlainObject } from '../filter/json.js';
+import { normalize } from '../filter/normalize.js';
+import { ALL, NOTHING, parseFilter, type Filter, type FilterNode, type Path } from '../filter/syntax.js';
+import type { RecordBackend, RecordSchema, Write } from './backend.js';
+import { COUNTERS } from './counters.js';
+import type { CollectionDefinition } from './definition.js';
+import { runOperation, type CollectionHost } from './host.js';
+import { IdSource } from './ids.js';
+import { LIMITS } from './limits.js';
+import { loadRecords, type LoadItem, type LoadOptions, type LoadReport } from './load.js';
+import { deletePage, fetchPage, planPage, type ListOptions, type Page, type PagePlan } from './page.js';
+import type { Patch, PatchOptions, SaveManyItem, SaveOptions } from './options.js';
+import { checkDeclared, checkVersion, RecordCodec, type StoredRecord } from './record-codec.js';
+import { RecordWriter } from './record-writer.js';
+import { copyJson } from './value.js';
+
+export class Collection<T> {
+  private readonly codec: RecordCodec<T>;
+  private readonly schema: RecordSchema;
+  private readonly schemas: readonly RecordSchema[];
+  private readonly backend: RecordBackend;
+  private readonly scope: { readonly tenant: string };
+  private readonly ids: IdSource;
+  private readonly writer: RecordWriter<T>;
+
+  constructor(
+    private readonly definition: CollectionDefinition<T>,
+    private readonly host: CollectionHost,
+  ) {
+    checkDeclared(definition as CollectionDefinition<never>, host.backend);
+    this.backend = host.backend;
+    this.scope = { tenant: host.tenant };
+    this.schema = definition.schema;
+    this.schemas = definition.ids === 'sequence' ? [this.schema, COUNTERS] : [this.schema];
+    this.codec = new RecordCodec(definition, host.backend.capabilities.maxRecordBytes);
+    this.ids = new IdSource(definition, host.backend, this.scope);
+    this.writer = new RecordWriter(host.backend, this.scope, this.schema, this.codec, host.clock);
+  }
+
+  get name(): string {
+    return this.definition.name;
+  }
+
+  /**
+   * Inserts, or replaces what is under `id`; with `ifVersion` it replaces that version only.
+   * @throws `VALIDATION`; with `ifVersion`: `NOT_FOUND`, `CONFLICT`; `ALREADY_EXISTS` for a unique constraint.
+   */
+  async save(value: T, options: SaveOptions & { readonly ifVersion?: number } = {}): Promise<StoredRecord<T>> {
+    if (checkVersion(options.ifVersion) === undefined) return this.add('save', 'put', value, options);
+    if (options.id === undefined) throw invalid('id', undefined, 'the id of the record (ifVersion is given)');
+    return this.replace(options.id, value, options);
+  }
+
+  /** Inserts a new record. @throws `ALREADY_EXISTS` when the id is there, `VALIDATION`. */
+  async insert(value: T, options: SaveOptions = {}): Promise<StoredRecord<T>> {
+    return this.add('insert', 'insert', value, options);
+  }
+
+  /** Inserts or replaces up to 1,000 records, 8 MiB together: all of them or none. */
+  async saveMany(items: readonly SaveManyItem<T>[], options: CallOptions = {}): Promise<StoredRecord<T>[]> {
+    if (!Array.isArray(items)) throw invalid('items', items, 'an array');
+    const { maxBatchItems, maxBatchBytes, batch } = this.backend.capabilities;
+    if (items.length > maxBatchItems)
+      throw invalid('items', items, `at most ${maxBatchItems} records (load takes any number)`);
+    if (items.length > 1 && batch !== 'atomic')
+      throw new UnsupportedError(`${this.name}: ${this.backend.name} has no atomic batches`);
+    const encoded = await Promise.all(items.map((item) => this.codec.encode(item.value)));
+    const bytes = encoded.reduce((sum, item) => sum + item.bytes, 0);
+    if (bytes > maxBatchBytes) throw invalid('items', items, `at most ${maxBatchBytes} bytes together, not ${bytes}`);
+    const given = items.map((item) => (item.id === undefined ? undefined : this.codec.encodeNewId(item.id)));
+    const named = given.filter((id) => id !== undefined);
+    if (new Set(named).size !== named.length) throw invalid('items', items, 'each id once');
+    for (const item of items) this.codec.checkTtl(item.ttl);
+    if (items.length === 0) return [];
+    return this.run('saveMany', options, async (context) => {
+      const ids = await this.ids.resolve(given, context);
+      const writes = encoded.map(({ value }, i): Write => {
+        const ttl = items[i]!.ttl;
+        const write = { collection: this.schema, id: ids[i]!, kind: 'put', value } as const;
+        return ttl === undefined ? write : { ...write, expiresAt: this.codec.expiry(ttl, context.now) };
+      });
+      return this.writer.write(writes, 'saveMany', context);
+    });
+  }
+
+  /** @throws `NotFoundError` when it is not there, has expired, or is another tenant's. */
+  async get(id: string, options?: CallOptions): Promise<StoredRecord<T>> {
+    const record = await this.find(id, options);
+    if (record === undefined) throw this.codec.missing(this.codec.encodeId(id), 'get');
+    return record;
+  }
+
+  /** As `get`, with `undefined` for what is not there. */
+  async find(id: string, options?: CallOptions): Promise<StoredRecord<T> | undefined> {
+    const key = { collection: this.schema, id: this.codec.encodeId(id) };
+    const [stored] = await this.run('get', options, (context) => this.backend.read(this.scope, [key], context));
+    return stored === undefined ? undefined : this.codec.decode(stored);
+  }
+
+  /** Up to 1,000 records in the order of the ids; `undefined` for what is not there. */
+  async getMany(ids: readonly string[], options?: CallOptions): Promise<(StoredRecord<T> | undefined)[]> {
+    if (!Array.isArray(ids)) throw invalid('ids', ids, 'an array of ids');
+    if (ids.length > LIMITS.batchItems) throw invalid('ids', ids, `at most ${LIMITS.batchItems} ids`);
+    const encoded = ids.map((id, i) => this.codec.encodeId(id, `ids[${i}]`));
+    if (ids.length === 0) return [];
+    const keys = [...new Set(encoded)].map((id) => ({ collection: this.schema, id }));
+    const found = await this.run('getMany', options, (context) => this.backend.read(this.scope, keys, context));
+    const byId = new Map(keys.map((key, i) => [key.id, found[i]]));
+    return encoded.map((id) => {
+      const stored = byId.get(id);
+      return stored === undefined ? undefined : this.codec.decode({ ...stored, value: copyJson(stored.value) });
+    });
+  }
+
+  async has(id: string, options?: CallOptions): Promise<boolean> {
+    return (await this.find(id, options)) !== undefined;
+  }
+
+  /** Replaces the whole value, and the TTL. @throws `NOT_FOUND`, `CONFLICT` when the version is another. */
+  async replace(
+    id: string,
+    value: T,
+    options: CallOptions & { readonly ifVersion?: number; readonly ttl?: number } = {},
+  ): Promise<StoredRecord<T>> {
+    const key = this.codec.encodeId(id);
+    const ifVersion = checkVersion(options.ifVersion);
+    this.codec.checkTtl(options.ttl);
+    const encoded = await this.codec.encode(value);
+    return this.run('replace', options, async (context) => {
+      const write: Write = {
+        collection: this.schema,
+        id: key,
+        kind: 'replace',
+        value: encoded.value,
+        ...(ifVersion === undefined ? {} : { ifVersion }),
+        ...(options.ttl === undefined ? {} : { expiresAt: this.codec.expiry(options.ttl, context.now) }),
+      };
+      return this.writer.writeOne(write, 'replace', context);
+    });
+  }
+
+  /**
+   * Reads, applies `change` to a copy and replaces, again from the read when another writer was faster; keeps the TTL.
+   * @throws `NOT_FOUND`; `CONFLICT` (retryable) after 10 tries; what `change` throws.
+   */
+  async update(id: string, change: (value: T) => T | Promise<T>, options: CallOptions = {}): Promise<StoredRecord<T>> {
+    const key = this.codec.encodeId(id);
+    if (typeof change !== 'function') throw invalid('change', change, 'a function');
+    return this.run('update', options, (context) =>
+      this.writer.readAndWrite(key, 'update', context, async (stored) => {
+        if (stored === undefined) return undefined;
+        const { version, expiresAt } = stored;
+        const { value } = await this.codec.encode(await change(this.codec.decode(stored).value));
+        return this.writer.replacement(key, value, version, expiresAt);
+      }),
+    );
+  }
+
+  /**
+   * Changes parts of a value in one atomic step, without reading it. The schema is not run; declared fields are checked.
+   * @throws `NOT_FOUND`; `CONFLICT` when the version is another or `if` does not match; `VALIDATION` when a change does
+   * not fit the value it meets (an increment of a text).
+   */
+  async patch(id: string, changes: Patch<T>, options: PatchOptions<T> = {}): Promise<StoredRecord<T>> {
+    const key = this.codec.encodeId(id);
+    const encoded = this.codec.encodePatch(changes);
+    const ifVersion = checkVersion(options.ifVersion);
+    if (ifVersion !== undefined && options.orInsert !== undefined)
+      throw invalid('orInsert', options.orInsert, 'no orInsert together with ifVersion');
+    this.codec.checkTtl(options.ttl ?? undefined);
+    const condition = options.if === undefined ? ALL : this.parse(options.if);
+    const orInsert = options.orInsert === undefined ? undefined : (await this.codec.encode(options.orInsert)).value;
+    return this.run('patch', options, async (context) => {
+      const { ttl } = options;
+      const expiresAt = ttl === undefined || ttl === null ? ttl : this.codec.expiry(ttl, context.now);
+      const write: Write & { kind: 'patch' } = {
+        collection: this.schema,
+        id: key,
+        kind: 'patch',
+        changes: encoded,
+        ...(condition === ALL ? {} : { if: condition }),
+        ...(ifVersion === undefined ? {} : { ifVersion }),
+        ...(orInsert === undefined ? {} : { orInsert }),
+        ...(expiresAt === undefined ? {} : { expiresAt }),
+      };
+      return this.codec.touchesText(encoded)
+        ? this.writer.patchByReplacing(write, context)
+        : this.writer.writeOne(write, 'patch', context);
+    });
+  }
+
+  /** Adds `by` to a number, which counts as 0 when missing; gives the sum. @throws as `patch`. */
+  async increment(id: string, path: Path<T>, by = 1, options: Omit<PatchOptions<T>, 'if'> = {}): Promise<number> {
+    const changes = { increment: { [path]: by } } as Patch<T>;
+    const { value } = await this.patch(id, changes, options);
+    return (path as string)
+      .split('.')
+      .reduce<unknown>((part, key) => (part as Record<string, unknown>)[key], value) as number;
+  }
+
+  /** Gives the deleted record. @throws `NOT_FOUND`, `CONFLICT` when the version is another. */
+  async delete(id: string, options: CallOptions & { readonly ifVersion?: number } = {}): Promise<StoredRecord<T>> {
+    const ifVersion = checkVersion(options.ifVersion);
+    const key: Write = { collection: this.schema, id: this.codec.encodeId(id), kind: 'delete' };
+    const write: Write = ifVersion === undefined ? key : { ...key, ifVersion };
+    return this.run('delete', options, (context) => this.writer.writeOne(write, 'delete', context));
+  }
+
+  /**
+   * Deletes what matches, in batches; gives the number. All is said as `{ all: true }`.
+   * @throws `VALIDATION` for a filter that matches everything.
+   */
+  async deleteWhere(filter: Filter<T> | { readonly all: true }, options: CallOptions = {}): Promise<number> {
+    const tree = this.parseDeletion(filter);
+    if (tree === NOTHING) return 0;
+    return this.run('deleteWhere', options, async (context) => {
+      const request = { collection: this.schema, filter: tree, limit: LIMITS.batchItems };
+      let deleted = 0;
+      for (;;) {
+        const count =
+          this.backend.deleteMany === undefined
+            ? await deletePage(this.backend, this.scope, request, context)
+            : await this.backend.deleteMany(this.scope, request, context);
+        deleted += count;
+        if (count < request.limit) return deleted;
+      }
+    });
+  }
+
+  /** One page of all records. */
+  async list(options: ListOptions<T> = {}): Promise<Page<StoredRecord<T>>> {
+    return this.page(this.plan(ALL, options), options, 'list');
+  }
+
+  /** One page of the records that match. @throws `INVALID_FILTER`, `INVALID_CURSOR`, `UNSUPPORTED` for an undeclared sort. */
+  async query(filter: Filter<T>, options: ListOptions<T> = {}): Promise<Page<StoredRecord<T>>> {
+    return this.page(this.plan(this.parse(filter), options), options, 'query');
+  }
+
+  /** Every record that matches, a page of 200 in memory at a time. Records that move in the order meanwhile may repeat. */
+  async *each(
+    filter: Filter<T> = {} as Filter<T>,
+    options: Omit<ListOptions<T>, 'limit' | 'after'> = {},
+  ): AsyncGenerator<StoredRecord<T>, void, undefined> {
+    const tree = this.parse(filter);
+    let page: Page<StoredRecord<T>> | undefined;
+    do {
+      const after = page?.next;
+      const plan = this.plan(tree, { ...options, limit: 200, ...(after === undefined ? {} : { after }) });
+      page = await this.page(plan, options, 'each');
+      yield* page.items;
+    } while (page.next !== undefined);
+  }
+
+  /**
+   * The fast way in for any number of records: batches of 500, one after another, so that the source is read no faster than
+   * the database writes. Not atomic: what fails is in the report, the rest is written; loading the same ids again replaces.
+   */
+  async load(
+    items: Iterable<LoadItem<T>> | AsyncIterable<LoadItem<T>>,
+    options: LoadOptions = {},
+  ): Promise<LoadReport> {
+    return loadRecords(items, options, {
+      codec: this.codec,
+      schema: this.schema,
+      write: (writes) => this.run('load', options, (context) => this.backend.write(this.scope, writes, context)),
+      resolveIds: (given) => this.run('load', options, (context) => this.ids.resolve(given, context)),
+      now: () => this.host.clock.now(),
+    });
+  }
+
+  /** How many records match. */
+  async count(filter: Filter<T> = {} as Filter<T>, options?: CallOptions): Promise<number> {
+    const tree = this.parse(filter);
+    if (tree === NOTHING) return 0;
+    return this.run('count', options, (context) =>
+      this.backend.count(this.scope, { collection: this.schema, filter: tree }, context),
+    );
+  }
+
+  private async add(
+    operation: string,
+    kind: 'insert' | 'put',
+    value: T,
+    options: SaveOptions,
+  ): Promise<StoredRecord<T>> {
+    const given = options.id === undefined ? undefined : this.codec.encodeNewId(options.id);
+    this.codec.checkTtl(options.ttl);
+    const encoded = await this.codec.encode(value);
+    return this.run(operation, options, async (context) => {
+      const [id] = await this.ids.resolve([given], context);
+      const base = { collection: this.schema, id: id!, kind, value: encoded.value } as const;
+      const write: Write =
+        options.ttl === undefined ? base : { ...base, expiresAt: this.codec.expiry(options.ttl, context.now) };
+      return this.writer.writeOne(write, operation, context);
+    });
+  }
+
+  private run<R>(
+    operation: string,
+    options: CallOptions | undefined,
+    work: (context: OperationContext) => Promise<R>,
+  ): Promise<R> {
+    return runOperation(this.host, this.schemas, operation, options, work);
+  }
+
+  private parse(filter: unknown): FilterNode {
+    return normalize(parseFilter(filter, this.definition.domain));
+  }
+
+  private parseDeletion(filter: Filter<T> | { readonly all: true }): FilterNode {
+    const everything =
+      isPlainObject(filter) && Object.keys(filter).length === 1 && (filter as { all?: unknown }).all === true;
+    if (everything) return ALL;
+    const tree = this.parse(filter);
+    if (tree === ALL) throw invalid('filter', filter, 'a filter that does not match everything (all is { all: true })');
+    return tree;
+  }
+
+  private plan(filter: FilterNode, options: ListOptions<T>): PagePlan {
+    return planPage(this.name, this.scope.tenant, this.definition.domain, filter, options as ListOptions<never>);
+  }
+
+  private async page(plan: PagePlan, options: CallOptions, operation: string): Promise<Page<StoredRecord<T>>> {
+    if (plan.filter === NOTHING) return { items: [] };
+    const page = await this.run(operation, options, (context) =>
+      fetchPage(this.backend, this.schema, this.scope, plan, context),
+    );
+    return { ...page, items: page.items.map((stored) => this.codec.decode(stored)) };
+  }
+}

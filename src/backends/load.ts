@@ -1,0 +1,135 @@
+/** Loading any number of records from a stream. */
+import { invalid, isStorageError, StorageError } from '../errors.js';
+import type { CallOptions } from '../component.js';
+import type { RecordSchema, Write, WriteResult } from './backend.js';
+import { LIMITS } from './limits.js';
+import { checkDate, type RecordCodec } from './record-codec.js';
+
+export interface LoadItem<T> {
+  readonly value: T;
+  readonly id?: string;
+  /** Default: now. What an import keeps. */
+  readonly createdAt?: Date;
+  readonly expiresAt?: Date;
+}
+
+export interface LoadProgress {
+  readonly written: number;
+  readonly failed: number;
+}
+
+export interface LoadOptions extends CallOptions {
+  /** Called after each batch. `timeout` bounds one batch, not the whole load. */
+  readonly onProgress?: (progress: LoadProgress) => void;
+}
+
+export interface LoadReport extends LoadProgress {
+  readonly written: number;
+  readonly failed: number;
+  /** The first 100 failures; `index` counts the source's items from 0. */
+  readonly failures: { readonly index: number; readonly id?: string; readonly error: StorageError }[];
+}
+
+interface LoadTarget<T> {
+  readonly codec: RecordCodec<T>;
+  readonly schema: RecordSchema;
+  write(writes: readonly Write[]): Promise<WriteResult[]>;
+  resolveIds(given: readonly (string | undefined)[]): Promise<string[]>;
+  now(): Date;
+}
+
+interface Pending {
+  readonly index: number;
+  readonly id: string | undefined;
+  readonly bytes: number;
+  readonly write: Omit<Write & { kind: 'put' }, 'id'>;
+}
+
+const BATCH_ITEMS = 500;
+const SHOWN_FAILURES = 100;
+
+export async function loadRecords<T>(
+  items: Iterable<LoadItem<T>> | AsyncIterable<LoadItem<T>>,
+  options: LoadOptions,
+  target: LoadTarget<T>,
+): Promise<LoadReport> {
+  if (typeof items !== 'object' || items === null || !(Symbol.iterator in items || Symbol.asyncIterator in items))
+    throw invalid('items', items, 'an iterable or async iterable');
+  const report = { written: 0, failed: 0, failures: [] as LoadReport['failures'] };
+  const fail = (index: number, id: string | undefined, error: StorageError): void => {
+    report.failed++;
+    if (report.failures.length < SHOWN_FAILURES)
+      report.failures.push({ index, ...(id === undefined ? {} : { id }), error });
+  };
+  let batch: Pending[] = [];
+  let bytes = 0;
+  let index = 0;
+  const flush = async (): Promise<void> => {
+    if (batch.length > 0) await writeBatch(batch, target, report, fail);
+    batch = [];
+    bytes = 0;
+    options.onProgress?.({ written: report.written, failed: report.failed });
+  };
+  for await (const item of items) {
+    try {
+      const pending = await prepare(item, index, target);
+      const repeats = pending.id !== undefined && batch.some((other) => other.id === pending.id);
+      if (batch.length === BATCH_ITEMS || bytes + pending.bytes > LIMITS.batchBytes || repeats) await flush();
+      batch.push(pending);
+      bytes += pending.bytes;
+    } catch (error) {
+      if (!isStorageError(error, 'VALIDATION')) throw error;
+      fail(index, undefined, error);
+    }
+    index++;
+  }
+  await flush();
+  return report;
+}
+
+async function prepare<T>(item: LoadItem<T>, index: number, { codec, schema }: LoadTarget<T>): Promise<Pending> {
+  if (typeof item !== 'object' || item === null) throw invalid(`items[${index}]`, item, 'an object with a value');
+  const id = item.id === undefined ? undefined : codec.encodeNewId(item.id);
+  const createdAt = checkDate(item.createdAt, 'createdAt');
+  const expiresAt = checkDate(item.expiresAt, 'expiresAt');
+  const { value, bytes } = await codec.encode(item.value);
+  return {
+    index,
+    id,
+    bytes,
+    write: {
+      collection: schema,
+      kind: 'put',
+      value,
+      ...(createdAt === undefined ? {} : { createdAt }),
+      ...(expiresAt === undefined ? {} : { expiresAt }),
+    },
+  };
+}
+
+/** The batch at once; when it is refused, item by item, to write what can be written and name what cannot. */
+async function writeBatch<T>(
+  batch: readonly Pending[],
+  target: LoadTarget<T>,
+  report: { written: number },
+  fail: (index: number, id: string | undefined, error: StorageError) => void,
+): Promise<void> {
+  const ids = await target.resolveIds(batch.map((pending) => pending.id));
+  const writes = batch.map((pending, i): Write => ({ ...pending.write, id: ids[i]! }));
+  try {
+    await target.write(writes);
+    report.written += writes.length;
+    return;
+  } catch (error) {
+    if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
+  }
+  for (const [i, write] of writes.entries()) {
+    try {
+      await target.write([write]);
+      report.written++;
+    } catch (error) {
+      if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
+      fail(batch[i]!.index, target.codec.decodeId(write.id), error);
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/** One page of a query: its plan, made and checked before any I/O, and its rows. */
+import type { CallOptions, OperationContext } from '../component.js';
+import { invalid } from '../errors.js';
+import {
+  cursorRanges,
+  decodeCursor,
+  encodeCursor,
+  parseSort,
+  queryHash,
+  reverseSort,
+  type Cursor,
+  type SortKey,
+} from '../filter/cursor.js';
+import { recordField } from '../filter/evaluate.js';
+import type { Envelope, FilterDomain, FilterNode, Path, Scalar } from '../filter/syntax.js';
+import type { RecordBackend, RecordSchema, Stored, TenantScope } from './backend.js';
+import { LIMITS } from './limits.js';
+
+/** The one page of the library. `next` and `previous` are cursors: pass either as `after`. */
+export interface Page<I> {
+  readonly items: I[];
+  /** Absent on the last page. */
+  readonly next?: string;
+  /** Absent on the first page. */
+  readonly previous?: string;
+}
+
+export type Sort<T> = { readonly [P in Path<T> | keyof Envelope]?: 'asc' | 'desc' };
+
+export interface ListOptions<T> extends CallOptions {
+  /** At most three keys; missing and null come first ascending. Default: by id, which is the order of insertion. */
+  readonly sort?: Sort<T>;
+  /** 1 to 1,000; default 50. */
+  readonly limit?: number;
+  /** A page's `next` or `previous`, of the same query. */
+  readonly after?: string;
+}
+
+export interface PagePlan {
+  readonly filter: FilterNode;
+  /** As asked for. */
+  readonly sort: readonly SortKey[];
+  readonly limit: number;
+  readonly cursor: Cursor | undefined;
+  readonly hash: string;
+}
+
+/** @throws `VALIDATION`, `INVALID_CURSOR`, `UNSUPPORTED` for a sort by an undeclared path. */
+export function planPage(
+  collection: string,
+  tenant: string,
+  domain: FilterDomain,
+  filter: FilterNode,
+  options: ListOptions<never>,
+): PagePlan {
+  const sort = parseSort(options.sort, domain);
+  const limit = options.limit ?? 50;
+  if (!Number.isInteger(limit) || limit < 1 || limit > LIMITS.pageItems)
+    throw invalid('limit', options.limit, `a whole number from 1 to ${LIMITS.pageItems}`);
+  const hash = queryHash(collection, tenant, sort, filter);
+  const cursor = options.after === undefined ? undefined : decodeCursor(options.after, sort, hash);
+  return { filter, sort, limit, cursor, hash };
+}
+
+export async function fetchPage(
+  backend: RecordBackend,
+  collection: RecordSchema,
+  scope: TenantScope,
+  { filter, sort, limit, cursor, hash }: PagePlan,
+  context: OperationContext,
+): Promise<Page<Stored>> {
+  // A page before a row is the page after it in the opposite order, turned round.
+  const backwards = cursor?.direction === 'before';
+  const order = backwards ? reverseSort(sort) : sort;
+  const request = { collection, filter, sort: order, limit: limit + 1 };
+  const found = await backend.find(
+    scope,
+    cursor === undefined ? request : { ...request, ranges: cursorRanges(order, cursor.values) },
+    context,
+  );
+  const more = found.length > limit;
+  const items = found.slice(0, limit);
+  if (backwards) items.reverse();
+  const cursorAt = (row: Stored, direction: Cursor['direction']): string =>
+    encodeCursor({ direction, values: sort.map((key) => (recordField(row, key) ?? null) as Scalar) }, hash);
+  const last = items.at(-1);
+  return {
+    items,
+    ...(last !== undefined && (more || backwards) ? { next: cursorAt(last, 'after') } : {}),
+    ...(last !== undefined && (backwards ? more : cursor !== undefined)
+      ? { previous: cursorAt(items[0]!, 'before') }
+      : {}),
+  };
+}
+
+/** Deletes up to `limit` matching records, for backends that have no faster way; gives the number. */
+export async function deletePage(
+  backend: RecordBackend,
+  scope: TenantScope,
+  request: { readonly collection: RecordSchema; readonly filter: FilterNode; readonly limit: number },
+  context: OperationContext,
+): Promise<number> {
+  const sort = [{ source: 'envelope', path: ['id'], type: 'string', direction: 'asc' }] as const;
+  const rows = await backend.find(scope, { ...request, sort }, context);
+  // One by one: a record that another writer deleted first is no reason to keep the others.
+  for (const { id } of rows)
+    await backend.write(scope, [{ collection: request.collection, id, kind: 'delete' }], context);
+  return rows.length;
+}

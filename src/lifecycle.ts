@@ -1,0 +1,251 @@
+/**
+ * The wrapper that a manager's components run in: opened once however many ask, closed once, never half open. No
+ * component has to know of the others, nor guard itself against a second opening.
+ */
+import type { Clock } from './clock.js';
+import { foreignErrorName, invalid, isStorageError, StorageError, TimeoutError } from './errors.js';
+import { CLOSE_GRACE, ComponentSet, type Managed, type ManagedStatus } from './lifecycle/component-set.js';
+
+export { CLOSE_GRACE, type ComponentState, type Managed, type ManagedStatus } from './lifecycle/component-set.js';
+
+/** `failed`: the last opening failed and the next `open()` tries again. */
+export type LifecycleState = 'idle' | 'opening' | 'ready' | 'draining' | 'closed' | 'failed';
+
+/** Ends the admission of one operation. Calling it again does nothing. */
+export type Release = () => void;
+
+export interface LifecycleOptions {
+  /** Composes the components anew for every opening. */
+  readonly components: () => Promise<readonly Managed[]>;
+  readonly clock: Clock;
+  /** Milliseconds that a whole opening may take. */
+  readonly openTimeout: number;
+  /** Milliseconds that work in flight gets at a close that names no deadline. */
+  readonly drainTimeout: number;
+  /** Told of every change of state; what it throws is ignored. */
+  readonly onState?: (state: LifecycleState, error?: StorageError) => void;
+}
+
+export interface CloseOptions {
+  /** Milliseconds that work in flight may still take. Default: `drainTimeout`. */
+  readonly deadline?: number;
+}
+
+// The longest delay that a timer of Node takes; a longer one fires at once.
+const LONGEST_DELAY = 2 ** 31 - 1;
+
+/** The operations of one opening. Kept apart from the next one's, so that a late release is not counted there. */
+interface Work {
+  count: number;
+  onIdle?: () => void;
+}
+
+/** One call of `open()` that has not settled. It is the token of its generation: a close stops it. */
+class Opening {
+  readonly promise: Promise<void>;
+  resolve!: () => void;
+  reject!: (reason: unknown) => void;
+  /** Set when a close overtook this opening: when to give up on components (of `Clock.monotonic`). */
+  deadline: number | undefined;
+  /** Rejects at the close, or when the time for opening is over. */
+  readonly interrupted: Promise<never>;
+  interrupt!: (error: StorageError) => void;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    this.interrupted = new Promise((_, reject) => (this.interrupt = reject));
+    this.interrupted.catch(() => undefined);
+  }
+
+  get stopped(): boolean {
+    return this.deadline !== undefined;
+  }
+
+  stop(deadline: number): void {
+    this.deadline = deadline;
+    this.interrupt(overtaken());
+  }
+}
+
+export class Lifecycle {
+  private current: LifecycleState = 'idle';
+  private set: ComponentSet | undefined;
+  private work: Work = { count: 0 };
+  private opening: Opening | undefined;
+  private closing: Promise<void> | undefined;
+  private failure: StorageError | undefined;
+  private finished = false;
+
+  constructor(private readonly options: LifecycleOptions) {}
+
+  get state(): LifecycleState {
+    return this.current;
+  }
+
+  /** Whether an opening has succeeded once; it stays true. */
+  get started(): boolean {
+    return this.finished;
+  }
+
+  /** The components of the last opening, open or not; empty before the first. */
+  components(): readonly ManagedStatus[] {
+    return this.set?.statuses() ?? [];
+  }
+
+  /**
+   * Opens the components; concurrent calls share one opening. During a close it waits for its end and opens again.
+   * @throws the error of the first critical component that did not open (`UNAVAILABLE` when it is not a StorageError);
+   * `TIMEOUT` naming the components that were still opening; `CLOSED` when a close came first. Whatever had opened is
+   * closed by then, and the next call tries again.
+   */
+  open(): Promise<void> {
+    if (this.current === 'ready') return Promise.resolve();
+    if (this.opening === undefined) {
+      const opening = new Opening();
+      this.opening = opening;
+      // The promise is there before the work begins: a listener of the state may call open() again.
+      this.run(opening).then(opening.resolve, opening.reject);
+      return opening.promise;
+    }
+    return this.opening.promise;
+  }
+
+  /**
+   * Refuses new work, gives work in flight its deadline, closes the components in the reverse order of their opening.
+   * Concurrent calls share one closing; it never hangs, and rejects only a wrong `deadline` (`VALIDATION`). A component
+   * whose close does not settle is abandoned a second after the deadline.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    const wait = options.deadline ?? this.options.drainTimeout;
+    if (typeof wait !== 'number' || !(wait >= 0 && wait <= LONGEST_DELAY))
+      return Promise.reject(invalid('deadline', wait, `milliseconds from 0 to ${LONGEST_DELAY}`));
+    const deadline = this.options.clock.monotonic() + wait;
+    const opening = this.opening;
+    this.opening = undefined;
+    opening?.stop(deadline);
+    if (this.closing !== undefined) return this.closing;
+    let done!: () => void;
+    const closing = new Promise<void>((resolve) => (done = resolve));
+    this.closing = closing;
+    void this.shut(opening, deadline).then(() => {
+      this.closing = undefined;
+      done();
+    });
+    return closing;
+  }
+
+  /** Admits one operation and counts it as in flight until it is released. @throws `CLOSED` unless ready. */
+  begin(): Release {
+    if (this.current !== 'ready') throw this.refusal();
+    const work = this.work;
+    work.count += 1;
+    let released = false;
+    return () => {
+      if (released) return;
+      released = true;
+      work.count -= 1;
+      if (work.count === 0) work.onIdle?.();
+    };
+  }
+
+  private async run(opening: Opening): Promise<void> {
+    if (this.closing !== undefined) await Promise.race([this.closing, opening.interrupted]);
+    const { clock, openTimeout } = this.options;
+    const deadline = clock.monotonic() + openTimeout;
+    let set: ComponentSet | undefined;
+    const timer = clock.after(openTimeout, () => {
+      const error =
+        set === undefined ? new TimeoutError(`Composing took longer than ${openTimeout} ms`) : set.expire(openTimeout);
+      if (error === undefined) expired();
+      else opening.interrupt(error);
+    });
+    let expired!: () => void;
+    const degraded = new Promise<void>((resolve) => (expired = resolve));
+    this.enter('opening');
+    try {
+      const managed = await Promise.race([this.compose(), opening.interrupted]);
+      this.set = set = new ComponentSet(managed, clock);
+      await Promise.race([set.open(), opening.interrupted, degraded]);
+      if (opening.stopped) throw overtaken();
+    } catch (reason) {
+      timer.cancel();
+      const patience = opening.deadline ?? Math.min(deadline, clock.monotonic() + CLOSE_GRACE);
+      await set?.close(opening.deadline ?? clock.monotonic(), patience);
+      if (opening.stopped) throw overtaken();
+      throw this.fail(reason);
+    }
+    timer.cancel();
+    this.work = { count: 0 };
+    this.opening = undefined;
+    this.failure = undefined;
+    this.finished = true;
+    this.enter('ready');
+  }
+
+  private async compose(): Promise<readonly Managed[]> {
+    return this.options.components();
+  }
+
+  private fail(reason: unknown): StorageError {
+    this.opening = undefined;
+    this.failure = isStorageError(reason)
+      ? reason
+      : new StorageError('INTERNAL', `The components could not be composed (${foreignErrorName(reason)})`, {
+          operation: 'open',
+          cause: reason,
+        });
+    this.enter('failed', this.failure);
+    return this.failure;
+  }
+
+  private async shut(opening: Opening | undefined, deadline: number): Promise<void> {
+    if (this.current === 'closed') return;
+    if (this.current === 'ready') {
+      this.enter('draining');
+      await this.drain(deadline);
+      await this.set?.close(deadline);
+    } else if (opening !== undefined) {
+      this.enter('draining');
+      // An opening that was overtaken closes its own components.
+      await opening.promise.catch(() => undefined);
+    }
+    this.enter('closed');
+  }
+
+  private drain(deadline: number): Promise<void> {
+    const { work } = this;
+    const { clock } = this.options;
+    if (work.count === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = clock.after(Math.max(0, deadline - clock.monotonic()), resolve);
+      work.onIdle = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+
+  private enter(state: LifecycleState, error?: StorageError): void {
+    this.current = state;
+    try {
+      this.options.onState?.(state, error);
+    } catch {
+      // A listener must not be able to leave the components half open.
+    }
+  }
+
+  private refusal(): StorageError {
+    const ended = this.current === 'draining' || this.current === 'closed';
+    const message = ended
+      ? `The storage manager is ${this.current === 'closed' ? 'closed' : 'closing and takes no new work'}`
+      : `The storage manager is not open (${this.current}): await open() first`;
+    return new StorageError('CLOSED', message, { details: { state: this.current }, cause: this.failure });
+  }
+}
+
+function overtaken(): StorageError {
+  return new StorageError('CLOSED', 'The storage manager was closed while it opened', { operation: 'open' });
+}
