@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { packageOf, readPages, type Example } from './support/examples.js';
+import { packageOf, parsePage, readPages, type Example } from './support/examples.js';
 import { PROJECT } from './support/project.js';
 import { limited, run } from './support/run.js';
 
@@ -112,4 +112,37 @@ describe.each(PAGES)('$page', ({ page, examples, links, faults: pageFaults }) =>
 test('no fault of the compiler is outside the examples', () => {
   const known = compiled.map(({ file }) => `${file}.ts(`);
   expect(faults.filter((fault) => !known.some((file) => fault.startsWith(file)))).toEqual([]);
+});
+
+describe('a page', () => {
+  test('is taken apart into examples with what they must print', () => {
+    const text = [
+      '<!-- expect: two -->',
+      '',
+      '```ts',
+      "import { a } from '@scope/name/part';",
+      '```',
+      '',
+      '```ts no-run',
+      '```',
+    ];
+    expect(parsePage('docs/x.md', text.join('\n'))).toMatchObject({
+      examples: [
+        { line: 3, file: 'docs-x-3', run: true, expected: ['two'], imports: ['@scope/name/part'] },
+        { line: 7, file: 'docs-x-7', run: false, expected: [] },
+      ],
+      faults: [],
+    });
+    expect(packageOf('@scope/name/part')).toBe('@scope/name');
+  });
+
+  test.each([
+    ['a fence of another name', '```typescript\n```'],
+    ['a fence without an end', '```ts\nlet a = 1;'],
+    ['an indented fence', '- item\n\n  ```ts\n  ```'],
+    ['an expectation of nothing', '<!-- expect: a -->\ntext'],
+    ['an expectation of what is not run', '<!-- expect: a -->\n```ts no-run\n```'],
+  ])('is at fault with %s', (_case, text) => {
+    expect(parsePage('docs/x.md', text).faults).toHaveLength(1);
+  });
 });

@@ -67,6 +67,7 @@ export function parsePage(page: string, text: string): Page {
       i = end;
       continue;
     }
+    if (expected.length > 0 && lines[i] === '') continue;
     if (expected.length > 0) faults.push(`${page}:${i + 1} parts an expectation from its fence`);
     if (/^\s+(`{3,}|~{3,})\s*(ts|typescript)\b/.test(lines[i]!))
       faults.push(`${page}:${i + 1} has an indented fence, which is not run`);
