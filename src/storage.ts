@@ -89,8 +89,8 @@ export abstract class Storage {
       throw new UnsupportedError(`The database ${database.name} has no transactions`, { operation: 'transaction' });
     const operation = this.admission(parts, database.pool, database.name)('transaction', options);
     try {
-      return await runTransaction(database.pool, database.clock, operation.context, options, (attempt) =>
-        work(new Transaction(parts, tenant, attempt, database.name)),
+      return await runTransaction(database, operation.context, options, (attempt) =>
+        work(new Transaction(parts, tenant, attempt)),
       );
     } finally {
       operation.end();
@@ -98,7 +98,7 @@ export abstract class Storage {
   }
 
   private database(parts: OpenParts, name: string | undefined): Database {
-    const key = name ?? this.anchor ?? parts.defaultDatabase;
+    const key = name ?? this.attempt?.database ?? parts.defaultDatabase;
     const database = parts.databases.get(key);
     if (database === undefined)
       throw new ValidationError(
@@ -109,11 +109,6 @@ export abstract class Storage {
     if (this.attempt !== undefined && this.attempt.pool !== database.pool)
       throw new UnsupportedError(`The transaction is not one of the database ${database.name}`);
     return database;
-  }
-
-  /** The database that a transaction runs on: the default inside it. */
-  protected get anchor(): string | undefined {
-    return undefined;
   }
 
   private tenantOf(parts: OpenParts): string {
@@ -182,7 +177,6 @@ export class Transaction extends Storage {
     private readonly opening: OpenParts,
     protected readonly tenantId: string,
     protected readonly attempt: Attempt,
-    protected override readonly anchor: string,
   ) {
     super();
   }

@@ -14,6 +14,13 @@ export interface TransactionCallOptions extends CallOptions {
   readonly retries?: number;
 }
 
+/** The database that a transaction runs on. */
+export interface TransactionDatabase {
+  readonly name: string;
+  readonly pool: Pool;
+  readonly clock: Clock;
+}
+
 type Hook = () => void | Promise<void>;
 
 /** Asks for tables that are not there yet: the transaction rolls back, makes them, and runs the function again. */
@@ -32,11 +39,18 @@ export class Attempt {
   private ended = false;
 
   constructor(
-    readonly pool: Pool,
+    private readonly on: TransactionDatabase,
     private readonly session: Session,
     private readonly outer: OperationContext,
-    private readonly clock: Clock,
   ) {}
+
+  get pool(): Pool {
+    return this.on.pool;
+  }
+
+  get database(): string {
+    return this.on.name;
+  }
 
   get active(): boolean {
     return !this.ended;
@@ -56,9 +70,9 @@ export class Attempt {
     if (this.ended)
       throw new StorageError('CLOSED', 'The transaction has ended; its handles cannot be used any more', { operation });
     if (this.missing !== undefined) throw this.missing;
-    const deadline = Math.min(this.outer.deadline, this.clock.monotonic() + (options?.timeout ?? Infinity));
+    const deadline = Math.min(this.outer.deadline, this.on.clock.monotonic() + (options?.timeout ?? Infinity));
     const signal = options?.signal ?? this.outer.signal;
-    return { context: { now: this.clock.now(), deadline, signal, session: this.session }, end: () => undefined };
+    return { context: { now: this.on.clock.now(), deadline, signal, session: this.session }, end: () => undefined };
   };
 }
 
@@ -81,8 +95,7 @@ export function refuseInsideTransaction(pool: Pool, operation: string): void {
  * @throws what `work` throws; `CONFLICT` (retryable) when the retries are used up.
  */
 export async function runTransaction<R>(
-  pool: Pool,
-  clock: Clock,
+  database: TransactionDatabase,
   context: OperationContext,
   options: TransactionCallOptions,
   work: (attempt: Attempt) => Promise<R>,
@@ -93,7 +106,7 @@ export async function runTransaction<R>(
   if (isolation !== 'serializable' && isolation !== 'snapshot')
     throw invalid('isolation', isolation, "'serializable' or 'snapshot'");
   for (let conflicts = 0; ;) {
-    const outcome = await runOnce(pool, clock, context, isolation, work);
+    const outcome = await runOnce(database, context, isolation, work);
     if (outcome.committed) {
       await runHooks(outcome.attempt.committed, 'onCommit');
       return outcome.result;
@@ -117,16 +130,15 @@ type Outcome<R> =
   | { readonly committed: false; readonly attempt: Attempt | undefined; readonly error: unknown };
 
 async function runOnce<R>(
-  pool: Pool,
-  clock: Clock,
+  database: TransactionDatabase,
   context: OperationContext,
   isolation: Isolation,
   work: (attempt: Attempt) => Promise<R>,
 ): Promise<Outcome<R>> {
   let attempt: Attempt | undefined;
   try {
-    const result = await pool.transaction({ isolation, context }, async (session) => {
-      const current = new Attempt(pool, session, context, clock);
+    const result = await database.pool.transaction({ isolation, context }, async (session) => {
+      const current = new Attempt(database, session, context);
       attempt = current;
       try {
         const value = await running.run(current, () => work(current));
