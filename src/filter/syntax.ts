@@ -13,15 +13,17 @@ type Primitive = string | number | boolean | bigint | symbol | null | undefined 
 type Depth = [never, 0, 1, 2, 3, 4];
 
 /** The dotted paths of a record type, five levels deep. Arrays end a path: no filter looks inside one by index. */
-export type Path<T, D extends number = 5> = [D] extends [never]
-  ? never
-  : T extends Primitive | readonly unknown[]
+export type Path<T, D extends number = 5> = unknown extends T
+  ? string
+  : [D] extends [never]
     ? never
-    : string extends keyof T
-      ? string
-      : {
-          [K in keyof T & string]: K | `${K}.${Path<NonNullable<T[K]>, Depth[D]>}`;
-        }[keyof T & string];
+    : T extends Primitive | readonly unknown[]
+      ? never
+      : string extends keyof T
+        ? string
+        : {
+            [K in keyof T & string]: K | `${K}.${Path<NonNullable<T[K]>, Depth[D]>}`;
+          }[keyof T & string];
 
 export type PathValue<T, P extends string> = P extends keyof T
   ? T[P]
@@ -67,14 +69,15 @@ type Conditions<T> = { [P in Path<T>]?: Operand<PathValue<T, P>> | Operators<Pat
  * A filter over records of type `T`. `{}` matches all. A missing field is matched by `$exists: false`, `$ne`, `$nin` and
  * `$not` only; `null` is a value; types do not coerce; strings are ordered by code point.
  */
-export type Filter<T = unknown> = (unknown extends T ? { [path: string]: unknown } : Conditions<T>) &
-  Conditions<Envelope> & {
-    $and?: readonly Filter<T>[];
-    $or?: readonly Filter<T>[];
-    $not?: Filter<T>;
-    /** All words must occur in the collection's `text` paths. */
-    $text?: string;
-  };
+export type Filter<T = unknown> = (string extends Path<T>
+  ? { [path: string]: unknown }
+  : Conditions<T> & Conditions<Envelope>) & {
+  $and?: readonly Filter<T>[];
+  $or?: readonly Filter<T>[];
+  $not?: Filter<T>;
+  /** All words must occur in the collection's `text` paths. */
+  $text?: string;
+};
 
 export interface FieldReference {
   /** `value`: inside the record's value (or a vector's metadata); `envelope`: a column around it. */

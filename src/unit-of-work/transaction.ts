@@ -105,7 +105,9 @@ export async function runTransaction<R>(
   const isolation = options.isolation ?? 'serializable';
   if (isolation !== 'serializable' && isolation !== 'snapshot')
     throw invalid('isolation', isolation, "'serializable' or 'snapshot'");
-  for (let conflicts = 0; ;) {
+  const { clock } = database;
+  let conflicts = 0;
+  for (;;) {
     const outcome = await runOnce(database, context, isolation, work);
     if (outcome.committed) {
       await runHooks(outcome.attempt.committed, 'onCommit');

@@ -1,0 +1,480 @@
+/** What a collection promises, whatever keeps it. */
+import assert from 'node:assert/strict';
+import { isStorageError, type ErrorCode } from '../errors.js';
+import { defineCollection } from '../backends/definition.js';
+import type { StoredRecord } from '../backends/record-codec.js';
+import { collectionOn, contextAt, freshTenant, NOW, WallClock, type OpenRecords } from './record-target.js';
+import type { TestRunner } from './runner.js';
+
+interface Order {
+  status: string;
+  total?: number | null;
+  dueAt?: Date | null;
+  code?: string | null;
+  note?: string;
+  tags?: string[];
+  nested?: { deep?: { count?: number } };
+}
+
+const Orders = defineCollection<Order>({
+  name: 'test_orders',
+  fields: { status: 'string', total: 'number', dueAt: 'date', code: 'string' },
+  indexes: [{ keys: ['status', 'dueAt'] }],
+  unique: [{ name: 'byCode', fields: ['code'] }],
+  text: ['note'],
+});
+const Invoices = defineCollection<{ total: number }>({
+  name: 'test_invoices',
+  fields: { total: 'number' },
+  id: 'sequence',
+});
+
+const refusedWith =
+  (code: ErrorCode) =>
+  (error: unknown): boolean =>
+    isStorageError(error, code);
+
+export function describeCollections(runner: TestRunner, target: () => OpenRecords): void {
+  const { describe, test } = runner;
+  const orders = (clock?: WallClock) => collectionOn(target().backend, Orders, freshTenant(), clock);
+
+  describe('collections', () => {
+    test('a record comes back as it was saved, with its envelope', async () => {
+      const clock = new WallClock(NOW);
+      const all = orders(clock);
+      const value = {
+        status: 'open',
+        total: 1.5,
+        dueAt: new Date(5),
+        note: "it's",
+        tags: ['a', ''],
+        nested: { deep: {} },
+      };
+      const saved = await all.save(value);
+      assert.deepEqual(saved, { id: saved.id, version: 1, createdAt: NOW, updatedAt: NOW, value });
+      assert.deepEqual(await all.get(saved.id), saved);
+      assert.match(saved.id, /^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+    });
+
+    test('what comes back are copies', async () => {
+      const all = orders();
+      const value = { status: 'open', tags: ['a'] };
+      const saved = await all.save(value);
+      value.tags.push('b');
+      saved.value.tags?.push('c');
+      (await all.get(saved.id)).value.tags?.push('d');
+      const [one, two] = await all.getMany([saved.id, saved.id]);
+      one?.value.tags?.push('e');
+      assert.deepEqual(two?.value.tags, ['a']);
+      assert.deepEqual((await all.get(saved.id)).value.tags, ['a']);
+    });
+
+    test('versions grow by one, and createdAt stays', async () => {
+      const clock = new WallClock(NOW);
+      const all = orders(clock);
+      const { id } = await all.save({ status: 'open' });
+      clock.time = new Date(NOW.getTime() + 1_000);
+      const second = await all.save({ status: 'paid' }, { id });
+      assert.deepEqual([second.version, second.createdAt, second.updatedAt], [2, NOW, clock.time]);
+      const third = await all.replace(id, { status: 'sent' }, { ifVersion: 2 });
+      assert.equal(third.version, 3);
+      await assert.rejects(all.replace(id, { status: 'lost' }, { ifVersion: 2 }), refusedWith('CONFLICT'));
+      await assert.rejects(all.save({ status: 'lost' }, { id, ifVersion: 1 }), refusedWith('CONFLICT'));
+      assert.equal((await all.get(id)).value.status, 'sent');
+    });
+
+    test('insert refuses an id that is there; replace, delete and get what is not', async () => {
+      const all = orders();
+      await all.insert({ status: 'open' }, { id: 'o1' });
+      await assert.rejects(all.insert({ status: 'again' }, { id: 'o1' }), refusedWith('ALREADY_EXISTS'));
+      await assert.rejects(all.replace('o2', { status: 'x' }), refusedWith('NOT_FOUND'));
+      await assert.rejects(all.get('o2'), refusedWith('NOT_FOUND'));
+      await assert.rejects(all.delete('o2'), refusedWith('NOT_FOUND'));
+      await assert.rejects(
+        all.update('o2', (v) => v),
+        refusedWith('NOT_FOUND'),
+      );
+      assert.equal(await all.find('o2'), undefined);
+      assert.deepEqual(await all.getMany(['o2', 'o1']).then((found) => found.map((r) => r?.id)), [undefined, 'o1']);
+    });
+
+    test('delete gives the record, and only the version asked for', async () => {
+      const all = orders();
+      const saved = await all.save({ status: 'open' });
+      await assert.rejects(all.delete(saved.id, { ifVersion: 7 }), refusedWith('CONFLICT'));
+      assert.deepEqual(await all.delete(saved.id, { ifVersion: 1 }), saved);
+      assert.equal(await all.has(saved.id), false);
+    });
+
+    test('ids that are SQL, quotes, operators or any other text are data', async () => {
+      const all = orders();
+      const ids = ["'; drop table orders; --", '$where', '__proto__', 'a.b', '%', 'ключ', '😀', '0', 'null', '{"a":1}'];
+      for (const id of ids) await all.insert({ status: id }, { id });
+      for (const id of ids) assert.equal((await all.get(id)).value.status, id);
+      assert.equal(await all.count(), ids.length);
+    });
+
+    test('tenants never meet', async () => {
+      const [a, b] = [freshTenant(), `${freshTenant()}%`].map((tenant) =>
+        collectionOn(target().backend, Orders, tenant),
+      );
+      await a!.insert({ status: 'mine', code: 'c' }, { id: 'same' });
+      await b!.insert({ status: 'yours', code: 'c' }, { id: 'same' });
+      assert.equal((await a!.get('same')).value.status, 'mine');
+      assert.equal(await a!.count({ status: 'yours' }), 0);
+      assert.equal(await b!.deleteWhere({ all: true }), 1);
+      assert.equal(await a!.count(), 1);
+    });
+
+    test('update reads, changes and tries again; it keeps the TTL', async () => {
+      const all = orders(new WallClock(NOW));
+      await all.save({ status: 'open', total: 0 }, { id: 'o', ttl: 60_000 });
+      await Promise.all(Array.from({ length: 5 }, () => all.update('o', (v) => ({ ...v, total: (v.total ?? 0) + 1 }))));
+      const { value, version, expiresAt } = await all.get('o');
+      assert.deepEqual([value.total, version, expiresAt], [5, 6, new Date(NOW.getTime() + 60_000)]);
+    });
+
+    test('increments by many are all counted, the first one too', async () => {
+      const all = orders();
+      const sums = await Promise.all(
+        Array.from({ length: 40 }, () =>
+          all.increment('counter', 'total', 1, { orInsert: { status: 'new', total: 1 } }),
+        ),
+      );
+      assert.deepEqual(
+        sums.sort((x, y) => x - y),
+        Array.from({ length: 40 }, (_, i) => i + 1),
+      );
+    });
+
+    test('patch changes parts in one step, under its condition', async () => {
+      const all = orders();
+      await all.save({ status: 'open', total: 1, tags: ['a'] }, { id: 'o' });
+      const patched = await all.patch('o', {
+        set: { status: 'paid', 'nested.deep.count': 1, dueAt: new Date(7) },
+        unset: ['code'],
+        increment: { total: 2 },
+        push: { tags: 'b' },
+      });
+      const value = { status: 'paid', total: 3, tags: ['a', 'b'], dueAt: new Date(7), nested: { deep: { count: 1 } } };
+      assert.deepEqual(patched.value, value);
+      await assert.rejects(all.patch('o', { set: { total: 9 } }, { if: { status: 'open' } }), refusedWith('CONFLICT'));
+      await assert.rejects(all.patch('o', { increment: { tags: 1 } as never }), refusedWith('VALIDATION'));
+      await assert.rejects(all.patch('o', { push: { nested: 1 } }), refusedWith('VALIDATION'));
+      await assert.rejects(all.patch('o', { set: { 'tags.x': 1 } as never }), refusedWith('VALIDATION'));
+      await assert.rejects(all.patch('gone', { set: { total: 9 } }), refusedWith('NOT_FOUND'));
+      assert.deepEqual(await all.get('o'), patched);
+    });
+
+    test('a patch of searched text is found by its new words', async () => {
+      const all = orders();
+      await all.save({ status: 'open', note: 'red fox' }, { id: 'o' });
+      await all.patch('o', { set: { note: 'blue whale' } });
+      assert.deepEqual([await all.count({ $text: 'fox' }), await all.count({ $text: 'WHALE blue' })], [0, 1]);
+    });
+
+    test('a record that has expired is gone for everything, at that instant', async () => {
+      const clock = new WallClock(NOW);
+      const all = orders(clock);
+      await all.save({ status: 'open', code: 'c' }, { id: 'o', ttl: 1_000 });
+      clock.time = new Date(NOW.getTime() + 999);
+      assert.equal(await all.has('o'), true);
+      clock.time = new Date(NOW.getTime() + 1_000);
+      assert.equal(await all.has('o'), false);
+      assert.equal(await all.count(), 0);
+      assert.deepEqual((await all.query({ status: 'open' })).items, []);
+      await assert.rejects(all.replace('o', { status: 'x' }), refusedWith('NOT_FOUND'));
+      await assert.rejects(all.delete('o'), refusedWith('NOT_FOUND'));
+      const again = await all.insert({ status: 'new' }, { id: 'o' });
+      assert.deepEqual([again.version, again.createdAt, again.expiresAt], [1, clock.time, undefined]);
+    });
+
+    test('a unique constraint holds among the living, and is named', async () => {
+      const clock = new WallClock(NOW);
+      const all = orders(clock);
+      await all.save({ status: 'a', code: 'x' }, { id: 'a', ttl: 1_000 });
+      const broken = (error: unknown): boolean =>
+        isStorageError(error, 'ALREADY_EXISTS') && error.details['constraint'] === 'byCode';
+      await assert.rejects(all.save({ status: 'b', code: 'x' }), broken);
+      await all.save({ status: 'none' });
+      await all.save({ status: 'none', code: null });
+      const { id } = await all.save({ status: 'b', code: 'y' });
+      await assert.rejects(all.patch(id, { set: { code: 'x' } }), broken);
+      await assert.rejects(all.replace(id, { status: 'b', code: 'x' }), broken);
+      await assert.rejects(all.saveMany([{ value: { status: 'c' } }, { value: { status: 'd', code: 'x' } }]), broken);
+      assert.equal(await all.count({ status: 'c' }), 0);
+      clock.time = new Date(NOW.getTime() + 1_000);
+      await all.save({ status: 'heir', code: 'x' });
+      assert.equal(await all.count({ code: 'x' }), 1);
+    });
+
+    test('a batch is written wholly or not at all, also over collections', async () => {
+      const { backend } = target();
+      const tenant = freshTenant();
+      const context = contextAt(NOW);
+      await backend.ensure([Orders.schema, Invoices.schema], context);
+      const insert = (collection: typeof Orders.schema, id: string) =>
+        ({ collection, id, kind: 'insert', value: { total: 1, status: 's' } }) as const;
+      await backend.write({ tenant }, [insert(Invoices.schema, 'b')], context);
+      const refused = await backend.write(
+        { tenant },
+        [insert(Orders.schema, 'a'), insert(Invoices.schema, 'b')],
+        context,
+      );
+      if (backend.capabilities.batch === 'atomic') {
+        assert.deepEqual(
+          refused.map(({ status }) => status),
+          ['skipped', 'exists'],
+        );
+        const keys = [{ collection: Orders.schema, id: 'a' }];
+        assert.deepEqual(await backend.read({ tenant }, keys, context), [undefined]);
+      }
+      const written = await backend.write(
+        { tenant },
+        [insert(Orders.schema, 'a'), insert(Invoices.schema, 'c')],
+        context,
+      );
+      assert.deepEqual(
+        written.map(({ status }) => status),
+        ['written', 'written'],
+      );
+    });
+
+    test('1,000 records at once, in the order of their making', async () => {
+      const all = orders();
+      const values = Array.from({ length: 1_000 }, (_, i) => ({ value: { status: 's', total: i } }));
+      const saved = await all.saveMany(values);
+      const seen: (number | null | undefined)[] = [];
+      for await (const record of all.each()) seen.push(record.value.total);
+      assert.deepEqual(
+        seen,
+        values.map(({ value }) => value.total),
+      );
+      assert.equal(new Set(saved.map(({ id }) => id)).size, 1_000);
+    });
+
+    test('sequence ids count up, sort by number and are never given twice', async () => {
+      const invoices = collectionOn(target().backend, Invoices, freshTenant());
+      const saved = await Promise.all(Array.from({ length: 100 }, (_, i) => invoices.save({ total: i })));
+      const numbers = saved.map(({ id }) => Number(id)).sort((x, y) => x - y);
+      assert.deepEqual(
+        numbers,
+        Array.from({ length: 100 }, (_, i) => i + 1),
+      );
+      const listed = (await invoices.list({ limit: 100 })).items.map(({ id }) => Number(id));
+      assert.deepEqual(listed, numbers);
+      await invoices.delete('100');
+      assert.equal((await invoices.save({ total: 0 })).id, '101');
+      await invoices.insert({ total: 0 }, { id: '200' });
+      assert.equal((await invoices.save({ total: 0 })).id, '201');
+      assert.equal(await invoices.count({ id: { $gte: '100' } }), 3);
+      await assert.rejects(invoices.insert({ total: 0 }, { id: 'abc' }), refusedWith('VALIDATION'));
+      await assert.rejects(invoices.get('abc'), refusedWith('NOT_FOUND'));
+    });
+
+    test('load writes what it can and reports the rest; loading again changes nothing but versions', async () => {
+      const all = orders();
+      async function* source(): AsyncGenerator<{ id: string; value: Order; createdAt: Date }> {
+        for (let i = 0; i < 1_203; i++)
+          yield { id: `o${i}`, value: { status: 's', total: i === 7 ? Number.NaN : i }, createdAt: new Date(i) };
+      }
+      const progress: number[] = [];
+      const report = await all.load(source(), { onProgress: ({ written }) => progress.push(written) });
+      assert.deepEqual([report.written, report.failed], [1_202, 1]);
+      assert.deepEqual(
+        report.failures.map(({ index, error }) => [index, error.code]),
+        [[7, 'VALIDATION']],
+      );
+      assert.deepEqual(progress, [500, 1_000, 1_202]);
+      assert.deepEqual((await all.get('o9')).createdAt, new Date(9));
+      await all.load(source());
+      assert.equal(await all.count(), 1_202);
+    });
+
+    test('deleteWhere deletes what matches, all of it, and refuses an empty filter', async () => {
+      const all = orders();
+      await all.load(Array.from({ length: 2_500 }, (_, i) => ({ value: { status: i % 5 === 0 ? 'keep' : 'drop' } })));
+      await assert.rejects(all.deleteWhere({}), refusedWith('VALIDATION'));
+      await assert.rejects(all.deleteWhere({ $and: [] }), refusedWith('VALIDATION'));
+      assert.equal(await all.deleteWhere({ status: 'drop' }), 2_000);
+      assert.equal(await all.count(), 500);
+      assert.equal(await all.deleteWhere({ all: true }), 500);
+    });
+
+    test('the sweep deletes what has expired, in portions', async () => {
+      const { backend } = target();
+      const tenant = freshTenant();
+      const clock = new WallClock(NOW);
+      const all = collectionOn(backend, Orders, tenant, clock);
+      for (let i = 0; i < 5; i++) await all.save({ status: 's' }, { ttl: 1_000 });
+      await all.save({ status: 's' });
+      const later = new Date(NOW.getTime() + 1_000);
+      let swept = 0;
+      for (let n = 1; n > 0; swept += n) n = await backend.sweep(Orders.schema, later, 3, contextAt(later));
+      assert.ok(swept >= 5);
+      assert.equal(await all.count(), 1);
+    });
+
+    test('every order, page by page, forwards and back, is the whole order', async () => {
+      const all = orders();
+      const values = Array.from({ length: 23 }, (_, i): { value: Order } => ({
+        value: { status: 'abc'[i % 3]!, ...(i % 4 === 0 ? {} : { total: i % 2 === 0 ? i % 5 : null }) },
+      }));
+      await all.saveMany(values);
+      for (const sort of [
+        {},
+        { total: 'asc' },
+        { total: 'desc' },
+        { status: 'asc', total: 'desc' },
+        { total: 'asc', status: 'desc' },
+      ] as const) {
+        const whole = (await all.query({}, { sort, limit: 100 })).items.map(({ id }) => id);
+        const forwards: string[] = [];
+        let page = await all.query({}, { sort, limit: 4 });
+        for (;;) {
+          forwards.push(...page.items.map(({ id }) => id));
+          if (page.next === undefined) break;
+          page = await all.query({}, { sort, limit: 4, after: page.next });
+        }
+        assert.deepEqual(forwards, whole);
+        const backwards: StoredRecord<Order>[] = [...page.items];
+        while (page.previous !== undefined) {
+          page = await all.query({}, { sort, limit: 4, after: page.previous });
+          backwards.unshift(...page.items);
+        }
+        assert.deepEqual(
+          backwards.map(({ id }) => id),
+          whole,
+        );
+      }
+    });
+
+    test('cursors are bound to their query', async () => {
+      const all = orders();
+      await all.saveMany(Array.from({ length: 3 }, () => ({ value: { status: 's' } })));
+      const { next } = await all.query({}, { limit: 1 });
+      const invalid = refusedWith('INVALID_CURSOR');
+      await assert.rejects(all.query({ status: 's' }, { after: next! }), invalid);
+      await assert.rejects(all.query({}, { after: next!, sort: { total: 'asc' } }), invalid);
+      await assert.rejects(orders().query({}, { after: next! }), invalid);
+      for (const forged of [
+        '',
+        'x',
+        'é',
+        next!.slice(0, -3),
+        `${next!}AAAA`,
+        Buffer.from('[1,"x",1,[null]]').toString('base64url'),
+      ])
+        await assert.rejects(all.query({}, { after: forged }), invalid);
+      await assert.rejects(all.query({}, { after: 5 as never }), invalid);
+    });
+
+    test('bad input is refused before anything is written', async () => {
+      const all = orders();
+      const refused = async (work: Promise<unknown>, code: ErrorCode = 'VALIDATION'): Promise<void> =>
+        assert.rejects(work, refusedWith(code));
+      for (const id of ['', 'x'.repeat(256), 5, null, 'a\u0000b', 'a\nb', '\ud800', ' padded', {}])
+        await refused(all.insert({ status: 's' }, { id: id as string }));
+      const cycle: Record<string, unknown> = { status: 's' };
+      cycle['self'] = cycle;
+      const deep = JSON.parse(`${'{"a":'.repeat(70)}1${'}'.repeat(70)}`) as object;
+      const values = [
+        null,
+        5,
+        'text',
+        [],
+        new Map(),
+        new Date(),
+        { status: 5 },
+        { status: 's', total: Number.NaN },
+        { status: 's', total: 5n },
+        { status: 's', note: () => 1 },
+        { status: 's', tags: [undefined] },
+        { status: 's', when: new Date() },
+        cycle,
+        { status: 's', dueAt: '2020' },
+        { status: 's', dueAt: new Date(Number.NaN) },
+        { status: 's', note: '\ud800' },
+        { status: 's', note: 'a\u0000' },
+        { status: 's', nested: deep },
+        { status: 's', note: 'x'.repeat(1_100_000) },
+        { status: 'x'.repeat(513) },
+        JSON.parse('{"status":"s","__proto__":1}'),
+      ];
+      for (const value of values) await refused(all.save(value as Order));
+      for (const ttl of [0, -1, Number.NaN, Infinity, '5'])
+        await refused(all.save({ status: 's' }, { ttl: ttl as number }));
+      for (const limit of [0, -1, 1.5, 1_001, '5']) await refused(all.list({ limit: limit as number }));
+      await refused(all.replace('x', { status: 's' }, { ifVersion: 0 }));
+      await refused(
+        all.saveMany([
+          { id: 'a', value: { status: 's' } },
+          { id: 'a', value: { status: 's' } },
+        ]),
+      );
+      await refused(all.patch('x', {} as never));
+      await refused(all.patch('x', { set: { status: 5 } }));
+      await refused(all.patch('x', { set: { nested: 1, 'nested.deep': 1 } as never }));
+      await refused(all.patch('x', { set: { 'status.below': 1 } as never }));
+      await refused(all.list({ sort: { status: 'up' } as never }));
+      await refused(all.list({ sort: { note: 'asc' } as never }), 'UNSUPPORTED');
+      const tall = JSON.parse(`${'{"$not":'.repeat(100)}{}${'}'.repeat(100)}`) as object;
+      const filters = [
+        null,
+        5,
+        [],
+        { status: { $like: 'x' } },
+        { status: {} },
+        { $where: '1' },
+        { $or: {} },
+        { status: [] },
+        { status: { $in: 5 } },
+        { total: { $gt: null } },
+        { total: { $gt: true } },
+        { status: { $exists: 1 } },
+        { dueAt: 'x' },
+        { total: Number.NaN },
+        { status: undefined },
+        { 'a..b': 1 },
+        { a$: 1, '$b.c': 1 },
+        { status: { $eq: { a: 1 } } },
+        tall,
+        { 'a\'b"': 1 },
+      ];
+      for (const filter of filters) await refused(all.query(filter as never), 'INVALID_FILTER');
+      assert.equal(await all.count(), 0);
+    });
+
+    test('an aborted signal and a passed deadline are told apart', async () => {
+      const all = orders();
+      const { backend } = target();
+      const key = [{ collection: Orders.schema, id: 'x' }];
+      await backend.ensure([Orders.schema], contextAt(NOW));
+      const aborted = { ...contextAt(NOW), signal: AbortSignal.abort() };
+      await assert.rejects(backend.read({ tenant: 't' }, key, aborted), refusedWith('ABORTED'));
+      await assert.rejects(backend.read({ tenant: 't' }, key, { now: NOW, deadline: -1 }), refusedWith('TIMEOUT'));
+      assert.equal(await all.count(), 0);
+    });
+
+    test('maintenance over every tenant sees all of them', async () => {
+      const { backend } = target();
+      const context = contextAt(NOW);
+      await backend.ensure([Orders.schema], context);
+      const mark = freshTenant();
+      for (const tenant of [freshTenant(), freshTenant()])
+        await backend.write(
+          { tenant },
+          [{ collection: Orders.schema, id: 'same', kind: 'put', value: { status: mark } }],
+          context,
+        );
+      const filter = { op: 'eq', field: { source: 'value', path: ['status'], type: 'string' }, value: mark } as const;
+      const sort = [{ source: 'envelope', path: ['id'], type: 'string', direction: 'asc' }] as const;
+      const found = await backend.find('all', { collection: Orders.schema, filter, sort, limit: 10 }, context);
+      assert.deepEqual(
+        found.map(({ tenant }) => tenant),
+        found.map(({ tenant }) => tenant).sort(),
+      );
+      assert.equal(found.length, 2);
+    });
+  });
+}

@@ -1,0 +1,39 @@
+/**
+ * The conformance suite of record backends. `describeRecordBackend` declares its tests with the runner's own functions;
+ * a backend that passes answers as the memory backend does.
+ */
+import assert from 'node:assert/strict';
+import { compareQueries, compareWrites } from './record-properties.js';
+import { describeCollections } from './record-collections.js';
+import { describeFilters } from './record-filters.js';
+import type { OpenRecords, RecordTarget } from './record-target.js';
+import { describeTransactions } from './record-transactions.js';
+import type { PropertyOptions, TestRunner } from './runner.js';
+
+export function describeRecordBackend(target: RecordTarget, runner: TestRunner, options: PropertyOptions = {}): void {
+  const { describe, test, beforeAll, afterAll } = runner;
+  describe(`records on ${target.name}`, () => {
+    let open: OpenRecords | undefined;
+    beforeAll(async () => {
+      open = await target.open();
+    });
+    afterAll(() => open?.close());
+    const opened = (): OpenRecords => open!;
+
+    describeCollections(runner, opened);
+    describeFilters(runner, opened);
+    describeTransactions(runner, opened);
+
+    describe('against the oracle', () => {
+      test('random filters, sorts and cursors', async () => {
+        const { cases, nonEmpty } = await compareQueries(opened().backend, options);
+        assert.ok(nonEmpty > cases / 10, `only ${nonEmpty} of ${cases} cases had an answer`);
+      });
+
+      test('random writes, batches, patches and expiry', async () => {
+        const { cases, nonEmpty } = await compareWrites(opened().backend, options);
+        assert.ok(nonEmpty > cases / 10, `only ${nonEmpty} of ${cases} cases wrote something`);
+      });
+    });
+  });
+}
