@@ -71,7 +71,7 @@ export function describeTransactions(runner: TestRunner, target: () => OpenRecor
           await inside.insert({ balance: 3 }, { id: 'b' });
           throw fault;
         }),
-        fault,
+        (error) => error === fault,
       );
       assert.equal((await accounts.get('a')).value.balance, 1);
       assert.equal(await accounts.has('b'), false);
