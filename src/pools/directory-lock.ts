@@ -136,7 +136,9 @@ class HeldLock implements DirectoryLock {
 
   schedule(): void {
     if (this.released || this.lost !== undefined) return;
-    this.timer = this.clock.after(HEARTBEAT_INTERVAL, () => void this.beat().finally(() => this.schedule()));
+    this.timer = this.clock.after(HEARTBEAT_INTERVAL, () => void this.beat().finally(() => this.schedule()), {
+      background: true,
+    });
   }
 
   async beat(): Promise<void> {
