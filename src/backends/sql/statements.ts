@@ -1,6 +1,7 @@
 /** The statements of one key, made once for a collection. */
 import type { RecordSchema } from '../backend.js';
 import { tableName } from './expressions.js';
+import { CONTENT_COLUMNS, WRITTEN_COLUMNS } from './row.js';
 
 export interface KeyStatement {
   readonly text: string;
@@ -71,13 +72,10 @@ function makeStatements(schema: RecordSchema): KeyStatements {
     `UPDATE ${table} AS t SET value = $5::text::jsonb, version = t.version + 1, updated_at = $3::timestamptz, ` +
     `expires_at = $4${words ? ', words = $6::text[]' : ''} WHERE ${key}`;
   const remove = `DELETE FROM ${table} AS t WHERE ${key}`;
-  const written = 'RETURNING t.version, t.created_at';
-  const deleted = 'RETURNING t.version, t.created_at, t.updated_at, t.expires_at, t.value';
+  const written = `RETURNING ${WRITTEN_COLUMNS}`;
+  const deleted = `RETURNING ${CONTENT_COLUMNS}`;
   return {
-    get: statement(
-      'get',
-      `SELECT t.version, t.created_at, t.updated_at, t.expires_at, t.value FROM ${table} AS t WHERE ${key}`,
-    ),
+    get: statement('get', `SELECT ${CONTENT_COLUMNS} FROM ${table} AS t WHERE ${key}`),
     // What it writes is known, so it returns nothing: the number of affected rows tells.
     insert: statement('insert', `${insert}${insertOver(words)} WHERE t.expires_at <= $4`),
     put: statement('put', `${insert}${putOver(words, '$4')} ${written}`),
