@@ -28,9 +28,15 @@ export interface Pool extends Component {
   transaction<R>(options: TransactionOptions, work: (session: Session) => Promise<R>): Promise<R>;
 }
 
+/**
+ * A parameter. JSON is given as its text (`JSON.stringify(value)`), for `json`, `jsonb` and their arrays alike: it
+ * arrives as that JSON. An array is a PostgreSQL array, for parameters of an array type; a `timestamptz` takes a Date,
+ * or `Infinity` and `-Infinity`. Text is well-formed and has no NUL.
+ */
 export type SqlValue = null | boolean | number | string | Date | Uint8Array | readonly SqlValue[];
 
 export interface SqlResult {
+  /** `bigint` comes as a number, `json` and `jsonb` parsed, `timestamptz` as a Date or, when infinite, a number. */
   readonly rows: readonly Readonly<Record<string, unknown>>[];
   /** Rows inserted, updated or deleted. */
   readonly affected: number;
@@ -73,8 +79,11 @@ export interface PoolDriver<P extends Pool = Pool> {
   readonly settings: SettingsFragment;
   /** Checks the URL before anything opens. @returns what is wrong with it, without repeating it; else `undefined`. */
   checkUrl(url: string): string | undefined;
-  /** Equal keys share one pool. It may hold a password: it is never shown. */
-  key(url: string, options: Readonly<Record<string, unknown>>): string;
+  /**
+   * Equal keys share one pool. It may hold a password: it is never shown. `name` is the database's in the settings: a
+   * database in memory is its own under each name.
+   */
+  key(url: string, options: Readonly<Record<string, unknown>>, name: string): string;
   create(url: string, options: Readonly<Record<string, unknown>>, environment: PoolEnvironment): P;
   readonly tests: readonly TestTarget[];
 }

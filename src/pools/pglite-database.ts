@@ -1,0 +1,119 @@
+/** Opens PGlite: loads the packages, locks the directory, creates the database once. */
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { PGlite } from '@electric-sql/pglite';
+import { aborted } from '../clock.js';
+import type { OpenContext } from '../component.js';
+import { isStorageError, StorageError } from '../errors.js';
+import { type DirectoryLock, lockDirectory } from './directory-lock.js';
+import { parsers, serializers } from './pglite-values.js';
+
+export interface Database {
+  readonly client: PGlite;
+  /** Absent for a database in memory. */
+  readonly lock: DirectoryLock | undefined;
+}
+
+/**
+ * @param directory absolute; `undefined`: a database in memory.
+ * @throws `DEPENDENCY_MISSING`, `UNAVAILABLE` (in use), `CONFIGURATION` (not a directory of ours, not writable), `ABORTED`.
+ */
+export async function openDatabase(
+  directory: string | undefined,
+  context: OpenContext,
+  component: string,
+): Promise<Database> {
+  const packages = await loadPackages(component);
+  const options = { parsers, serializers, extensions: { vector: packages.vector } };
+  if (directory === undefined)
+    return { client: await start(packages.PGlite, options, context, component), lock: undefined };
+  let lock: DirectoryLock | undefined;
+  try {
+    await mkdir(directory, { recursive: true });
+    lock = await lockDirectory(join(directory, 'lock'), context.clock, component);
+    const created = await prepare(directory, component);
+    const dataDir = join(directory, 'data');
+    const client = await start(packages.PGlite, { ...options, dataDir: `file://${dataDir}` }, context, component);
+    await created();
+    return { client, lock };
+  } catch (error) {
+    await lock?.release();
+    throw openError(error, directory, component);
+  }
+}
+
+async function loadPackages(component: string) {
+  try {
+    const [{ PGlite }, { vector }] = await Promise.all([
+      import('@electric-sql/pglite'),
+      import('@electric-sql/pglite-pgvector'),
+    ]);
+    return { PGlite, vector };
+  } catch (cause) {
+    throw new StorageError(
+      'DEPENDENCY_MISSING',
+      'PGlite cannot be loaded; run: npm install @electric-sql/pglite @electric-sql/pglite-pgvector',
+      { component, cause },
+    );
+  }
+}
+
+type PGliteClass = typeof PGlite;
+
+async function start(
+  PGlite: PGliteClass,
+  options: ConstructorParameters<PGliteClass>[0] & object,
+  { signal }: OpenContext,
+  component: string,
+): Promise<PGlite> {
+  if (signal.aborted) throw aborted(signal, 'open');
+  const client = new PGlite(options);
+  try {
+    await client.waitReady;
+  } catch (cause) {
+    throw new StorageError('INTERNAL', 'PGlite could not start on its data directory', {
+      component,
+      operation: 'open',
+      cause,
+    });
+  }
+  if (!signal.aborted) return client;
+  await client.close();
+  throw aborted(signal, 'open');
+}
+
+/**
+ * Makes the data directory ready. PGlite copies a new database into it file by file: a marker tells a copy that was cut
+ * short, which holds nothing yet, from a database.
+ * @returns what to call when the database has started.
+ */
+async function prepare(directory: string, component: string): Promise<() => Promise<void>> {
+  const data = join(directory, 'data');
+  const marker = join(directory, 'data.creating');
+  if (await exists(marker)) await rm(data, { recursive: true, force: true });
+  else if (await exists(join(data, 'PG_VERSION'))) return () => Promise.resolve();
+  else if ((await readdir(data).catch(() => [])).length > 0)
+    throw new StorageError('CONFIGURATION', `${data} holds something other than a database`, { component });
+  await writeFile(marker, '');
+  return () => rm(marker);
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function openError(error: unknown, directory: string, component: string): StorageError {
+  if (isStorageError(error)) return error;
+  const { code } = error as NodeJS.ErrnoException;
+  const options = { component, operation: 'open', cause: error, details: { directory, reason: code } };
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return new StorageError('STORAGE_FULL', `No room is left for the database in ${directory}`, options);
+  return new StorageError(
+    'CONFIGURATION',
+    `The database directory ${directory} cannot be used (${code ?? 'unknown'})`,
+    options,
+  );
+}
