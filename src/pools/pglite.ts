@@ -59,6 +59,10 @@ class PglitePool implements SqlPool {
     this.clock = environment.clock;
   }
 
+  get durable(): boolean {
+    return this.directory !== undefined;
+  }
+
   async open(context: OpenContext): Promise<void> {
     await this.closing;
     if (this.opened !== undefined) return;

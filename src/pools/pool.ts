@@ -47,6 +47,8 @@ export type SqlDialectName = 'postgres' | 'sqlite';
 /** A pool that speaks SQL: what the `sql` backend and `pgvector` ride on. */
 export interface SqlPool extends Pool {
   readonly dialect: SqlDialectName;
+  /** Whether the data outlive the process. */
+  readonly durable: boolean;
   /** Runs one statement, in the context's session when it has one. `name` lets a server keep the plan. */
   query(
     text: string,

@@ -1,0 +1,141 @@
+/**
+ * Batches: one statement with one modifying part for each collection and kind. As autocommit it raises an error when an
+ * item's condition fails, which undoes all of it; what failed is then told from the records as they are.
+ */
+import type { OperationContext } from '../../component.js';
+import type { SqlPool } from '../../pools/pool.js';
+import type { RecordSchema, Write, WriteResult } from '../backend.js';
+import { batchStatement, REFUSED, type Group, type Kind } from './batch-statement.js';
+import { sqlFault } from './fault.js';
+import { refusal } from './outcome.js';
+import { readMet } from './read.js';
+import { readRow, readTime, type Row } from './row.js';
+import { ATTEMPTS, contention } from './single.js';
+
+/** Patches differ in their text, so each is a part of its own; more than these go into a further statement. */
+const PATCHES = 40;
+
+// In this order, so that a batch may free a unique key and take it again.
+const KINDS: readonly Kind[] = ['delete', 'replace', 'patch', 'put', 'insert'];
+
+export async function writeBatch(
+  pool: SqlPool,
+  tenant: string,
+  writes: readonly Write[],
+  context: OperationContext,
+): Promise<WriteResult[]> {
+  const statements = groupWrites(writes);
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const results = await attemptBatch(pool, tenant, writes, statements, context);
+    if (results !== undefined) return results;
+    const met = await readMet(pool, tenant, writes, context);
+    const refusals = writes.map((write, i) => refusal(write, met[i]));
+    if (refusals.some((refused) => refused !== undefined))
+      return refusals.map((refused) => refused ?? { status: 'skipped' });
+  }
+  throw contention('write');
+}
+
+/** The groups of each statement. */
+function groupWrites(writes: readonly Write[]): Group[][] {
+  const groups = new Map<RecordSchema, Map<Kind, Group>>();
+  const patches: Group[] = [];
+  writes.forEach(({ collection, kind, id }, place) => {
+    if (kind === 'patch') {
+      patches.push({ collection, kind, places: new Map([[id, place]]) });
+      return;
+    }
+    let kinds = groups.get(collection);
+    if (kinds === undefined) groups.set(collection, (kinds = new Map<Kind, Group>()));
+    const group = kinds.get(kind);
+    if (group === undefined) kinds.set(kind, { collection, kind, places: new Map([[id, place]]) });
+    else group.places.set(id, place);
+  });
+  const all = [...groups.values()].flatMap((kinds) => [...kinds.values()]);
+  const first = [...all, ...patches.slice(0, PATCHES)];
+  first.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
+  const statements = [first];
+  for (let i = PATCHES; i < patches.length; i += PATCHES) statements.push(patches.slice(i, i + PATCHES));
+  return statements;
+}
+
+/** @returns `undefined` when an item's condition failed and nothing was written. */
+async function attemptBatch(
+  pool: SqlPool,
+  tenant: string,
+  writes: readonly Write[],
+  statements: readonly (readonly Group[])[],
+  context: OperationContext,
+): Promise<WriteResult[] | undefined> {
+  if (context.session !== undefined) {
+    await pool.script('SAVEPOINT quartermaster_batch', context);
+    const results = await runStatements(pool, tenant, writes, statements, context);
+    const end = results === undefined ? 'ROLLBACK TO SAVEPOINT quartermaster_batch; ' : '';
+    await pool.script(`${end}RELEASE SAVEPOINT quartermaster_batch`, context);
+    return results;
+  }
+  if (statements.length === 1) {
+    try {
+      return await runStatement(pool, tenant, writes, statements[0]!, true, context);
+    } catch (error) {
+      if (sqlFault(error)?.state === REFUSED) return undefined;
+      throw error;
+    }
+  }
+  const refused = new Error('A condition of the batch failed');
+  try {
+    return await pool.transaction({ context }, async (session) => {
+      const results = await runStatements(pool, tenant, writes, statements, { ...context, session });
+      if (results === undefined) throw refused;
+      return results;
+    });
+  } catch (error) {
+    if (error === refused) return undefined;
+    throw error;
+  }
+}
+
+async function runStatements(
+  pool: SqlPool,
+  tenant: string,
+  writes: readonly Write[],
+  statements: readonly (readonly Group[])[],
+  context: OperationContext,
+): Promise<WriteResult[] | undefined> {
+  const all: WriteResult[] = [];
+  for (const groups of statements) {
+    const results = await runStatement(pool, tenant, writes, groups, false, context);
+    if (results === undefined) return undefined;
+    // Sparse: each statement fills the places of its own writes.
+    results.forEach((result, place) => (all[place] = result));
+  }
+  return all;
+}
+
+async function runStatement(
+  pool: SqlPool,
+  tenant: string,
+  writes: readonly Write[],
+  groups: readonly Group[],
+  raise: boolean,
+  context: OperationContext,
+): Promise<WriteResult[] | undefined> {
+  const items = groups.reduce((sum, group) => sum + group.places.size, 0);
+  const { text, parameters } = batchStatement(tenant, writes, groups, raise ? items : undefined, context.now);
+  const { rows } = await pool.query(text, parameters.values, context);
+  // With no row at all the guard is not asked; nothing was written then.
+  if (rows.length < items) return undefined;
+  const results: WriteResult[] = [];
+  for (const row of rows) {
+    const group = groups[Number(row['part'])]!;
+    const id = row['id'] as string;
+    results[group.places.get(id)!] = resultOf(row, group.kind, tenant, id);
+  }
+  return results;
+}
+
+function resultOf(row: Row, kind: Kind, tenant: string, id: string): WriteResult {
+  if (kind === 'patch') return { status: 'patched', record: readRow(row, tenant, id) };
+  if (kind === 'delete') return { status: 'deleted', record: readRow(row, tenant, id) };
+  return { status: 'written', version: Number(row['version']), createdAt: readTime(row['created_at']) };
+}

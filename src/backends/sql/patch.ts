@@ -1,0 +1,136 @@
+/** A patch as one atomic statement: its preconditions in WHERE, its effect as one expression. */
+import { invalid } from '../../errors.js';
+import { recordWords } from '../../filter/text.js';
+import type { PatchChanges, Write } from '../backend.js';
+import { incrementRange, isStep, patchTree, type PatchStep, type PatchTree } from '../patch.js';
+import { literal, tableName, typedJson } from './expressions.js';
+import { compileFilter } from './filter.js';
+import { expiryText, timeText, type Parameters } from './parameters.js';
+import { RECORD_COLUMNS } from './row.js';
+import { insertColumns } from './statements.js';
+
+export type PatchWrite = Extract<Write, { kind: 'patch' }>;
+
+/** The hard limit of a stored value, in bytes of its JSON. */
+export const MAX_VALUE_BYTES = 2 * 1_048_576;
+
+/** PostgreSQL functions take 100 arguments: a key and a value each. */
+const PAIRS = 50;
+
+/** A patch's tree. @throws `VALIDATION` when one path stands under another. */
+export function changesTree(changes: PatchChanges): PatchTree {
+  const tree = patchTree(changes);
+  if ('overlap' in tree) throw invalid('changes', changes, `no path under another (${tree.overlap})`);
+  return tree;
+}
+
+export function patchBytes(changes: PatchChanges): number {
+  return Buffer.byteLength(JSON.stringify(changes));
+}
+
+/** The statement; it returns the patched record, or no row when a condition does not hold. */
+export function patchStatement(tenant: string, write: PatchWrite, now: Date, parameters: Parameters): string {
+  const table = tableName(write.collection.name);
+  const tree = changesTree(write.changes);
+  const time = parameters.add(timeText(now), 'timestamptz');
+  const key = [parameters.add(tenant, 'text'), parameters.add(write.id, 'text')] as const;
+  const value = objectExpression('t.value', tree, parameters);
+  const expiry = write.expiresAt === undefined ? undefined : parameters.add(expiryText(write.expiresAt), 'timestamptz');
+  const conditions = patchConditions(write, tree, parameters).join(' AND ');
+  if (write.orInsert === undefined)
+    return (
+      `UPDATE ${table} AS t SET value = ${value}, version = t.version + 1, updated_at = ${time}` +
+      (expiry === undefined ? '' : `, expires_at = ${expiry}`) +
+      ` WHERE t.tenant = ${key[0]} AND t.id = ${key[1]} AND t.expires_at > ${time} AND ${conditions} RETURNING ${RECORD_COLUMNS}`
+    );
+  const words = write.collection.text.length > 0;
+  const fresh = [
+    ...key,
+    '1',
+    time,
+    time,
+    expiry ?? `'infinity'`,
+    parameters.json(write.orInsert),
+    ...(words ? [parameters.list(recordWords(write.collection.text, write.orInsert), 'text')] : []),
+  ];
+  const either = (live: string, column: string): string =>
+    `CASE WHEN t.expires_at > ${time} THEN ${live} ELSE excluded.${column} END`;
+  return (
+    `INSERT INTO ${table} AS t ${insertColumns(words)} VALUES (${fresh.join(', ')}) ON CONFLICT (tenant, id) DO UPDATE SET ` +
+    `version = ${either('t.version + 1', 'version')}, created_at = ${either('t.created_at', 'created_at')}, updated_at = ${time}, ` +
+    `expires_at = ${either(expiry ?? 't.expires_at', 'expires_at')}, value = ${either(value, 'value')}` +
+    (words ? `, words = ${either('t.words', 'words')}` : '') +
+    ` WHERE t.expires_at <= ${time} OR (${conditions}) RETURNING ${RECORD_COLUMNS}`
+  );
+}
+
+function patchConditions(write: PatchWrite, tree: PatchTree, parameters: Parameters): string[] {
+  const size = parameters.add(MAX_VALUE_BYTES - patchBytes(write.changes), 'integer');
+  const conditions = [`octet_length(t.value::text) <= ${size}`];
+  if (write.ifVersion !== undefined) conditions.push(`t.version = ${parameters.add(write.ifVersion, 'float8')}`);
+  if (write.if !== undefined) conditions.push(`${compileFilter(write.if, parameters)}`);
+  addConditions('t.value', tree, parameters, conditions);
+  return conditions;
+}
+
+/** What must hold of the value for the patch to fit it; none of it can raise an error, whatever the order. */
+function addConditions(base: string, tree: PatchTree, parameters: Parameters, conditions: string[]): void {
+  for (const [key, node] of tree.children) {
+    const json = `(${base}->${literal(key)})`;
+    const type = `jsonb_typeof(${json})`;
+    if (isStep(node)) {
+      if (node.op === 'push') conditions.push(`COALESCE(${type}, 'array') = 'array'`);
+      if (node.op !== 'increment') continue;
+      const { min, max } = incrementRange(node.by);
+      const number = numberAt(json);
+      conditions.push(
+        `COALESCE(${type}, 'number') = 'number'`,
+        `COALESCE(${number} >= ${parameters.add(min, 'float8')} AND ${number} <= ${parameters.add(max, 'float8')}, TRUE)`,
+      );
+    } else {
+      if (node.writes) conditions.push(`COALESCE(${type}, 'object') = 'object'`);
+      addConditions(json, node, parameters, conditions);
+    }
+  }
+}
+
+/** The object at `base` (an object or missing, by the conditions) with the changes of one level made. */
+function objectExpression(base: string, tree: PatchTree, parameters: Parameters): string {
+  const unset: string[] = [];
+  const pairs: string[] = [];
+  const optional: string[] = [];
+  for (const [key, node] of tree.children) {
+    const json = `(${base}->${literal(key)})`;
+    if (isStep(node)) {
+      if (node.op === 'unset') unset.push(literal(key));
+      else pairs.push(`${literal(key)}::text, ${stepExpression(json, node, parameters)}`);
+    } else if (node.writes) {
+      pairs.push(`${literal(key)}::text, ${objectExpression(json, node, parameters)}`);
+    } else {
+      // Removing below what is no object changes nothing and makes nothing.
+      const changed = `jsonb_build_object(${literal(key)}::text, ${objectExpression(json, node, parameters)})`;
+      optional.push(`(CASE WHEN jsonb_typeof(${json}) = 'object' THEN ${changed} ELSE '{}'::jsonb END)`);
+    }
+  }
+  let text = `COALESCE(${base}, '{}'::jsonb)`;
+  if (unset.length > 0) text = `(${text} - ARRAY[${unset.join(', ')}]::text[])`;
+  const parts = [text, ...optional];
+  for (let i = 0; i < pairs.length; i += PAIRS)
+    parts.push(`jsonb_build_object(${pairs.slice(i, i + PAIRS).join(', ')})`);
+  return `(${parts.join(' || ')})`;
+}
+
+function stepExpression(json: string, step: Exclude<PatchStep, { op: 'unset' }>, parameters: Parameters): string {
+  switch (step.op) {
+    case 'set':
+      return parameters.json(step.value);
+    case 'increment':
+      return `to_jsonb(COALESCE(${numberAt(json)}, 0::float8) + ${parameters.add(step.by, 'float8')})`;
+    case 'push':
+      return `(COALESCE(${json}, '[]'::jsonb) || jsonb_build_array(${parameters.json(step.value)}))`;
+  }
+}
+
+function numberAt(json: string): string {
+  return typedJson(json, 'number', json);
+}
