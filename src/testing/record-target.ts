@@ -73,8 +73,9 @@ export function collectionOn<T>(
     }),
     ensure(schemas: readonly RecordSchema[], context: OperationContext) {
       const missing = schemas.filter(({ name }) => !ensured.has(name));
-      if (missing.length === 0) return undefined;
-      return backend.ensure(missing, { ...context, session: undefined }).then(() => {
+      // Tables are made outside of transactions: a suite makes them before it begins one.
+      if (missing.length === 0 || session !== undefined) return undefined;
+      return backend.ensure(missing, context).then(() => {
         for (const { name } of missing) ensured.add(name);
       });
     },
