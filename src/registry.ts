@@ -37,7 +37,7 @@ class Shelf<D> {
     return this.loaders.has(name.toLowerCase());
   }
 
-  get(name: string): Promise<D> {
+  async get(name: string): Promise<D> {
     const key = name.toLowerCase();
     const load = this.loaders.get(key);
     if (load === undefined)
@@ -62,6 +62,7 @@ export class Registry {
   private readonly backendShelf = new Shelf<BackendDriver>('backend');
   private readonly providerShelf = new Shelf<ProviderDriver>('vector provider');
   private readonly schemes = new Map<string, string>();
+  private readonly added = new Set<string>();
 
   /** @throws `CONFIGURATION` when the name or one of the schemes is taken. */
   addPool(name: string, schemes: readonly string[], load: Load<PoolDriver>): void {
@@ -82,8 +83,18 @@ export class Registry {
     this.providerShelf.add(name, load);
   }
 
+  /** A provider that opens with every manager, configured or not: importing its file asked for it. */
+  addOpeningProvider(driver: ProviderDriver): void {
+    this.addProvider(driver.name, () => Promise.resolve(driver));
+    this.added.add(driver.name);
+  }
+
+  addedProviders(): string[] {
+    return [...this.added];
+  }
+
   /** The pool of a URL's scheme. @throws `CONFIGURATION` for a scheme nobody registered, naming the known ones. */
-  poolForUrl(url: string): Promise<PoolDriver> {
+  async poolForUrl(url: string): Promise<PoolDriver> {
     const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase();
     const name = scheme === undefined ? undefined : this.schemes.get(scheme);
     if (name === undefined)
@@ -147,12 +158,12 @@ export function registerVectorProvider(
   options: ProviderOptions = {},
 ): <C extends ProviderClass>(target: C, context?: unknown) => void {
   return (target) => {
-    const driver = vectorProviderDriver(name, target, options);
-    registry.addProvider(name, () => Promise.resolve(driver));
+    registry.addOpeningProvider(vectorProviderDriver(name, target, options));
   };
 }
 
 function vectorProviderDriver(name: string, target: ProviderClass, options: ProviderOptions): ProviderDriver {
+  if (typeof name !== 'string') throw invalid('vector provider name', name, 'a name like pgvector');
   return {
     ...options,
     name: name.toLowerCase(),

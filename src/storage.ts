@@ -23,7 +23,7 @@ export interface OpenParts {
   readonly databases: ReadonlyMap<string, Database>;
   readonly providers: ReadonlyMap<string, VectorProvider>;
   readonly defaultDatabase: string;
-  readonly defaultProvider: string;
+  readonly defaultProvider: string | undefined;
   readonly defaultTenant: string;
   readonly tenancy: 'optional' | 'required';
   readonly operationTimeout: number;
@@ -54,7 +54,7 @@ export abstract class Storage {
   /** A vector provider; without a name the settings' default. @throws `CONFIGURATION` for an unknown name. */
   vectors(name?: string): VectorStore {
     const parts = this.parts();
-    const key = (name ?? parts.defaultProvider).toLowerCase();
+    const key = checkProviderName(name ?? parts.defaultProvider);
     const provider = parts.providers.get(key);
     if (provider === undefined)
       throw new StorageError(
@@ -148,6 +148,13 @@ export abstract class Storage {
       return { context: { now: parts.clock.now(), deadline, signal: options.signal }, end };
     };
   }
+}
+
+function checkProviderName(name: unknown): string {
+  if (name === undefined)
+    throw new StorageError('CONFIGURATION', 'No default vector provider: name one in the settings (vectors.default)');
+  if (typeof name !== 'string') throw invalid('provider', name, 'a name');
+  return name.toLowerCase();
 }
 
 function checkCallOptions({ signal, timeout }: CallOptions): void {

@@ -1,0 +1,165 @@
+/** Settings: one tree from files, the environment and the host, validated whole. The only reader of either. */
+import { types } from 'node:util';
+import { typeName } from './errors.js';
+import { isPlainObject } from './filter/json.js';
+import type { Registry } from './registry.js';
+import { readNames, readVariables } from './settings/environment.js';
+import { throwFaults, type Fault } from './settings/faults.js';
+import { readDefaults, readSettingsFile } from './settings/files.js';
+import { leavesOf, namesUnder, type Layer } from './settings/leaves.js';
+import { sealed } from './settings/masking.js';
+import { composeSchema, type Schema } from './settings/schema.js';
+import { resolveValues } from './settings/values.js';
+
+export interface DatabaseSettings {
+  /** Its scheme picks the pool. Masked when shown. */
+  readonly url: string;
+  /** Whether the manager is unhealthy without it. Default: true. */
+  readonly critical: boolean;
+  /** The pool's own options. */
+  readonly [option: string]: unknown;
+}
+
+export interface ProviderSettings {
+  readonly critical: boolean;
+  readonly [option: string]: unknown;
+}
+
+/** Valid, complete and frozen; `JSON.stringify` and `util.inspect` show it with its secrets masked. */
+export interface Settings {
+  readonly databases: Readonly<Record<string, DatabaseSettings>>;
+  readonly stores: { readonly default: string };
+  readonly vectors: {
+    /** Absent where the default database has no vectors and none is named. */
+    readonly default: string | undefined;
+    readonly providers: Readonly<Record<string, ProviderSettings>>;
+  };
+  readonly tenancy: 'optional' | 'required';
+  readonly defaultTenant: string;
+  /** Milliseconds. */
+  readonly health: { readonly timeout: number; readonly cache: number };
+  /** Milliseconds. */
+  readonly lifecycle: {
+    readonly openTimeout: number;
+    readonly drainTimeout: number;
+    readonly operationTimeout: number;
+  };
+}
+
+type Options = Readonly<Record<string, unknown>>;
+
+/** What a host passes or writes in a file: any part of the tree. */
+export interface SettingsInput {
+  /** A string is short for `{ url }`. */
+  readonly databases?: Readonly<
+    Record<string, string | ({ readonly url: string; readonly critical?: boolean } & Options)>
+  >;
+  readonly stores?: { readonly default?: string };
+  /** `default` names a provider; the others are the providers' own settings. */
+  readonly vectors?: { readonly default?: string } & { readonly [provider: string]: string | Options | undefined };
+  readonly tenancy?: 'optional' | 'required';
+  readonly defaultTenant?: string;
+  readonly health?: { readonly timeout?: number; readonly cache?: number };
+  readonly lifecycle?: {
+    readonly openTimeout?: number;
+    readonly drainTimeout?: number;
+    readonly operationTimeout?: number;
+  };
+}
+
+export interface SettingsSources {
+  readonly registry: Registry;
+  /** Wins over everything. */
+  readonly overrides?: SettingsInput;
+  /** A file that must be there, beside the conventional ones. */
+  readonly file?: string;
+  /** Default: the process's. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** Where `quartermaster.yaml` is looked for. Default: the working directory. */
+  readonly directory?: string;
+}
+
+/**
+ * Sources, later wins: the library's defaults, `quartermaster.yaml`, `quartermaster.<NODE_ENV>.yaml`, `file`, the
+ * environment, `overrides`. @throws `CONFIGURATION` with every fault at once: the key, the value's type, what was expected.
+ */
+export async function loadSettings(sources: SettingsSources): Promise<Settings> {
+  const { registry, overrides, file, environment = process.env, directory = process.cwd() } = sources;
+  const faults: Fault[] = [];
+  const read = (name: string, mayBeMissing: boolean): Promise<Layer> =>
+    readSettingsFile(directory, name, mayBeMissing, faults);
+  const mode = environment['NODE_ENV'];
+  const defaults = await readDefaults(faults);
+  const files = [
+    await read('quartermaster.yaml', true),
+    ...(mode !== undefined && /^[\w-]+$/.test(mode) ? [await read(`quartermaster.${mode}.yaml`, true)] : []),
+    ...(file === undefined ? [] : [await read(file, false)]),
+  ];
+  const given = passedIn(overrides, faults);
+  const names = readNames(environment, registry);
+  const base = baseFor([...files, names, given], defaults);
+  const schema = await composeSchema([base, ...files, names, given], registry, faults);
+  const variables = readVariables(environment, schema, names, faults);
+  const tree = resolveValues([base, ...files, variables, given], schema, faults);
+  checkReferences(tree, faults);
+  throwFaults(faults);
+  return seal(tree, schema);
+}
+
+function passedIn(overrides: unknown, faults: Fault[]): Layer {
+  const source = 'the settings passed in';
+  if (overrides === undefined) return { leaves: [], groups: [] };
+  if (isPlainObject(overrides) && !types.isProxy(overrides)) return leavesOf(overrides, source);
+  faults.push({ key: 'settings', expected: 'an object of settings', actual: typeName(overrides), source });
+  return { leaves: [], groups: [] };
+}
+
+/**
+ * The defaults beside what a host says: the embedded database is for a host that names none, and a host's only database is
+ * the default one whatever its name.
+ */
+function baseFor(layers: readonly Layer[], defaults: Layer): Layer {
+  const [only, ...others] = namesUnder('databases', layers);
+  if (only === undefined) return defaults;
+  const leaves = defaults.leaves.filter(({ path }) => path[0] !== 'databases');
+  if (only === 'main' || others.length > 0) return { leaves, groups: [] };
+  return { leaves: leaves.map((leaf) => (leaf.path[0] === 'stores' ? { ...leaf, value: only } : leaf)), groups: [] };
+}
+
+type Tree = Record<string, unknown>;
+
+/** A name of a database must be one. */
+function checkReferences(tree: Tree, faults: Fault[]): void {
+  const databases = Object.keys((tree['databases'] ?? {}) as Tree);
+  const check = (key: string, name: unknown, source: string): void => {
+    if (typeof name === 'string' && !databases.includes(name))
+      faults.push({
+        key,
+        expected: `the name of a database (${databases.join(', ')})`,
+        actual: 'another name',
+        source,
+      });
+  };
+  check('stores.default', (tree['stores'] as Tree | undefined)?.['default'], 'stores');
+  for (const [name, provider] of Object.entries((tree['vectors'] ?? {}) as Tree))
+    if (isPlainObject(provider)) check(`vectors.${name}.database`, provider['database'], 'vectors');
+}
+
+function seal(tree: Tree, schema: Schema): Settings {
+  const { default: provider, ...providers } = (tree['vectors'] ?? {}) as Tree;
+  const vectors = { default: typeof provider === 'string' ? provider.toLowerCase() : undefined, providers };
+  const isSecret = (path: string): boolean =>
+    schema.get(path.replace(/^vectors\.providers\./, 'vectors.'))?.sensitive === true;
+  return sealed({ ...tree, vectors } as unknown as Settings, isSecret);
+}
+
+/** Whether both say the same; the order of keys does not count. */
+export function sameSettings(a: Settings, b: Settings): boolean {
+  return canonical(a) === canonical(b);
+}
+
+function canonical(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'undefined';
+  const entries = Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1));
+  return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`).join()}}`;
+}

@@ -1,0 +1,92 @@
+/** Settings from the environment: `STORAGE_` and the path in capitals, and names that people already have set. */
+import type { Registry } from '../registry.js';
+import type { Fault } from './faults.js';
+import type { Layer, Leaf } from './leaves.js';
+import type { Schema } from './schema.js';
+
+/** Read beside `STORAGE_DATABASES_..._URL`. */
+const DATABASE_URLS: readonly (readonly [variable: string, database: string])[] = [
+  ['DATABASE_URL', 'main'],
+  ['POSTGRES_CONNECTION_STRING', 'main'],
+  ['MONGODB_URI', 'mongo'],
+];
+/** Other programs have variables that begin with STORAGE_ too: only these groups are ours. */
+const OURS = /^STORAGE_(?:DATABASES_|STORES_|VECTORS_|HEALTH_|LIFECYCLE_|TENANCY$|DEFAULT_TENANT$)/;
+
+type Variables = Readonly<Record<string, string | undefined>>;
+
+function leaf(path: string, value: string, variable: string): Leaf {
+  return { path: path.split('.'), value, source: `the variable ${variable}`, isText: true };
+}
+
+function setIn(environment: Variables, variable: string): string | undefined {
+  const value = environment[variable];
+  return value === '' ? undefined : value;
+}
+
+/** What decides the shape of the schema: which databases and providers there are. */
+export function readNames(environment: Variables, registry: Registry): Layer {
+  const leaves: Leaf[] = [];
+  const groups: string[][] = [];
+  for (const [variable, database] of DATABASE_URLS) {
+    const url = setIn(environment, variable);
+    // Another program may have it for a database that this version does not know; `main` is always meant for us.
+    const scheme = url?.slice(0, url.indexOf(':')) ?? '';
+    if (url !== undefined && (database === 'main' || registry.knownSchemes().includes(scheme)))
+      leaves.push(leaf(`databases.${database}.url`, url, variable));
+  }
+  for (const variable of Object.keys(environment)) {
+    const value = setIn(environment, variable);
+    if (value === undefined) continue;
+    const database = /^STORAGE_DATABASES_([A-Z0-9_]+)_URL$/.exec(variable)?.[1];
+    if (database !== undefined) leaves.push(leaf(`databases.${database.toLowerCase()}.url`, value, variable));
+    if (variable === 'STORAGE_VECTORS_DEFAULT' || variable === 'STORAGE_STORES_DEFAULT')
+      leaves.push(leaf(variable === 'STORAGE_VECTORS_DEFAULT' ? 'vectors.default' : 'stores.default', value, variable));
+    for (const provider of registry.names().providers)
+      if (variable.startsWith(`STORAGE_VECTORS_${capitals(provider)}_`)) groups.push(['vectors', provider]);
+  }
+  return { leaves, groups };
+}
+
+/** Every variable that names a setting of the schema. Two that disagree, and ours that name none, are faults. */
+export function readVariables(environment: Variables, schema: Schema, names: Layer, faults: Fault[]): Layer {
+  const leaves = new Map<string, Leaf>();
+  const put = (found: Leaf): void => {
+    const path = found.path.join('.');
+    const other = leaves.get(path);
+    if (other !== undefined && other.value !== found.value)
+      faults.push({
+        key: path,
+        expected: `one value, not those of ${other.source} and ${found.source}`,
+        actual: 'two',
+        source: 'the environment',
+      });
+    leaves.set(path, found);
+  };
+  names.leaves.forEach(put);
+  const known = new Set<string>();
+  for (const [path, spec] of schema) {
+    const own = `STORAGE_${path.split('.').map(capitals).join('_')}`;
+    known.add(own);
+    for (const variable of [own, ...(spec.env ?? [])]) {
+      const value = setIn(environment, variable);
+      if (value !== undefined) put(leaf(path, value, variable));
+    }
+  }
+  for (const variable of Object.keys(environment))
+    if (OURS.test(variable) && !known.has(variable) && setIn(environment, variable) !== undefined)
+      faults.push({
+        key: variable,
+        expected: 'a variable that names a setting',
+        actual: 'an unknown name',
+        source: 'the environment',
+      });
+  return { leaves: [...leaves.values()], groups: [] };
+}
+
+function capitals(segment: string): string {
+  return segment
+    .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
+    .replace(/-/g, '_')
+    .toUpperCase();
+}

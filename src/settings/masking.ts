@@ -1,0 +1,27 @@
+/** Settings are shown without their secrets, however they are shown. */
+import { inspect } from 'node:util';
+
+const MASK = '***';
+
+/** Freezes a tree; what `JSON.stringify` and `util.inspect` show of it, at every depth, has its secrets masked. */
+export function sealed<T extends object>(tree: T, isSecret: (path: string) => boolean, at = ''): T {
+  for (const [key, value] of Object.entries(tree))
+    if (typeof value === 'object' && value !== null) sealed(value as object, isSecret, `${at}${key}.`);
+  const shown = (): Record<string, unknown> =>
+    Object.fromEntries(Object.entries(tree).map(([key, value]) => [key, isSecret(at + key) ? mask(value) : value]));
+  Object.defineProperty(tree, 'toJSON', { value: shown });
+  Object.defineProperty(tree, inspect.custom, { value: shown });
+  return Object.freeze(tree);
+}
+
+/** A URL keeps what identifies the server; everything that can be a secret in it is masked. */
+function mask(value: unknown): unknown {
+  if (value === null || value === undefined || value === '') return value;
+  if (typeof value !== 'string') return MASK;
+  const local = /^(?:pglite|sqlite|memory|file):(?!\/\/)([^?#]*)$/.exec(value);
+  if (local !== null) return value;
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url === undefined || url.host === '') return MASK;
+  const user = url.username === '' ? '' : `${url.username}${url.password === '' ? '' : `:${MASK}`}@`;
+  return `${url.protocol}//${user}${url.host}${url.pathname}${url.search === '' ? '' : `?${MASK}`}`;
+}

@@ -1,0 +1,123 @@
+/** Each leaf against its setting; the tree of what is valid. */
+import type { SettingSpec } from '../component.js';
+import { typeName } from '../errors.js';
+import type { Fault } from './faults.js';
+import type { Layer, Leaf } from './leaves.js';
+import type { Schema } from './schema.js';
+
+type Tree = Record<string, unknown>;
+
+/** The settings of these layers, the last one winning, with the defaults of the schema. Every wrong leaf is a fault. */
+export function resolveValues(layers: readonly Layer[], schema: Schema, faults: Fault[]): Tree {
+  const values = new Map<string, unknown>();
+  for (const [path, spec] of schema) values.set(path, spec.default);
+  for (const leaf of layers.flatMap(({ leaves }) => leaves)) {
+    const path = leaf.path.join('.');
+    const spec = schema.get(path);
+    if (spec === undefined) faults.push(unknownKey(leaf, path, schema));
+    else {
+      const value = leaf.isText ? fromText(leaf.value as string, spec) : leaf.value;
+      const expected = mismatch(value, spec);
+      if (expected === undefined) values.set(path, value);
+      else faults.push({ key: path, expected, actual: actual(value), source: leaf.source });
+    }
+  }
+  const tree: Tree = {};
+  for (const [path, value] of values) put(tree, path.split('.'), value);
+  return tree;
+}
+
+function put(tree: Tree, path: readonly string[], value: unknown): void {
+  const [key, ...rest] = path;
+  if (key === undefined) return;
+  if (rest.length === 0) tree[key] = value;
+  else put((tree[key] ??= {}) as Tree, rest, value);
+}
+
+function unknownKey({ path: segments, value, source }: Leaf, path: string, schema: Schema): Fault {
+  const keys = [...schema.keys()];
+  if (keys.some((key) => key.startsWith(`${path}.`)))
+    return { key: path, expected: 'an object of settings', actual: typeName(value), source };
+  const parent = segments.slice(0, -1).join('.');
+  if (schema.has(parent)) return { key: parent, expected: describe(schema.get(parent)!), actual: 'an object', source };
+  const near = keys.find((key) => distance(key.toLowerCase(), path.toLowerCase()) <= 2);
+  const siblings = [
+    ...new Set(
+      keys
+        .filter((key) => parent === '' || key.startsWith(`${parent}.`))
+        .map((key) => key.slice(parent === '' ? 0 : parent.length + 1).split('.')[0]!),
+    ),
+  ];
+  const expected =
+    near === undefined
+      ? `a known key${siblings.length > 0 ? ` (${siblings.join(', ')})` : ''}`
+      : `a known key; do you mean ${near}?`;
+  return { key: path, expected, actual: 'an unknown key', source };
+}
+
+function fromText(text: string, { format }: SettingSpec): unknown {
+  if (format === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
+  if (['nat', 'int', 'port', 'number', 'milliseconds'].includes(format as string))
+    return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
+  return text;
+}
+
+/** What was expected, when the value does not fit. */
+function mismatch(value: unknown, spec: SettingSpec): string | undefined {
+  if (value === null && spec.default === null && spec.format !== 'boolean') return undefined;
+  return fits(value, spec.format) ? undefined : describe(spec);
+}
+
+function fits(value: unknown, format: SettingSpec['format']): boolean {
+  if (typeof format !== 'string') return format.includes(value as string);
+  switch (format) {
+    case 'boolean':
+      return typeof value === 'boolean';
+    case 'string':
+      return typeof value === 'string' && value !== '';
+    case 'url':
+      return typeof value === 'string' && URL.canParse(value);
+    case 'number':
+      return typeof value === 'number' && Number.isFinite(value);
+    case 'int':
+      return Number.isSafeInteger(value);
+    case 'nat':
+      return Number.isSafeInteger(value) && (value as number) >= 0;
+    case 'port':
+      return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= 65_535;
+    case 'milliseconds':
+      // The longest delay a timer of Node takes.
+      return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 31;
+  }
+}
+
+function describe({ format }: SettingSpec): string {
+  if (typeof format !== 'string') return `one of ${format.join(', ')}`;
+  const words = {
+    boolean: 'true or false',
+    string: 'a string that is not empty',
+    url: 'a URL',
+    number: 'a number',
+    int: 'a whole number',
+    nat: 'a whole number, 0 or more',
+    port: 'a port from 0 to 65535',
+    milliseconds: 'a whole number of milliseconds, 0 or more',
+  };
+  return words[format];
+}
+
+function actual(value: unknown): string {
+  return value === '' ? 'an empty string' : typeName(value);
+}
+
+/** Levenshtein's, for suggestions. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    row = next;
+  }
+  return row[b.length]!;
+}
