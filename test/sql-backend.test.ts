@@ -329,12 +329,12 @@ const CHANGE_PATHS = [
 
 function drawChanges(draw: Draw): PatchChanges {
   for (;;) {
-    const changes = { set: {}, unset: [] as string[], increment: {}, push: {} } as {
+    const changes: {
       set: Record<string, JsonValue>;
       unset: string[];
       increment: Record<string, number>;
       push: Record<string, JsonValue>;
-    };
+    } = { set: {}, unset: [], increment: {}, push: {} };
     for (let i = 1 + Math.floor(draw.next() * 4); i > 0; i--) {
       const path = draw.pick(CHANGE_PATHS);
       draw.pick([
