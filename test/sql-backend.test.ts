@@ -487,6 +487,41 @@ describe('batches', () => {
     ]);
   });
 
+  test('that fail undo nothing but themselves among the other writes of their session', async () => {
+    await clear();
+    const put = (id: string): Write => ({ kind: 'put', collection: things, id, value: {} });
+    const missing: Write = { kind: 'replace', collection: things, id: 'nobody', value: {} };
+    await pool.transaction({ context: ctx }, async (session) => {
+      const inside = { ...ctx, session };
+      const results = await Promise.all([
+        backend.write(A, [put('a'), missing], inside),
+        backend.write(A, [put('b')], inside),
+        backend.write(A, [put('c'), put('d')], inside),
+        backend.write(A, [missing, put('e')], inside),
+      ]);
+      expect(results.map((items) => items.map((item) => item.status))).toEqual([
+        ['skipped', 'missing'],
+        ['written'],
+        ['written', 'written'],
+        ['missing', 'skipped'],
+      ]);
+    });
+    const found = await backend.find(
+      A,
+      { collection: things, filter: ALL, sort: parseSort({}, domain), limit: 9 },
+      ctx,
+    );
+    expect(found.map((record) => record.id)).toEqual(['b', 'c', 'd']);
+  });
+
+  test('may take a unique key that they free', async () => {
+    await clear();
+    const value = { email: 'e', shop: 1 };
+    await backend.write(A, [insertUser('1', value)], ctx);
+    const moved: Write[] = [insertUser('2', value), { kind: 'delete', collection: users, id: '1' }];
+    expect((await backend.write(A, moved, ctx)).map((item) => item.status)).toEqual(['written', 'deleted']);
+  });
+
   test('of a thousand patches are atomic over their statements', async () => {
     await clear();
     const ids = Array.from({ length: 1_000 }, (_, i) => `p${i}`);
