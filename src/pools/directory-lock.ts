@@ -21,7 +21,7 @@ import {
 } from 'node:fs/promises';
 import { dirname, basename, join } from 'node:path';
 import type { Clock, Timer } from '../clock.js';
-import { StorageError, UnavailableError } from '../errors.js';
+import { type StorageError, UnavailableError } from '../errors.js';
 import { currentProcess, liveness, type ProcessIdentity } from './process-identity.js';
 
 export const HEARTBEAT_INTERVAL = 10_000;

@@ -54,9 +54,8 @@ function groupWritesOf(group: Group, writes: readonly Write[]): Write[] {
 }
 
 function resultColumns(kind: Kind): string {
-  if (kind === 'patch' || kind === 'delete')
-    return 't.id, t.version, t.created_at, t.updated_at, t.expires_at, t.value';
-  return 't.id, t.version, t.created_at, NULL::float8 AS updated_at, NULL::float8 AS expires_at, NULL::jsonb AS value';
+  if (kind === 'patch' || kind === 'delete') return RECORD_COLUMNS;
+  return 't.id, t.version, t.created_at, NULL::timestamptz AS updated_at, NULL::timestamptz AS expires_at, NULL::jsonb AS value';
 }
 
 type ValueWrite = Extract<Write, { value: unknown }>;

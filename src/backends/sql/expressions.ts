@@ -3,6 +3,7 @@
  * where the query has the same expression.
  */
 import { createHash } from 'node:crypto';
+import { invalid } from '../../errors.js';
 import type { FieldReference, FieldType } from '../../filter/syntax.js';
 import { isNullable, type Direction } from '../../filter/cursor.js';
 
@@ -107,6 +108,6 @@ export function indexedField(
   const envelope = ENVELOPE_TYPES.get(field);
   if (envelope !== undefined) return { source: 'envelope', path: [field], type: envelope };
   const type = declared.get(field)?.type;
-  if (type === undefined) throw new TypeError(`The index key ${JSON.stringify(field)} is not a declared field`);
+  if (type === undefined) throw invalid(`index key ${field}`, field, 'a declared field or one of the envelope');
   return { source: 'value', path: field.split('.'), type };
 }

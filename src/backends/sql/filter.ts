@@ -10,18 +10,11 @@ import { bindType, bindValue, type Parameters } from './parameters.js';
 const FALSE = 'FALSE';
 
 export function compileFilter(node: FilterNode, parameters: Parameters): string {
-  switch (node.op) {
-    case 'and':
-    case 'or': {
-      if (node.nodes.length === 0) return node.op === 'and' ? 'TRUE' : FALSE;
-      const terms = node.nodes.map((child) => compileFilter(child, parameters));
-      return `(${terms.join(node.op === 'and' ? ' AND ' : ' OR ')})`;
-    }
-    case 'not':
-      return compileNot(node.node, parameters);
-    default:
-      return compileLeaf(node, parameters);
-  }
+  if ('node' in node) return compileNot(node.node, parameters);
+  if (!('nodes' in node)) return compileLeaf(node, parameters);
+  if (node.nodes.length === 0) return node.op === 'and' ? 'TRUE' : FALSE;
+  const terms = node.nodes.map((child) => compileFilter(child, parameters));
+  return `(${terms.join(node.op === 'and' ? ' AND ' : ' OR ')})`;
 }
 
 function compileNot(node: FilterNode, parameters: Parameters): string {

@@ -61,7 +61,8 @@ function makeStatements(schema: RecordSchema): KeyStatements {
   const words = schema.text.length > 0;
   const statement = (kind: string, text: string): KeyStatement => ({
     text,
-    options: { name: `${kind} ${schema.name}${words ? ' words' : ''}` },
+    // At most 63 bytes: PostgreSQL cuts longer ones.
+    options: { name: `${kind} ${schema.name}${words ? ' w' : ''}` },
   });
   const key = 't.tenant = $1 AND t.id = $2 AND t.expires_at > $3';
   const insert =
@@ -80,11 +81,8 @@ function makeStatements(schema: RecordSchema): KeyStatements {
     insert: statement('insert', `${insert}${insertOver(words)} WHERE t.expires_at <= $4`),
     put: statement('put', `${insert}${putOver(words, '$4')} ${written}`),
     replace: statement('replace', `${replace} ${written}`),
-    replaceVersion: statement(
-      'replace version',
-      `${replace} AND t.version = ${words ? '$7' : '$6'}::float8 ${written}`,
-    ),
+    replaceVersion: statement('replacev', `${replace} AND t.version = ${words ? '$7' : '$6'}::float8 ${written}`),
     delete: statement('delete', `${remove} ${deleted}`),
-    deleteVersion: statement('delete version', `${remove} AND t.version = $4::float8 ${deleted}`),
+    deleteVersion: statement('deletev', `${remove} AND t.version = $4::float8 ${deleted}`),
   };
 }

@@ -1,0 +1,67 @@
+/** A transaction on a pool with one connection: it must end by its deadline, or nobody else gets the connection. */
+import type { Clock } from '../clock.js';
+import type { OperationContext, Session } from '../component.js';
+import { StorageError, TimeoutError } from '../errors.js';
+import type { Pool } from './pool.js';
+import { boundsExceeded, timerDelay } from './slot.js';
+
+export class LocalSession implements Session {
+  failure: StorageError | undefined;
+  private ended: StorageError | undefined;
+  private cutWork: ((error: StorageError) => void) | undefined;
+
+  constructor(
+    readonly pool: Pool,
+    private readonly bounds: OperationContext,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Why an operation cannot run in it: it has ended, has failed, or its deadline or signal forbids it. */
+  refusal(context: OperationContext = this.bounds): StorageError | undefined {
+    const now = this.clock.monotonic();
+    const component = this.pool.name;
+    return (
+      this.ended ??
+      this.failure ??
+      boundsExceeded(this.bounds, now, component) ??
+      (context === this.bounds ? undefined : boundsExceeded(context, now, component))
+    );
+  }
+
+  /** Runs `work` until it settles, or until the deadline, the signal or `cut` ends the session under it. */
+  run<R>(work: (session: Session) => Promise<R>): Promise<R> {
+    return new Promise((resolve, reject) => {
+      const { deadline, signal } = this.bounds;
+      const finish = (): void => {
+        timer.cancel();
+        signal?.removeEventListener('abort', onAbort);
+        this.cutWork = undefined;
+      };
+      const cut = (error: StorageError): void => {
+        this.ended ??= error;
+        finish();
+        reject(error);
+      };
+      const onAbort = (): void => cut(boundsExceeded(this.bounds, this.clock.monotonic(), this.pool.name)!);
+      const timer = this.clock.after(timerDelay(deadline - this.clock.monotonic()), () =>
+        cut(new TimeoutError('The deadline of the transaction has passed', { component: this.pool.name })),
+      );
+      this.cutWork = cut;
+      signal?.addEventListener('abort', onAbort, { once: true });
+      Promise.resolve(this as Session)
+        .then(work)
+        .finally(finish)
+        .then(resolve, reject);
+    });
+  }
+
+  /** Ends the session while its work runs: `run` rejects with `error`. */
+  cut(error: StorageError): void {
+    this.cutWork?.(error);
+  }
+
+  /** From now on every operation in it is refused with `CLOSED`. */
+  end(): void {
+    this.ended ??= new StorageError('CLOSED', 'The transaction has ended', { component: this.pool.name });
+  }
+}
