@@ -49,6 +49,6 @@ export function storageModule({ settings, ...sources }: StorageModuleOptions = {
 /** A manager of its own, not yet open. @throws `CONFIGURATION` with every fault of the settings. */
 export async function composeManager(options: StorageModuleOptions = {}): Promise<StorageManager> {
   const container = new Container();
-  await container.load(storageModule(options));
+  container.load(storageModule(options));
   return container.getAsync(StorageManager);
 }

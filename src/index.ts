@@ -17,8 +17,12 @@ export {
 export { registerBackend, registerPool, registerVectorProvider } from './registry.js';
 
 export interface OpenOptions {
-  /** A settings file beside the conventional `quartermaster.yaml`. */
+  /** A settings file that must be there, beside the conventional `quartermaster.yaml`. */
   readonly file?: string;
+  /** Where `quartermaster.yaml` is looked for. Default: the working directory. */
+  readonly directory?: string;
+  /** Default: the process's; `{}` for none. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
 }
 
 let current: Promise<StorageManager> | undefined;

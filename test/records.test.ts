@@ -13,7 +13,8 @@ const drivers = await Promise.all(registry.names().pools.map((name) => registry.
 for (const driver of drivers) {
   const { available, waiting } = availableTargets(driver.tests, process.env);
   for (const { name, variable } of waiting)
-    describe.skip(`records on ${name}`, () => test(`waits for a server in ${variable}`, () => expect(variable).toBeDefined()));
+    describe.skip(`records on ${name}`, () =>
+      test(`waits for a server in ${variable}`, () => expect(variable).toBeDefined()));
   for (const target of available) {
     tested.add(driver.backend);
     describeRecordBackend(

@@ -1,0 +1,206 @@
+/** Transactions as a host writes them, over every database that needs no server. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { defineCollection, isStorageError, openStorage, type ErrorCode } from '../src/index.js';
+import type { StorageManager } from '../src/manager.js';
+import { serializationFailure } from '../src/errors.js';
+
+interface Account {
+  balance: number;
+}
+const Accounts = defineCollection<Account>({ name: 'accounts', fields: { balance: 'number' }, id: 'given' });
+const code = (expected: ErrorCode) => (error: unknown) => isStorageError(error, expected);
+
+async function refused(work: Promise<unknown>): Promise<unknown> {
+  return work.then(
+    () => 'nothing thrown',
+    (error: unknown) => error,
+  );
+}
+
+describe.each(['memory:', 'pglite::memory:'])('on %s', (url) => {
+  let storage: StorageManager;
+  beforeAll(async () => {
+    storage = await openStorage({ databases: { main: url } });
+  });
+  afterAll(() => storage.close());
+  let tenants = 0;
+  const fresh = () => storage.tenant(`t${++tenants}`);
+
+  test('commits, and gives the result', async () => {
+    const mine = fresh();
+    const result = await mine.transaction(async (tx) => {
+      await tx.collection(Accounts).insert({ balance: 1 }, { id: 'a' });
+      return (await tx.collection(Accounts).get('a')).value.balance;
+    });
+    expect(result).toBe(1);
+    expect((await mine.collection(Accounts).get('a')).value.balance).toBe(1);
+  });
+
+  test('rolls back what its function threw at, and throws the same', async () => {
+    const mine = fresh();
+    const fault = new Error('no');
+    const work = mine.transaction(async (tx) => {
+      await tx.collection(Accounts).insert({ balance: 1 }, { id: 'a' });
+      throw fault;
+    });
+    expect(await refused(work)).toBe(fault);
+    expect(await mine.collection(Accounts).count()).toBe(0);
+  });
+
+  test('records and vectors together', async () => {
+    const mine = fresh();
+    await mine.vectors().createCollection({ name: 'docs', dimension: 2 });
+    await refused(
+      mine.transaction(async (tx) => {
+        await tx.collection(Accounts).insert({ balance: 1 }, { id: 'a' });
+        await tx.vectors().upsert('docs', [{ id: 'a', vector: [1, 0] }]);
+        throw new Error('no');
+      }),
+    );
+    expect([await mine.collection(Accounts).count(), await mine.vectors().count('docs')]).toEqual([0, 0]);
+    await mine.transaction(async (tx) => {
+      await tx.collection(Accounts).insert({ balance: 1 }, { id: 'a' });
+      await tx.vectors().upsert('docs', [{ id: 'a', vector: [1, 0] }]);
+    });
+    expect([await mine.collection(Accounts).count(), await mine.vectors().count('docs')]).toEqual([1, 1]);
+  });
+
+  test('runs the whole function again after a conflict', async () => {
+    const mine = fresh();
+    let runs = 0;
+    const seen: string[] = [];
+    await mine.transaction(async (tx) => {
+      runs++;
+      tx.onCommit(() => void seen.push(`commit ${runs}`));
+      tx.onRollback(() => void seen.push(`rollback ${runs}`));
+      await tx.collection(Accounts).insert({ balance: runs }, { id: 'a' });
+      if (runs < 3) throw serializationFailure('main');
+    });
+    expect(seen).toEqual(['rollback 1', 'rollback 2', 'commit 3']);
+    expect((await mine.collection(Accounts).get('a')).value.balance).toBe(3);
+  });
+
+  test('gives up after its retries with a conflict that can be tried again', async () => {
+    let runs = 0;
+    const error = await refused(
+      fresh().transaction(
+        async () => {
+          runs++;
+          throw serializationFailure('main');
+        },
+        { retries: 2 },
+      ),
+    );
+    expect(runs).toBe(3);
+    expect(error).toMatchObject({ code: 'CONFLICT', retryable: true });
+  });
+
+  test('compensations run backwards, each even if another fails; the error carries all', async () => {
+    const seen: number[] = [];
+    const fault = new Error('no');
+    const error = await refused(
+      fresh().transaction(async (tx) => {
+        tx.onRollback(() => void seen.push(1));
+        tx.onRollback(() => {
+          throw new Error('cannot undo');
+        });
+        tx.onRollback(() => void seen.push(3));
+        throw fault;
+      }),
+    );
+    expect(seen).toEqual([3, 1]);
+    expect((error as { cause: AggregateError }).cause.errors[0]).toBe(fault);
+  });
+
+  test('the outer handle is refused inside, at once', async () => {
+    const mine = fresh();
+    const outer = mine.collection(Accounts);
+    await outer.count();
+    const errors: unknown[] = [];
+    await mine.transaction(async (tx) => {
+      errors.push(await refused(outer.get('a')));
+      errors.push(await refused(mine.vectors().listCollections()));
+      errors.push(await refused(mine.transaction(async () => undefined)));
+      await tx.collection(Accounts).count();
+    });
+    expect(errors.map(code('VALIDATION'))).toEqual([true, true, true]);
+    expect(await outer.count()).toBe(0);
+  });
+
+  test('another tenant, and a transaction within, are refused', async () => {
+    await fresh().transaction(async (tx) => {
+      expect(() => tx.tenant('other')).toThrow(/one tenant/);
+      expect(code('UNSUPPORTED')(await refused(tx.transaction(async () => undefined)))).toBe(true);
+    });
+  });
+
+  test("a collection's first use inside makes its tables, and runs the function again", async () => {
+    const Fresh = defineCollection<{ n: number }>({
+      name: `fresh_${url.startsWith('memory') ? 'm' : 'p'}`,
+      id: 'sequence',
+    });
+    const mine = fresh();
+    const { id } = await mine.transaction((tx) => tx.collection(Fresh).save({ n: 1 }));
+    expect(id).toBe('1');
+    expect((await mine.collection(Fresh).get('1')).value).toEqual({ n: 1 });
+  });
+
+  test('tx cannot be used after its end', async () => {
+    let kept: Parameters<Parameters<StorageManager['transaction']>[0]>[0] | undefined;
+    await fresh().transaction(async (tx) => {
+      kept = tx;
+    });
+    expect(code('CLOSED')(await refused(kept!.collection(Accounts).get('a')))).toBe(true);
+    expect(() => kept!.onCommit(() => undefined)).toThrow(/ended/);
+  });
+
+  test('an aborted signal rolls back', async () => {
+    const mine = fresh();
+    const controller = new AbortController();
+    const error = await refused(
+      mine.transaction(
+        async (tx) => {
+          await tx.collection(Accounts).insert({ balance: 1 }, { id: 'a' });
+          controller.abort();
+          await tx.collection(Accounts).insert({ balance: 1 }, { id: 'b' });
+        },
+        { signal: controller.signal },
+      ),
+    );
+    expect(code('ABORTED')(error)).toBe(true);
+    expect(await mine.collection(Accounts).count()).toBe(0);
+  });
+
+  test('transfers between accounts keep the sum', async () => {
+    const mine = fresh();
+    const accounts = mine.collection(Accounts);
+    await accounts.saveMany(['a', 'b', 'c'].map((id) => ({ id, value: { balance: 100 } })));
+    const move = (from: string, to: string, amount: number) =>
+      mine.transaction(async (tx) => {
+        const all = tx.collection(Accounts);
+        const [source, target] = await all.getMany([from, to]);
+        await all.replace(from, { balance: source!.value.balance - amount });
+        await all.replace(to, { balance: target!.value.balance + amount });
+      });
+    await Promise.all(Array.from({ length: 12 }, (_, i) => move('abc'[i % 3]!, 'abc'[(i + 1) % 3]!, i)));
+    const left = (await accounts.list()).items.map(({ value }) => value.balance);
+    expect(left.reduce((sum, balance) => sum + balance, 0)).toBe(300);
+  });
+});
+
+test('a thousand seeded schedules are serializable', async () => {
+  for (let seed = 0; seed < 1_000; seed++) {
+    await using storage = await openStorage({ databases: { main: { url: 'memory:', seed } } });
+    const accounts = storage.collection(Accounts);
+    await accounts.saveMany(['a', 'b'].map((id) => ({ id, value: { balance: 1 } })));
+    const take = (id: string) =>
+      storage.transaction(async (tx) => {
+        if ((await tx.collection(Accounts).count({ balance: 1 })) === 2)
+          await tx.collection(Accounts).replace(id, { balance: 0 });
+      });
+    await Promise.all([take('a'), take('b'), take('a')]);
+    const left = await accounts.count({ balance: 1 });
+    if (left !== 1) throw new Error(`seed ${seed}: ${left} accounts left`);
+  }
+  expect.assertions(0);
+}, 120_000);
