@@ -27,7 +27,7 @@ interface Holder {
 
 async function spawnHolder(): Promise<Holder> {
   const child = spawn(process.execPath, [HOLDER, path], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const reader = createInterface(child.stdout!);
+  const reader = createInterface(child.stdout);
   const holder = { child, reader, lines: reader[Symbol.asyncIterator]() };
   children.push(holder);
   expect((await holder.lines.next()).value).toBe('ready');

@@ -1,6 +1,5 @@
 import { getEventListeners } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import type { OperationContext, Session } from '../src/component.js';
 import { pglite } from '../src/pools/pglite.js';
 import type { SqlPool, SqlValue } from '../src/pools/pool.js';
@@ -55,88 +54,6 @@ async function occupy(more: Partial<OperationContext> = {}) {
     },
   };
 }
-
-const text = fc
-  .oneof(fc.string({ unit: 'binary' }), fc.string({ unit: fc.constantFrom(...'\\"\'{},N UL ntrue\n\té😀\uffff') }))
-  .map((value) => value.replaceAll('\0', ''));
-const awkward = fc.oneof(text, fc.constantFrom('', 'null', 'NULL', '{}', '"', '\\', '\\"', ' ', ',', 'a,b', '{"a"}'));
-
-describe('values', () => {
-  test('texts and arrays of text come back as they were', () =>
-    fc.assert(
-      fc.asyncProperty(fc.array(fc.option(awkward), { maxLength: 8 }), awkward, async (many, one) => {
-        const [row] = await query('SELECT $1::text[] AS many, $2::text AS one', many, one);
-        expect(row).toEqual({ many, one });
-      }),
-      { numRuns: 300 },
-    ));
-
-  test('a JSON text arrives as that JSON, in jsonb, json and jsonb[]', () =>
-    fc.assert(
-      fc.asyncProperty(fc.array(fc.jsonValue(), { maxLength: 5 }), async (values) => {
-        const clean = JSON.parse(JSON.stringify(values).replaceAll('\\u0000', '').replaceAll('-0', '0')) as unknown[];
-        const texts = clean.map((value) => JSON.stringify(value));
-        const rows = await query(
-          'SELECT v AS value, jsonb_typeof(v) AS type FROM unnest($1::jsonb[]) WITH ORDINALITY AS u (v, n) ORDER BY n',
-          texts,
-        );
-        expect(rows.map((row) => row['value'])).toEqual(clean);
-        const [whole] = await query('SELECT $1::jsonb AS b, $1::json AS j', JSON.stringify(clean));
-        expect(whole).toEqual({ b: clean, j: clean });
-      }),
-      { numRuns: 200 },
-    ));
-
-  test.each([
-    ['"text"', 'text', 'string'],
-    ['"{\\"a\\":1}"', '{"a":1}', 'string'],
-    ['5', 5, 'number'],
-    ['null', null, 'null'],
-    ['true', true, 'boolean'],
-  ])('the JSON text %s is not encoded twice', async (json, value, type) => {
-    expect(await query('SELECT $1::jsonb AS value, jsonb_typeof($1::jsonb) AS type', json)).toEqual([{ value, type }]);
-  });
-
-  test('instants keep their milliseconds in every year PostgreSQL has', () =>
-    fc.assert(
-      fc.asyncProperty(fc.date({ min: new Date('-004000-01-01T00:00:00Z'), noInvalidDate: true }), async (date) => {
-        const rows = await query('SELECT $1::timestamptz(3) AS date, $2::timestamptz[] AS dates', date, [date, null]);
-        expect(rows).toEqual([{ date, dates: [date, null] }]);
-      }),
-      { numRuns: 300 },
-    ));
-
-  test('infinite instants are numbers, both ways', async () => {
-    const rows = await query(
-      "SELECT 'infinity'::timestamptz AS a, $1::timestamptz AS b, $2::text AS c",
-      -Infinity,
-      'x',
-    );
-    expect(rows).toEqual([{ a: Infinity, b: -Infinity, c: 'x' }]);
-    expect(await query("SELECT $1 > '2024-01-01'::timestamptz AS later", Infinity)).toEqual([{ later: true }]);
-  });
-
-  test('numbers, booleans, bytes and nulls', async () => {
-    const bytes = new Uint8Array([0, 1, 254, 255]);
-    const sql = `SELECT $1::int8 AS i, $2::float8 AS f, $3::bool AS b, $4::bytea AS y, $5::text AS n, $6::bool[] AS bs,
-      $7::float8[] AS fs, 9007199254740993::int8 AS large`;
-    expect(await query(sql, 2 ** 40, 5e-324, true, bytes, null, [true, false, null], [1e308, -0.5])).toEqual([
-      { i: 2 ** 40, f: 5e-324, b: true, y: bytes, n: null, bs: [true, false, null], fs: [1e308, -0.5], large: 2 ** 53 },
-    ]);
-  });
-
-  test('affected counts what was inserted, updated or deleted', async () => {
-    const counts = [];
-    for (const statement of [
-      'INSERT INTO item SELECT generate_series(1, 5) RETURNING id',
-      'UPDATE item SET body = NULL WHERE id > 2',
-      'SELECT * FROM item',
-      'DELETE FROM item',
-    ])
-      counts.push((await pool.query(statement, [], context())).affected);
-    expect(counts).toEqual([5, 3, 0, 5]);
-  });
-});
 
 describe('the queue', () => {
   test('lets operations in, in the order they came, after the transaction', async () => {
@@ -303,7 +220,7 @@ describe('a transaction', () => {
     expect(await ids()).toEqual([]);
   });
 
-  test('checks its own deadline before each statement and before the commit', async () => {
+  test('runs no statement whose deadline has passed', async () => {
     await expect(
       pool.transaction({ context: context() }, async (session) => {
         await pool.query('SELECT 1', [], context({ session, deadline: clock.monotonic() }));
@@ -337,42 +254,6 @@ describe('a transaction', () => {
   });
 });
 
-describe('errors', () => {
-  const raise = (sqlstate: string) => pool.script(`DO $$ BEGIN RAISE SQLSTATE '${sqlstate}'; END $$`, context());
-
-  test.each([
-    ['40001', 'CONFLICT', true],
-    ['40P01', 'CONFLICT', true],
-    ['57014', 'TIMEOUT', true],
-    ['53100', 'STORAGE_FULL', false],
-    ['53200', 'UNAVAILABLE', true],
-    ['08006', 'UNAVAILABLE', true],
-    ['57P01', 'UNAVAILABLE', true],
-    ['25006', 'UNAVAILABLE', true],
-    ['28000', 'UNAUTHORIZED', false],
-    ['54000', 'INTERNAL', false],
-  ])('SQLSTATE %s is %s', async (sqlstate, code, retryable) => {
-    await expect(raise(sqlstate)).rejects.toMatchObject({
-      code,
-      retryable,
-      component: 'main',
-      cause: { code: sqlstate },
-    });
-  });
-
-  test('a fault of data says its SQLSTATE, keeps the cause, and shows no parameter', async () => {
-    const error = await query('SELECT $1::jsonb', '{hush').catch((caught: unknown) => caught as Error);
-    expect(error).toMatchObject({ code: 'INTERNAL', details: { sqlstate: '22P02' }, cause: { params: undefined } });
-    expect((error as Error).message).not.toContain('hush');
-    await expect(query('SELECT * FROM nowhere')).rejects.toThrow('relation "nowhere" does not exist');
-  });
-
-  test('a parameter that cannot be sent leaves the connection usable', async () => {
-    await expect(query('SELECT $1::bytea', 'text')).rejects.toMatchObject({ code: 'INTERNAL' });
-    expect(await query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
-  });
-});
-
 describe('check', () => {
   test('asks the database when it is free', async () => {
     expect(await pool.check(AbortSignal.timeout(1_000))).toMatchObject({ status: 'healthy', details: { idle: 1 } });
@@ -384,11 +265,21 @@ describe('check', () => {
     clock.advance(1_000);
     expect(await pool.check(AbortSignal.abort())).toEqual({
       status: 'healthy',
-      details: { size: 1, idle: 0, waiting: 1, max: 1, busyFor: 1_000, sinceLastSuccess: expect.any(Number) },
+      details: {
+        size: 1,
+        idle: 0,
+        waiting: 1,
+        max: 1,
+        busyFor: 1_000,
+        sinceLastSuccess: expect.any(Number) as unknown,
+      },
     });
     clock.advance(4_000);
     expect(await waiting).toMatchObject({ code: 'UNAVAILABLE' });
-    expect(await pool.check(AbortSignal.abort())).toMatchObject({ status: 'unhealthy', message: /busy for 5000 ms/ });
+    expect(await pool.check(AbortSignal.abort())).toMatchObject({
+      status: 'unhealthy',
+      message: expect.stringMatching(/busy for 5000 ms/) as unknown,
+    });
     await held.end();
   });
 
@@ -405,22 +296,5 @@ describe('check', () => {
     expect(await pool.check(AbortSignal.abort())).toMatchObject({ status: 'degraded' });
     open();
     await done;
-  });
-});
-
-describe('URLs', () => {
-  test.each(['pglite:', 'pglite:a\0b', 'pglite://host/dir', 'pglite::disk:'])('%j is refused', (url) => {
-    expect(pglite.checkUrl(url)).toEqual(expect.any(String));
-  });
-
-  test.each(['pglite:./dir', 'pglite:/abs/dir', 'pglite:dir', 'pglite::memory:'])('%j is taken', (url) => {
-    expect(pglite.checkUrl(url)).toBeUndefined();
-  });
-
-  test('a directory has one key however it is written; each database in memory has its own', () => {
-    const key = (url: string, name = 'main') => pglite.key(url, {}, name);
-    expect(key('pglite:./a/../b')).toBe(key(`pglite:${process.cwd()}/b`, 'other'));
-    expect(key('pglite::memory:', 'a')).not.toBe(key('pglite::memory:', 'b'));
-    expect(key('pglite::memory:', 'a')).not.toBe(key('pglite:./:memory:a'));
   });
 });

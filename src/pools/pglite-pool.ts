@@ -57,10 +57,9 @@ export class PglitePool implements SqlPool {
     return this.directory !== undefined;
   }
 
-  async open(context: OpenContext): Promise<void> {
-    await this.closing;
-    if (this.opened !== undefined) return;
-    this.opening ??= this.start(context).finally(() => (this.opening = undefined));
+  open(context: OpenContext): Promise<void> {
+    if (this.opened !== undefined) return Promise.resolve();
+    this.opening ??= this.start(context, this.generation).finally(() => (this.opening = undefined));
     return this.opening;
   }
 
@@ -128,8 +127,10 @@ export class PglitePool implements SqlPool {
     return this.closing;
   }
 
-  private async start(context: OpenContext): Promise<void> {
-    const { generation, clock } = this;
+  /** @param generation of the moment `open` was called: a later `close` wins. */
+  private async start(context: OpenContext, generation: number): Promise<void> {
+    const { clock } = this;
+    await this.closing;
     const database = await openDatabase(this.directory, context, this.name);
     if (generation !== this.generation) {
       await this.destroy(database);
