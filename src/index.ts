@@ -167,3 +167,14 @@ export type {
   VectorSearch,
   VectorSelection,
 } from './vectors/provider.js';
+export type { Metadata, MetadataValue, VectorRecord } from './vectors/codec.js';
+export type {
+  VectorCallOptions,
+  VectorEntry,
+  VectorHit,
+  VectorListOptions,
+  VectorQuery,
+  VectorReadOptions,
+} from './vectors/options.js';
+export type { UpsertOptions, UpsertProgress, UpsertReport } from './vectors/upsert.js';
+export type { VectorStore } from './vectors/vector-store.js';
