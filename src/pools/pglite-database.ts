@@ -69,8 +69,14 @@ export async function openDatabase(
     const created = await prepare(directory, component);
     const dataDir = join(directory, 'data');
     const client = await start(packages.PGlite, { ...options, dataDir: `file://${dataDir}` }, context, component);
-    await created();
-    return { client, lock, stopped: undefined };
+    const database: Database = { client, lock, stopped: undefined };
+    try {
+      await created();
+      return database;
+    } catch (error) {
+      await closeDatabase(database);
+      throw error;
+    }
   } catch (error) {
     await lock?.release();
     throw openError(error, directory, component);

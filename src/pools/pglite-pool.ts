@@ -234,7 +234,12 @@ export class PglitePool implements SqlPool {
       const [result] = await opened.client.exec(statement);
       return result?.command;
     } catch (error) {
-      throw this.mapped(opened, error, 'transaction');
+      const fault = this.mapped(opened, error, 'transaction');
+      if (statement === 'BEGIN' || opened.stopped === undefined) throw fault;
+      throw new StorageError('OUTCOME_UNKNOWN', 'The database engine stopped during the commit', {
+        component: this.name,
+        cause: error,
+      });
     }
   }
 
