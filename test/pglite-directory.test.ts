@@ -14,6 +14,7 @@ import type { SqlPool } from '../src/pools/pool.js';
 import { ManualClock } from './support/manual-clock.js';
 
 const WRITER = fileURLToPath(new URL('./children/pglite-writer.js', import.meta.url));
+const PANIC = fileURLToPath(new URL('./children/pglite-panic.js', import.meta.url));
 const SOURCES = fileURLToPath(new URL('../src', import.meta.url));
 
 const opening = (signal = new AbortController().signal) => ({ clock, signal });
@@ -243,6 +244,12 @@ describe('a directory', () => {
     await expect(poolOn(directory).open(opening())).rejects.toMatchObject({ code: 'INTERNAL', operation: 'open' });
     expect(await openFiles()).toEqual(files);
     expect(await readdir(directory)).toEqual(['data']);
+  });
+
+  test('whose engine panics refuses work at once, is unhealthy, closes, and lets the process end', async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, [PANIC, other], { timeout: 30_000 });
+    expect(JSON.parse(stdout)).toEqual({ outcomes: ['INTERNAL', 'UNAVAILABLE', 'UNAVAILABLE'], status: 'unhealthy' });
+    expect(await readdir(other)).toEqual(['data']);
   });
 
   test('needs the packages, and says which', async () => {

@@ -5,6 +5,7 @@ import type { PGlite } from '@electric-sql/pglite';
 import { aborted } from '../clock.js';
 import type { OpenContext } from '../component.js';
 import { isStorageError, StorageError } from '../errors.js';
+import { isDiskFull } from './pglite-errors.js';
 import { type DirectoryLock, lockDirectory } from './directory-lock.js';
 import { parsers, serializers } from './pglite-values.js';
 
@@ -12,6 +13,40 @@ export interface Database {
   readonly client: PGlite;
   /** Absent for a database in memory. */
   readonly lock: DirectoryLock | undefined;
+  /** Set when the engine has died (it panics when the disk is full): the next statement would never return. */
+  stopped: StorageError | undefined;
+}
+
+/** Why no statement may be sent any more. */
+export function unusable({ stopped, lock }: Database): StorageError | undefined {
+  return stopped ?? lock?.lost;
+}
+
+export function inTransaction({ client, stopped }: Database): boolean {
+  return stopped === undefined && !client.closed && client.isInTransaction();
+}
+
+export async function rollBack({ client, stopped }: Database): Promise<void> {
+  if (stopped !== undefined) return;
+  // It fails when the database was closed under the transaction, which rolled it back.
+  await client.exec('ROLLBACK').catch(() => undefined);
+}
+
+/** Never rejects. */
+export async function closeDatabase({ client, stopped }: Database): Promise<void> {
+  if (stopped === undefined) await client.close().catch(() => undefined);
+  else abandon(client);
+}
+
+/** Ends an engine that must not run again: its open files, and its timers, which would keep the process alive. */
+function abandon(client: PGlite): void {
+  try {
+    // Not there when the engine could not even be loaded.
+    const engine = client.Module as PGlite['Module'] | undefined;
+    engine?._emscripten_force_exit(0);
+  } catch {
+    // The engine reports that it has ended by an exception.
+  }
 }
 
 /**
@@ -26,7 +61,7 @@ export async function openDatabase(
   const packages = await loadPackages(component);
   const options = { parsers, serializers, extensions: { vector: packages.vector } };
   if (directory === undefined)
-    return { client: await start(packages.PGlite, options, context, component), lock: undefined };
+    return { client: await start(packages.PGlite, options, context, component), lock: undefined, stopped: undefined };
   let lock: DirectoryLock | undefined;
   try {
     await mkdir(directory, { recursive: true });
@@ -34,8 +69,14 @@ export async function openDatabase(
     const created = await prepare(directory, component);
     const dataDir = join(directory, 'data');
     const client = await start(packages.PGlite, { ...options, dataDir: `file://${dataDir}` }, context, component);
-    await created();
-    return { client, lock };
+    const database: Database = { client, lock, stopped: undefined };
+    try {
+      await created();
+      return database;
+    } catch (error) {
+      await closeDatabase(database);
+      throw error;
+    }
   } catch (error) {
     await lock?.release();
     throw openError(error, directory, component);
@@ -71,6 +112,9 @@ async function start(
   try {
     await client.waitReady;
   } catch (cause) {
+    abandon(client);
+    if (isDiskFull(cause))
+      throw new StorageError('STORAGE_FULL', 'No room is left for the database', { component, cause });
     throw new StorageError('INTERNAL', 'PGlite could not start on its data directory', {
       component,
       operation: 'open',

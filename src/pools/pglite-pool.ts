@@ -2,12 +2,12 @@
 import type { PGlite } from '@electric-sql/pglite';
 import type { Clock } from '../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../component.js';
-import { isStorageError, StorageError, ValidationError } from '../errors.js';
+import { StorageError, UnavailableError, ValidationError } from '../errors.js';
 import { LocalSession } from './local-session.js';
-import { type Database, openDatabase } from './pglite-database.js';
+import { closeDatabase, type Database, inTransaction, openDatabase, rollBack, unusable } from './pglite-database.js';
+import { mapError, stopsTheEngine } from './pglite-errors.js';
 import type { PoolEnvironment, PoolFigures, SqlPool, SqlResult, SqlValue, TransactionOptions } from './pool.js';
 import { Slot, timerDelay } from './slot.js';
-import { fromSqlState, isDatabaseFault } from './sqlstate.js';
 
 /** How long PGlite itself gets to close, after the work in flight was given its time. */
 const CLOSE_GRACE = 5_000;
@@ -91,8 +91,7 @@ export class PglitePool implements SqlPool {
       return result;
     } catch (error) {
       session.end();
-      // It fails when the database was closed under the transaction, which rolled it back.
-      await opened.client.exec('ROLLBACK').catch(() => undefined);
+      await rollBack(opened);
       throw error;
     } finally {
       opened.session = undefined;
@@ -107,7 +106,8 @@ export class PglitePool implements SqlPool {
   async check(signal: AbortSignal): Promise<CheckResult> {
     const { opened } = this;
     if (opened === undefined) return { status: 'unhealthy', message: 'The database is not open' };
-    if (opened.lock?.lost !== undefined) return { status: 'unhealthy', message: opened.lock.lost.message };
+    const reason = unusable(opened);
+    if (reason !== undefined) return { status: 'unhealthy', message: reason.message };
     const details = { ...this.figures() };
     if (!opened.slot.tryAcquire()) return this.busyReport(opened);
     try {
@@ -155,13 +155,10 @@ export class PglitePool implements SqlPool {
     await this.destroy(opened);
   }
 
-  private async destroy({ client, lock }: Database): Promise<void> {
-    const closed = client.close().then(
-      () => true,
-      () => true,
-    );
+  private async destroy(database: Database): Promise<void> {
+    const closed = closeDatabase(database).then(() => true);
     // A database that does not end keeps its lock until the process ends: nobody else may open its files.
-    if (await this.within(this.clock.monotonic() + CLOSE_GRACE, closed)) await lock?.release();
+    if (await this.within(this.clock.monotonic() + CLOSE_GRACE, closed)) await database.lock?.release();
   }
 
   private within<R>(deadline: number, promise: Promise<R>): Promise<R | undefined> {
@@ -186,9 +183,10 @@ export class PglitePool implements SqlPool {
       if (inTransaction(opened)) throw this.controlStatementError(operation);
       return result;
     } catch (error) {
+      const fault = this.mapped(opened, error, operation);
       // What others did next would be rolled back with a transaction that a statement left open.
-      if (inTransaction(opened)) await opened.client.exec('ROLLBACK').catch(() => undefined);
-      throw this.mapped(error, operation);
+      if (inTransaction(opened)) await rollBack(opened);
+      throw fault;
     } finally {
       opened.slot.release();
     }
@@ -206,7 +204,7 @@ export class PglitePool implements SqlPool {
         operation,
       });
     const { opened } = session;
-    const refusal = session.refusal(context) ?? opened.lock?.lost;
+    const refusal = session.refusal(context) ?? unusable(opened);
     if (refusal !== undefined) throw refusal;
     try {
       // PGlite runs the statements one after another, in the order of these calls.
@@ -216,13 +214,13 @@ export class PglitePool implements SqlPool {
       return result;
     } catch (error) {
       // The statements after a failed one fail too (25P02): what went wrong is the first error.
-      session.failure ??= this.mapped(error, operation);
+      session.failure ??= this.mapped(opened, error, operation);
       throw session.failure;
     }
   }
 
   private async commit(session: PgliteSession): Promise<void> {
-    const refusal = session.refusal() ?? session.opened.lock?.lost;
+    const refusal = session.refusal() ?? unusable(session.opened);
     session.end();
     if (refusal !== undefined) throw refusal;
     const command = await this.control(session.opened, 'COMMIT');
@@ -235,12 +233,17 @@ export class PglitePool implements SqlPool {
     session.opened.lastSuccess = this.clock.monotonic();
   }
 
-  private async control({ client }: Opened, statement: 'BEGIN' | 'COMMIT'): Promise<string | undefined> {
+  private async control(opened: Opened, statement: 'BEGIN' | 'COMMIT'): Promise<string | undefined> {
     try {
-      const [result] = await client.exec(statement);
+      const [result] = await opened.client.exec(statement);
       return result?.command;
     } catch (error) {
-      throw this.mapped(error, 'transaction');
+      const fault = this.mapped(opened, error, 'transaction');
+      if (statement === 'BEGIN' || opened.stopped === undefined) throw fault;
+      throw new StorageError('OUTCOME_UNKNOWN', 'The database engine stopped during the commit', {
+        component: this.name,
+        cause: error,
+      });
     }
   }
 
@@ -251,14 +254,17 @@ export class PglitePool implements SqlPool {
     });
   }
 
-  private mapped(error: unknown, operation: string): StorageError {
-    if (isStorageError(error)) return error;
-    const component = this.name;
-    if (!isDatabaseFault(error))
-      return new StorageError('INTERNAL', 'PGlite could not run the statement', { component, operation, cause: error });
-    // PGlite adds the parameters to its errors: they are data, and may be secrets.
-    Object.assign(error, { params: undefined, queryOptions: undefined });
-    return fromSqlState(error, component, operation);
+  private mapped(opened: Opened, error: unknown, operation: string): StorageError {
+    const fault = mapError(error, this.name, operation);
+    if (stopsTheEngine(error)) {
+      opened.stopped ??= new UnavailableError('The database engine stopped; it has to be closed and opened again', {
+        component: this.name,
+        retryable: false,
+        cause: error,
+      });
+      opened.slot.close(opened.stopped);
+    }
+    return fault;
   }
 
   private busyReport({ slot, lastSuccess }: Opened): CheckResult {
@@ -273,17 +279,14 @@ export class PglitePool implements SqlPool {
 
   private require(operation: string): Opened {
     if (this.opened === undefined) throw this.closedError(operation);
-    if (this.opened.lock?.lost !== undefined) throw this.opened.lock.lost;
+    const reason = unusable(this.opened);
+    if (reason !== undefined) throw reason;
     return this.opened;
   }
 
   private closedError(operation?: string): StorageError {
     return new StorageError('CLOSED', 'The database is closed', { component: this.name, operation });
   }
-}
-
-function inTransaction({ client }: Database): boolean {
-  return !client.closed && client.isInTransaction();
 }
 
 function untilAborted<R>(promise: Promise<R>, signal: AbortSignal): Promise<R> {

@@ -29,7 +29,7 @@ export class Slot {
   // A set keeps the order of arrival and forgets a waiter that gave up without a search.
   private readonly waiters = new Set<Waiter>();
   private takenAt: number | undefined;
-  private closed = false;
+  private closed: StorageError | undefined;
   private onFree: (() => void) | undefined;
 
   constructor(private readonly options: SlotOptions) {}
@@ -45,17 +45,17 @@ export class Slot {
 
   /** Takes the turn if nobody has it. */
   tryAcquire(): boolean {
-    if (this.closed || this.takenAt !== undefined) return false;
+    if (this.closed !== undefined || this.takenAt !== undefined) return false;
     this.takenAt = this.options.clock.monotonic();
     return true;
   }
 
   /**
    * Takes the turn: at once (`undefined`), or when the returned promise resolves.
-   * @throws `CLOSED`, `ABORTED`, `TIMEOUT` (the deadline), `UNAVAILABLE` (`acquireTimeout`), at once or by the promise.
+   * @throws the reason of `close`, `ABORTED`, `TIMEOUT` (the deadline), `UNAVAILABLE` (`acquireTimeout`), at once or by the promise.
    */
   acquire(bounds: Bounds): Promise<void> | undefined {
-    if (this.closed) throw this.closedError();
+    if (this.closed !== undefined) throw this.closed;
     const { clock, component } = this.options;
     const now = clock.monotonic();
     const over = boundsExceeded(bounds, now, component);
@@ -78,10 +78,10 @@ export class Slot {
     this.onFree?.();
   }
 
-  /** Refuses new work and rejects who waits, with `CLOSED`. Who has the turn keeps it. */
-  close(): void {
-    this.closed = true;
-    for (const waiter of [...this.waiters]) waiter.refuse(this.closedError());
+  /** Refuses new work and rejects who waits, with `reason`. Who has the turn keeps it. */
+  close(reason = this.closedError()): void {
+    this.closed ??= reason;
+    for (const waiter of [...this.waiters]) waiter.refuse(reason);
   }
 
   /** Resolves when the slot is free (true), or at `deadline` (false). One caller at a time, after `close`. */

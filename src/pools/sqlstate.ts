@@ -11,6 +11,7 @@ import {
 interface DatabaseFault {
   readonly code: string;
   readonly message: string;
+  readonly severity: string;
   readonly constraint?: string | undefined;
 }
 
