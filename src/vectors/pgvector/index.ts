@@ -1,0 +1,213 @@
+/** The pgvector provider: vectors in PostgreSQL or PGlite, on the same pool and in the same transactions as the records. */
+import type { Clock } from '../../clock.js';
+import type { CheckResult, OpenContext, OperationContext } from '../../component.js';
+import { NotFoundError, UnsupportedError } from '../../errors.js';
+import type { SqlPool } from '../../pools/pool.js';
+import { VECTOR_LIMITS } from '../codec.js';
+import type {
+  CompiledFilter,
+  FetchedVector,
+  ProviderDriver,
+  ScoredVector,
+  StoredVector,
+  VectorCapabilities,
+  VectorInclude,
+  VectorList,
+  VectorProvider,
+  VectorSchema,
+  VectorScope,
+  VectorSearch,
+  VectorSelection,
+} from '../provider.js';
+import { compileFilter, Parameters } from './filter.js';
+import { batchColumns, columns, fetched } from './rows.js';
+import { search, type SearchSettings } from './search.js';
+import { createTable, dropTable, listTables, prepareDatabase, readSchema, tableName } from './tables.js';
+
+/** How long preparing the database may wait for another process that does the same. */
+const PREPARE_TIMEOUT = 30_000;
+const UNDEFINED_TABLE = '42P01';
+
+class PgvectorProvider implements VectorProvider {
+  readonly capabilities: VectorCapabilities;
+
+  constructor(
+    readonly pool: SqlPool,
+    readonly name: string,
+    private readonly clock: Clock,
+    private readonly settings: SearchSettings,
+  ) {
+    this.capabilities = {
+      metrics: ['cosine', 'euclidean', 'dot'],
+      exact: true,
+      operators: { stringRange: true, notRange: 'always' },
+      metadataDigits: 17,
+      deleteCount: true,
+      listOrder: 'id',
+      text: false,
+      hybrid: false,
+      sparse: false,
+      consistency: 'immediate',
+      transactions: true,
+      durable: pool.durable,
+      maxDimension: 16_000,
+      maxTopK: 10_000,
+      maxBatch: 500,
+      maxMetadataBytes: VECTOR_LIMITS.metadataBytes,
+    };
+  }
+
+  async open({ signal }: OpenContext): Promise<void> {
+    const deadline = this.clock.monotonic() + PREPARE_TIMEOUT;
+    await prepareDatabase(this.pool, { now: this.clock.now(), deadline, signal });
+  }
+
+  /** The pool is checked itself; there is nothing else to be ill. */
+  async check(): Promise<CheckResult> {
+    return { status: 'healthy' };
+  }
+
+  async close(): Promise<void> {}
+
+  createCollection(schema: VectorSchema, context: OperationContext): Promise<void> {
+    return createTable(this.pool, schema, context);
+  }
+
+  describeCollection(name: string, context: OperationContext): Promise<VectorSchema | undefined> {
+    return readSchema(this.pool, name, context);
+  }
+
+  listCollections(context: OperationContext): Promise<string[]> {
+    return listTables(this.pool, context);
+  }
+
+  deleteCollection(name: string, context: OperationContext): Promise<boolean> {
+    return dropTable(this.pool, name, context);
+  }
+
+  async upsert(
+    schema: VectorSchema,
+    scope: VectorScope,
+    records: readonly StoredVector[],
+    context: OperationContext,
+  ): Promise<{ token?: string }> {
+    const text =
+      `INSERT INTO ${tableName(schema.name)} (tenant, namespace, id, embedding, metadata, text) ` +
+      'SELECT $1::text, $2::text, r.id, r.embedding::vector, r.metadata::jsonb, r.text ' +
+      'FROM unnest($3::text[], $4::text[], $5::text[], $6::text[]) AS r(id, embedding, metadata, text) ' +
+      'ON CONFLICT (tenant, namespace, id) DO UPDATE ' +
+      'SET embedding = excluded.embedding, metadata = excluded.metadata, text = excluded.text';
+    await this.query(schema, text, [scope.tenant, scope.namespace, ...batchColumns(records)], context);
+    return {};
+  }
+
+  async fetch(
+    schema: VectorSchema,
+    scope: VectorScope,
+    ids: readonly string[],
+    include: VectorInclude,
+    context: OperationContext,
+  ): Promise<(FetchedVector | undefined)[]> {
+    const text =
+      `SELECT ${columns(include)} FROM ${tableName(schema.name)} ` +
+      'WHERE tenant = $1::text AND namespace = $2::text AND id = ANY($3::text[])';
+    const { rows } = await this.query(schema, text, [scope.tenant, scope.namespace, ids], context);
+    const byId = new Map(rows.map((row) => [row['id'], fetched(row)]));
+    return ids.map((id) => byId.get(id));
+  }
+
+  async list(
+    schema: VectorSchema,
+    scope: VectorScope,
+    { filter, limit, after, include }: VectorList,
+    context: OperationContext,
+  ): Promise<{ items: FetchedVector[]; next?: string }> {
+    const { text: where, parameters } = condition(scope, filter);
+    const from = after === undefined ? '' : ` AND id > ${parameters.add(after, 'text')}`;
+    const text =
+      `SELECT ${columns(include)} FROM ${tableName(schema.name)} WHERE ${where}${from} ` +
+      `ORDER BY id LIMIT ${parameters.add(limit + 1, 'integer')}`;
+    const { rows } = await this.query(schema, text, parameters.values, context);
+    const items = rows.slice(0, limit).map(fetched);
+    return rows.length > limit ? { items, next: items.at(-1)!.id } : { items };
+  }
+
+  async count(
+    schema: VectorSchema,
+    scope: VectorScope,
+    filter: CompiledFilter | undefined,
+    context: OperationContext,
+  ): Promise<number> {
+    const { text: where, parameters } = condition(scope, filter);
+    const text = `SELECT count(*)::integer AS count FROM ${tableName(schema.name)} WHERE ${where}`;
+    const { rows } = await this.query(schema, text, parameters.values, context);
+    return rows[0]?.['count'] as number;
+  }
+
+  async delete(
+    schema: VectorSchema,
+    scope: VectorScope,
+    selection: VectorSelection,
+    context: OperationContext,
+  ): Promise<{ deleted?: number }> {
+    const { text: where, parameters } = condition(scope, 'filter' in selection ? selection.filter : undefined);
+    const ids = 'ids' in selection ? ` AND id = ANY(${parameters.add(selection.ids, 'text[]')})` : '';
+    const text = `DELETE FROM ${tableName(schema.name)} WHERE ${where}${ids}`;
+    const { affected } = await this.query(schema, text, parameters.values, context);
+    return { deleted: affected };
+  }
+
+  search(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: VectorSearch,
+    context: OperationContext,
+  ): Promise<ScoredVector[]> {
+    return this.found(schema, () => search(this.pool, this.settings, schema, scope, request, context));
+  }
+
+  private query(schema: VectorSchema, text: string, values: Parameters['values'], context: OperationContext) {
+    return this.found(schema, () => this.pool.query(text, values, context));
+  }
+
+  /** A table that is not there is a collection that is not there: another process may have deleted it. */
+  private async found<R>(schema: VectorSchema, work: () => Promise<R>): Promise<R> {
+    try {
+      return await work();
+    } catch (error) {
+      if (sqlStateOf(error) !== UNDEFINED_TABLE) throw error;
+      throw new NotFoundError(`The vector collection ${schema.name} is not there`, {
+        component: this.name,
+        details: { collection: schema.name },
+        cause: error,
+      });
+    }
+  }
+}
+
+function condition(scope: VectorScope, filter: CompiledFilter | undefined): { text: string; parameters: Parameters } {
+  const parameters = new Parameters(scope.tenant, scope.namespace);
+  const base = 'tenant = $1::text AND namespace = $2::text';
+  return { text: filter === undefined ? base : `${base} AND ${compileFilter(filter.tree, parameters)}`, parameters };
+}
+
+/** A pool keeps the server's error as the cause of its own. */
+function sqlStateOf(error: unknown): unknown {
+  const { cause } = error as { cause?: unknown };
+  return typeof cause === 'object' && cause !== null ? (cause as { code?: unknown }).code : undefined;
+}
+
+export const pgvector: ProviderDriver = {
+  name: 'pgvector',
+  pooled: true,
+  settings: {
+    efSearch: { doc: 'How many candidates a search by HNSW keeps, up to 1,000.', format: 'nat', default: 100 },
+  },
+  create(settings, { pool, name, clock }) {
+    if (pool === undefined || (pool as Partial<SqlPool>).dialect !== 'postgres')
+      throw new UnsupportedError('pgvector needs a database on PostgreSQL or PGlite (its setting `database`)', {
+        component: name,
+      });
+    return new PgvectorProvider(pool as SqlPool, name, clock, { efSearch: settings['efSearch'] as number });
+  },
+};
