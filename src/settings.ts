@@ -6,7 +6,7 @@ import type { Registry } from './registry.js';
 import { readNames, readVariables } from './settings/environment.js';
 import { throwFaults, type Fault } from './settings/faults.js';
 import { readDefaults, readSettingsFile } from './settings/files.js';
-import { leavesOf, namesUnder, type Layer } from './settings/leaves.js';
+import { leavesOf, namesUnder, sourceOf, type Layer } from './settings/leaves.js';
 import { sealed } from './settings/masking.js';
 import { composeSchema, type Schema } from './settings/schema.js';
 import { resolveValues } from './settings/values.js';
@@ -101,7 +101,7 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
   const schema = await composeSchema([base, ...files, names, given], registry, faults);
   const variables = readVariables(environment, schema, names, faults);
   const tree = resolveValues([base, ...files, variables, given], schema, faults);
-  checkReferences(tree, faults);
+  checkReferences(tree, [base, ...files, variables, given], faults);
   throwFaults(faults);
   return seal(tree, schema);
 }
@@ -129,20 +129,20 @@ function baseFor(layers: readonly Layer[], defaults: Layer): Layer {
 type Tree = Record<string, unknown>;
 
 /** A name of a database must be one. */
-function checkReferences(tree: Tree, faults: Fault[]): void {
-  const databases = Object.keys((tree['databases'] ?? {}) as Tree);
-  const check = (key: string, name: unknown, source: string): void => {
+function checkReferences(tree: Tree, layers: readonly Layer[], faults: Fault[]): void {
+  const databases = Object.keys(tree['databases'] ?? {});
+  const check = (key: string, name: unknown): void => {
     if (typeof name === 'string' && !databases.includes(name))
       faults.push({
         key,
         expected: `the name of a database (${databases.join(', ')})`,
         actual: 'another name',
-        source,
+        source: sourceOf(layers, key),
       });
   };
-  check('stores.default', (tree['stores'] as Tree | undefined)?.['default'], 'stores');
+  check('stores.default', (tree['stores'] as Tree | undefined)?.['default']);
   for (const [name, provider] of Object.entries((tree['vectors'] ?? {}) as Tree))
-    if (isPlainObject(provider)) check(`vectors.${name}.database`, provider['database'], 'vectors');
+    if (isPlainObject(provider)) check(`vectors.${name}.database`, provider['database']);
 }
 
 function seal(tree: Tree, schema: Schema): Settings {

@@ -2,46 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { inspect } from 'node:util';
-import type { SettingsFragment } from '../src/component.js';
-import { isStorageError, type StorageError } from '../src/errors.js';
-import { memory } from '../src/pools/memory.js';
-import { Registry } from '../src/registry.js';
-import { loadSettings, sameSettings, type SettingsInput, type SettingsSources } from '../src/settings.js';
-
-const SECRET = 'hunter2-the-secret';
-
-/** A registry with the shapes of pools and providers that later come with drivers of their own. */
-function makeRegistry(): Registry {
-  const registry = new Registry();
-  const postgres: SettingsFragment = {
-    pool: { max: { doc: 'Connections.', format: 'nat', default: 10 } },
-    password: { doc: 'Password.', format: 'string', default: null, sensitive: true },
-    tls: { doc: 'TLS.', format: 'boolean', default: false },
-  };
-  const driver = (name: string, schemes: string[], settings: SettingsFragment, vectors?: string) => ({
-    ...memory,
-    name,
-    schemes,
-    settings,
-    ...(vectors === undefined ? {} : { vectors }),
-    checkUrl: (url: string) => (url.includes(' ') ? 'expected a URL without spaces' : undefined),
-  });
-  const pools = [
-    driver('postgres', ['postgresql', 'postgres'], postgres, 'pgvector'),
-    driver('pglite', ['pglite'], {}, 'pgvector'),
-    memory,
-  ];
-  for (const pool of pools) registry.addPool(pool.name, pool.schemes, () => Promise.resolve(pool));
-  const create = (): never => {
-    throw new Error('no provider is made here');
-  };
-  registry.addProvider('pgvector', () => Promise.resolve({ name: 'pgvector', pooled: true, create }));
-  registry.addProvider('memory', () => Promise.resolve({ name: 'memory', pooled: true, create }));
-  const apiKey = { doc: 'Key.', format: 'string', default: null, sensitive: true, env: ['PINECONE_API_KEY'] } as const;
-  registry.addProvider('pinecone', () => Promise.resolve({ name: 'pinecone', settings: { apiKey }, create }));
-  return registry;
-}
+import { sameSettings, type SettingsSources } from '../src/settings.js';
+import { faultsOf, loadFrom, SECRET, shownOf } from './support/settings.js';
 
 let directory: string;
 beforeEach(async () => {
@@ -49,23 +11,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true }));
 
-const load = (overrides?: unknown, sources: Partial<SettingsSources> = {}) =>
-  loadSettings({
-    registry: makeRegistry(),
-    directory,
-    environment: {},
-    ...(overrides === undefined ? {} : { overrides: overrides as SettingsInput }),
-    ...sources,
-  });
-
-async function faultsOf(work: Promise<unknown>): Promise<{ error: StorageError; keys: string[] }> {
-  const error = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (!isStorageError(error, 'CONFIGURATION')) throw new Error(`expected CONFIGURATION, got ${String(error)}`);
-  return { error, keys: (error.details['faults'] as { key: string }[]).map(({ key }) => key) };
-}
+const load = (overrides?: unknown, sources?: Partial<SettingsSources>) => loadFrom(directory, overrides, sources);
 
 describe('sources', () => {
   test('nothing configured: PGlite in ./.quartermaster', async () => {
@@ -186,48 +132,69 @@ describe('faults', () => {
     expect(({} as Record<string, unknown>)['tenancy']).toBeUndefined();
   });
 
+  test('files: text that YAML takes for an alias or a tag, and says nothing of', async () => {
+    for (const password of [`*${SECRET}`, `!${SECRET}`]) {
+      await writeFile(
+        join(directory, 'own.yaml'),
+        `databases:\n  main:\n    url: postgresql://h/db\n    password: ${password}\n`,
+      );
+      const { error, keys } = await faultsOf(load(undefined, { file: 'own.yaml' }));
+      expect(keys).toEqual(['own.yaml']);
+      expect(error.message).toContain('own.yaml: expected YAML');
+      expect(shownOf(error)).not.toContain(SECRET);
+    }
+  });
+
+  test('each names the source that said it', async () => {
+    await writeFile(
+      join(directory, 'quartermaster.yaml'),
+      'vectors: { default: pincone }\ndatabases: { Bad: "memory:" }\n',
+    );
+    const environment = { DATABASE_URL: 'oracle://h/db', STORAGE_STORES_DEFAULT: 'nowhere' };
+    const { error } = await faultsOf(load({ vectors: { pgvector: { database: 'gone' } } }, { environment }));
+    const faults = error.details['faults'] as { key: string; source: string }[];
+    expect(Object.fromEntries(faults.map(({ key, source }) => [key, source]))).toMatchObject({
+      'databases.main.url': 'the variable DATABASE_URL',
+      'databases.Bad': 'quartermaster.yaml',
+      'vectors.default': 'quartermaster.yaml',
+      'stores.default': 'the variable STORAGE_STORES_DEFAULT',
+      'vectors.pgvector.database': 'the settings passed in',
+    });
+  });
+
+  test('variables that are nearly ours; those of other programs are not', async () => {
+    const environment = {
+      STORAGE_DATABASE_MAIN_URL: 'memory:',
+      STORAGE_TENENCY: 'required',
+      STORAGE_DATABASE_ORDERS_URL: 'x',
+    };
+    const { error, keys } = await faultsOf(load(undefined, { environment }));
+    expect(keys.sort()).toEqual(Object.keys(environment).sort());
+    expect(error.message).toContain('do you mean STORAGE_DATABASES_MAIN_URL?');
+    const others = {
+      STORAGE_EMULATOR_HOST: 'x',
+      STORAGE_BUCKET_URL: 'x',
+      STORAGE_ACCOUNT: 'x',
+      STORAGE_DEFAULT_REGION: 'x',
+    };
+    expect((await load(undefined, { environment: others })).tenancy).toBe('optional');
+  });
+
+  test('null does not take away what the library needs; an option without a value may be null', async () => {
+    const { keys } = await faultsOf(load({ tenancy: null, health: { timeout: null }, stores: { default: null } }));
+    expect(keys.sort()).toEqual(['health.timeout', 'stores.default', 'tenancy']);
+    const settings = await load({ databases: { main: { url: 'postgresql://h/db', password: null } } });
+    expect(settings.databases['main']).toMatchObject({ password: null });
+  });
+
+  test('a database named constructor is a database', async () => {
+    const settings = await load({ databases: { constructor: 'memory:', main: 'memory:' } });
+    expect(settings.databases['constructor']).toMatchObject({ url: 'memory:' });
+    expect(Object.hasOwn(Object, 'url')).toBe(false);
+  });
+
   test('settings that are no object', async () => {
     for (const wrong of [5, 'memory:', [], null]) expect((await faultsOf(load(wrong))).keys).toEqual(['settings']);
-  });
-});
-
-describe('secrets', () => {
-  const wrongs: [string, unknown, Record<string, string>?][] = [
-    ['a URL of an unknown scheme', { databases: { main: `oracle://u:${SECRET}@h/db` } }],
-    ['a URL that is refused', { databases: { main: `postgresql://u:${SECRET}@h/d b` } }],
-    ['a URL of another type', { databases: { main: { url: [SECRET] } } }],
-    ['an unknown key', { databases: { main: { url: 'memory:', passwort: SECRET } } }],
-    ['a secret of another type', { databases: { main: { url: 'postgresql://h/db', password: { value: SECRET } } } }],
-    ['a number that is none', { health: { timeout: SECRET } }],
-    ['an enumeration', { tenancy: SECRET }],
-    ['a variable', {}, { STORAGE_HEALTH_TIMEOUT: SECRET, STORAGE_VECTORS_APIKEY: SECRET, DATABASE_URL: SECRET }],
-  ];
-  test.each(wrongs)('are not in the fault of %s', async (_name, overrides, environment = {}) => {
-    const { error } = await faultsOf(load(overrides, { environment }));
-    expect(
-      JSON.stringify(error) + inspect(error, { depth: Infinity }) + error.stack + JSON.stringify(error.details),
-    ).not.toContain(SECRET);
-  });
-
-  test('are not in the fault of a file that is not YAML', async () => {
-    await writeFile(join(directory, 'broken.yaml'), `databases:\n  main: "postgresql://u:${SECRET}@h/db\n bad: [`);
-    const { error } = await faultsOf(load(undefined, { file: 'broken.yaml' }));
-    expect(inspect(error, { depth: Infinity }) + error.message).not.toContain(SECRET);
-    expect(error.message).toContain('broken.yaml: expected YAML');
-  });
-
-  test('are masked at every depth, and read as they are', async () => {
-    const url = `postgresql://ann:${SECRET}@db.example:5432/app?password=${SECRET}`;
-    const settings = await load({
-      databases: { main: { url, password: SECRET } },
-      vectors: { pinecone: { apiKey: SECRET } },
-    });
-    for (const part of [settings, settings.databases, settings.databases['main'], { nested: [settings] }])
-      expect(JSON.stringify(part) + inspect(part, { depth: Infinity })).not.toContain(SECRET);
-    expect(JSON.stringify(settings.vectors)).not.toContain(SECRET);
-    expect(inspect(settings.databases['main'])).toContain('postgresql://ann:***@db.example:5432/app?***');
-    expect(settings.databases['main']?.url).toBe(url);
-    expect(Object.isFrozen(settings.databases['main'])).toBe(true);
   });
 });
 

@@ -3,6 +3,7 @@ import type { Registry } from '../registry.js';
 import type { Fault } from './faults.js';
 import type { Layer, Leaf } from './leaves.js';
 import type { Schema } from './schema.js';
+import { distance } from './values.js';
 
 /** Read beside `STORAGE_DATABASES_..._URL`. */
 const DATABASE_URLS: readonly (readonly [variable: string, database: string])[] = [
@@ -11,7 +12,8 @@ const DATABASE_URLS: readonly (readonly [variable: string, database: string])[] 
   ['MONGODB_URI', 'mongo'],
 ];
 /** Other programs have variables that begin with STORAGE_ too: only these groups are ours. */
-const OURS = /^STORAGE_(?:DATABASES_|STORES_|VECTORS_|HEALTH_|LIFECYCLE_|TENANCY$|DEFAULT_TENANT$)/;
+const GROUPS = ['DATABASES', 'STORES', 'VECTORS', 'HEALTH', 'LIFECYCLE'];
+const OURS = new RegExp(`^STORAGE_(?:${GROUPS.join('|')})_`);
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -73,15 +75,28 @@ export function readVariables(environment: Variables, schema: Schema, names: Lay
       if (value !== undefined) put(leaf(path, value, variable));
     }
   }
-  for (const variable of Object.keys(environment))
-    if (OURS.test(variable) && !known.has(variable) && setIn(environment, variable) !== undefined)
-      faults.push({
-        key: variable,
-        expected: 'a variable that names a setting',
-        actual: 'an unknown name',
-        source: 'the environment',
-      });
+  for (const variable of Object.keys(environment)) {
+    if (known.has(variable) || setIn(environment, variable) === undefined) continue;
+    const near = nearest(variable, known);
+    if (!OURS.test(variable) && near === undefined && !isNearlyOurs(variable)) continue;
+    faults.push({
+      key: variable,
+      expected: `a variable that names a setting${near === undefined ? '' : `; do you mean ${near}?`}`,
+      actual: 'an unknown name',
+      source: 'the environment',
+    });
+  }
   return { leaves: [...leaves.values()], groups: [] };
+}
+
+function nearest(variable: string, known: ReadonlySet<string>): string | undefined {
+  return variable.startsWith('STORAGE_') ? [...known].find((name) => distance(name, variable) <= 2) : undefined;
+}
+
+/** A group with one letter wrong is meant for us: a URL passed over would leave the data in the embedded database. */
+function isNearlyOurs(variable: string): boolean {
+  const group = /^STORAGE_([A-Z]+)_/.exec(variable)?.[1];
+  return group !== undefined && GROUPS.some((name) => distance(name, group) <= 1);
 }
 
 function capitals(segment: string): string {

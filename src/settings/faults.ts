@@ -9,6 +9,11 @@ export interface Fault {
   readonly source: string;
 }
 
+/** A path for a message. A segment that is no name may be a URL written in the wrong place, and is not repeated. */
+export function shownKey(path: readonly string[]): string {
+  return path.map((segment) => (/^[\w-]{1,64}$/.test(segment) ? segment : '(not a name)')).join('.');
+}
+
 /** @throws `CONFIGURATION` with every fault in the message and in `details.faults`. */
 export function throwFaults(faults: readonly Fault[]): void {
   if (faults.length === 0) return;

@@ -2,20 +2,29 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { foreignErrorName, typeName } from '../errors.js';
+import { foreignErrorName, StorageError, typeName } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
 import type { Fault } from './faults.js';
 import { leavesOf, type Layer } from './leaves.js';
 
-/** The library's defaults: beside the package's manifest, wherever the compiled files stand below it. */
+/**
+ * The library's defaults: beside the package's manifest, wherever the compiled files stand below it. The manifest tells
+ * whose `config/default.yaml` it is: hosts have files of that name too.
+ */
 export async function readDefaults(faults: Fault[]): Promise<Layer> {
   let directory = dirname(fileURLToPath(import.meta.url));
   for (;;) {
-    const text = await readFile(join(directory, 'config', 'default.yaml'), 'utf8').catch(() => undefined);
-    if (text !== undefined) return parse(text, "the library's defaults", faults);
-    if (dirname(directory) === directory) throw new Error('config/default.yaml is missing from the installed package');
+    if (await isOwnPackage(directory))
+      return parse(await readFile(join(directory, 'config', 'default.yaml'), 'utf8'), "the library's defaults", faults);
+    if (dirname(directory) === directory)
+      throw new StorageError('CONFIGURATION', "The library's own package.json is missing above its files");
     directory = dirname(directory);
   }
+}
+
+async function isOwnPackage(directory: string): Promise<boolean> {
+  const manifest = await readFile(join(directory, 'package.json'), 'utf8').catch(() => undefined);
+  return manifest !== undefined && /^\s*"name":\s*"quartermaster"/m.test(manifest);
 }
 
 /** @returns the file's settings; nothing, and a fault unless it may be missing, when it cannot be read. */
@@ -43,14 +52,22 @@ export async function readSettingsFile(
 async function parse(text: string, source: string, faults: Fault[]): Promise<Layer> {
   const { parseDocument } = await import('yaml');
   const document = parseDocument(text, { logLevel: 'silent' });
-  const [error] = document.errors;
+  // A warning is about an unknown tag: a password that begins with `!` would be read as an empty text.
+  const [error] = [...document.errors, ...document.warnings];
   if (error !== undefined) {
     const line = error.linePos?.[0].line;
     const actual = `${error.code}${line === undefined ? '' : ` in line ${line}`}`;
     faults.push({ key: source, expected: 'YAML', actual, source });
     return { leaves: [], groups: [] };
   }
-  const tree: unknown = document.toJS({ maxAliasCount: 100 });
+  let tree: unknown;
+  try {
+    tree = document.toJS({ maxAliasCount: 100 });
+  } catch {
+    const actual = 'an alias of nothing, or too many of them (text that begins with * needs quotes)';
+    faults.push({ key: source, expected: 'YAML', actual, source });
+    return { leaves: [], groups: [] };
+  }
   if (tree !== null && !isPlainObject(tree))
     faults.push({ key: source, expected: 'an object of settings', actual: typeName(tree), source });
   return isPlainObject(tree) ? leavesOf(tree, source) : { leaves: [], groups: [] };

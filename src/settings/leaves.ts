@@ -49,7 +49,17 @@ export function namesUnder(group: string, layers: readonly Layer[]): Set<string>
   return names;
 }
 
-/** The value that counts at a path: that of the last layer. */
+/** The leaf that counts at a path: that of the last layer. */
+export function leafIn(layers: readonly Layer[], path: string): Leaf | undefined {
+  return layers.flatMap(({ leaves }) => leaves).findLast((leaf) => leaf.path.join('.') === path);
+}
+
 export function valueIn(layers: readonly Layer[], path: string): unknown {
-  return layers.flatMap(({ leaves }) => leaves).findLast((leaf) => leaf.path.join('.') === path)?.value;
+  return leafIn(layers, path)?.value;
+}
+
+/** Where a setting, or the first of a group, is said: the source of a fault. */
+export function sourceOf(layers: readonly Layer[], path: string): string {
+  const isAt = (leaf: Leaf): boolean => `${leaf.path.join('.')}.`.startsWith(`${path}.`);
+  return layers.flatMap(({ leaves }) => leaves).findLast(isAt)?.source ?? 'the settings';
 }

@@ -22,6 +22,8 @@ function mask(value: unknown): unknown {
   if (local !== null) return value;
   const url = URL.canParse(value) ? new URL(value) : undefined;
   if (url === undefined || url.host === '') return MASK;
+  // An unescaped `/`, `?` or `#` in a password ends the host early: the rest of the password is read as a path.
+  if (`${url.pathname}${url.search}${url.hash}`.includes('@')) return MASK;
   const user = url.username === '' ? '' : `${url.username}${url.password === '' ? '' : `:${MASK}`}@`;
   return `${url.protocol}//${user}${url.host}${url.pathname}${url.search === '' ? '' : `?${MASK}`}`;
 }

@@ -1,9 +1,10 @@
 /** The tree that settings may form: the library's own part, and the fragments of the databases and providers in use. */
 import type { SettingsFragment, SettingSpec } from '../component.js';
-import { isStorageError, typeName } from '../errors.js';
+import { typeName } from '../errors.js';
+import type { PoolDriver } from '../pools/pool.js';
 import type { Registry } from '../registry.js';
-import type { Fault } from './faults.js';
-import { namesUnder, valueIn, type Layer } from './leaves.js';
+import { shownKey, type Fault } from './faults.js';
+import { leafIn, namesUnder, sourceOf, valueIn, type Layer } from './leaves.js';
 
 /** By dotted path. */
 export type Schema = ReadonlyMap<string, SettingSpec>;
@@ -55,37 +56,40 @@ async function addDatabase(
   faults: Fault[],
 ): Promise<void> {
   const at = `databases.${name}`;
+  const source = sourceOf(layers, at);
   if (!DATABASE_NAME.test(name)) {
-    faults.push({
-      key: at,
-      expected: 'a name of the form [a-z][a-z0-9_]{0,47}',
-      actual: 'another name',
-      source: 'databases',
-    });
+    const expected = 'a name of the form [a-z][a-z0-9_]{0,47}';
+    faults.push({ key: shownKey(['databases', name]), expected, actual: 'another name', source });
     return;
   }
   add(schema, { url: URL, critical: CRITICAL }, `${at}.`);
-  const url = valueIn(layers, `${at}.url`);
+  const key = `${at}.url`;
+  const leaf = leafIn(layers, key);
+  const url = leaf?.value;
   if (typeof url !== 'string' || url === '') {
-    faults.push({
-      key: `${at}.url`,
-      expected: 'a URL',
-      actual: url === '' ? 'an empty string' : typeName(url),
-      source: 'databases',
-    });
+    const actual = url === '' ? 'an empty string' : typeName(url);
+    faults.push({ key, expected: 'a URL', actual, source });
     return;
   }
-  const key = `${at}.url`;
-  try {
-    const driver = await registry.poolForUrl(url);
-    add(schema, driver.settings, `${at}.`);
-    const wrong = driver.checkUrl(url);
-    if (wrong !== undefined)
-      faults.push({ key, expected: wrong.replace(/^expected /, ''), actual: 'another URL', source: 'databases' });
-  } catch (error) {
-    if (!isStorageError(error)) throw error;
+  const told = { key, source: leaf?.source ?? source };
+  const scheme = /^[a-z][a-z0-9+.-]*(?=:)/i.exec(url)?.[0].toLowerCase();
+  if (scheme === undefined || !registry.knownSchemes().includes(scheme)) {
     const expected = `a URL of a scheme that is registered (${registry.knownSchemes().join(', ')})`;
-    faults.push({ key, expected, actual: 'a URL of another scheme', source: 'databases' });
+    faults.push({ ...told, expected, actual: 'a URL of another scheme' });
+    return;
+  }
+  const driver = await registry.poolForUrl(url);
+  add(schema, driver.settings, `${at}.`);
+  const expected = refusal(driver, url);
+  if (expected !== undefined) faults.push({ ...told, expected, actual: 'another URL' });
+}
+
+/** What a pool says against a URL. What it throws is not kept: the error of `new URL()` holds the whole of it. */
+function refusal(driver: PoolDriver, url: string): string | undefined {
+  try {
+    return driver.checkUrl(url)?.replace(/^expected /, '');
+  } catch {
+    return `a URL that the pool ${driver.name} can read`;
   }
 }
 
@@ -96,8 +100,9 @@ async function addProviders(
   registry: Registry,
   faults: Fault[],
 ): Promise<void> {
-  const names = new Set([...namesUnder('vectors', layers), ...registry.addedProviders()]);
-  names.delete('default');
+  const named = namesUnder('vectors', layers);
+  named.delete('default');
+  const names = new Set([...named, ...registry.addedProviders()]);
   const chosen = await defaultProvider(layers, registry);
   if (chosen !== undefined) names.add(chosen);
   const doc = 'The provider of storage.vectors() without a name.';
@@ -106,7 +111,9 @@ async function addProviders(
   for (const name of names) {
     if (!registry.hasProvider(name)) {
       const expected = `a registered vector provider (${registry.names().providers.join(', ')})`;
-      faults.push({ key: `vectors.${name}`, expected, actual: 'another name', source: 'vectors' });
+      // A provider that only the default names has no key of its own: the wrong value stands in `vectors.default`.
+      const key = named.has(name) ? shownKey(['vectors', name]) : 'vectors.default';
+      faults.push({ key, expected, actual: 'another name', source: sourceOf(layers, key) });
       continue;
     }
     const driver = await registry.provider(name);
@@ -119,7 +126,7 @@ async function addProviders(
 
 async function defaultProvider(layers: readonly Layer[], registry: Registry): Promise<string | undefined> {
   const named = valueIn(layers, 'vectors.default');
-  if (typeof named === 'string') return named.toLowerCase();
+  if (typeof named === 'string' && named !== '') return named.toLowerCase();
   const url = valueIn(layers, `databases.${String(valueIn(layers, 'stores.default'))}.url`);
   if (typeof url !== 'string') return undefined;
   // An unknown scheme is told where the databases are.

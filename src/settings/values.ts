@@ -1,7 +1,7 @@
 /** Each leaf against its setting; the tree of what is valid. */
 import type { SettingSpec } from '../component.js';
 import { typeName } from '../errors.js';
-import type { Fault } from './faults.js';
+import { shownKey, type Fault } from './faults.js';
 import type { Layer, Leaf } from './leaves.js';
 import type { Schema } from './schema.js';
 
@@ -11,13 +11,15 @@ type Tree = Record<string, unknown>;
 export function resolveValues(layers: readonly Layer[], schema: Schema, faults: Fault[]): Tree {
   const values = new Map<string, unknown>();
   for (const [path, spec] of schema) values.set(path, spec.default);
+  // What the library's defaults give a value can be changed, but not taken away with `null`.
+  const needed = new Set(layers[0]?.leaves.map(({ path }) => path.join('.')));
   for (const leaf of layers.flatMap(({ leaves }) => leaves)) {
     const path = leaf.path.join('.');
     const spec = schema.get(path);
     if (spec === undefined) faults.push(unknownKey(leaf, path, schema));
     else {
       const value = leaf.isText ? fromText(leaf.value as string, spec) : leaf.value;
-      const expected = mismatch(value, spec);
+      const expected = value === null && needed.has(path) ? describe(spec) : mismatch(value, spec);
       if (expected === undefined) values.set(path, value);
       else faults.push({ key: path, expected, actual: actual(value), source: leaf.source });
     }
@@ -30,8 +32,13 @@ export function resolveValues(layers: readonly Layer[], schema: Schema, faults: 
 function put(tree: Tree, path: readonly string[], value: unknown): void {
   const [key, ...rest] = path;
   if (key === undefined) return;
-  if (rest.length === 0) tree[key] = value;
-  else put((tree[key] ??= {}) as Tree, rest, value);
+  if (rest.length === 0) {
+    tree[key] = value;
+    return;
+  }
+  // A database may be named `constructor`: what an object inherits is not a group of settings.
+  if (!Object.hasOwn(tree, key)) tree[key] = {};
+  put(tree[key] as Tree, rest, value);
 }
 
 function unknownKey({ path: segments, value, source }: Leaf, path: string, schema: Schema): Fault {
@@ -52,7 +59,7 @@ function unknownKey({ path: segments, value, source }: Leaf, path: string, schem
     near === undefined
       ? `a known key${siblings.length > 0 ? ` (${siblings.join(', ')})` : ''}`
       : `a known key; do you mean ${near}?`;
-  return { key: path, expected, actual: 'an unknown key', source };
+  return { key: shownKey(segments), expected, actual: 'an unknown key', source };
 }
 
 function fromText(text: string, { format }: SettingSpec): unknown {
@@ -111,7 +118,7 @@ function actual(value: unknown): string {
 }
 
 /** Levenshtein's, for suggestions. */
-function distance(a: string, b: string): number {
+export function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
