@@ -3,7 +3,7 @@ import { StorageError } from './errors.js';
 import type { StorageManager } from './manager.js';
 import type { SettingsInput } from './settings.js';
 
-export { defineCollection } from './backends/definition.js';
+export { defineCollection } from './collection/definition.js';
 export {
   ConflictError,
   isStorageError,
@@ -94,18 +94,18 @@ export type {
   TestTarget,
 } from './component.js';
 export type { ErrorCode, StorageErrorOptions } from './errors.js';
-export type { Collection } from './backends/collection.js';
+export type { Collection } from './collection/collection.js';
 export type {
   CollectionDefinition,
   FieldDeclaration,
   IdKind,
   SchemaCollectionSpec,
   TypedCollectionSpec,
-} from './backends/definition.js';
-export type { LoadItem, LoadOptions, LoadProgress, LoadReport } from './backends/load.js';
-export type { ListOptions, Page, Sort } from './backends/page.js';
-export type { Patch, PatchOptions, SaveManyItem, SaveOptions } from './backends/options.js';
-export type { StoredRecord } from './backends/record-codec.js';
+} from './collection/definition.js';
+export type { LoadItem, LoadOptions, LoadProgress, LoadReport } from './collection/load.js';
+export type { ListOptions, Page, Sort } from './collection/page.js';
+export type { Patch, PatchOptions, SaveManyItem, SaveOptions } from './collection/options.js';
+export type { StoredRecord } from './collection/record-codec.js';
 export type {
   BackendDriver,
   FindRequest,
@@ -175,6 +175,6 @@ export type {
   VectorListOptions,
   VectorQuery,
   VectorReadOptions,
-} from './vectors/options.js';
-export type { UpsertOptions, UpsertProgress, UpsertReport } from './vectors/upsert.js';
-export type { VectorStore } from './vectors/vector-store.js';
+} from './vectors/store/options.js';
+export type { UpsertOptions, UpsertProgress, UpsertReport } from './vectors/store/upsert.js';
+export type { VectorStore } from './vectors/store/vector-store.js';

@@ -2,9 +2,9 @@
 import type { Clock } from './clock.js';
 import type { BeginOperation, CallOptions } from './component.js';
 import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
-import { Collection } from './backends/collection.js';
-import type { CollectionDefinition } from './backends/definition.js';
-import type { CollectionHost } from './backends/host.js';
+import { Collection } from './collection/collection.js';
+import type { CollectionDefinition } from './collection/definition.js';
+import type { CollectionHost } from './collection/host.js';
 import { checkTenant } from './backends/value.js';
 import type { Database } from './database.js';
 import { aborted } from './clock.js';
@@ -16,7 +16,7 @@ import {
 } from './unit-of-work/transaction.js';
 import type { Pool } from './pools/pool.js';
 import type { VectorProvider } from './vectors/provider.js';
-import { VectorStore } from './vectors/vector-store.js';
+import { VectorStore } from './vectors/store/vector-store.js';
 
 /** One opening of a manager: what its handles stand on. */
 export interface OpenParts {

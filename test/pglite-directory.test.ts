@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { systemClock as clock } from '../src/clock.js';
-import { pglite } from '../src/pools/pglite.js';
+import { pglite } from '../src/pools/pglite/index.js';
 import { HEARTBEAT_INTERVAL } from '../src/pools/directory-lock.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { ManualClock } from './support/manual-clock.js';

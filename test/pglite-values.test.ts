@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { systemClock as clock } from '../src/clock.js';
-import { pglite } from '../src/pools/pglite.js';
+import { pglite } from '../src/pools/pglite/index.js';
 import type { SqlPool, SqlValue } from '../src/pools/pool.js';
 
 let pool: SqlPool;

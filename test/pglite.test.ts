@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { OperationContext, Session } from '../src/component.js';
-import { pglite } from '../src/pools/pglite.js';
+import { pglite } from '../src/pools/pglite/index.js';
 import type { SqlPool, SqlValue } from '../src/pools/pool.js';
 import { ManualClock } from './support/manual-clock.js';
 

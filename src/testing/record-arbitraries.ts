@@ -1,7 +1,7 @@
 /** Random records, filters, sorts and patches, drawn to meet each other and to hit what databases disagree about. */
 import type * as FastCheck from 'fast-check';
 import type { JsonObject, JsonValue, PatchChanges } from '../backends/backend.js';
-import { defineCollection } from '../backends/definition.js';
+import { defineCollection } from '../collection/definition.js';
 
 type FC = typeof FastCheck;
 type Arbitrary<T> = FastCheck.Arbitrary<T>;

@@ -1,8 +1,8 @@
 /** What a collection promises, whatever keeps it. */
 import assert from 'node:assert/strict';
 import { isStorageError, type ErrorCode } from '../errors.js';
-import { defineCollection } from '../backends/definition.js';
-import type { StoredRecord } from '../backends/record-codec.js';
+import { defineCollection } from '../collection/definition.js';
+import type { StoredRecord } from '../collection/record-codec.js';
 import { collectionOn, contextAt, freshTenant, NOW, WallClock, type OpenRecords } from './record-target.js';
 import type { TestRunner } from './runner.js';
 

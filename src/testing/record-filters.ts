@@ -1,6 +1,6 @@
 /** The traps of `docs/filters.md`, each by name: the input on which databases differ, and the one right answer. */
 import assert from 'node:assert/strict';
-import { defineCollection } from '../backends/definition.js';
+import { defineCollection } from '../collection/definition.js';
 import type { Filter } from '../filter/syntax.js';
 import { collectionOn, freshTenant, type OpenRecords } from './record-target.js';
 import type { TestRunner } from './runner.js';

@@ -2,8 +2,8 @@
 import { systemClock, type Clock } from '../clock.js';
 import type { CallOptions, OperationContext, Session } from '../component.js';
 import type { RecordBackend, RecordSchema } from '../backends/backend.js';
-import { Collection } from '../backends/collection.js';
-import type { CollectionDefinition } from '../backends/definition.js';
+import { Collection } from '../collection/collection.js';
+import type { CollectionDefinition } from '../collection/definition.js';
 import { memory as memoryBackend } from '../backends/memory.js';
 import { memory as memoryPool } from '../pools/memory.js';
 

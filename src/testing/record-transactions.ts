@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { systemClock } from '../clock.js';
 import type { Session } from '../component.js';
 import { isSerializationFailure, isStorageError } from '../errors.js';
-import { defineCollection } from '../backends/definition.js';
-import type { Collection } from '../backends/collection.js';
+import { defineCollection } from '../collection/definition.js';
+import type { Collection } from '../collection/collection.js';
 import { collectionOn, contextAt, freshTenant, type OpenRecords } from './record-target.js';
 import type { TestRunner } from './runner.js';
 

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock as clock } from '../../src/clock.js';
 import { isStorageError } from '../../src/errors.js';
-import { pglite } from '../../src/pools/pglite.js';
+import { pglite } from '../../src/pools/pglite/index.js';
 
 const [directory] = process.argv.slice(2) as [string];
 const pool = pglite.create(`pglite:${directory}`, {}, { clock, name: 'main' });

@@ -1,7 +1,7 @@
 /** Inserts rows into a PGlite directory, one in a statement and two in a transaction by turns, and prints each that is kept. */
 import { writeSync } from 'node:fs';
 import { systemClock as clock } from '../../src/clock.js';
-import { pglite } from '../../src/pools/pglite.js';
+import { pglite } from '../../src/pools/pglite/index.js';
 
 const [directory, first] = process.argv.slice(2) as [string, string];
 const pool = pglite.create(`pglite:${directory}`, {}, { clock, name: 'main' });

@@ -6,7 +6,7 @@ import { sql } from '../../src/backends/sql/index.js';
 import { normalize } from '../../src/filter/normalize.js';
 import { parseFilter, type FieldType, type FilterDomain, type FilterNode } from '../../src/filter/syntax.js';
 import { tokenize } from '../../src/filter/text.js';
-import { pglite } from '../../src/pools/pglite.js';
+import { pglite } from '../../src/pools/pglite/index.js';
 import type { SqlPool } from '../../src/pools/pool.js';
 
 const FIELDS: readonly (readonly [string, FieldType])[] = [

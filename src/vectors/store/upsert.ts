@@ -1,8 +1,8 @@
 /** Writing vectors from an array or a stream: validated, in batches, one after another. */
-import { invalid, isStorageError, StorageError } from '../errors.js';
-import type { CallOptions } from '../component.js';
-import { encodeVectorRecord, type VectorRecord } from './codec.js';
-import type { StoredVector, VectorSchema } from './provider.js';
+import { invalid, isStorageError, StorageError } from '../../errors.js';
+import type { CallOptions } from '../../component.js';
+import { encodeVectorRecord, type VectorRecord } from '../codec.js';
+import type { StoredVector, VectorSchema } from '../provider.js';
 
 export interface UpsertProgress {
   readonly written: number;

@@ -1,7 +1,7 @@
 /** What a collection stands on: the storage that made it gives it, and every operation runs through it. */
 import type { Clock } from '../clock.js';
 import type { BeginOperation, CallOptions, OperationContext } from '../component.js';
-import type { RecordBackend, RecordSchema } from './backend.js';
+import type { RecordBackend, RecordSchema } from '../backends/backend.js';
 
 export interface CollectionHost {
   readonly backend: RecordBackend;

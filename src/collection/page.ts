@@ -13,8 +13,8 @@ import {
 } from '../filter/cursor.js';
 import { recordField } from '../filter/evaluate.js';
 import type { Envelope, FilterDomain, FilterNode, Path, Scalar } from '../filter/syntax.js';
-import type { RecordBackend, RecordSchema, Stored, TenantScope } from './backend.js';
-import { LIMITS } from './limits.js';
+import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backends/backend.js';
+import { LIMITS } from '../backends/limits.js';
 
 /** The one page of the library. `next` and `previous` are cursors: pass either as `after`. */
 export interface Page<I> {

@@ -1,8 +1,8 @@
 /** The vectors of one tenant at one provider: everything a host does with them, derived once over the provider's contract. */
-import type { BeginOperation, CallOptions, OperationContext } from '../component.js';
-import { invalid, isStorageError, NotFoundError } from '../errors.js';
-import { compareText } from '../filter/evaluate.js';
-import type { Filter } from '../filter/syntax.js';
+import type { BeginOperation, CallOptions, OperationContext } from '../../component.js';
+import { invalid, isStorageError, NotFoundError } from '../../errors.js';
+import { compareText } from '../../filter/evaluate.js';
+import type { Filter } from '../../filter/syntax.js';
 import {
   checkNamespace,
   checkVectorId,
@@ -10,7 +10,7 @@ import {
   encodeVector,
   type Metadata,
   type VectorRecord,
-} from './codec.js';
+} from '../codec.js';
 import type {
   CompiledFilter,
   FetchedVector,
@@ -20,7 +20,7 @@ import type {
   VectorProvider,
   VectorSchema,
   VectorScope,
-} from './provider.js';
+} from '../provider.js';
 import {
   checkInclude,
   checkQuery,

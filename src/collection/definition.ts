@@ -4,8 +4,8 @@ import { invalid } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
 import { pathFault, type FieldType, type FilterDomain, type Path } from '../filter/syntax.js';
 import { tokenize } from '../filter/text.js';
-import type { FieldSchema, IndexSchema, RecordSchema, UniqueSchema } from './backend.js';
-import { LIMITS } from './limits.js';
+import type { FieldSchema, IndexSchema, RecordSchema, UniqueSchema } from '../backends/backend.js';
+import { LIMITS } from '../backends/limits.js';
 
 export type FieldDeclaration = FieldType | { readonly type: FieldType; readonly maxBytes?: number };
 type EnvelopeField = 'version' | 'createdAt' | 'updatedAt' | 'expiresAt';

@@ -1,6 +1,6 @@
 /** The errors of PGlite: PostgreSQL's by SQLSTATE, and those of the engine around it. */
-import { isStorageError, StorageError } from '../errors.js';
-import { fromSqlState, isDatabaseFault } from './sqlstate.js';
+import { isStorageError, StorageError } from '../../errors.js';
+import { fromSqlState, isDatabaseFault } from '../sqlstate.js';
 
 // ENOSPC in the numbering of the engine's C library.
 const ENOSPC = 51;

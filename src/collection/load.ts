@@ -1,8 +1,8 @@
 /** Loading any number of records from a stream. */
 import { invalid, isStorageError, StorageError } from '../errors.js';
 import type { CallOptions } from '../component.js';
-import type { RecordSchema, Write, WriteResult } from './backend.js';
-import { LIMITS } from './limits.js';
+import type { RecordSchema, Write, WriteResult } from '../backends/backend.js';
+import { LIMITS } from '../backends/limits.js';
 import { checkDate, type RecordCodec } from './record-codec.js';
 
 export interface LoadItem<T> {

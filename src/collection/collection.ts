@@ -4,18 +4,18 @@ import { invalid, UnsupportedError } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
 import { normalize } from '../filter/normalize.js';
 import { ALL, NOTHING, parseFilter, type Filter, type FilterNode, type Path } from '../filter/syntax.js';
-import type { RecordBackend, RecordSchema, Write } from './backend.js';
+import type { RecordBackend, RecordSchema, Write } from '../backends/backend.js';
 import { COUNTERS } from './counters.js';
 import type { CollectionDefinition } from './definition.js';
 import { runOperation, type CollectionHost } from './host.js';
 import { IdSource } from './ids.js';
-import { LIMITS } from './limits.js';
+import { LIMITS } from '../backends/limits.js';
 import { loadRecords, type LoadItem, type LoadOptions, type LoadReport } from './load.js';
 import { deletePage, fetchPage, planPage, type ListOptions, type Page, type PagePlan } from './page.js';
 import type { Patch, PatchOptions, SaveManyItem, SaveOptions } from './options.js';
 import { checkDeclared, checkVersion, RecordCodec, type StoredRecord } from './record-codec.js';
 import { RecordWriter } from './record-writer.js';
-import { copyJson } from './value.js';
+import { copyJson } from '../backends/value.js';
 
 export class Collection<T> {
   private readonly codec: RecordCodec<T>;

@@ -1,10 +1,10 @@
 /** What a caller may say of reads, queries and deletes of vectors, and the checks of it. */
-import type { CallOptions } from '../component.js';
-import { invalid, UnsupportedError } from '../errors.js';
-import { isPlainObject } from '../filter/json.js';
-import type { Filter } from '../filter/syntax.js';
-import { checkVectorId, type Metadata } from './codec.js';
-import type { VectorCapabilities, VectorInclude } from './provider.js';
+import type { CallOptions } from '../../component.js';
+import { invalid, UnsupportedError } from '../../errors.js';
+import { isPlainObject } from '../../filter/json.js';
+import type { Filter } from '../../filter/syntax.js';
+import { checkVectorId, type Metadata } from '../codec.js';
+import type { VectorCapabilities, VectorInclude } from '../provider.js';
 
 export interface VectorCallOptions extends CallOptions {
   /** Default: `''`. */

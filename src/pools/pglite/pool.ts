@@ -1,13 +1,13 @@
 /** The pool over PGlite: one connection, whose turns a slot gives out. */
 import type { PGlite } from '@electric-sql/pglite';
-import type { Clock } from '../clock.js';
-import type { CheckResult, OpenContext, OperationContext, Session } from '../component.js';
-import { StorageError, UnavailableError, ValidationError } from '../errors.js';
-import { LocalSession } from './local-session.js';
-import { closeDatabase, type Database, inTransaction, openDatabase, rollBack, unusable } from './pglite-database.js';
-import { mapError, stopsTheEngine } from './pglite-errors.js';
-import type { PoolEnvironment, PoolFigures, SqlPool, SqlResult, SqlValue, TransactionOptions } from './pool.js';
-import { Slot, timerDelay } from './slot.js';
+import type { Clock } from '../../clock.js';
+import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
+import { StorageError, UnavailableError, ValidationError } from '../../errors.js';
+import { LocalSession } from '../local-session.js';
+import { closeDatabase, type Database, inTransaction, openDatabase, rollBack, unusable } from './database.js';
+import { mapError, stopsTheEngine } from './errors.js';
+import type { PoolEnvironment, PoolFigures, SqlPool, SqlResult, SqlValue, TransactionOptions } from '../pool.js';
+import { Slot, timerDelay } from '../slot.js';
 
 /** How long PGlite itself gets to close, after the work in flight was given its time. */
 const CLOSE_GRACE = 5_000;

@@ -1,7 +1,7 @@
 /** Counters that are never deleted, so that no number they gave is given again: the ids of `sequence` collections. */
 import type { OperationContext } from '../component.js';
 import { StorageError } from '../errors.js';
-import type { RecordBackend, RecordSchema, TenantScope } from './backend.js';
+import type { RecordBackend, RecordSchema, TenantScope } from '../backends/backend.js';
 
 const NEXT = { source: 'value', path: ['last'], type: 'number' } as const;
 

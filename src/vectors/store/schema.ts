@@ -1,7 +1,7 @@
 /** What a host declares of a vector collection, checked, with every default filled in; and the filters over it. */
-import { invalid, UnsupportedError } from '../errors.js';
-import { isPlainObject } from '../filter/json.js';
-import { normalize, pushDown, type PushedNode } from '../filter/normalize.js';
+import { invalid, UnsupportedError } from '../../errors.js';
+import { isPlainObject } from '../../filter/json.js';
+import { normalize, pushDown, type PushedNode } from '../../filter/normalize.js';
 import {
   ALL,
   NOTHING,
@@ -13,7 +13,7 @@ import {
   type FilterNode,
   type LeafNode,
   type Scalar,
-} from '../filter/syntax.js';
+} from '../../filter/syntax.js';
 import type {
   CompiledFilter,
   Metric,
@@ -21,7 +21,7 @@ import type {
   VectorFieldType,
   VectorIndex,
   VectorSchema,
-} from './provider.js';
+} from '../provider.js';
 
 const NAME = /^[a-z][a-z0-9-]{0,44}$/;
 const METRICS: readonly Metric[] = ['cosine', 'euclidean', 'dot'];

@@ -3,10 +3,10 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { ConflictError, invalid, NotFoundError, StorageError, ValidationError } from '../errors.js';
 import { isDate, isPlainObject } from '../filter/json.js';
 import { pathFault } from '../filter/syntax.js';
-import type { JsonObject, JsonValue, PatchChanges, RecordBackend, Stored, WriteResult } from './backend.js';
+import type { JsonObject, JsonValue, PatchChanges, RecordBackend, Stored, WriteResult } from '../backends/backend.js';
 import { decodeSequenceId, encodeSequenceId, isSequenceId, type CollectionDefinition } from './definition.js';
-import { patchSteps, patchTree, type PatchStep } from './patch.js';
-import { checkField, checkId, decodeValue, encodeElement, encodeValue, type Encoded } from './value.js';
+import { patchSteps, patchTree, type PatchStep } from '../backends/patch.js';
+import { checkField, checkId, decodeValue, encodeElement, encodeValue, type Encoded } from '../backends/value.js';
 
 /** A record as a host gets it: a copy of its own. */
 export interface StoredRecord<T> {

@@ -2,7 +2,7 @@
 import { v7 } from 'uuid';
 import type { OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
-import type { RecordBackend, TenantScope } from './backend.js';
+import type { RecordBackend, TenantScope } from '../backends/backend.js';
 import { skipNumber, takeNumbers } from './counters.js';
 import { decodeSequenceId, encodeSequenceId, type CollectionDefinition } from './definition.js';
 

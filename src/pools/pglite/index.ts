@@ -1,7 +1,7 @@
 /** `pglite:`: PostgreSQL inside the process, in a directory or in memory. */
 import { resolve } from 'node:path';
-import { PglitePool } from './pglite-pool.js';
-import type { PoolDriver, SqlPool } from './pool.js';
+import { PglitePool } from './pool.js';
+import type { PoolDriver, SqlPool } from '../pool.js';
 
 const MEMORY = ':memory:';
 const ACQUIRE_TIMEOUT = 5_000;

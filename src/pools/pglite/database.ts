@@ -2,12 +2,12 @@
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { PGlite } from '@electric-sql/pglite';
-import { aborted } from '../clock.js';
-import type { OpenContext } from '../component.js';
-import { isStorageError, StorageError } from '../errors.js';
-import { isDiskFull } from './pglite-errors.js';
-import { type DirectoryLock, lockDirectory } from './directory-lock.js';
-import { parsers, serializers } from './pglite-values.js';
+import { aborted } from '../../clock.js';
+import type { OpenContext } from '../../component.js';
+import { isStorageError, StorageError } from '../../errors.js';
+import { isDiskFull } from './errors.js';
+import { type DirectoryLock, lockDirectory } from '../directory-lock.js';
+import { parsers, serializers } from './values.js';
 
 export interface Database {
   readonly client: PGlite;
