@@ -64,13 +64,13 @@ export interface CallOptions {
 /** One operation that was admitted: its context, and the end that must be told. */
 export interface Operation {
   readonly context: OperationContext;
-  end(): void;
+  readonly end: () => void;
 }
 
 /** Admits an operation: refuses it when the manager is not open, and gives it its time and its deadline. */
 export type BeginOperation = (operation: string, options?: CallOptions) => Operation;
 
-/** One setting of a component: the part of convict's schema that the library uses, declared structurally. */
+/** One setting of a component: data, so that a fragment can be read before its component is loaded. */
 export interface SettingSpec {
   readonly doc: string;
   readonly format:

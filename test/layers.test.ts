@@ -32,15 +32,13 @@ const ROOMS: readonly Room[] = [
     may: [...BASE, 'backend contract'],
   },
   { name: 'vector codec', files: ['vectors/codec'], may: [...BASE, 'vector contract'] },
-  { name: 'definition', files: ['backends/definition'], may: [...BASE, 'backend contract', 'record values'] },
+  { name: 'definition', files: ['collection/definition'], may: [...BASE, 'backend contract', 'record values'] },
   {
     name: 'collection',
-    files: ['collection', 'counters', 'host', 'ids', 'load', 'options', 'page', 'record-codec', 'record-writer'].map(
-      (file) => `backends/${file}`,
-    ),
+    files: ['collection'],
     may: [...BASE, 'backend contract', 'record values', 'definition'],
   },
-  { name: 'vector store', files: ['vectors/vector-store'], may: [...BASE, 'vector contract', 'vector codec'] },
+  { name: 'vector store', files: ['vectors/store'], may: [...BASE, 'vector contract', 'vector codec'] },
   {
     name: 'memory',
     files: ['pools/memory', 'backends/memory', 'vectors/memory'],
@@ -48,7 +46,12 @@ const ROOMS: readonly Room[] = [
     types: ['memory'],
     apart: true,
   },
-  { name: 'pool', files: ['pools/*'], may: [...BASE, 'pool contract'], apart: true },
+  {
+    name: 'pool parts',
+    files: ['slot', 'local-session', 'sqlstate', 'directory-lock', 'process-identity'].map((file) => `pools/${file}`),
+    may: [...BASE, 'pool contract'],
+  },
+  { name: 'pool', files: ['pools/*'], may: [...BASE, 'pool contract', 'pool parts'], apart: true },
   {
     name: 'backend',
     files: ['backends/*'],
@@ -79,24 +82,25 @@ const ROOMS: readonly Room[] = [
     may: ['component', ...CONTRACTS],
     lazily: ['memory', 'pool', 'backend', 'vector provider'],
   },
-  { name: 'settings', files: ['settings'], may: ['component', 'registry'], types: CONTRACTS },
+  { name: 'settings', files: ['settings'], may: ['component', 'filter', 'registry'], types: CONTRACTS },
   {
     name: 'manager',
-    files: ['manager', 'storage'],
+    files: ['manager', 'storage', 'database'],
     may: [
       ...BASE,
       ...CONTRACTS,
       ...['definition', 'collection', 'vector store', 'adapters', 'unit of work'],
-      ...['settings', 'health', 'probes', 'lifecycle'],
+      ...['settings', 'health', 'probes', 'lifecycle', 'record values'],
     ],
+    types: ['registry'],
   },
   { name: 'container', files: ['container'], may: 'everything' },
   {
     name: 'index',
     files: ['index'],
     may: [...BASE, ...CONTRACTS, 'registry', 'definition', 'manager'],
-    types: ['collection', 'vector store', 'unit of work', 'settings', 'health', 'probes', 'lifecycle'],
-    lazily: ['container'],
+    types: ['collection', 'vector codec', 'vector store', 'unit of work', 'settings', 'health', 'probes', 'lifecycle'],
+    lazily: ['container', 'settings'],
   },
   {
     name: 'testing',
@@ -112,7 +116,8 @@ const ROOMS: readonly Room[] = [
 const PACKAGES: readonly PackageRule[] = [
   { packages: ['node:', 'uuid'], manners: ['static', 'type', 'lazy'] },
   { packages: ['inversify', 'reflect-metadata'], rooms: ['container'], manners: ['static', 'type', 'lazy'] },
-  { packages: ['convict', 'yaml'], rooms: ['settings'], manners: ['lazy', 'type'] },
+  { packages: ['yaml'], rooms: ['settings'], manners: ['lazy', 'type'] },
+  { packages: ['fast-check'], rooms: ['testing'], manners: ['lazy', 'type'] },
   { packages: ['@standard-schema/spec'], rooms: ['definition', 'collection', 'index'], manners: ['type'] },
 ];
 /** One owner per connection: a client library is loaded when its pool (or a provider that is its own service) opens. */

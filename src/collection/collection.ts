@@ -1,47 +1,29 @@
 /** The records of one collection and one tenant: everything a host does with them, derived once over the backend's contract. */
-import type { CallOptions, OperationContext } from '../component.js';
-import { invalid, UnsupportedError } from '../errors.js';
-import { isPlainObject } from '../filter/json.js';
-import { normalize } from '../filter/normalize.js';
-import { ALL, NOTHING, parseFilter, type Filter, type FilterNode, type Path } from '../filter/syntax.js';
-import type { RecordBackend, RecordSchema, Write } from '../backends/backend.js';
-import { COUNTERS } from './counters.js';
-import type { CollectionDefinition } from './definition.js';
-import { runOperation, type CollectionHost } from './host.js';
-import { IdSource } from './ids.js';
+import type { Write } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
+import type { CallOptions } from '../component.js';
+import { invalid, UnsupportedError } from '../errors.js';
+import { isList, isPlainObject } from '../filter/json.js';
+import { ALL, NOTHING, type Filter, type FilterNode, type Path } from '../filter/syntax.js';
+import type { CollectionDefinition } from './definition.js';
+import type { CollectionHost } from './host.js';
+import { IdSource } from './ids.js';
 import { loadRecords, type LoadItem, type LoadOptions, type LoadReport } from './load.js';
-import { deletePage, fetchPage, planPage, type ListOptions, type Page, type PagePlan } from './page.js';
 import type { Patch, PatchOptions, SaveManyItem, SaveOptions } from './options.js';
-import { checkDeclared, checkVersion, RecordCodec, type StoredRecord } from './record-codec.js';
+import { deletePage } from './page.js';
+import { CollectionReader } from './reader.js';
+import { checkDeclared, checkVersion, type StoredRecord } from './record-codec.js';
 import { RecordWriter } from './record-writer.js';
-import { copyJson } from '../backends/value.js';
 
-export class Collection<T> {
-  private readonly codec: RecordCodec<T>;
-  private readonly schema: RecordSchema;
-  private readonly schemas: readonly RecordSchema[];
-  private readonly backend: RecordBackend;
-  private readonly scope: { readonly tenant: string };
+export class Collection<T> extends CollectionReader<T> {
   private readonly ids: IdSource;
   private readonly writer: RecordWriter<T>;
 
-  constructor(
-    private readonly definition: CollectionDefinition<T>,
-    private readonly host: CollectionHost,
-  ) {
+  constructor(definition: CollectionDefinition<T>, host: CollectionHost) {
     checkDeclared(definition as CollectionDefinition<never>, host.backend);
-    this.backend = host.backend;
-    this.scope = { tenant: host.tenant };
-    this.schema = definition.schema;
-    this.schemas = definition.ids === 'sequence' ? [this.schema, COUNTERS] : [this.schema];
-    this.codec = new RecordCodec(definition, host.backend.capabilities.maxRecordBytes);
+    super(definition, host);
     this.ids = new IdSource(definition, host.backend, this.scope);
     this.writer = new RecordWriter(host.backend, this.scope, this.schema, this.codec, host.clock);
-  }
-
-  get name(): string {
-    return this.definition.name;
   }
 
   /**
@@ -61,7 +43,7 @@ export class Collection<T> {
 
   /** Inserts or replaces up to 1,000 records, 8 MiB together: all of them or none. */
   async saveMany(items: readonly SaveManyItem<T>[], options: CallOptions = {}): Promise<StoredRecord<T>[]> {
-    if (!Array.isArray(items)) throw invalid('items', items, 'an array');
+    if (!isList(items)) throw invalid('items', items, 'an array');
     const { maxBatchItems, maxBatchBytes, batch } = this.backend.capabilities;
     if (items.length > maxBatchItems)
       throw invalid('items', items, `at most ${maxBatchItems} records (load takes any number)`);
@@ -84,39 +66,6 @@ export class Collection<T> {
       });
       return this.writer.write(writes, 'saveMany', context);
     });
-  }
-
-  /** @throws `NotFoundError` when it is not there, has expired, or is another tenant's. */
-  async get(id: string, options?: CallOptions): Promise<StoredRecord<T>> {
-    const record = await this.find(id, options);
-    if (record === undefined) throw this.codec.missing(this.codec.encodeId(id), 'get');
-    return record;
-  }
-
-  /** As `get`, with `undefined` for what is not there. */
-  async find(id: string, options?: CallOptions): Promise<StoredRecord<T> | undefined> {
-    const key = { collection: this.schema, id: this.codec.encodeId(id) };
-    const [stored] = await this.run('get', options, (context) => this.backend.read(this.scope, [key], context));
-    return stored === undefined ? undefined : this.codec.decode(stored);
-  }
-
-  /** Up to 1,000 records in the order of the ids; `undefined` for what is not there. */
-  async getMany(ids: readonly string[], options?: CallOptions): Promise<(StoredRecord<T> | undefined)[]> {
-    if (!Array.isArray(ids)) throw invalid('ids', ids, 'an array of ids');
-    if (ids.length > LIMITS.batchItems) throw invalid('ids', ids, `at most ${LIMITS.batchItems} ids`);
-    const encoded = ids.map((id, i) => this.codec.encodeId(id, `ids[${i}]`));
-    if (ids.length === 0) return [];
-    const keys = [...new Set(encoded)].map((id) => ({ collection: this.schema, id }));
-    const found = await this.run('getMany', options, (context) => this.backend.read(this.scope, keys, context));
-    const byId = new Map(keys.map((key, i) => [key.id, found[i]]));
-    return encoded.map((id) => {
-      const stored = byId.get(id);
-      return stored === undefined ? undefined : this.codec.decode({ ...stored, value: copyJson(stored.value) });
-    });
-  }
-
-  async has(id: string, options?: CallOptions): Promise<boolean> {
-    return (await this.find(id, options)) !== undefined;
   }
 
   /** Replaces the whole value, and the TTL. @throws `NOT_FOUND`, `CONFLICT` when the version is another. */
@@ -230,31 +179,6 @@ export class Collection<T> {
     });
   }
 
-  /** One page of all records. */
-  async list(options: ListOptions<T> = {}): Promise<Page<StoredRecord<T>>> {
-    return this.page(this.plan(ALL, options), options, 'list');
-  }
-
-  /** One page of the records that match. @throws `INVALID_FILTER`, `INVALID_CURSOR`, `UNSUPPORTED` for an undeclared sort. */
-  async query(filter: Filter<T>, options: ListOptions<T> = {}): Promise<Page<StoredRecord<T>>> {
-    return this.page(this.plan(this.parse(filter), options), options, 'query');
-  }
-
-  /** Every record that matches, a page of 200 in memory at a time. Records that move in the order meanwhile may repeat. */
-  async *each(
-    filter: Filter<T> = {} as Filter<T>,
-    options: Omit<ListOptions<T>, 'limit' | 'after'> = {},
-  ): AsyncGenerator<StoredRecord<T>, void, undefined> {
-    const tree = this.parse(filter);
-    let page: Page<StoredRecord<T>> | undefined;
-    do {
-      const after = page?.next;
-      const plan = this.plan(tree, { ...options, limit: 200, ...(after === undefined ? {} : { after }) });
-      page = await this.page(plan, options, 'each');
-      yield* page.items;
-    } while (page.next !== undefined);
-  }
-
   /**
    * The fast way in for any number of records: batches of 500, one after another, so that the source is read no faster than
    * the database writes. Not atomic: what fails is in the report, the rest is written; loading the same ids again replaces.
@@ -270,15 +194,6 @@ export class Collection<T> {
       resolveIds: (given) => this.run('load', options, (context) => this.ids.resolve(given, context)),
       now: () => this.host.clock.now(),
     });
-  }
-
-  /** How many records match. */
-  async count(filter: Filter<T> = {} as Filter<T>, options?: CallOptions): Promise<number> {
-    const tree = this.parse(filter);
-    if (tree === NOTHING) return 0;
-    return this.run('count', options, (context) =>
-      this.backend.count(this.scope, { collection: this.schema, filter: tree }, context),
-    );
   }
 
   private async add(
@@ -299,18 +214,6 @@ export class Collection<T> {
     });
   }
 
-  private run<R>(
-    operation: string,
-    options: CallOptions | undefined,
-    work: (context: OperationContext) => Promise<R>,
-  ): Promise<R> {
-    return runOperation(this.host, this.schemas, operation, options, work);
-  }
-
-  private parse(filter: unknown): FilterNode {
-    return normalize(parseFilter(filter, this.definition.domain));
-  }
-
   private parseDeletion(filter: Filter<T> | { readonly all: true }): FilterNode {
     const everything =
       isPlainObject(filter) && Object.keys(filter).length === 1 && (filter as { all?: unknown }).all === true;
@@ -318,17 +221,5 @@ export class Collection<T> {
     const tree = this.parse(filter);
     if (tree === ALL) throw invalid('filter', filter, 'a filter that does not match everything (all is { all: true })');
     return tree;
-  }
-
-  private plan(filter: FilterNode, options: ListOptions<T>): PagePlan {
-    return planPage(this.name, this.scope.tenant, this.definition.domain, filter, options as ListOptions<never>);
-  }
-
-  private async page(plan: PagePlan, options: CallOptions, operation: string): Promise<Page<StoredRecord<T>>> {
-    if (plan.filter === NOTHING) return { items: [] };
-    const page = await this.run(operation, options, (context) =>
-      fetchPage(this.backend, this.schema, this.scope, plan, context),
-    );
-    return { ...page, items: page.items.map((stored) => this.codec.decode(stored)) };
   }
 }

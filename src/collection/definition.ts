@@ -1,7 +1,7 @@
 /** What a host declares of a collection, and the schema that backends get of it. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { invalid } from '../errors.js';
-import { isPlainObject } from '../filter/json.js';
+import { isList, isPlainObject } from '../filter/json.js';
 import { pathFault, type FieldType, type FilterDomain, type Path } from '../filter/syntax.js';
 import { tokenize } from '../filter/text.js';
 import type { FieldSchema, IndexSchema, RecordSchema, UniqueSchema } from '../backends/backend.js';
@@ -72,8 +72,7 @@ export function defineCollection(
 ): CollectionDefinition<unknown> {
   if (!isPlainObject(spec)) throw invalid('collection', spec, 'an object');
   for (const key of Object.keys(spec))
-    if (!KEYS.includes(key))
-      throw invalid(`collection.${key}`, spec[key as keyof typeof spec], `one of ${KEYS.join(', ')}`);
+    if (!KEYS.includes(key)) throw invalid(`collection.${key}`, spec[key], `one of ${KEYS.join(', ')}`);
   const name = checkCollectionName(spec.name);
   if (name.startsWith('qm_'))
     throw invalid('collection.name', name, "a name that does not begin with qm_ (the library's own)");
@@ -160,8 +159,7 @@ function parseIndex(
   fields: ReadonlyMap<string, FieldSchema>,
   at: string,
 ): IndexSchema {
-  if (!Array.isArray(index.keys) || index.keys.length === 0)
-    throw invalid(`${at}.keys`, index.keys, 'at least one field');
+  if (!isList(index.keys) || index.keys.length === 0) throw invalid(`${at}.keys`, index.keys, 'at least one field');
   const keys = index.keys.map((key, i) => {
     const [field, direction] = typeof key === 'string' ? [key, 'asc' as const] : key;
     if (field === 'id' || (!ENVELOPE.has(field) && !fields.has(field)))
@@ -191,7 +189,7 @@ function parseUnique(
       throw invalid(`${here}.name`, constraint.name, 'a name of the form [a-zA-Z][a-zA-Z0-9_]{0,47}');
     if (constraints.findIndex((other) => other.name === constraint.name) !== i)
       throw invalid(`${here}.name`, constraint.name, 'a name that no other constraint has');
-    if (!Array.isArray(constraint.fields) || constraint.fields.length === 0)
+    if (!isList(constraint.fields) || constraint.fields.length === 0)
       throw invalid(`${here}.fields`, constraint.fields, 'at least one declared field');
     for (const field of constraint.fields)
       if (!fields.has(field)) throw invalid(`${here}.fields`, field, `declared fields (${field} is not)`);

@@ -1,5 +1,6 @@
 /** Loading any number of records from a stream. */
-import { invalid, isStorageError, StorageError } from '../errors.js';
+import type { StorageError } from '../errors.js';
+import { invalid, isStorageError } from '../errors.js';
 import type { CallOptions } from '../component.js';
 import type { RecordSchema, Write, WriteResult } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';

@@ -2,7 +2,15 @@
 import { sleep, type Clock } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import { ConflictError, invalid, StorageError } from '../errors.js';
-import type { JsonObject, RecordBackend, RecordSchema, Stored, TenantScope, Write, WriteResult } from '../backends/backend.js';
+import type {
+  JsonObject,
+  RecordBackend,
+  RecordSchema,
+  Stored,
+  TenantScope,
+  Write,
+  WriteResult,
+} from '../backends/backend.js';
 import { applyPatch, patchTree } from '../backends/patch.js';
 import type { RecordCodec, StoredRecord } from './record-codec.js';
 import { copyJson } from '../backends/value.js';

@@ -134,9 +134,7 @@ export function recordArbitraries(fc: FC): RecordArbitraries {
     { nil: undefined },
   );
   const odd = fc.dictionary(fc.constantFrom(...ODD_KEYS), json, { maxKeys: 4, noNullPrototype: true });
-  const value = fc
-    .tuple(declared, nested, odd)
-    .map(([a, o, b]) => ({ ...b, ...a, ...(o === undefined ? {} : { o }) }) as JsonObject);
+  const value = fc.tuple(declared, nested, odd).map(([a, o, b]) => ({ ...b, ...a, ...(o === undefined ? {} : { o }) }));
   const expiresIn = fc.option(fc.constantFrom(-60_000, -1, 0, 1, 60_000), { nil: undefined, freq: 3 });
   const sample = fc
     .tuple(value, expiresIn)
@@ -272,5 +270,5 @@ function changesArbitrary(fc: FC, json: Arbitrary<JsonValue>, number: Arbitrary<
 function scalarsIn(value: JsonValue): JsonValue[] {
   if (Array.isArray(value)) return (value as readonly JsonValue[]).flatMap(scalarsIn);
   if (typeof value === 'object' && value !== null) return Object.values(value).flatMap(scalarsIn);
-  return [value as JsonValue];
+  return [value];
 }

@@ -89,7 +89,7 @@ const TRAPS: readonly Trap[] = [
   {
     name: 'names that objects inherit',
     values: [{ toString: 'x' }, {}],
-    filter: { toString: 'x' } as never,
+    filter: { toString: 'x' },
     matches: [0],
   },
   {

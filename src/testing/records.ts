@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { compareQueries, compareWrites } from './record-properties.js';
 import { describeCollections } from './record-collections.js';
+import { describeQueries } from './record-queries.js';
 import { describeFilters } from './record-filters.js';
 import type { OpenRecords, RecordTarget } from './record-target.js';
 import { describeTransactions } from './record-transactions.js';
@@ -21,6 +22,7 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
     const opened = (): OpenRecords => open!;
 
     describeCollections(runner, opened);
+    describeQueries(runner, opened);
     describeFilters(runner, opened);
     describeTransactions(runner, opened);
 

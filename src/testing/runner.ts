@@ -1,9 +1,9 @@
 /** What the suites need of a test runner: jest, vitest and node:test all have it. */
 export interface TestRunner {
-  describe(name: string, body: () => void): void;
-  test(name: string, body: () => Promise<void> | void): void;
-  beforeAll(body: () => Promise<void> | void): void;
-  afterAll(body: () => Promise<void> | void): void;
+  readonly describe: (name: string, body: () => void) => void;
+  readonly test: (name: string, body: () => Promise<void> | void) => void;
+  readonly beforeAll: (body: () => Promise<void> | void) => void;
+  readonly afterAll: (body: () => Promise<void> | void) => void;
 }
 
 /** How many cases the property tests run: `QUARTERMASTER_CASES`, else 2,000. `QUARTERMASTER_SEED` replays a failure. */

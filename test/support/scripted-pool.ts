@@ -8,10 +8,10 @@ export class Script {
   opened = 0;
   open = 0;
   /** What the next openings throw. */
-  readonly failures: unknown[] = [];
+  readonly failures: Error[] = [];
   /** What an opening waits for. */
   gate: Promise<void> = Promise.resolve();
-  checkFailure: unknown;
+  checkFailure: Error | undefined;
 }
 
 /** Registers `<scheme>:`; what happens to its pools is read from the script. */
@@ -36,7 +36,8 @@ export function registerScriptedPool(scheme: string): Script {
         async open(_context: OpenContext) {
           script.opened++;
           await script.gate;
-          if (script.failures.length > 0) throw script.failures.shift();
+          const failure = script.failures.shift();
+          if (failure !== undefined) throw failure;
           await open();
           script.open++;
         },

@@ -1,5 +1,6 @@
 /** Writing vectors from an array or a stream: validated, in batches, one after another. */
-import { invalid, isStorageError, StorageError } from '../../errors.js';
+import type { StorageError } from '../../errors.js';
+import { invalid, isStorageError } from '../../errors.js';
 import type { CallOptions } from '../../component.js';
 import { encodeVectorRecord, type VectorRecord } from '../codec.js';
 import type { StoredVector, VectorSchema } from '../provider.js';

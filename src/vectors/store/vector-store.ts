@@ -1,7 +1,8 @@
 /** The vectors of one tenant at one provider: everything a host does with them, derived once over the provider's contract. */
-import type { BeginOperation, CallOptions, OperationContext } from '../../component.js';
-import { invalid, isStorageError, NotFoundError } from '../../errors.js';
+import type { OperationContext } from '../../component.js';
+import { invalid, NotFoundError } from '../../errors.js';
 import { compareText } from '../../filter/evaluate.js';
+import { isList } from '../../filter/json.js';
 import type { Filter } from '../../filter/syntax.js';
 import {
   checkNamespace,
@@ -11,16 +12,8 @@ import {
   type Metadata,
   type VectorRecord,
 } from '../codec.js';
-import type {
-  CompiledFilter,
-  FetchedVector,
-  ScoredVector,
-  VectorCapabilities,
-  VectorCollectionSpec,
-  VectorProvider,
-  VectorSchema,
-  VectorScope,
-} from '../provider.js';
+import type { CompiledFilter, FetchedVector, ScoredVector, VectorSchema, VectorScope } from '../provider.js';
+import { VectorCollections } from './collections.js';
 import {
   checkInclude,
   checkQuery,
@@ -33,55 +26,10 @@ import {
   type VectorQuery,
   type VectorReadOptions,
 } from './options.js';
-import { checkVectorCollectionName, compileVectorFilter, resolveVectorSchema } from './schema.js';
+import { checkVectorCollectionName, compileVectorFilter } from './schema.js';
 import { checkSource, upsertAll, type UpsertOptions, type UpsertReport } from './upsert.js';
 
-/** What is known of a provider's collections; shared by the handles of all tenants. */
-const schemas = new WeakMap<VectorProvider, Map<string, VectorSchema>>();
-
-export class VectorStore {
-  private readonly known: Map<string, VectorSchema>;
-
-  constructor(
-    private readonly provider: VectorProvider,
-    private readonly tenant: string,
-    private readonly begin: BeginOperation,
-  ) {
-    let known = schemas.get(provider);
-    if (known === undefined) schemas.set(provider, (known = new Map()));
-    this.known = known;
-  }
-
-  /** What the provider can do. What it cannot is `UNSUPPORTED`, before any I/O. */
-  get capabilities(): VectorCapabilities {
-    return this.provider.capabilities;
-  }
-
-  /** Makes a collection, for all tenants. Idempotent. @throws `CONFLICT` when the name has another declaration. */
-  async createCollection(spec: VectorCollectionSpec, options?: CallOptions): Promise<void> {
-    const schema = resolveVectorSchema(spec, this.capabilities);
-    await this.run('createCollection', options, (context) => this.provider.createCollection(schema, context));
-  }
-
-  /** @throws `NOT_FOUND` */
-  async describeCollection(name: string, options?: CallOptions): Promise<VectorSchema> {
-    checkVectorCollectionName(name);
-    return this.run('describeCollection', options, (context) => this.schema(name, context));
-  }
-
-  listCollections(options?: CallOptions): Promise<string[]> {
-    return this.run('listCollections', options, (context) => this.provider.listCollections(context));
-  }
-
-  /** Deletes a collection of all tenants; gives whether there was one. */
-  async deleteCollection(name: string, options?: CallOptions): Promise<boolean> {
-    checkVectorCollectionName(name);
-    return this.run('deleteCollection', options, async (context) => {
-      this.known.delete(name);
-      return this.provider.deleteCollection(name, context);
-    });
-  }
-
+export class VectorStore extends VectorCollections {
   /**
    * Inserts or replaces whole records. An array is validated whole before any I/O; of an (async) iterable what is wrong is
    * reported and the rest written, batch by batch, so that the source is read no faster than the provider writes.
@@ -110,7 +58,7 @@ export class VectorStore {
     options: VectorReadOptions = {},
   ): Promise<(VectorEntry<M> | undefined)[]> {
     checkVectorCollectionName(name);
-    if (!Array.isArray(ids) || ids.length > MAX_IDS) throw invalid('ids', ids, `an array of at most ${MAX_IDS} ids`);
+    if (!isList(ids) || ids.length > MAX_IDS) throw invalid('ids', ids, `an array of at most ${MAX_IDS} ids`);
     ids.forEach((id, i) => checkVectorId(id, `ids[${i}]`));
     const scope = this.scope(options);
     const include = checkInclude(options.include);
@@ -258,49 +206,6 @@ export class VectorStore {
 
   private compile(filter: unknown, schema: VectorSchema): 'all' | 'nothing' | CompiledFilter {
     return filter === undefined ? 'all' : compileVectorFilter(filter, schema, this.capabilities);
-  }
-
-  private async run<R>(
-    operation: string,
-    options: CallOptions | undefined,
-    work: (context: OperationContext) => Promise<R>,
-  ): Promise<R> {
-    const { context, end } = this.begin(operation, options);
-    try {
-      return await work(context);
-    } finally {
-      end();
-    }
-  }
-
-  private async schema(name: string, context: OperationContext): Promise<VectorSchema> {
-    const known = this.known.get(name);
-    if (known !== undefined) return known;
-    const schema = await this.provider.describeCollection(name, context);
-    if (schema === undefined)
-      throw new NotFoundError(`The vector collection ${name} is not there: createCollection makes it`, {
-        component: this.provider.name,
-        details: { collection: name },
-      });
-    // What a transaction sees may yet be rolled back.
-    if (context.session === undefined) this.known.set(name, schema);
-    return schema;
-  }
-
-  /** Works with the schema that is known, and once more with a new one when the collection was deleted and made anew. */
-  private async current<R>(
-    name: string,
-    context: OperationContext,
-    work: (schema: VectorSchema) => Promise<R>,
-  ): Promise<R> {
-    const wasKnown = this.known.has(name);
-    try {
-      return await work(await this.schema(name, context));
-    } catch (error) {
-      if (!wasKnown || !isStorageError(error, 'NOT_FOUND') || context.session !== undefined) throw error;
-      this.known.delete(name);
-      return work(await this.schema(name, context));
-    }
   }
 }
 

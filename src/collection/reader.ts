@@ -1,0 +1,130 @@
+/** Reading a collection: by id, by query, page by page. */
+import type { RecordBackend, RecordSchema, TenantScope } from '../backends/backend.js';
+import { LIMITS } from '../backends/limits.js';
+import { copyJson } from '../backends/value.js';
+import type { CallOptions, OperationContext } from '../component.js';
+import { invalid } from '../errors.js';
+import { isList } from '../filter/json.js';
+import { normalize } from '../filter/normalize.js';
+import { ALL, NOTHING, parseFilter, type Filter, type FilterNode } from '../filter/syntax.js';
+import { COUNTERS } from './counters.js';
+import type { CollectionDefinition } from './definition.js';
+import { runOperation, type CollectionHost } from './host.js';
+import { fetchPage, planPage, type ListOptions, type Page, type PagePlan } from './page.js';
+import { RecordCodec, type StoredRecord } from './record-codec.js';
+
+export abstract class CollectionReader<T> {
+  protected readonly codec: RecordCodec<T>;
+  protected readonly backend: RecordBackend;
+  protected readonly scope: TenantScope;
+  private readonly schemas: readonly RecordSchema[];
+
+  constructor(
+    private readonly definition: CollectionDefinition<T>,
+    protected readonly host: CollectionHost,
+  ) {
+    this.backend = host.backend;
+    this.scope = { tenant: host.tenant };
+    this.schemas = definition.ids === 'sequence' ? [definition.schema, COUNTERS] : [definition.schema];
+    this.codec = new RecordCodec(definition, host.backend.capabilities.maxRecordBytes);
+  }
+
+  get name(): string {
+    return this.definition.name;
+  }
+
+  protected get schema(): RecordSchema {
+    return this.definition.schema;
+  }
+
+  /** @throws `NotFoundError` when it is not there, has expired, or is another tenant's. */
+  async get(id: string, options?: CallOptions): Promise<StoredRecord<T>> {
+    const record = await this.find(id, options);
+    if (record === undefined) throw this.codec.missing(this.codec.encodeId(id), 'get');
+    return record;
+  }
+
+  /** As `get`, with `undefined` for what is not there. */
+  async find(id: string, options?: CallOptions): Promise<StoredRecord<T> | undefined> {
+    const key = { collection: this.schema, id: this.codec.encodeId(id) };
+    const [stored] = await this.run('get', options, (context) => this.backend.read(this.scope, [key], context));
+    return stored === undefined ? undefined : this.codec.decode(stored);
+  }
+
+  /** Up to 1,000 records in the order of the ids; `undefined` for what is not there. */
+  async getMany(ids: readonly string[], options?: CallOptions): Promise<(StoredRecord<T> | undefined)[]> {
+    if (!isList(ids)) throw invalid('ids', ids, 'an array of ids');
+    if (ids.length > LIMITS.batchItems) throw invalid('ids', ids, `at most ${LIMITS.batchItems} ids`);
+    const encoded = ids.map((id, i) => this.codec.encodeId(id, `ids[${i}]`));
+    if (ids.length === 0) return [];
+    const keys = [...new Set(encoded)].map((id) => ({ collection: this.schema, id }));
+    const found = await this.run('getMany', options, (context) => this.backend.read(this.scope, keys, context));
+    const byId = new Map(keys.map((key, i) => [key.id, found[i]]));
+    return encoded.map((id) => {
+      const stored = byId.get(id);
+      return stored === undefined ? undefined : this.codec.decode({ ...stored, value: copyJson(stored.value) });
+    });
+  }
+
+  async has(id: string, options?: CallOptions): Promise<boolean> {
+    return (await this.find(id, options)) !== undefined;
+  }
+
+  /** One page of all records. */
+  async list(options: ListOptions<T> = {}): Promise<Page<StoredRecord<T>>> {
+    return this.page(this.plan(ALL, options), options, 'list');
+  }
+
+  /** One page of the records that match. @throws `INVALID_FILTER`, `INVALID_CURSOR`, `UNSUPPORTED` for an undeclared sort. */
+  async query(filter: Filter<T>, options: ListOptions<T> = {}): Promise<Page<StoredRecord<T>>> {
+    return this.page(this.plan(this.parse(filter), options), options, 'query');
+  }
+
+  /** Every record that matches, a page of 200 in memory at a time. Records that move in the order meanwhile may repeat. */
+  async *each(
+    filter: Filter<T> = {},
+    options: Omit<ListOptions<T>, 'limit' | 'after'> = {},
+  ): AsyncGenerator<StoredRecord<T>, void, undefined> {
+    const tree = this.parse(filter);
+    let page: Page<StoredRecord<T>> | undefined;
+    do {
+      const after = page?.next;
+      const plan = this.plan(tree, { ...options, limit: 200, ...(after === undefined ? {} : { after }) });
+      page = await this.page(plan, options, 'each');
+      yield* page.items;
+    } while (page.next !== undefined);
+  }
+
+  /** How many records match. */
+  async count(filter: Filter<T> = {}, options?: CallOptions): Promise<number> {
+    const tree = this.parse(filter);
+    if (tree === NOTHING) return 0;
+    return this.run('count', options, (context) =>
+      this.backend.count(this.scope, { collection: this.schema, filter: tree }, context),
+    );
+  }
+
+  protected run<R>(
+    operation: string,
+    options: CallOptions | undefined,
+    work: (context: OperationContext) => Promise<R>,
+  ): Promise<R> {
+    return runOperation(this.host, this.schemas, operation, options, work);
+  }
+
+  protected parse(filter: unknown): FilterNode {
+    return normalize(parseFilter(filter, this.definition.domain));
+  }
+
+  private plan(filter: FilterNode, options: ListOptions<T>): PagePlan {
+    return planPage(this.name, this.scope.tenant, this.definition.domain, filter, options);
+  }
+
+  private async page(plan: PagePlan, options: CallOptions, operation: string): Promise<Page<StoredRecord<T>>> {
+    if (plan.filter === NOTHING) return { items: [] };
+    const page = await this.run(operation, options, (context) =>
+      fetchPage(this.backend, this.schema, this.scope, plan, context),
+    );
+    return { ...page, items: page.items.map((stored) => this.codec.decode(stored)) };
+  }
+}

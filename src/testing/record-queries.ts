@@ -1,0 +1,186 @@
+/** Pages, cursors, deletes by filter; and the bad input that is refused before anything happens. */
+import assert from 'node:assert/strict';
+import type { StoredRecord } from '../collection/record-codec.js';
+import type { ErrorCode } from '../errors.js';
+import { Orders, refusedWith, type Order } from './record-orders.js';
+import { collectionOn, contextAt, freshTenant, NOW, type OpenRecords } from './record-target.js';
+import type { TestRunner } from './runner.js';
+
+export function describeQueries(runner: TestRunner, target: () => OpenRecords): void {
+  const { describe, test } = runner;
+  const orders = () => collectionOn(target().backend, Orders, freshTenant());
+
+  describe('queries', () => {
+    test('deleteWhere deletes what matches, all of it, and refuses an empty filter', async () => {
+      const all = orders();
+      await all.load(Array.from({ length: 2_500 }, (_, i) => ({ value: { status: i % 5 === 0 ? 'keep' : 'drop' } })));
+      await assert.rejects(all.deleteWhere({}), refusedWith('VALIDATION'));
+      await assert.rejects(all.deleteWhere({ $and: [] }), refusedWith('VALIDATION'));
+      assert.equal(await all.deleteWhere({ status: 'drop' }), 2_000);
+      assert.equal(await all.count(), 500);
+      assert.equal(await all.deleteWhere({ all: true }), 500);
+    });
+
+    test('every order, page by page, forwards and back, is the whole order', async () => {
+      const all = orders();
+      const values = Array.from({ length: 23 }, (_, i): { value: Order } => ({
+        value: { status: 'abc'[i % 3]!, ...(i % 4 === 0 ? {} : { total: i % 2 === 0 ? i % 5 : null }) },
+      }));
+      await all.saveMany(values);
+      for (const sort of [
+        {},
+        { total: 'asc' },
+        { total: 'desc' },
+        { status: 'asc', total: 'desc' },
+        { total: 'asc', status: 'desc' },
+      ] as const) {
+        const whole = (await all.query({}, { sort, limit: 100 })).items.map(({ id }) => id);
+        const forwards: string[] = [];
+        let page = await all.query({}, { sort, limit: 4 });
+        for (;;) {
+          forwards.push(...page.items.map(({ id }) => id));
+          if (page.next === undefined) break;
+          page = await all.query({}, { sort, limit: 4, after: page.next });
+        }
+        assert.deepEqual(forwards, whole);
+        const backwards: StoredRecord<Order>[] = [...page.items];
+        while (page.previous !== undefined) {
+          page = await all.query({}, { sort, limit: 4, after: page.previous });
+          backwards.unshift(...page.items);
+        }
+        assert.deepEqual(
+          backwards.map(({ id }) => id),
+          whole,
+        );
+      }
+    });
+
+    test('cursors are bound to their query', async () => {
+      const all = orders();
+      await all.saveMany(Array.from({ length: 3 }, () => ({ value: { status: 's' } })));
+      const { next } = await all.query({}, { limit: 1 });
+      const invalid = refusedWith('INVALID_CURSOR');
+      await assert.rejects(all.query({ status: 's' }, { after: next! }), invalid);
+      await assert.rejects(all.query({}, { after: next!, sort: { total: 'asc' } }), invalid);
+      await assert.rejects(orders().query({}, { after: next! }), invalid);
+      for (const forged of [
+        '',
+        'x',
+        'é',
+        next!.slice(0, -3),
+        `${next!}AAAA`,
+        Buffer.from('[1,"x",1,[null]]').toString('base64url'),
+      ])
+        await assert.rejects(all.query({}, { after: forged }), invalid);
+      await assert.rejects(all.query({}, { after: 5 as never }), invalid);
+    });
+
+    test('bad input is refused before anything is written', async () => {
+      const all = orders();
+      const refused = async (work: Promise<unknown>, code: ErrorCode = 'VALIDATION'): Promise<void> =>
+        assert.rejects(work, refusedWith(code));
+      for (const id of ['', 'x'.repeat(256), 5, null, 'a\u0000b', 'a\nb', '\ud800', ' padded', {}])
+        await refused(all.insert({ status: 's' }, { id: id as string }));
+      const cycle: Record<string, unknown> = { status: 's' };
+      cycle['self'] = cycle;
+      const deep = JSON.parse(`${'{"a":'.repeat(70)}1${'}'.repeat(70)}`) as object;
+      const values = [
+        null,
+        5,
+        'text',
+        [],
+        new Map(),
+        new Date(),
+        { status: 5 },
+        { status: 's', total: Number.NaN },
+        { status: 's', total: 5n },
+        { status: 's', note: () => 1 },
+        { status: 's', tags: [undefined] },
+        { status: 's', when: new Date() },
+        cycle,
+        { status: 's', dueAt: '2020' },
+        { status: 's', dueAt: new Date(Number.NaN) },
+        { status: 's', note: '\ud800' },
+        { status: 's', note: 'a\u0000' },
+        { status: 's', nested: deep },
+        { status: 's', note: 'x'.repeat(1_100_000) },
+        { status: 'x'.repeat(513) },
+        JSON.parse('{"status":"s","__proto__":1}'),
+      ];
+      for (const value of values) await refused(all.save(value as Order));
+      for (const ttl of [0, -1, Number.NaN, Infinity, '5'])
+        await refused(all.save({ status: 's' }, { ttl: ttl as number }));
+      for (const limit of [0, -1, 1.5, 1_001, '5']) await refused(all.list({ limit: limit as number }));
+      await refused(all.replace('x', { status: 's' }, { ifVersion: 0 }));
+      await refused(
+        all.saveMany([
+          { id: 'a', value: { status: 's' } },
+          { id: 'a', value: { status: 's' } },
+        ]),
+      );
+      await refused(all.patch('x', {}));
+      await refused(all.patch('x', { set: { status: 5 } }));
+      await refused(all.patch('x', { set: { nested: 1, 'nested.deep': 1 } }));
+      await refused(all.patch('x', { set: { 'status.below': 1 } as never }));
+      await refused(all.list({ sort: { status: 'up' } as never }));
+      await refused(all.list({ sort: { note: 'asc' } as never }), 'UNSUPPORTED');
+      const tall = JSON.parse(`${'{"$not":'.repeat(100)}{}${'}'.repeat(100)}`) as object;
+      const filters = [
+        null,
+        5,
+        [],
+        { status: { $like: 'x' } },
+        { status: {} },
+        { $where: '1' },
+        { $or: {} },
+        { status: [] },
+        { status: { $in: 5 } },
+        { total: { $gt: null } },
+        { total: { $gt: true } },
+        { status: { $exists: 1 } },
+        { dueAt: 'x' },
+        { total: Number.NaN },
+        { status: undefined },
+        { 'a..b': 1 },
+        { a$: 1, '$b.c': 1 },
+        { status: { $eq: { a: 1 } } },
+        tall,
+        { 'a\'b"': 1 },
+      ];
+      for (const filter of filters) await refused(all.query(filter as never), 'INVALID_FILTER');
+      assert.equal(await all.count(), 0);
+    });
+
+    test('an aborted signal and a passed deadline are told apart', async () => {
+      const all = orders();
+      const { backend } = target();
+      const key = [{ collection: Orders.schema, id: 'x' }];
+      await backend.ensure([Orders.schema], contextAt(NOW));
+      const aborted = { ...contextAt(NOW), signal: AbortSignal.abort() };
+      await assert.rejects(backend.read({ tenant: 't' }, key, aborted), refusedWith('ABORTED'));
+      await assert.rejects(backend.read({ tenant: 't' }, key, { now: NOW, deadline: -1 }), refusedWith('TIMEOUT'));
+      assert.equal(await all.count(), 0);
+    });
+
+    test('maintenance over every tenant sees all of them', async () => {
+      const { backend } = target();
+      const context = contextAt(NOW);
+      await backend.ensure([Orders.schema], context);
+      const mark = freshTenant();
+      for (const tenant of [freshTenant(), freshTenant()])
+        await backend.write(
+          { tenant },
+          [{ collection: Orders.schema, id: 'same', kind: 'put', value: { status: mark } }],
+          context,
+        );
+      const filter = { op: 'eq', field: { source: 'value', path: ['status'], type: 'string' }, value: mark } as const;
+      const sort = [{ source: 'envelope', path: ['id'], type: 'string', direction: 'asc' }] as const;
+      const found = await backend.find('all', { collection: Orders.schema, filter, sort, limit: 10 }, context);
+      assert.deepEqual(
+        found.map(({ tenant }) => tenant),
+        found.map(({ tenant }) => tenant).sort(),
+      );
+      assert.equal(found.length, 2);
+    });
+  });
+}
