@@ -14,6 +14,7 @@ export {
   UnsupportedError,
   ValidationError,
 } from './errors.js';
+export { evaluateFilter, vectorScore } from './vectors/evaluate.js';
 export { registerBackend, registerPool, registerVectorProvider } from './registry.js';
 
 export interface OpenOptions {

@@ -31,7 +31,7 @@ const ROOMS: readonly Room[] = [
     files: ['backends/value', 'backends/patch', 'backends/limits'],
     may: [...BASE, 'backend contract'],
   },
-  { name: 'vector codec', files: ['vectors/codec'], may: [...BASE, 'vector contract'] },
+  { name: 'vector codec', files: ['vectors/codec', 'vectors/evaluate'], may: [...BASE, 'vector contract'] },
   { name: 'definition', files: ['collection/definition'], may: [...BASE, 'backend contract', 'record values'] },
   {
     name: 'collection',
@@ -98,8 +98,8 @@ const ROOMS: readonly Room[] = [
   {
     name: 'index',
     files: ['index'],
-    may: [...BASE, ...CONTRACTS, 'registry', 'definition', 'manager'],
-    types: ['collection', 'vector codec', 'vector store', 'unit of work', 'settings', 'health', 'probes', 'lifecycle'],
+    may: [...BASE, ...CONTRACTS, 'registry', 'definition', 'vector codec', 'manager'],
+    types: ['collection', 'vector store', 'unit of work', 'settings', 'health', 'probes', 'lifecycle'],
     lazily: ['container', 'settings'],
   },
   {

@@ -1,14 +1,13 @@
 /** The memory provider: exact search over every vector. Every other provider must answer as this one does. */
 import type { CheckResult, OperationContext } from '../component.js';
 import { ConflictError, NotFoundError, UnsupportedError } from '../errors.js';
-import { compareText, evaluate, type Subject } from '../filter/evaluate.js';
+import { compareText } from '../filter/evaluate.js';
 import type { MemoryPool, MemoryView } from '../pools/memory.js';
 import { VECTOR_LIMITS } from './codec.js';
+import { evaluateFilter, vectorScore } from './evaluate.js';
 import type {
   CompiledFilter,
   FetchedVector,
-  FlatMetadata,
-  Metric,
   ProviderDriver,
   ScoredVector,
   StoredVector,
@@ -168,7 +167,7 @@ class MemoryProvider implements VectorProvider {
   ): Promise<ScoredVector[]> {
     const rows = await this.matching(schema, scope, filter, context);
     return rows
-      .map((row) => ({ row, score: score(schema.metric, vector, row.vector) }))
+      .map((row) => ({ row, score: vectorScore(schema.metric, vector, row.vector) }))
       .sort((a, b) => b.score - a.score || compareText(a.row.id, b.row.id))
       .slice(0, topK)
       .map(({ row, score }) => ({ ...shown(row, include), score }));
@@ -198,20 +197,8 @@ class MemoryProvider implements VectorProvider {
 type Row = StoredVector & { readonly partition: string };
 
 function scan(view: MemoryView, { name }: VectorSchema, scope: VectorScope, filter: CompiledFilter | undefined): Row[] {
-  const matches = (row: object): boolean =>
-    filter === undefined || evaluate(filter.tree, metadataSubject((row as Row).metadata));
+  const matches = (row: object): boolean => filter === undefined || evaluateFilter(filter, (row as Row).metadata);
   return view.scan(tableOf(name), partitionOf(scope), matches) as Row[];
-}
-
-/** Metadata as a filter sees them: flat, so that the path of an object names nothing. */
-export function metadataSubject(metadata: FlatMetadata): Subject {
-  return {
-    get(field) {
-      const key = field.path.join('.');
-      return Object.hasOwn(metadata, key) ? metadata[key] : undefined;
-    },
-    words: () => new Set(),
-  };
 }
 
 function shown({ id, vector, metadata, text }: Row, include: VectorInclude): FetchedVector {
@@ -221,30 +208,6 @@ function shown({ id, vector, metadata, text }: Row, include: VectorInclude): Fet
     ...(include.metadata ? { metadata: { ...metadata } } : {}),
     ...(include.text && text !== undefined ? { text } : {}),
   };
-}
-
-/** Higher is closer: the cosine, minus the distance, the inner product; summed in float64. */
-export function score(metric: Metric, a: Float32Array, b: Float32Array): number {
-  let dot = 0;
-  let aa = 0;
-  let bb = 0;
-  let squares = 0;
-  for (let i = 0; i < a.length; i++) {
-    const x = a[i]!;
-    const y = b[i]!;
-    dot += x * y;
-    aa += x * x;
-    bb += y * y;
-    squares += (x - y) * (x - y);
-  }
-  switch (metric) {
-    case 'dot':
-      return dot;
-    case 'euclidean':
-      return squares === 0 ? 0 : -Math.sqrt(squares);
-    case 'cosine':
-      return Math.max(-1, Math.min(1, dot / Math.sqrt(aa) / Math.sqrt(bb)));
-  }
 }
 
 function canonical({ name, dimension, metric, fields, index }: VectorSchema): string {
