@@ -1,7 +1,10 @@
-/** Records through a `Collection` beside the same statements on PGlite itself: `npm run bench:records`. */
+/**
+ * Records through a `Collection` beside the very statements that it sends, on PGlite itself: `npm run bench:records`. Both
+ * run on one database, so that they meet the same tables and the same caches.
+ */
 import { PGlite } from '@electric-sql/pglite';
 import { defineCollection, openStorage } from 'quartermaster';
-import { compare, print, type Row } from './measure.js';
+import { compare, print } from './measure.js';
 
 interface Order {
   status: string;
@@ -14,92 +17,80 @@ const Orders = defineCollection<Order>({
   indexes: [{ keys: ['status', 'total'] }],
   id: 'given',
 });
-const value = (i: number): Order => ({ status: 'open', total: i, note: 'x'.repeat(550) });
-const CREATE = `CREATE TABLE o (tenant text COLLATE "C", id text COLLATE "C", version bigint, created_at timestamptz(3), updated_at timestamptz(3),
-  expires_at timestamptz(3) DEFAULT 'infinity', value jsonb, PRIMARY KEY (tenant, id));
-  CREATE INDEX ON o (tenant, ((CASE WHEN jsonb_typeof(value->'status') = 'string' THEN value->>'status' END) COLLATE "C") NULLS FIRST,
-    (CASE WHEN jsonb_typeof(value->'total') = 'number' THEN (value->'total')::float8 END) NULLS FIRST, id)`;
+const value = (i: number): Order => ({ status: `s${i % 50}`, total: i, note: 'x'.repeat(550) });
+
+interface Sent {
+  readonly client: PGlite;
+  readonly text: string;
+}
+let sent: Sent | undefined;
+/** The statement that an operation sends, and the connection it sends it on. */
+async function statementOf(work: () => Promise<unknown>): Promise<Sent> {
+  const query = Object.getOwnPropertyDescriptor(PGlite.prototype, 'query') ?? {};
+  const original = PGlite.prototype.query;
+  PGlite.prototype.query = function (this: PGlite, text: string, ...rest) {
+    sent = { client: this, text };
+    return original.call(this, text, ...rest);
+  } as typeof original;
+  await work();
+  Object.defineProperty(PGlite.prototype, 'query', query);
+  return sent!;
+}
 
 await using storage = await openStorage({ databases: { main: 'pglite::memory:' } }, { environment: {} });
 const orders = storage.collection(Orders);
-const raw = await PGlite.create();
-await raw.exec(CREATE);
-const insert =
-  'INSERT INTO o VALUES ($1, $2, 1, $3, $3, DEFAULT, $4) ON CONFLICT (tenant, id) DO NOTHING RETURNING version';
-const get =
-  'SELECT version, created_at, updated_at, expires_at, value FROM o WHERE tenant = $1 AND id = $2 AND expires_at > $3';
-const replace =
-  'UPDATE o SET value = $3, version = version + 1, updated_at = $4 WHERE tenant = $1 AND id = $2 AND version = $5 AND expires_at > $4 RETURNING version';
+await orders.load(Array.from({ length: 2_000 }, (_, i) => ({ id: `o${i}`, value: value(i) })));
+const now = (): string => new Date().toISOString();
+const id = (i: number): string => `o${(i * 7) % 2_000}`;
 
-let mine = 0;
-let theirs = 0;
-const rows: Row[] = [];
-rows.push(
+const insert = await statementOf(() => orders.insert(value(0), { id: 'first' }));
+const get = await statementOf(() => orders.get('o1'));
+const replace = await statementOf(() => orders.replace('o1', value(1), { ifVersion: 1 }));
+const find = () => orders.query({ status: 's7' }, { sort: { total: 'asc' }, limit: 20 });
+const page = await statementOf(find);
+await insert.client.exec('ANALYZE');
+
+const repeat =
+  (work: (i: number) => Promise<unknown>) =>
+  async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) await work(i);
+  };
+let made = 0;
+const versions = new Map([[1, 2]]);
+const next = (i: number): number => {
+  const version = versions.get(i) ?? 1;
+  versions.set(i, version + 1);
+  return version;
+};
+
+print('us', [
   await compare(
     'insert',
     '0.9',
-    async (count) => {
-      for (let i = 0; i < count; i++, mine++) await orders.insert(value(mine), { id: `o${mine}` });
-    },
-    async (count) => {
-      for (let i = 0; i < count; i++, theirs++)
-        await raw.query(insert, ['default', `o${theirs}`, new Date().toISOString(), JSON.stringify(value(theirs))]);
-    },
+    repeat((i) => orders.insert(value(i), { id: `n${made++}` })),
+    repeat((i) =>
+      insert.client.query(insert.text, ['default', `n${made++}`, now(), now(), 'infinity', JSON.stringify(value(i))]),
+    ),
   ),
-);
-rows.push(
   await compare(
     'get by id',
     '0.9',
-    async (count) => {
-      for (let i = 0; i < count; i++) await orders.get(`o${(i * 7) % mine}`);
-    },
-    async (count) => {
-      for (let i = 0; i < count; i++)
-        await raw.query(get, ['default', `o${(i * 7) % theirs}`, new Date().toISOString()]);
-    },
+    repeat((i) => orders.get(id(i))),
+    repeat((i) => get.client.query(get.text, ['default', id(i), now()])),
   ),
-);
-const versions = { mine: new Map<number, number>(), theirs: new Map<number, number>() };
-const next = (of: Map<number, number>, i: number): number => {
-  const version = of.get(i) ?? 1;
-  of.set(i, version + 1);
-  return version;
-};
-rows.push(
   await compare(
     'replace if version',
     '0.9',
-    async (count) => {
-      for (let i = 0; i < count; i++) await orders.replace(`o${i}`, value(i), { ifVersion: next(versions.mine, i) });
-    },
-    async (count) => {
-      for (let i = 0; i < count; i++)
-        await raw.query(replace, [
-          'default',
-          `o${i}`,
-          JSON.stringify(value(i)),
-          new Date().toISOString(),
-          next(versions.theirs, i),
-        ]);
-    },
+    repeat((i) => orders.replace(`o${i}`, value(i), { ifVersion: next(i) })),
+    repeat((i) =>
+      replace.client.query(replace.text, ['default', `o${i}`, now(), 'infinity', JSON.stringify(value(i)), next(i)]),
+    ),
   ),
-);
-const page = `SELECT id, version, created_at, updated_at, expires_at, value FROM o WHERE tenant = $1 AND expires_at > $2
-  AND ((CASE WHEN jsonb_typeof(value->'status') = 'string' THEN value->>'status' END) COLLATE "C") = $3
-  ORDER BY (CASE WHEN jsonb_typeof(value->'total') = 'number' THEN (value->'total')::float8 END) ASC NULLS FIRST, id LIMIT 21`;
-rows.push(
   await compare(
     'page of 20, filtered and sorted',
     '0.9',
-    async (count) => {
-      for (let i = 0; i < count; i++) await orders.query({ status: 'open' }, { sort: { total: 'asc' }, limit: 20 });
-    },
-    async (count) => {
-      for (let i = 0; i < count; i++) await raw.query(page, ['default', new Date().toISOString(), 'open']);
-    },
+    repeat(find),
+    repeat(() => page.client.query(page.text, ['default', now(), 's7', 21])),
     { count: 100 },
   ),
-);
-print('us', rows);
-await raw.close();
+]);
