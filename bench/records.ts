@@ -27,7 +27,7 @@ let sent: Sent | undefined;
 /** The statement that an operation sends, and the connection it sends it on. */
 async function statementOf(work: () => Promise<unknown>): Promise<Sent> {
   const query = Object.getOwnPropertyDescriptor(PGlite.prototype, 'query') ?? {};
-  const original = PGlite.prototype.query;
+  const original = query.value as PGlite['query'];
   PGlite.prototype.query = function (this: PGlite, text: string, ...rest) {
     sent = { client: this, text };
     return original.call(this, text, ...rest);

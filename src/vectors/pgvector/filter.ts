@@ -1,83 +1,50 @@
-/** A filter over flat metadata as SQL: every node in its own parentheses, every operand bound. */
-import type { FieldReference, FilterNode, LeafNode } from '../../filter/syntax.js';
-import type { SqlValue } from '../../pools/pool.js';
-
-/** The parameters of one statement, numbered as they are bound. */
-export class Parameters {
-  readonly values: SqlValue[];
-
-  constructor(...values: SqlValue[]) {
-    this.values = values;
-  }
-
-  add(value: SqlValue, type: string): string {
-    this.values.push(value);
-    return `$${this.values.length}::${type}`;
-  }
-
-  json(value: unknown): string {
-    return this.add(JSON.stringify(value), 'jsonb');
-  }
-}
-
 /**
- * Two-valued wherever it is negated: a comparison with a missing field is NULL, and `NOT` would keep it NULL. AND and OR
- * stay bare, so that indexes serve them.
+ * Compiles a filter's tree over the column `metadata`. A leaf may yield NULL, which a WHERE takes for false; every negation
+ * is `IS NOT TRUE`, so that what lacks the field matches it.
  */
+import type { FilterNode, LeafNode } from '../../filter/syntax.js';
+import { metadataKey } from '../codec/filter.js';
+import type { Parameters } from './parameters.js';
+
 export function compileFilter(node: FilterNode, parameters: Parameters): string {
-  switch (node.op) {
-    case 'and':
-    case 'or':
-      return `(${node.nodes.map((child) => compileFilter(child, parameters)).join(node.op === 'and' ? ' AND ' : ' OR ')})`;
-    case 'not':
-      return `(${compileFilter(node.node, parameters)} IS NOT TRUE)`;
-    default:
-      return `(${compileLeaf(node, parameters)})`;
-  }
+  if (node.op === 'not') return `(${compileFilter(node.node, parameters)} IS NOT TRUE)`;
+  if (!('nodes' in node)) return compileLeaf(node, parameters);
+  if (node.nodes.length === 0) return node.op === 'and' ? 'TRUE' : 'FALSE';
+  const terms = node.nodes.map((child) => compileFilter(child, parameters));
+  return `(${terms.join(node.op === 'and' ? ' AND ' : ' OR ')})`;
 }
 
-const COMPARE = { gt: '>', gte: '>=', lt: '<', lte: '<=' } as const;
+const COMPARISONS = { gt: '>', gte: '>=', lt: '<', lte: '<=' } as const;
 
 function compileLeaf(node: LeafNode, parameters: Parameters): string {
+  // Vector collections declare no text; the parser refuses the operator.
+  if (node.op === 'text') return 'FALSE';
+  const key = metadataKey(node.field);
   switch (node.op) {
     case 'eq':
-      return `metadata @> ${parameters.json({ [keyOf(node.field)]: node.value })}`;
-    case 'in': {
-      const key = keyOf(node.field);
-      const texts = node.values.map((value) => JSON.stringify({ [key]: value }));
-      return `metadata @> ANY(${parameters.add(texts, 'jsonb[]')})`;
-    }
+      // An array holds no scalar here: '{"a":["x"]}' @> '{"a":"x"}' is false.
+      return `metadata @> ${parameters.json({ [key]: node.value })}`;
+    case 'in':
+      return `metadata @> ANY(${parameters.jsonList(node.values.map((value) => ({ [key]: value })))})`;
     case 'contains':
-      return `metadata @> ${parameters.json({ [keyOf(node.field)]: [node.value] })}`;
+      return `metadata @> ${parameters.json({ [key]: [node.value] })}`;
     case 'exists':
-      return `metadata ? ${parameters.add(keyOf(node.field), 'text')}`;
+      return `metadata ? ${parameters.text(key)}`;
     case 'gt':
     case 'gte':
     case 'lt':
     case 'lte': {
-      const leaf = fieldExpression(keyOf(node.field));
+      // jsonb orders across types, booleans above numbers, so the type is always asked for.
+      const name = parameters.text(key);
+      const comparison = COMPARISONS[node.op];
       if (typeof node.value === 'number')
-        return `jsonb_typeof(${leaf}) = 'number' AND ${leaf} ${COMPARE[node.op]} ${parameters.json(node.value)}`;
-      // CASE, because AND gives no order of evaluation; the C collation is the order of code points.
-      const text = `CASE WHEN jsonb_typeof(${leaf}) = 'string' THEN metadata->>${literal(keyOf(node.field))} END`;
-      return `(${text}) COLLATE "C" ${COMPARE[node.op]} ${parameters.add(node.value, 'text')}`;
+        return `(jsonb_typeof(metadata->${name}) = 'number' AND metadata->${name} ${comparison} ${parameters.json(node.value)})`;
+      const text = `(metadata->>${name}) COLLATE "C"`;
+      return `(jsonb_typeof(metadata->${name}) = 'string' AND ${text} ${comparison} ${parameters.text(node.value)})`;
     }
     case 'startsWith':
     case 'icontains':
-    case 'text':
-      throw new TypeError(`${node.op} is no operator of metadata`);
+      // Not part of the language over metadata.
+      return 'FALSE';
   }
-}
-
-function keyOf(field: FieldReference): string {
-  return field.path.join('.');
-}
-
-/** The text of a declared field in a query, and of its index: they must be equal for the index to be used. */
-export function fieldExpression(key: string): string {
-  return `(metadata->${literal(key)})`;
-}
-
-export function literal(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
 }
