@@ -256,7 +256,7 @@ describe('a directory', () => {
     await cp(SOURCES, join(other, 'src'), { recursive: true });
     await writeFile(join(other, 'package.json'), '{"type":"module"}');
     const script = `
-      import { pglite } from './src/pools/pglite.js';
+      import { pglite } from './src/pools/pglite/index.js';
       import { systemClock as clock } from './src/clock.js';
       const pool = pglite.create('pglite:./db', {}, { clock, name: 'main' });
       await pool.open({ clock, signal: new AbortController().signal }).catch((e) => console.log(JSON.stringify(e)));`;

@@ -35,6 +35,7 @@ export class Parameters {
   }
 }
 
+/** Nine digits tell every float32 from its neighbours; the seventeen of a float64 would double the text. */
 export function vectorText(vector: Float32Array): string {
-  return `[${vector.join(',')}]`;
+  return `[${Array.from(vector, (value) => value.toPrecision(9)).join(',')}]`;
 }
