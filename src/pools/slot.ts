@@ -159,3 +159,13 @@ export function boundsExceeded(bounds: Bounds, now: number, component: string): 
 export function timerDelay(milliseconds: number): number {
   return Math.min(Math.max(milliseconds, 0), LONGEST_TIMER);
 }
+
+/** Rejects with the signal's reason as soon as it aborts; the promise goes on. */
+export function untilAborted<R>(promise: Promise<R>, signal: AbortSignal): Promise<R> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error);
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.finally(() => signal.removeEventListener('abort', onAbort)).then(resolve, reject);
+  });
+}

@@ -6,14 +6,16 @@ import { StorageError, UnavailableError, ValidationError } from '../../errors.js
 import { LocalSession } from '../local-session.js';
 import { closeDatabase, type Database, inTransaction, openDatabase, rollBack, unusable } from './database.js';
 import { mapError, stopsTheEngine } from './errors.js';
+import { Maintenance } from './maintenance.js';
 import type { PoolEnvironment, PoolFigures, SqlPool, SqlResult, SqlValue, TransactionOptions } from '../pool.js';
-import { Slot, timerDelay } from '../slot.js';
+import { Slot, timerDelay, untilAborted } from '../slot.js';
 
 /** How long PGlite itself gets to close, after the work in flight was given its time. */
 const CLOSE_GRACE = 5_000;
 
 interface Opened extends Database {
   readonly slot: Slot;
+  readonly maintenance: Maintenance;
   /** The transaction that has the slot. */
   session: PgliteSession | undefined;
   lastSuccess: number;
@@ -68,7 +70,9 @@ export class PglitePool implements SqlPool {
       const { command, rows, affectedRows } = await client.query<Record<string, unknown>>(text, [...parameters]);
       // The engine ran out of stack, for one: PGlite reports that as an empty result.
       if (command === undefined) throw new Error('The engine gave no answer');
-      return { rows, affected: affectedRows ?? 0 };
+      const affected = affectedRows ?? 0;
+      if (affected > 0) this.opened?.maintenance.changed(affected);
+      return { rows, affected };
     });
   }
 
@@ -137,7 +141,8 @@ export class PglitePool implements SqlPool {
       throw this.closedError('open');
     }
     const slot = new Slot({ clock, component: this.name, acquireTimeout: this.acquireTimeout });
-    this.opened = { ...database, slot, session: undefined, lastSuccess: clock.monotonic() };
+    const maintenance = new Maintenance(database.client, slot);
+    this.opened = { ...database, slot, maintenance, session: undefined, lastSuccess: clock.monotonic() };
   }
 
   private async stop(deadline: number): Promise<void> {
@@ -287,13 +292,4 @@ export class PglitePool implements SqlPool {
   private closedError(operation?: string): StorageError {
     return new StorageError('CLOSED', 'The database is closed', { component: this.name, operation });
   }
-}
-
-function untilAborted<R>(promise: Promise<R>, signal: AbortSignal): Promise<R> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.finally(() => signal.removeEventListener('abort', onAbort)).then(resolve, reject);
-  });
 }
