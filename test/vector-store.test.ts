@@ -105,6 +105,20 @@ test('a filter that is decided answers without asking the provider', async () =>
   await expect(store.count(name)).rejects.toThrow('was asked');
 });
 
+test('hits are put in order, ties by code point, whatever the order the provider gives them in', async () => {
+  const name = await collection(storeOn(provider));
+  const scored = [
+    { id: '\u{1f600}', score: 0.5 },
+    { id: 'low', score: -1 },
+    { id: '\ue000', score: 0.5 },
+    { id: 'a', score: 0.5 },
+    { id: 'top', score: 1 },
+  ];
+  const shuffled = Object.create(provider, { search: { value: () => Promise.resolve(scored) } }) as VectorProvider;
+  const hits = await storeOn(shuffled).search(name, { vector: [1, 0], minScore: 0.5 });
+  expect(hits.map(({ id }) => id)).toEqual(['top', 'a', '\ue000', '\u{1f600}']);
+});
+
 test('every operation is begun and ended, also when it fails', async () => {
   const seen: string[] = [];
   const store = storeOn(provider, undefined, seen);
