@@ -87,6 +87,16 @@ export function describeVectorDeletion(runner: TestRunner, fixture: () => Vector
       assert.equal(each.length, 25);
     });
 
+    test('hold every record once where a page ends at the last record, and one before it', async () => {
+      const { store, name } = await filled(7);
+      for (const limit of [1, 2, 3, 6, 7, 8]) {
+        const seen: string[] = [];
+        for await (const { id } of store.each(name, { limit })) seen.push(id);
+        assert.equal(seen.length, 7, `pages of ${limit}`);
+        assert.equal(new Set(seen).size, 7, `pages of ${limit}`);
+      }
+    });
+
     test('a cursor belongs to its query', async () => {
       const { store, name } = await filled(5);
       const { next } = await store.list(name, { limit: 2 });

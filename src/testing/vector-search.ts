@@ -53,6 +53,30 @@ export function describeVectorSearch(runner: TestRunner, fixture: () => VectorFi
         }
       });
 
+    test('scores worked out by hand', async () => {
+      const vectors = { same: [1, 2, 2], opposite: [-1, -2, -2], other: [2, 0, 0] };
+      const scores = {
+        cosine: { same: 1, opposite: -1, other: 1 / 3 },
+        euclidean: { same: 0, opposite: -6, other: -3 },
+        dot: { same: 9, opposite: -9, other: 2 },
+      };
+      for (const metric of capabilities().metrics) {
+        const store = fixture().store();
+        const name = await fixture().collection({ metric });
+        await store.upsert(
+          name,
+          Object.entries(vectors).map(([id, vector]) => ({ id, vector })),
+        );
+        await fixture().settle();
+        const hits = await store.search(name, { vector: [1, 2, 2] });
+        assert.deepEqual(
+          hits.map(({ id }) => id),
+          ['same', 'other', 'opposite'],
+        );
+        for (const { id, score } of hits) assertScore(score, scores[metric][id as 'same'], `${metric} ${id}`);
+      }
+    });
+
     test('a parallel vector has the cosine 1, an opposite one -1', async () => {
       if (!capabilities().metrics.includes('cosine')) return;
       const store = fixture().store();

@@ -8,7 +8,7 @@ import { compareText } from '../filter/evaluate.js';
 import type { Filter } from '../filter/syntax.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
 import { encodeRecord, encodeRecords } from './codec/record.js';
-import { resolveSchema } from './codec/schema.js';
+import { resolveSchema, sameSchema } from './codec/schema.js';
 import { checkCollectionName, checkNamespace, checkVectorId, checkVectorIds, checkWhole } from './codec/values.js';
 import type {
   VectorCapabilities,
@@ -34,7 +34,7 @@ import type {
   VectorRecord,
 } from './vector-store/options.js';
 import { checkInclude, checkOptions, planDeletion, planFilter, planSearch, restriction } from './vector-store/plan.js';
-import { forgetSchema, missingRecord, withSchema } from './vector-store/schemas.js';
+import { forgetSchema, madeAnew, missingRecord, withSchema } from './vector-store/schemas.js';
 import { checkSource, upsertAll } from './vector-store/upsert.js';
 
 export type * from './vector-store/options.js';
@@ -98,7 +98,7 @@ export class VectorStore {
   /**
    * Writes records; one that is there is replaced whole. An array is checked whole before any I/O; an iterable batch by
    * batch, what cannot be stored is reported and the rest written. Batches follow one another; each is an operation.
-   * @throws `NOT_FOUND`, `VALIDATION` with the record's index and key.
+   * @throws `NOT_FOUND`; `VALIDATION` with the record's index and key; `CONFLICT` when another collection took the name.
    */
   async upsert<M = Metadata>(
     name: string,
@@ -121,14 +121,12 @@ export class VectorStore {
       onProgress: options?.onProgress,
       encode: (input, at) => encodeRecord(input, schema, maxBytes, at),
       write: (batch) =>
-        this.run('upsert', options, async (context) => {
-          try {
-            return await this.provider.upsert(schema, scope, batch, context);
-          } catch (error) {
-            forgetSchema(this.provider, name);
-            throw error;
-          }
-        }),
+        this.run('upsert', options, (context) =>
+          withSchema(this.provider, name, context, async (latest) => {
+            if (!sameSchema(latest, schema)) throw madeAnew(this.provider, name);
+            return this.provider.upsert(latest, scope, batch, context);
+          }),
+        ),
     });
   }
 

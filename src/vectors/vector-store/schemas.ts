@@ -1,6 +1,6 @@
 /** The schemas of collections, asked for once and shared by every handle of a provider. */
 import type { OperationContext } from '../../component.js';
-import { isStorageError, NotFoundError } from '../../errors.js';
+import { ConflictError, isStorageError, NotFoundError } from '../../errors.js';
 import { sameSchema } from '../codec/schema.js';
 import type { VectorProvider, VectorSchema } from '../provider.js';
 
@@ -62,5 +62,14 @@ export function missingRecord(provider: VectorProvider, name: string, id: string
   return new NotFoundError(`The collection ${name} has no vector ${JSON.stringify(id)}`, {
     component: provider.name,
     details: { collection: name, id },
+  });
+}
+
+/** What was encoded for a collection does not fit the one that took its place: calling again encodes it anew. */
+export function madeAnew(provider: VectorProvider, name: string): ConflictError {
+  return new ConflictError('CONFLICT', `The vector collection ${name} was deleted and made anew meanwhile`, {
+    component: provider.name,
+    retryable: true,
+    details: { collection: name },
   });
 }
