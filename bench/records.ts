@@ -26,14 +26,14 @@ interface Sent {
 let sent: Sent | undefined;
 /** The statement that an operation sends, and the connection it sends it on. */
 async function statementOf(work: () => Promise<unknown>): Promise<Sent> {
-  const query = Object.getOwnPropertyDescriptor(PGlite.prototype, 'query') ?? {};
-  const original = query.value as PGlite['query'];
+  // It stands on a base class: what is set here hides it until it is deleted.
+  const original: PGlite['query'] = Reflect.get(PGlite.prototype, 'query');
   PGlite.prototype.query = function (this: PGlite, text: string, ...rest) {
     sent = { client: this, text };
     return original.call(this, text, ...rest);
   } as typeof original;
   await work();
-  Object.defineProperty(PGlite.prototype, 'query', query);
+  Reflect.deleteProperty(PGlite.prototype, 'query');
   return sent!;
 }
 

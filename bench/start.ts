@@ -10,7 +10,7 @@ const OPEN_PGLITE = (target: string): string =>
   `const { PGlite } = await import('@electric-sql/pglite'); const { vector } = await import('@electric-sql/pglite-pgvector');
    const start = performance.now(); const db = await PGlite.create('${target}', { extensions: { vector } }); const end = performance.now(); await db.close();`;
 const MODULES = ['container', 'manager', 'settings', 'backends/memory', 'backends/sql/index', 'vectors/memory'];
-const PGLITE_MODULES = ['pools/pglite/index', 'vectors/pgvector/index'];
+const PGLITE_MODULES = ['pools/pglite/index', 'vectors/pgvector'];
 // What opening imports is imported before the clock starts, as the raw client is.
 const IMPORTED = `const { openStorage } = await import('quartermaster'); await import('yaml');
   for (const name of ${JSON.stringify([...MODULES, ...PGLITE_MODULES])}) await import('./dist/' + name + '.js');`;
