@@ -1,6 +1,7 @@
 /** A filter over flat metadata as SQL: every node in its own parentheses, every operand bound. */
-import type { FieldReference, FilterNode, LeafNode } from '../../filter/syntax.js';
+import type { FieldReference, FilterNode, LeafNode, RangeOperator } from '../../filter/syntax.js';
 import type { SqlValue } from '../../pools/pool.js';
+import type { VectorFieldType } from '../provider.js';
 
 /** The parameters of one statement, numbered as they are bound. */
 export class Parameters {
@@ -54,14 +55,10 @@ function compileLeaf(node: LeafNode, parameters: Parameters): string {
     case 'gt':
     case 'gte':
     case 'lt':
-    case 'lte': {
-      const leaf = fieldExpression(keyOf(node.field));
-      if (typeof node.value === 'number')
-        return `jsonb_typeof(${leaf}) = 'number' AND ${leaf} ${COMPARE[node.op]} ${parameters.json(node.value)}`;
-      // CASE, because AND gives no order of evaluation; the C collation is the order of code points.
-      const text = `CASE WHEN jsonb_typeof(${leaf}) = 'string' THEN metadata->>${literal(keyOf(node.field))} END`;
-      return `(${text}) COLLATE "C" ${COMPARE[node.op]} ${parameters.add(node.value, 'text')}`;
-    }
+    case 'lte':
+      return typeof node.value === 'number'
+        ? compileNumbers(node.op, keyOf(node.field), node.value, parameters)
+        : compileTexts(node.op, node.field, node.value, parameters);
     case 'startsWith':
     case 'icontains':
     case 'text':
@@ -69,15 +66,52 @@ function compileLeaf(node: LeafNode, parameters: Parameters): string {
   }
 }
 
+/** jsonb orders values of different types too, so the type is asked for. */
+function compileNumbers(op: RangeOperator, key: string, value: number, parameters: Parameters): string {
+  const leaf = `(metadata->${parameters.add(key, 'text')})`;
+  return `jsonb_typeof(${leaf}) = 'number' AND ${leaf} ${COMPARE[op]} ${parameters.json(value)}`;
+}
+
+function compileTexts(op: RangeOperator, field: FieldReference, value: string, parameters: Parameters): string {
+  const key = parameters.add(keyOf(field), 'text');
+  const operand = parameters.add(value, 'text');
+  // The C collation is the order of code points.
+  const range = `jsonb_typeof(metadata->${key}) = 'string' AND (metadata->>${key}) COLLATE "C" ${COMPARE[op]} ${operand}`;
+  if (field.type !== 'string') return range;
+  // Implied by the range, and what the index of the field can answer.
+  const weak = op === 'gt' || op === 'gte' ? '>=' : '<=';
+  return `${fieldPrefix(key)} ${weak} left(${operand}, ${PREFIX}) AND ${range}`;
+}
+
 function keyOf(field: FieldReference): string {
   return field.path.join('.');
 }
 
-/** The text of a declared field in a query, and of its index: they must be equal for the index to be used. */
-export function fieldExpression(key: string): string {
-  return `(metadata->${literal(key)})`;
+/** Characters of a text that its index holds: an entry of a b-tree has at most 2,704 bytes. */
+const PREFIX = 128;
+
+function fieldPrefix(key: string): string {
+  return `left(metadata->>${key}, ${PREFIX}) COLLATE "C"`;
 }
 
-export function literal(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
+/**
+ * What a b-tree holds of a declared field; `undefined` where the index of all metadata serves every operator. Queries have
+ * the same expressions with the key bound, which is the same to the planner.
+ */
+export function indexExpression(key: string, type: VectorFieldType): string | undefined {
+  switch (type) {
+    case 'number':
+    case 'date':
+      return `(metadata->${literal(key)})`;
+    case 'string':
+      return `(${fieldPrefix(literal(key))})`;
+    case 'boolean':
+    case 'string[]':
+      return undefined;
+  }
+}
+
+/** Read alike whatever `standard_conforming_strings` says. */
+function literal(text: string): string {
+  return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }

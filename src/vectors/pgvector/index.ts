@@ -1,7 +1,7 @@
 /** The pgvector provider: vectors in PostgreSQL or PGlite, on the same pool and in the same transactions as the records. */
 import type { Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext } from '../../component.js';
-import { NotFoundError, UnsupportedError } from '../../errors.js';
+import { isStorageError, NotFoundError, UnsupportedError } from '../../errors.js';
 import type { SqlPool } from '../../pools/pool.js';
 import { VECTOR_LIMITS } from '../codec.js';
 import type {
@@ -22,7 +22,8 @@ import type {
 import { compileFilter, Parameters } from './filter.js';
 import { batchColumns, columns, fetched } from './rows.js';
 import { search, type SearchSettings } from './search.js';
-import { createTable, dropTable, listTables, prepareDatabase, readSchema, tableName } from './tables.js';
+import { prepareDatabase } from './extension.js';
+import { createTable, dropTable, listTables, readSchema, tableName } from './tables.js';
 
 /** How long preparing the database may wait for another process that does the same. */
 const PREPARE_TIMEOUT = 30_000;
@@ -30,6 +31,8 @@ const UNDEFINED_TABLE = '42P01';
 
 class PgvectorProvider implements VectorProvider {
   readonly capabilities: VectorCapabilities;
+  /** The extension's; absent while the provider is not open. */
+  private version: string | undefined;
 
   constructor(
     readonly pool: SqlPool,
@@ -59,15 +62,20 @@ class PgvectorProvider implements VectorProvider {
 
   async open({ signal }: OpenContext): Promise<void> {
     const deadline = this.clock.monotonic() + PREPARE_TIMEOUT;
-    await prepareDatabase(this.pool, { now: this.clock.now(), deadline, signal });
+    const inside = { now: this.clock.now(), deadline, signal };
+    this.version = await prepareDatabase(this.pool, this.name, inside);
   }
 
   /** The pool is checked itself; there is nothing else to be ill. */
   async check(): Promise<CheckResult> {
-    return { status: 'healthy' };
+    return this.version === undefined
+      ? { status: 'unhealthy', message: 'The provider is not open' }
+      : { status: 'healthy', details: { pgvector: this.version } };
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.version = undefined;
+  }
 
   createCollection(schema: VectorSchema, context: OperationContext): Promise<void> {
     return createTable(this.pool, schema, context);
@@ -163,19 +171,21 @@ class PgvectorProvider implements VectorProvider {
     request: VectorSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]> {
-    return this.found(schema, () => search(this.pool, this.settings, schema, scope, request, context));
+    return this.found(schema, context, () => search(this.pool, this.settings, schema, scope, request, context));
   }
 
   private query(schema: VectorSchema, text: string, values: Parameters['values'], context: OperationContext) {
-    return this.found(schema, () => this.pool.query(text, values, context));
+    return this.found(schema, context, () => this.pool.query(text, values, context));
   }
 
   /** A table that is not there is a collection that is not there: another process may have deleted it. */
-  private async found<R>(schema: VectorSchema, work: () => Promise<R>): Promise<R> {
+  private async found<R>(schema: VectorSchema, { session }: OperationContext, work: () => Promise<R>): Promise<R> {
+    const earlier = session?.failure;
     try {
       return await work();
     } catch (error) {
-      if (sqlStateOf(error) !== UNDEFINED_TABLE) throw error;
+      // A transaction that has failed answers everything with its failure, which may be about another table.
+      if (error === earlier || !isStorageError(error) || error.details['sqlstate'] !== UNDEFINED_TABLE) throw error;
       throw new NotFoundError(`The vector collection ${schema.name} is not there`, {
         component: this.name,
         details: { collection: schema.name },
@@ -191,12 +201,6 @@ function condition(scope: VectorScope, filter: CompiledFilter | undefined): { te
   return { text: filter === undefined ? base : `${base} AND ${compileFilter(filter.tree, parameters)}`, parameters };
 }
 
-/** A pool keeps the server's error as the cause of its own. */
-function sqlStateOf(error: unknown): unknown {
-  const { cause } = error as { cause?: unknown };
-  return typeof cause === 'object' && cause !== null ? (cause as { code?: unknown }).code : undefined;
-}
-
 export const pgvector: ProviderDriver = {
   name: 'pgvector',
   pooled: true,
@@ -205,9 +209,10 @@ export const pgvector: ProviderDriver = {
   },
   create(settings, { pool, name, clock }) {
     if (pool === undefined || (pool as Partial<SqlPool>).dialect !== 'postgres')
-      throw new UnsupportedError('pgvector needs a database on PostgreSQL or PGlite (its setting `database`)', {
-        component: name,
-      });
+      throw new UnsupportedError(
+        'pgvector needs PostgreSQL or PGlite: vectors.pgvector.database must name such a database',
+        { component: name },
+      );
     return new PgvectorProvider(pool as SqlPool, name, clock, { efSearch: settings['efSearch'] as number });
   },
 };

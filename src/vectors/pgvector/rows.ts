@@ -19,11 +19,20 @@ export function vectorText(vector: Float32Array): string {
   return `[${vector.join(',')}]`;
 }
 
-/** What is selected besides the id. */
+/** What is selected: the id and what is included, as `fetched` reads it. */
 export function columns(include: VectorInclude): string {
+  return chosen(include, 'embedding::text AS vector');
+}
+
+/** The same as it is stored. */
+export function stored(include: VectorInclude): string {
+  return chosen(include, 'embedding');
+}
+
+function chosen(include: VectorInclude, vector: string): string {
   return [
     'id',
-    ...(include.vector ? ['embedding::text AS vector'] : []),
+    ...(include.vector ? [vector] : []),
     ...(include.metadata ? ['metadata'] : []),
     ...(include.text ? ['text'] : []),
   ].join(', ');

@@ -3,8 +3,8 @@ import type { OperationContext } from '../../component.js';
 import type { SqlPool, SqlResult } from '../../pools/pool.js';
 import type { ScoredVector, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
 import { compileFilter, Parameters } from './filter.js';
-import { columns, scored, vectorText } from './rows.js';
-import { OPERATORS, tableName } from './tables.js';
+import { columns, scored, stored, vectorText } from './rows.js';
+import { OPERATORS, tableName, withDefaults } from './tables.js';
 
 export interface SearchSettings {
   /** How many candidates HNSW keeps; at least `topK` are kept whatever it says. */
@@ -48,7 +48,7 @@ function planSettings({ index }: VectorSchema, { efSearch }: SearchSettings, top
     case 'none':
       return undefined;
     case 'ivfflat':
-      return `SET LOCAL ivfflat.iterative_scan = relaxed_order; SET LOCAL ivfflat.probes = ${index.probes ?? 10}`;
+      return `SET LOCAL ivfflat.iterative_scan = relaxed_order; SET LOCAL ivfflat.probes = ${withDefaults(index).probes}`;
     case 'hnsw': {
       const ef = Math.min(1_000, Math.max(efSearch, topK));
       return `SET LOCAL hnsw.iterative_scan = relaxed_order; SET LOCAL hnsw.ef_search = ${ef}`;
@@ -71,8 +71,9 @@ function statement(
   const condition = filter === undefined ? '' : ` AND ${compileFilter(filter.tree, parameters)}`;
   const order = exact ? `(${distance}) + 0, id` : distance;
   const text =
-    `WITH c AS MATERIALIZED (SELECT ${columns(include)}, ${distance} AS distance FROM ${tableName(schema.name)} ` +
+    `WITH c AS MATERIALIZED (SELECT ${stored(include)}, ${distance} AS distance FROM ${tableName(schema.name)} ` +
     `WHERE tenant = $2::text AND namespace = $3::text${condition} ORDER BY ${order} LIMIT $4::integer) ` +
-    'SELECT * FROM c ORDER BY distance, id';
+    // Written as text out here, for the rows that are given rather than for all that are compared.
+    `SELECT ${columns(include)}, distance FROM c ORDER BY distance, id`;
   return { text, values: parameters.values };
 }

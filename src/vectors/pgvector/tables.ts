@@ -3,9 +3,9 @@ import type { OperationContext } from '../../component.js';
 import { ConflictError, UnsupportedError } from '../../errors.js';
 import type { SqlPool } from '../../pools/pool.js';
 import type { Metric, VectorIndex, VectorSchema } from '../provider.js';
-import { fieldExpression } from './filter.js';
+import { indexExpression } from './filter.js';
 
-const CATALOGUE = '"quartermaster"."qm_vectors"';
+export const CATALOGUE = '"quartermaster"."qm_vectors"';
 /** pgvector's indexes of the type `vector` end here. */
 const MAX_INDEXED_DIMENSION = 2_000;
 
@@ -19,32 +19,21 @@ export const OPERATORS: Readonly<Record<Metric, { readonly distance: string; rea
   dot: { distance: '<#>', class: 'vector_ip_ops' },
 };
 
-/** Runs DDL in a transaction under the lock of the library: `IF NOT EXISTS` alone fails most of several racers. */
+/**
+ * Runs DDL in a transaction, the context's own when it has one. The lock is taken before anything is read: `LOCK` is what
+ * a transaction may wait for without its view of the data being fixed before the wait.
+ */
 async function underLock(
   pool: SqlPool,
   context: OperationContext,
   work: (inside: OperationContext) => Promise<void>,
 ): Promise<void> {
-  await pool.transaction({ context }, async (session) => {
-    const inside = { ...context, session };
-    await pool.query('SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))', ['quartermaster'], inside);
+  const locked = async (inside: OperationContext): Promise<void> => {
+    await pool.script(`LOCK TABLE ${CATALOGUE} IN SHARE ROW EXCLUSIVE MODE`, inside);
     await work(inside);
-  });
-}
-
-export async function prepareDatabase(pool: SqlPool, context: OperationContext): Promise<void> {
-  const { rows } = await pool.query(`SELECT to_regclass('${CATALOGUE}') IS NOT NULL AS there`, [], context);
-  if (rows[0]?.['there'] === true) return;
-  await underLock(pool, context, (inside) =>
-    pool.script(
-      `CREATE EXTENSION IF NOT EXISTS vector;
-       CREATE SCHEMA IF NOT EXISTS "quartermaster";
-       CREATE TABLE IF NOT EXISTS ${CATALOGUE} (
-         name text COLLATE "C" PRIMARY KEY, dimension integer NOT NULL, metric text NOT NULL,
-         fields jsonb NOT NULL, "index" jsonb NOT NULL)`,
-      inside,
-    ),
-  );
+  };
+  if (context.session !== undefined) return locked(context);
+  await pool.transaction({ context, isolation: 'snapshot' }, (session) => locked({ ...context, session }));
 }
 
 export async function readSchema(
@@ -65,44 +54,55 @@ export async function listTables(pool: SqlPool, context: OperationContext): Prom
 /** @throws `CONFLICT` when the name has another declaration, `UNSUPPORTED` for an index that pgvector does not have. */
 export async function createTable(pool: SqlPool, schema: VectorSchema, context: OperationContext): Promise<void> {
   const index = indexDefinition(schema);
-  const make = async (inside: OperationContext): Promise<void> => {
-    const other = await readSchema(pool, schema.name, inside);
-    if (other !== undefined) return checkEqual(other, schema);
-    const table = tableName(schema.name);
-    const fields = Object.keys(schema.fields).map((field) => `CREATE INDEX ON ${table} (${fieldExpression(field)});`);
-    // Vectors that fit beside the row are kept there: out of line they cost three times as much to compare with all.
-    const storage =
-      schema.dimension <= MAX_INDEXED_DIMENSION
-        ? `ALTER TABLE ${table} ALTER embedding SET STORAGE PLAIN, SET (toast_tuple_target = 8160);`
-        : '';
-    await pool.script(
-      `CREATE TABLE ${table} (
-         tenant text COLLATE "C" NOT NULL, namespace text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL,
-         embedding vector(${schema.dimension}) NOT NULL, metadata jsonb NOT NULL, text text,
-         PRIMARY KEY (tenant, namespace, id));
-       ${storage}
-       ${index === undefined ? '' : `CREATE INDEX ON ${table} ${index};`}
-       CREATE INDEX ON ${table} USING gin (metadata jsonb_path_ops);
-       ${fields.join('\n')}`,
-      inside,
-    );
-    await pool.query(
-      `INSERT INTO ${CATALOGUE} VALUES ($1::text, $2::integer, $3::text, $4::jsonb, $5::jsonb)`,
-      [schema.name, schema.dimension, schema.metric, JSON.stringify(schema.fields), JSON.stringify(schema.index)],
-      inside,
-    );
-  };
-  await (context.session === undefined ? underLock(pool, context, make) : make(context));
+  const there = await readSchema(pool, schema.name, context);
+  if (there !== undefined) return checkEqual(there, schema);
+  await underLock(pool, context, (inside) => makeTable(pool, schema, index, inside));
+}
+
+async function makeTable(
+  pool: SqlPool,
+  schema: VectorSchema,
+  index: string | undefined,
+  context: OperationContext,
+): Promise<void> {
+  const there = await readSchema(pool, schema.name, context);
+  if (there !== undefined) return checkEqual(there, schema);
+  const table = tableName(schema.name);
+  const expressions = Object.entries(schema.fields).map(([key, type]) => indexExpression(key, type));
+  const indexes = [
+    ...(index === undefined ? [] : [index]),
+    'USING gin (metadata jsonb_path_ops)',
+    ...expressions.filter((expression) => expression !== undefined).map((expression) => `(${expression})`),
+  ];
+  // Vectors that fit beside the row are kept there: out of line they cost three times as much to compare with all.
+  const storage =
+    schema.dimension <= MAX_INDEXED_DIMENSION
+      ? `ALTER TABLE ${table} ALTER embedding SET STORAGE PLAIN, SET (toast_tuple_target = 8160);`
+      : '';
+  await pool.script(
+    `CREATE TABLE ${table} (
+       tenant text COLLATE "C" NOT NULL, namespace text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL,
+       embedding vector(${schema.dimension}) NOT NULL, metadata jsonb NOT NULL, text text,
+       PRIMARY KEY (tenant, namespace, id));
+     ${storage}
+     ${indexes.map((definition) => `CREATE INDEX ON ${table} ${definition};`).join('\n')}`,
+    context,
+  );
+  await pool.query(
+    `INSERT INTO ${CATALOGUE} (name, dimension, metric, fields, "index") ` +
+      'VALUES ($1::text, $2::integer, $3::text, $4::jsonb, $5::jsonb)',
+    [schema.name, schema.dimension, schema.metric, JSON.stringify(schema.fields), JSON.stringify(schema.index)],
+    context,
+  );
 }
 
 export async function dropTable(pool: SqlPool, name: string, context: OperationContext): Promise<boolean> {
   let found = false;
-  const drop = async (inside: OperationContext): Promise<void> => {
+  await underLock(pool, context, async (inside) => {
     const { affected } = await pool.query(`DELETE FROM ${CATALOGUE} WHERE name = $1::text`, [name], inside);
     found = affected > 0;
     if (found) await pool.script(`DROP TABLE ${tableName(name)}`, inside);
-  };
-  await (context.session === undefined ? underLock(pool, context, drop) : drop(context));
+  });
   return found;
 }
 
@@ -117,15 +117,28 @@ function indexDefinition({ name, dimension, metric, index }: VectorSchema): stri
   if (dimension > MAX_INDEXED_DIMENSION)
     return refuse(`an index takes at most ${MAX_INDEXED_DIMENSION} dimensions, not ${dimension}`);
   if (index.kind === 'ivfflat')
-    return `USING ivfflat (embedding ${OPERATORS[metric].class}) WITH (lists = ${index.lists ?? 100})`;
-  if (index.quantize !== undefined) return refuse('quantized indexes are not offered');
-  const { m = 16, efConstruction = 64 } = index;
+    return `USING ivfflat (embedding ${OPERATORS[metric].class}) WITH (lists = ${withDefaults(index).lists})`;
+  if (index.quantize !== undefined) return refuse('quantized indexes are not offered yet');
+  const { m, efConstruction } = withDefaults(index);
   return `USING hnsw (embedding ${OPERATORS[metric].class}) WITH (m = ${m}, ef_construction = ${efConstruction})`;
+}
+
+const DEFAULTS = {
+  hnsw: { m: 16, efConstruction: 64 },
+  ivfflat: { lists: 100, probes: 10 },
+  none: {},
+} as const;
+
+/** An index with the numbers that are used where none were declared. */
+export function withDefaults<K extends VectorIndex['kind']>(
+  index: Extract<VectorIndex, { kind: K }>,
+): Extract<VectorIndex, { kind: K }> & (typeof DEFAULTS)[K] {
+  return { ...DEFAULTS[index.kind], ...index } as never;
 }
 
 function checkEqual(there: VectorSchema, asked: VectorSchema): void {
   const differs = (['dimension', 'metric', 'fields', 'index'] as const).filter(
-    (key) => canonical(there[key]) !== canonical(asked[key]),
+    (key) => canonical(there, key) !== canonical(asked, key),
   );
   if (differs.length > 0)
     throw new ConflictError('CONFLICT', `The collection ${asked.name} exists with another ${differs.join(', ')}`, {
@@ -135,7 +148,8 @@ function checkEqual(there: VectorSchema, asked: VectorSchema): void {
     });
 }
 
-function canonical(part: VectorIndex | VectorSchema['fields'] | string | number): string {
+function canonical(schema: VectorSchema, key: 'dimension' | 'metric' | 'fields' | 'index'): string {
+  const part = key === 'index' ? withDefaults(schema.index) : schema[key];
   if (typeof part !== 'object') return String(part);
   return JSON.stringify(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
