@@ -23,6 +23,7 @@ import { compileFilter, Parameters } from './filter.js';
 import { batchColumns, columns, fetched } from './rows.js';
 import { search, type SearchSettings } from './search.js';
 import { prepareDatabase } from './extension.js';
+import { Statistics } from './statistics.js';
 import { createTable, dropTable, listTables, readSchema, tableName } from './tables.js';
 
 /** How long preparing the database may wait for another process that does the same. */
@@ -33,6 +34,7 @@ class PgvectorProvider implements VectorProvider {
   readonly capabilities: VectorCapabilities;
   /** The extension's; absent while the provider is not open. */
   private version: string | undefined;
+  private readonly statistics: Statistics;
 
   constructor(
     readonly pool: SqlPool,
@@ -40,6 +42,7 @@ class PgvectorProvider implements VectorProvider {
     private readonly clock: Clock,
     private readonly settings: SearchSettings,
   ) {
+    this.statistics = new Statistics(pool);
     this.capabilities = {
       metrics: ['cosine', 'euclidean', 'dot'],
       exact: true,
@@ -90,6 +93,7 @@ class PgvectorProvider implements VectorProvider {
   }
 
   deleteCollection(name: string, context: OperationContext): Promise<boolean> {
+    this.statistics.forget(name);
     return dropTable(this.pool, name, context);
   }
 
@@ -106,6 +110,7 @@ class PgvectorProvider implements VectorProvider {
       'ON CONFLICT (tenant, namespace, id) DO UPDATE ' +
       'SET embedding = excluded.embedding, metadata = excluded.metadata, text = excluded.text';
     await this.query(schema, text, [scope.tenant, scope.namespace, ...batchColumns(records)], context);
+    await this.statistics.wrote(schema.name, records.length, context);
     return {};
   }
 
