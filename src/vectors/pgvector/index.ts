@@ -28,6 +28,7 @@ import { createTable, dropTable, listTables, readSchema, tableName } from './tab
 
 /** How long preparing the database may wait for another process that does the same. */
 const PREPARE_TIMEOUT = 30_000;
+const EF_SEARCH = 100;
 const UNDEFINED_TABLE = '42P01';
 
 class PgvectorProvider implements VectorProvider {
@@ -210,7 +211,7 @@ export const pgvector: ProviderDriver = {
   name: 'pgvector',
   pooled: true,
   settings: {
-    efSearch: { doc: 'How many candidates a search by HNSW keeps, up to 1,000.', format: 'nat', default: 100 },
+    efSearch: { doc: 'How many candidates a search by HNSW keeps, up to 1,000.', format: 'nat', default: EF_SEARCH },
   },
   create(settings, { pool, name, clock }) {
     if (pool === undefined || (pool as Partial<SqlPool>).dialect !== 'postgres')
@@ -218,6 +219,7 @@ export const pgvector: ProviderDriver = {
         'pgvector needs PostgreSQL or PGlite: vectors.pgvector.database must name such a database',
         { component: name },
       );
-    return new PgvectorProvider(pool as SqlPool, name, clock, { efSearch: settings['efSearch'] as number });
+    const { efSearch = EF_SEARCH } = settings as { efSearch?: number };
+    return new PgvectorProvider(pool as SqlPool, name, clock, { efSearch });
   },
 };
