@@ -14,7 +14,6 @@ export {
   UnsupportedError,
   ValidationError,
 } from './errors.js';
-export { evaluateFilter, vectorScore } from './vectors/evaluate.js';
 export { registerBackend, registerPool, registerVectorProvider } from './registry.js';
 
 export interface OpenOptions {
@@ -168,14 +167,20 @@ export type {
   VectorSearch,
   VectorSelection,
 } from './vectors/provider.js';
-export type { Metadata, MetadataValue, VectorRecord } from './vectors/codec.js';
 export type {
-  VectorCallOptions,
-  VectorEntry,
+  FetchedRecord,
+  Metadata,
+  MetadataValue,
+  NamespaceOptions,
+  ReadOptions,
+  UpsertOptions,
+  UpsertProgress,
+  UpsertReport,
+  VectorDeletion,
   VectorHit,
   VectorListOptions,
+  VectorPage,
   VectorQuery,
-  VectorReadOptions,
-} from './vectors/store/options.js';
-export type { UpsertOptions, UpsertProgress, UpsertReport } from './vectors/store/upsert.js';
-export type { VectorStore } from './vectors/store/vector-store.js';
+  VectorRecord,
+  VectorStore,
+} from './vectors/vector-store.js';

@@ -183,5 +183,5 @@ registry.addPool('pglite', ['pglite'], async () => (await import('./pools/pglite
 registry.addPool('memory', ['memory'], async () => (await import('./pools/memory.js')).memory);
 registry.addBackend('sql', async () => (await import('./backends/sql/index.js')).sql);
 registry.addBackend('memory', async () => (await import('./backends/memory.js')).memory);
-registry.addProvider('pgvector', async () => (await import('./vectors/pgvector/index.js')).pgvector);
+registry.addProvider('pgvector', async () => (await import('./vectors/pgvector.js')).pgvector);
 registry.addProvider('memory', async () => (await import('./vectors/memory.js')).memory);

@@ -16,7 +16,7 @@ import {
 } from './unit-of-work/transaction.js';
 import type { Pool } from './pools/pool.js';
 import type { VectorProvider } from './vectors/provider.js';
-import { VectorStore } from './vectors/store/vector-store.js';
+import { VectorStore } from './vectors/vector-store.js';
 
 /** One opening of a manager: what its handles stand on. */
 export interface OpenParts {

@@ -31,14 +31,14 @@ const ROOMS: readonly Room[] = [
     files: ['backends/value', 'backends/patch', 'backends/limits'],
     may: [...BASE, 'backend contract'],
   },
-  { name: 'vector codec', files: ['vectors/codec', 'vectors/evaluate'], may: [...BASE, 'vector contract'] },
+  { name: 'vector codec', files: ['vectors/codec'], may: [...BASE, 'vector contract'] },
   { name: 'definition', files: ['collection/definition'], may: [...BASE, 'backend contract', 'record values'] },
   {
     name: 'collection',
     files: ['collection'],
     may: [...BASE, 'backend contract', 'record values', 'definition'],
   },
-  { name: 'vector store', files: ['vectors/store'], may: [...BASE, 'vector contract', 'vector codec'] },
+  { name: 'vector store', files: ['vectors/vector-store'], may: [...BASE, 'vector contract', 'vector codec'] },
   {
     name: 'memory',
     files: ['pools/memory', 'backends/memory', 'vectors/memory'],
@@ -98,7 +98,7 @@ const ROOMS: readonly Room[] = [
   {
     name: 'index',
     files: ['index'],
-    may: [...BASE, ...CONTRACTS, 'registry', 'definition', 'vector codec', 'manager'],
+    may: [...BASE, ...CONTRACTS, 'registry', 'definition', 'manager'],
     types: ['collection', 'vector store', 'unit of work', 'settings', 'health', 'probes', 'lifecycle'],
     lazily: ['container', 'settings'],
   },

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { nearest, readWordnet, WORDNET_DIMENSION, type Definition, type Wordnet } from '../examples/wordnet.js';
 import type { SqlPool } from '../src/pools/pool.js';
-import { vectorScore } from '../src/vectors/evaluate.js';
+import { scoreOf } from '../src/vectors/codec/score.js';
 import type { CompiledFilter, Metric, VectorIndex, VectorProvider } from '../src/vectors/provider.js';
 import {
   A,
@@ -78,7 +78,7 @@ describe('recall@10 on WordNet', () => {
         await pool.script('RESET enable_sort; RESET enable_seqscan; RESET enable_bitmapscan', context());
       }
       expect(plans).toHaveLength(data.queries.length);
-      for (const plan of plans) expect(plan).toMatch(/Index Scan using \S*embedding\S* on qm_v_wordnet/);
+      for (const plan of plans) expect(plan).toMatch(/Index Scan using \S*embedding\S* on qm_v_wordnet_384c/);
     },
   );
 
@@ -142,7 +142,7 @@ describe('a search', () => {
 });
 
 test('the planner knows how many rows a load has written', async () => {
-  const text = "SELECT reltuples::integer AS rows FROM pg_class WHERE relname = 'qm_v_wordnet'";
+  const text = "SELECT reltuples::integer AS rows FROM pg_class WHERE relname = 'qm_v_wordnet_384c'";
   const { rows } = await opened.pool.query(text, [], context());
   // At 1,000 rows and again at 2,000.
   expect(rows).toEqual([{ rows: data.definitions.length }]);
@@ -165,7 +165,7 @@ describe.each(METRICS)('the score of %s', (metric) => {
         const hits = await provider.search(schema, A, searchFor(query, stored.size, { exact }), context());
         expect(hits).toHaveLength(stored.size);
         for (const { id, score } of hits) {
-          const right = vectorScore(metric, query, stored.get(id)!);
+          const right = scoreOf(metric, query, stored.get(id)!);
           expect(Math.abs(score - right)).toBeLessThanOrEqual(1e-4 * Math.max(1, Math.abs(right)));
         }
       }

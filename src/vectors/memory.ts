@@ -1,13 +1,20 @@
-/** The memory provider: exact search over every vector. Every other provider must answer as this one does. */
+/**
+ * Vectors in this process, over the memory pool and in its transactions. Every search is exact: the oracle that the other
+ * providers are held to. Nothing is kept when the process ends.
+ */
 import type { CheckResult, OperationContext } from '../component.js';
 import { ConflictError, NotFoundError, UnsupportedError } from '../errors.js';
 import { compareText } from '../filter/evaluate.js';
 import type { MemoryPool, MemoryView } from '../pools/memory.js';
-import { VECTOR_LIMITS } from './codec.js';
-import { evaluateFilter, vectorScore } from './evaluate.js';
+import { matchesMetadata } from './codec/filter.js';
+import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
+import { METRICS, sameSchema } from './codec/schema.js';
+import { scoreOf } from './codec/score.js';
 import type {
   CompiledFilter,
   FetchedVector,
+  FlatMetadata,
+  MetadataLeaf,
   ProviderDriver,
   ScoredVector,
   StoredVector,
@@ -21,13 +28,16 @@ import type {
   VectorSelection,
 } from './provider.js';
 
-const CATALOGUE = 'qm_vectors';
-const tableOf = (name: string): string => `qm_v_${name}`;
-const partitionOf = ({ tenant, namespace }: VectorScope): string => `${tenant}\u001e${namespace}`;
+/** The pool's tables: collections of records never have a colon in their names. */
+const CATALOGUE = 'vectors:';
+const tableOf = (name: string): string => `vectors:${name}`;
+const partitionOf = ({ tenant, namespace }: VectorScope): string => JSON.stringify([tenant, namespace]);
+/** Keys of the pool hold no control characters; ids may. */
+const keyOf = (id: string): string => JSON.stringify(id);
 
 class MemoryProvider implements VectorProvider {
   readonly capabilities: VectorCapabilities = {
-    metrics: ['cosine', 'euclidean', 'dot'],
+    metrics: METRICS,
     exact: true,
     operators: { stringRange: true, notRange: 'always' },
     metadataDigits: 17,
@@ -39,10 +49,10 @@ class MemoryProvider implements VectorProvider {
     consistency: 'immediate',
     transactions: true,
     durable: false,
-    maxDimension: 65_536,
-    maxTopK: 10_000,
-    maxBatch: 1_000,
-    maxMetadataBytes: VECTOR_LIMITS.metadataBytes,
+    maxDimension: LIMITS.dimension,
+    maxTopK: LIMITS.topK,
+    maxBatch: LIMITS.batchItems,
+    maxMetadataBytes: LIMITS.metadataBytes,
   };
 
   constructor(
@@ -59,10 +69,10 @@ class MemoryProvider implements VectorProvider {
 
   createCollection(schema: VectorSchema, context: OperationContext): Promise<void> {
     return this.pool.run(context, (view) => {
-      const other = view.get(CATALOGUE, '', schema.name) as VectorSchema | undefined;
-      if (other === undefined) view.put(CATALOGUE, '', schema.name, structuredClone(schema));
-      else if (canonical(other) !== canonical(schema))
-        throw new ConflictError('CONFLICT', `The collection ${schema.name} exists with another declaration`, {
+      const known = view.get(CATALOGUE, '', schema.name) as VectorSchema | undefined;
+      if (known === undefined) return view.put(CATALOGUE, '', schema.name, schema);
+      if (!sameSchema(known, schema))
+        throw new ConflictError('CONFLICT', `The collection ${schema.name} is there with another declaration`, {
           component: this.name,
           details: { collection: schema.name },
         });
@@ -75,32 +85,35 @@ class MemoryProvider implements VectorProvider {
 
   listCollections(context: OperationContext): Promise<string[]> {
     return this.pool.run(context, (view) =>
-      (view.scan(CATALOGUE, '', () => true) as VectorSchema[]).map(({ name }) => name).sort(compareText),
+      view
+        .scan(CATALOGUE, '', () => true)
+        .map((schema) => (schema as VectorSchema).name)
+        .sort(compareText),
     );
   }
 
   deleteCollection(name: string, context: OperationContext): Promise<boolean> {
     return this.pool.run(context, (view) => {
       if (view.get(CATALOGUE, '', name) === undefined) return false;
-      for (const row of view.scan(tableOf(name), undefined, () => true) as Row[])
-        view.put(tableOf(name), row.partition, row.id, undefined);
       view.put(CATALOGUE, '', name, undefined);
+      for (const row of view.scan(tableOf(name), undefined, () => true) as Row[])
+        view.put(tableOf(name), row.partition, keyOf(row.id), undefined);
       return true;
     });
   }
 
-  async upsert(
+  upsert(
     schema: VectorSchema,
     scope: VectorScope,
     records: readonly StoredVector[],
     context: OperationContext,
-  ): Promise<{ token?: string }> {
-    await this.pool.run(context, (view) => {
-      this.require(view, schema);
-      const partition = partitionOf(scope);
-      for (const record of records) view.put(tableOf(schema.name), partition, record.id, { ...record, partition });
+  ): Promise<Record<string, never>> {
+    const partition = partitionOf(scope);
+    return this.inCollection(schema, context, (view) => {
+      for (const record of records)
+        view.put(tableOf(schema.name), partition, keyOf(record.id), { ...copy(record), partition });
+      return {};
     });
-    return {};
   }
 
   fetch(
@@ -110,13 +123,12 @@ class MemoryProvider implements VectorProvider {
     include: VectorInclude,
     context: OperationContext,
   ): Promise<(FetchedVector | undefined)[]> {
-    return this.pool.run(context, (view) => {
-      this.require(view, schema);
-      return ids.map((id) => {
-        const row = view.get(tableOf(schema.name), partitionOf(scope), id) as Row | undefined;
-        return row === undefined ? undefined : shown(row, include);
-      });
-    });
+    return this.inCollection(schema, context, (view) =>
+      ids.map((id) => {
+        const row = view.get(tableOf(schema.name), partitionOf(scope), keyOf(id)) as Row | undefined;
+        return row === undefined ? undefined : reduced(row, include);
+      }),
+    );
   }
 
   async list(
@@ -125,11 +137,12 @@ class MemoryProvider implements VectorProvider {
     { filter, limit, after, include }: VectorList,
     context: OperationContext,
   ): Promise<{ items: FetchedVector[]; next?: string }> {
-    const rows = (await this.matching(schema, scope, filter, context))
+    const rows = await this.matching(schema, scope, filter, context);
+    const following = rows
       .filter(({ id }) => after === undefined || compareText(id, after) > 0)
       .sort((a, b) => compareText(a.id, b.id));
-    const items = rows.slice(0, limit).map((row) => shown(row, include));
-    return rows.length > limit ? { items, next: items.at(-1)!.id } : { items };
+    const items = following.slice(0, limit).map((row) => reduced(row, include));
+    return following.length > limit ? { items, next: items.at(-1)!.id } : { items };
   }
 
   async count(
@@ -146,16 +159,16 @@ class MemoryProvider implements VectorProvider {
     scope: VectorScope,
     selection: VectorSelection,
     context: OperationContext,
-  ): Promise<{ deleted?: number }> {
-    return this.pool.run(context, (view) => {
-      this.require(view, schema);
-      const [table, partition] = [tableOf(schema.name), partitionOf(scope)];
-      const doomed =
+  ): Promise<{ deleted: number }> {
+    const table = tableOf(schema.name);
+    const partition = partitionOf(scope);
+    return this.inCollection(schema, context, (view) => {
+      const ids =
         'ids' in selection
-          ? selection.ids.filter((id) => view.get(table, partition, id) !== undefined)
+          ? selection.ids.filter((id) => view.get(table, partition, keyOf(id)) !== undefined)
           : scan(view, schema, scope, 'filter' in selection ? selection.filter : undefined).map(({ id }) => id);
-      for (const id of doomed) view.put(table, partition, id, undefined);
-      return { deleted: doomed.length };
+      for (const id of ids) view.put(table, partition, keyOf(id), undefined);
+      return { deleted: ids.length };
     });
   }
 
@@ -167,10 +180,10 @@ class MemoryProvider implements VectorProvider {
   ): Promise<ScoredVector[]> {
     const rows = await this.matching(schema, scope, filter, context);
     return rows
-      .map((row) => ({ row, score: vectorScore(schema.metric, vector, row.vector) }))
+      .map((row) => ({ row, score: scoreOf(schema.metric, row.vector, vector) }))
       .sort((a, b) => b.score - a.score || compareText(a.row.id, b.row.id))
       .slice(0, topK)
-      .map(({ row, score }) => ({ ...shown(row, include), score }));
+      .map(({ row, score }) => ({ ...reduced(row, include), score }));
   }
 
   private matching(
@@ -179,53 +192,60 @@ class MemoryProvider implements VectorProvider {
     filter: CompiledFilter | undefined,
     context: OperationContext,
   ): Promise<Row[]> {
+    return this.inCollection(schema, context, (view) => scan(view, schema, scope, filter));
+  }
+
+  /** @throws `NOT_FOUND` when the collection is not there, or was made anew with another dimension or metric. */
+  private inCollection<R>(schema: VectorSchema, context: OperationContext, work: (view: MemoryView) => R): Promise<R> {
     return this.pool.run(context, (view) => {
-      this.require(view, schema);
-      return scan(view, schema, scope, filter);
+      const known = view.get(CATALOGUE, '', schema.name) as VectorSchema | undefined;
+      if (known?.dimension !== schema.dimension || known.metric !== schema.metric)
+        throw new NotFoundError(`There is no vector collection ${schema.name}`, {
+          component: this.name,
+          details: { collection: schema.name },
+        });
+      return work(view);
     });
   }
-
-  private require(view: MemoryView, { name }: VectorSchema): void {
-    if (view.get(CATALOGUE, '', name) === undefined)
-      throw new NotFoundError(`The vector collection ${name} is not there`, {
-        component: this.name,
-        details: { collection: name },
-      });
-  }
 }
 
-type Row = StoredVector & { readonly partition: string };
-
-function scan(view: MemoryView, { name }: VectorSchema, scope: VectorScope, filter: CompiledFilter | undefined): Row[] {
-  const matches = (row: object): boolean => filter === undefined || evaluateFilter(filter, (row as Row).metadata);
-  return view.scan(tableOf(name), partitionOf(scope), matches) as Row[];
+interface Row extends StoredVector {
+  readonly partition: string;
 }
 
-function shown({ id, vector, metadata, text }: Row, include: VectorInclude): FetchedVector {
+function scan(view: MemoryView, schema: VectorSchema, scope: VectorScope, filter: CompiledFilter | undefined): Row[] {
+  const matches = (row: object): boolean => filter === undefined || matchesMetadata(filter.tree, (row as Row).metadata);
+  return view.scan(tableOf(schema.name), partitionOf(scope), matches) as Row[];
+}
+
+function copy(record: StoredVector): StoredVector {
+  return { ...record, vector: new Float32Array(record.vector), metadata: copyMetadata(record.metadata) };
+}
+
+function copyMetadata(metadata: FlatMetadata): FlatMetadata {
+  const leaves = Object.entries(metadata).map(([key, leaf]): [string, MetadataLeaf] => [
+    key,
+    typeof leaf === 'object' ? [...leaf] : leaf,
+  ]);
+  return Object.fromEntries(leaves);
+}
+
+function reduced({ id, vector, metadata, text }: StoredVector, include: VectorInclude): FetchedVector {
   return {
     id,
-    ...(include.vector ? { vector: Float32Array.from(vector) } : {}),
-    ...(include.metadata ? { metadata: { ...metadata } } : {}),
+    ...(include.vector ? { vector: new Float32Array(vector) } : {}),
+    ...(include.metadata ? { metadata: copyMetadata(metadata) } : {}),
     ...(include.text && text !== undefined ? { text } : {}),
   };
-}
-
-function canonical({ name, dimension, metric, fields, index }: VectorSchema): string {
-  const sorted = (object: object): unknown => Object.entries(object).sort(([a], [b]) => compareText(a, b));
-  return JSON.stringify([name, dimension, metric, sorted(fields), sorted(index)]);
 }
 
 export const memory: ProviderDriver = {
   name: 'memory',
   pooled: true,
-  create(_settings, { pool, name }) {
+  /** @throws `UNSUPPORTED` for a pool other than the memory engine. */
+  create(_settings, { pool, name }): VectorProvider {
     if (pool === undefined || !('run' in pool))
-      throw new UnsupportedError(
-        'The memory provider needs a database of the scheme memory: (its setting `database`)',
-        {
-          component: name,
-        },
-      );
+      throw new UnsupportedError('The vector provider memory runs on a memory: database only', { component: name });
     return new MemoryProvider(pool as MemoryPool, name);
   },
 };

@@ -5,7 +5,7 @@ import { pushDown } from '../../src/filter/normalize.js';
 import type { FieldReference, FilterNode } from '../../src/filter/syntax.js';
 import { pglite } from '../../src/pools/pglite/index.js';
 import type { SqlPool } from '../../src/pools/pool.js';
-import { pgvector } from '../../src/vectors/pgvector/index.js';
+import { pgvector } from '../../src/vectors/pgvector.js';
 import type {
   CompiledFilter,
   FlatMetadata,

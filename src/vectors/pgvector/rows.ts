@@ -1,35 +1,49 @@
-/** Records as rows, and back. */
-import type { FetchedVector, FlatMetadata, Metric, ScoredVector, StoredVector, VectorInclude } from '../provider.js';
+/** Rows: what is bound for a batch, and what comes back. */
+import { compareText } from '../../filter/evaluate.js';
+import type {
+  FetchedVector,
+  FlatMetadata,
+  StoredVector,
+  VectorInclude,
+  VectorSchema,
+  VectorScope,
+} from '../provider.js';
+import { Parameters, vectorText } from './parameters.js';
+import { tableName } from './table.js';
 
-type Row = Readonly<Record<string, unknown>>;
+export interface Statement {
+  readonly text: string;
+  readonly parameters: Parameters;
+}
 
-/** The columns of a batch, one array each. Sorted by id, so that two batches that overlap do not wait for each other. */
-export function batchColumns(records: readonly StoredVector[]): [string[], string[], string[], (string | null)[]] {
-  const sorted = [...records].sort((a, b) => (a.id < b.id ? -1 : 1));
-  return [
+/** One statement for a batch. Sorted by id: batches that overlap then lock their rows in one order, and none deadlocks. */
+export function upsertStatement(
+  schema: VectorSchema,
+  { tenant, namespace }: VectorScope,
+  records: readonly StoredVector[],
+): Statement {
+  const sorted = [...records].sort((a, b) => compareText(a.id, b.id));
+  const parameters = new Parameters();
+  const scope = `${parameters.text(tenant)}, ${parameters.text(namespace)}`;
+  const columns = [
     sorted.map(({ id }) => id),
     sorted.map(({ vector }) => vectorText(vector)),
     sorted.map(({ metadata }) => JSON.stringify(metadata)),
     sorted.map(({ text }) => text ?? null),
-  ];
+  ].map((column) => parameters.texts(column));
+  return {
+    parameters,
+    text:
+      `INSERT INTO ${tableName(schema)} (tenant, namespace, id, embedding, metadata, text) ` +
+      `SELECT ${scope}, u.id, u.embedding::vector, u.metadata::jsonb, u.text ` +
+      `FROM unnest(${columns.join(', ')}) AS u(id, embedding, metadata, text) ` +
+      'ON CONFLICT (tenant, namespace, id) DO UPDATE SET ' +
+      'embedding = excluded.embedding, metadata = excluded.metadata, text = excluded.text',
+  };
 }
 
-/** pgvector's input form. */
-export function vectorText(vector: Float32Array): string {
-  return `[${vector.join(',')}]`;
-}
-
-/** What is selected: the id and what is included, as `fetched` reads it. */
-export function columns(include: VectorInclude): string {
-  return chosen(include, 'embedding::text AS vector');
-}
-
-/** The same as it is stored. */
-export function stored(include: VectorInclude): string {
-  return chosen(include, 'embedding');
-}
-
-function chosen(include: VectorInclude, vector: string): string {
+/** The columns that `include` asks for, beside the id. */
+export function columnsOf(include: VectorInclude, vector = 'embedding::text AS embedding'): string {
   return [
     'id',
     ...(include.vector ? [vector] : []),
@@ -38,26 +52,12 @@ function chosen(include: VectorInclude, vector: string): string {
   ].join(', ');
 }
 
-export function fetched(row: Row): FetchedVector {
+export function readRow(row: Readonly<Record<string, unknown>>, include: VectorInclude): FetchedVector {
+  const text = row['text'];
   return {
     id: row['id'] as string,
-    ...(typeof row['vector'] === 'string' ? { vector: Float32Array.from(JSON.parse(row['vector']) as number[]) } : {}),
-    ...('metadata' in row ? { metadata: row['metadata'] as FlatMetadata } : {}),
-    ...(typeof row['text'] === 'string' ? { text: row['text'] } : {}),
+    ...(include.vector ? { vector: Float32Array.from(JSON.parse(row['embedding'] as string) as number[]) } : {}),
+    ...(include.metadata ? { metadata: row['metadata'] as FlatMetadata } : {}),
+    ...(typeof text === 'string' ? { text } : {}),
   };
-}
-
-export function scored(row: Row, metric: Metric): ScoredVector {
-  return { ...fetched(row), score: scoreOf(row['distance'] as number, metric) };
-}
-
-/** pgvector's distances as scores: higher is closer. Its inner product is negative already. */
-function scoreOf(distance: number, metric: Metric): number {
-  switch (metric) {
-    case 'cosine':
-      return Math.max(-1, Math.min(1, 1 - distance));
-    case 'euclidean':
-    case 'dot':
-      return distance === 0 ? 0 : -distance;
-  }
 }

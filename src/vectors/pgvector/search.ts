@@ -1,79 +1,107 @@
-/** Search: by the index with an iterative scan, exactly where that finds too few. */
-import type { OperationContext } from '../../component.js';
-import type { SqlPool, SqlResult } from '../../pools/pool.js';
-import type { ScoredVector, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
-import { compileFilter, Parameters } from './filter.js';
-import { columns, scored, stored, vectorText } from './rows.js';
-import { OPERATORS, tableName, withDefaults } from './tables.js';
+/** How a search is run: the settings of its scan, the index's answer, and the exact one where that fell short. */
+import type { OperationContext, Session } from '../../component.js';
+import type { SqlPool } from '../../pools/pool.js';
+import type { ScoredVector, VectorIndex, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
+import { readRow, type Statement } from './rows.js';
+import { exactStatement, indexedStatement } from './statements.js';
+import { scoreOfDistance } from './table.js';
 
-export interface SearchSettings {
-  /** How many candidates HNSW keeps; at least `topK` are kept whatever it says. */
-  readonly efSearch: number;
-}
+type Setting = readonly [name: string, value: string];
 
-export async function search(
-  pool: SqlPool,
-  settings: SearchSettings,
-  schema: VectorSchema,
-  scope: VectorScope,
-  request: VectorSearch,
-  context: OperationContext,
-): Promise<ScoredVector[]> {
-  const exactly = async (): Promise<ScoredVector[]> => {
-    const { text, values } = statement(schema, scope, request, true);
-    return toHits(await pool.query(text, values, context), schema);
-  };
-  const set = request.exact ? undefined : planSettings(schema, settings, request.topK);
-  if (set === undefined) return exactly();
-  const { text, values } = statement(schema, scope, request, false);
-  const byIndex = async (inside: OperationContext): Promise<SqlResult> => {
-    // They last until the end of the transaction, also the host's: they change plans of vector searches alone.
-    await pool.script(set, inside);
-    return pool.query(text, values, inside);
-  };
-  const result =
-    context.session === undefined
-      ? await pool.transaction({ context, isolation: 'snapshot' }, (session) => byIndex({ ...context, session }))
-      : await byIndex(context);
-  // An iterative scan ends after 20,000 candidates: with a selective filter, tenant or namespace it may have missed some.
-  return result.rows.length < request.topK ? exactly() : toHits(result, schema);
-}
-
-function toHits({ rows }: SqlResult, { metric }: VectorSchema): ScoredVector[] {
-  return rows.map((row) => scored(row, metric));
-}
-
-function planSettings({ index }: VectorSchema, { efSearch }: SearchSettings, topK: number): string | undefined {
+/** Without iterative scans a filtered search returns what few of its rows the scan met, without an error. */
+export function scanSettings(index: VectorIndex, topK: number, efSearch: number): readonly Setting[] {
   switch (index.kind) {
-    case 'none':
-      return undefined;
+    case 'hnsw':
+      return [
+        ['hnsw.iterative_scan', 'relaxed_order'],
+        ['hnsw.ef_search', String(Math.min(1_000, Math.max(efSearch, topK)))],
+      ];
     case 'ivfflat':
-      return `SET LOCAL ivfflat.iterative_scan = relaxed_order; SET LOCAL ivfflat.probes = ${withDefaults(index).probes}`;
-    case 'hnsw': {
-      const ef = Math.min(1_000, Math.max(efSearch, topK));
-      return `SET LOCAL hnsw.iterative_scan = relaxed_order; SET LOCAL hnsw.ef_search = ${ef}`;
-    }
+      return [
+        ['ivfflat.iterative_scan', 'relaxed_order'],
+        ['ivfflat.probes', String(index.probes ?? 10)],
+      ];
+    case 'none':
+      return [];
   }
 }
 
-/**
- * The distance is ordered by inside, or the index is not used; the outer order puts right what a relaxed scan gives.
- * `+ 0` keeps every index on the embedding out. The statement has no name: a generic plan would not see the tenant.
- */
-function statement(
-  schema: VectorSchema,
-  scope: VectorScope,
-  { vector, topK, filter, include }: VectorSearch,
-  exact: boolean,
-): { text: string; values: Parameters['values'] } {
-  const parameters = new Parameters(vectorText(vector), scope.tenant, scope.namespace, topK);
-  const distance = `embedding ${OPERATORS[schema.metric].distance} $1::text::vector`;
-  const condition = filter === undefined ? '' : ` AND ${compileFilter(filter.tree, parameters)}`;
-  const order = exact ? `(${distance}) + 0, id` : distance;
-  const text =
-    `WITH c AS MATERIALIZED (SELECT ${stored(include)}, ${distance} AS distance FROM ${tableName(schema.name)} ` +
-    `WHERE tenant = $2::text AND namespace = $3::text${condition} ORDER BY ${order} LIMIT $4::integer) ` +
-    // Written as text out here, for the rows that are given rather than for all that are compared.
-    `SELECT ${columns(include)}, distance FROM c ORDER BY distance, id`;
-  return { text, values: parameters.values };
+export class Searcher {
+  /** Searches of one session follow one another: each sets the scan's settings and restores them. */
+  private readonly turns = new WeakMap<Session, Promise<unknown>>();
+
+  constructor(
+    private readonly pool: SqlPool,
+    private readonly efSearch: number,
+  ) {}
+
+  async search(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: VectorSearch,
+    context: OperationContext,
+  ): Promise<ScoredVector[]> {
+    const settings = scanSettings(schema.index, request.topK, this.efSearch);
+    const exact = (): Promise<ScoredVector[]> =>
+      this.read(exactStatement(schema, scope, request), schema, request, context);
+    if (request.exact || settings.length === 0) return exact();
+    const indexed = indexedStatement(schema, scope, request);
+    const found = await this.withSettings(settings, context, (inside) => this.read(indexed, schema, request, inside));
+    // A scan gives up before it has met every row of a rare tenant or filter.
+    return found.length < request.topK ? exact() : found;
+  }
+
+  private async read(
+    { text, parameters }: Statement,
+    { metric }: VectorSchema,
+    { include }: VectorSearch,
+    context: OperationContext,
+  ): Promise<ScoredVector[]> {
+    // Never a named statement: after five runs its plan would no longer see the tenant and the filter.
+    const { rows } = await this.pool.query(text, parameters.values, context);
+    return rows.map((row) => ({
+      ...readRow(row, include),
+      score: scoreOfDistance(metric, Number(row['distance'])),
+    }));
+  }
+
+  private withSettings<R>(
+    settings: readonly Setting[],
+    context: OperationContext,
+    work: (inside: OperationContext) => Promise<R>,
+  ): Promise<R> {
+    const { session } = context;
+    if (session !== undefined)
+      return this.inTurn(session, async () => {
+        const before = await this.set(settings, context);
+        const result = await work(context);
+        await this.set(before, context);
+        return result;
+      });
+    return this.pool.transaction({ isolation: 'snapshot', context }, async (own) => {
+      const inside = { ...context, session: own };
+      // Literals of ours: the names are fixed, the values are words and numbers.
+      await this.pool.script(settings.map(([name, value]) => `SET LOCAL ${name} = ${value}`).join('; '), inside);
+      return work(inside);
+    });
+  }
+
+  /** Until the end of the transaction; gives the settings as they were. */
+  private async set(settings: readonly Setting[], context: OperationContext): Promise<Setting[]> {
+    // Reading a vector's literal loads the library: before that its settings have neither defaults nor checks.
+    const read = settings.map(([name], i) => `current_setting('${name}') AS "s${i}"`);
+    const { rows } = await this.pool.query(`SELECT '[1]'::vector IS NULL, ${read.join(', ')}`, [], context);
+    const write = settings.map((_, i) => `set_config($${2 * i + 1}::text, $${2 * i + 2}::text, true)`);
+    await this.pool.query(`SELECT ${write.join(', ')}`, settings.flat(), context);
+    return settings.map(([name], i): Setting => [name, String(rows[0]?.[`s${i}`])]);
+  }
+
+  private inTurn<R>(session: Session, work: () => Promise<R>): Promise<R> {
+    const turn = (this.turns.get(session) ?? Promise.resolve()).then(work);
+    this.turns.set(
+      session,
+      turn.catch(() => undefined),
+    );
+    return turn;
+  }
 }

@@ -1,41 +1,25 @@
-/** What the planner knows of the tables. Without statistics it takes every tenant for one row, and leaves HNSW alone. */
+/** The planner's statistics: without them every estimate is one row, and an embedded database has no one to gather them. */
 import type { OperationContext } from '../../component.js';
 import type { SqlPool } from '../../pools/pool.js';
-import { tableName } from './tables.js';
+import type { VectorSchema } from '../provider.js';
+import { tableName } from './table.js';
 
-/** Fewer rows are as well compared one by one. */
 const FIRST = 1_000;
 
-interface Growth {
-  written: number;
-  /** How many make the statistics worth reading again. */
-  due: number;
-}
-
-/**
- * Reads them again whenever this process has written twice as much as the time before: after a load a server's autovacuum
- * comes late, and PGlite has none.
- */
 export class Statistics {
-  private readonly growths = new Map<string, Growth>();
+  private readonly tables = new Map<string, { written: number; next: number }>();
 
   constructor(private readonly pool: SqlPool) {}
 
-  /** Counts rows that were written; not inside a transaction, where the rows are nobody's yet. */
-  async wrote(collection: string, rows: number, context: OperationContext): Promise<void> {
-    const growth = this.growths.get(collection) ?? { written: 0, due: FIRST };
-    this.growths.set(collection, growth);
-    growth.written += rows;
-    if (growth.written < growth.due || context.session !== undefined) return;
-    growth.due = growth.written * 2;
-    try {
-      await this.pool.script(`ANALYZE (SKIP_LOCKED) ${tableName(collection)}`, context);
-    } catch {
-      // The rows are written: whoever wrote them must not be told otherwise because of slower plans.
-    }
-  }
-
-  forget(collection: string): void {
-    this.growths.delete(collection);
+  /** Gathers them when the rows written since the start have doubled, so that loading n rows costs log n of it. */
+  async wrote(schema: VectorSchema, rows: number, context: OperationContext): Promise<void> {
+    const table = tableName(schema);
+    let known = this.tables.get(table);
+    if (known === undefined) this.tables.set(table, (known = { written: 0, next: FIRST }));
+    known.written += rows;
+    if (known.written < known.next || context.session !== undefined) return;
+    known.next = known.written * 2;
+    // The rows are written: only the plans of searches are worse without it.
+    await this.pool.script(`ANALYZE ${table}`, context).catch(() => undefined);
   }
 }

@@ -1,0 +1,66 @@
+/** Paired rounds: each round runs every contender, in an order that alternates, so that what else the machine does falls on all. */
+
+export interface Contender {
+  readonly name: string;
+  /** Does the work `count` times. */
+  readonly run: (count: number) => Promise<void>;
+}
+
+export interface Row {
+  readonly what: string;
+  readonly ours: number;
+  readonly raw: number;
+  /** The raw contender against itself: how much of a difference is noise. */
+  readonly control: number;
+  readonly ratio: number;
+  readonly goal: string;
+}
+
+/**
+ * Microseconds a call, medians over the rounds; the ratio is the median of the rounds' own ratios, raw time over our time:
+ * 1 is as fast as the raw driver, 0.9 takes 11% longer.
+ */
+export async function compare(
+  what: string,
+  goal: string,
+  ours: Contender['run'],
+  raw: Contender['run'],
+  { rounds = 15, count = 300 } = {},
+): Promise<Row> {
+  const contenders = [ours, raw, raw];
+  const times: number[][] = [];
+  for (const run of contenders) await run(Math.ceil(count / 3));
+  for (let round = 0; round < rounds; round++) {
+    const order = round % 2 === 0 ? [0, 1, 2] : [2, 1, 0];
+    const row = [0, 0, 0];
+    for (const i of order) row[i] = await timed(() => contenders[i]!(count), count);
+    times.push(row);
+  }
+  return {
+    what,
+    ours: median(times.map((row) => row[0]!)),
+    raw: median(times.map((row) => row[1]!)),
+    control: median(times.map((row) => row[2]! / row[1]!)),
+    ratio: median(times.map((row) => (row[1]! + row[2]!) / 2 / row[0]!)),
+    goal,
+  };
+}
+
+async function timed(work: () => Promise<void>, count: number): Promise<number> {
+  const started = performance.now();
+  await work();
+  return ((performance.now() - started) * 1_000) / count;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)]!;
+}
+
+export function print(unit: string, rows: readonly Row[]): void {
+  console.log(`\n| what | ours (${unit}) | raw (${unit}) | ratio | control | goal |\n|---|---|---|---|---|---|`);
+  for (const { what, ours, raw, ratio, control, goal } of rows)
+    console.log(
+      `| ${what} | ${ours.toFixed(1)} | ${raw.toFixed(1)} | ${ratio.toFixed(2)} | ${control.toFixed(2)} | ${goal} |`,
+    );
+}

@@ -1,0 +1,22 @@
+/** The limits that hold on every provider, in bytes of UTF-8 unless said otherwise: what one holds, all can hold. */
+export const VECTOR_LIMITS = {
+  dimension: 20_000,
+  /** Length of a vector, rows and queries alike: outside of it servers compute with infinity or with zero. */
+  minNorm: 1e-15,
+  maxNorm: 1e15,
+  idBytes: 512,
+  namespaceBytes: 255,
+  keyBytes: 128,
+  metadataDepth: 8,
+  metadataLeaves: 256,
+  /** Of the flat metadata as JSON. */
+  metadataBytes: 40_960,
+  textBytes: 1_048_576,
+  fields: 64,
+  topK: 10_000,
+  pageItems: 1_000,
+  /** Ids of one fetch or delete. */
+  ids: 10_000,
+  batchItems: 1_000,
+  batchBytes: 8 * 1_048_576,
+} as const;

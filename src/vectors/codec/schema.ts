@@ -1,0 +1,108 @@
+/** A collection's specification: validated, every default filled in, comparable. */
+import { invalid, UnsupportedError, ValidationError } from '../../errors.js';
+import { isPlainObject } from '../../filter/json.js';
+import { pathFault } from '../../filter/syntax.js';
+import type {
+  Metric,
+  VectorCapabilities,
+  VectorCollectionSpec,
+  VectorFieldType,
+  VectorIndex,
+  VectorSchema,
+} from '../provider.js';
+import { VECTOR_LIMITS as LIMITS } from './limits.js';
+import { metadataKeyFault } from './metadata.js';
+import { checkCollectionName, checkKeys, checkWhole } from './values.js';
+
+export const METRICS: readonly Metric[] = ['cosine', 'euclidean', 'dot'];
+const FIELD_TYPES: readonly VectorFieldType[] = ['string', 'number', 'boolean', 'date', 'string[]'];
+
+/**
+ * Validates a host's specification.
+ * @throws `VALIDATION` naming the key; `UNSUPPORTED` for a metric or a dimension that the provider does not have.
+ */
+export function resolveSchema(spec: VectorCollectionSpec, capabilities: VectorCapabilities): VectorSchema {
+  const {
+    name,
+    dimension,
+    metric = 'cosine',
+    fields,
+    index,
+  } = checkKeys(spec, 'collection', ['name', 'dimension', 'metric', 'fields', 'index']);
+  const schema: VectorSchema = {
+    name: checkCollectionName(name, 'name'),
+    dimension: checkWhole(dimension, 'dimension', 1, LIMITS.dimension),
+    metric: checkOneOf(metric, 'metric', METRICS),
+    fields: resolveFields(fields),
+    index: resolveIndex(index),
+  };
+  if (!capabilities.metrics.includes(schema.metric))
+    throw new UnsupportedError(`metric: the provider has no ${schema.metric}, only ${capabilities.metrics.join(', ')}`);
+  if (schema.dimension > capabilities.maxDimension)
+    throw new UnsupportedError(`dimension: the provider has at most ${capabilities.maxDimension}`);
+  return schema;
+}
+
+function resolveFields(fields: unknown): VectorSchema['fields'] {
+  if (fields === undefined) return {};
+  if (!isPlainObject(fields)) throw invalid('fields', fields, 'an object of paths and types');
+  const paths = Object.keys(fields).sort();
+  if (paths.length > LIMITS.fields) throw invalid('fields', fields, `at most ${LIMITS.fields} fields`);
+  const resolved: Record<string, VectorFieldType> = {};
+  for (const path of paths) {
+    const fault = metadataKeyFault(path) ?? pathFault(path);
+    if (fault !== undefined)
+      throw new ValidationError('VALIDATION', `fields: the path ${JSON.stringify(path)} ${fault}`, {
+        details: { key: 'fields', path, reason: fault },
+      });
+    resolved[path] = checkOneOf(fields[path], `fields.${path}`, FIELD_TYPES);
+  }
+  return resolved;
+}
+
+function resolveIndex(index: unknown): VectorIndex {
+  if (index === undefined) return { kind: 'hnsw', m: 16, efConstruction: 64, quantize: 'auto' };
+  const { kind } = checkKeys(index, 'index', ['kind', 'm', 'efConstruction', 'quantize', 'lists', 'probes']);
+  switch (checkOneOf(kind, 'index.kind', ['hnsw', 'ivfflat', 'none'])) {
+    case 'none':
+      checkKeys(index, 'index', ['kind']);
+      return { kind: 'none' };
+    case 'ivfflat': {
+      const { lists = 100, probes } = checkKeys(index, 'index', ['kind', 'lists', 'probes']);
+      const count = checkWhole(lists, 'index.lists', 1, 32_768);
+      return {
+        kind: 'ivfflat',
+        lists: count,
+        probes: checkWhole(probes ?? Math.ceil(Math.sqrt(count)), 'index.probes', 1, count),
+      };
+    }
+    case 'hnsw': {
+      const keys = ['kind', 'm', 'efConstruction', 'quantize'];
+      const { m = 16, efConstruction, quantize = 'auto' } = checkKeys(index, 'index', keys);
+      const links = checkWhole(m, 'index.m', 2, 100);
+      const width = efConstruction ?? Math.max(64, 2 * links);
+      return {
+        kind: 'hnsw',
+        m: links,
+        // Less than twice `m` is refused by the index itself.
+        efConstruction: checkWhole(width, 'index.efConstruction', Math.max(4, 2 * links), 1_000),
+        quantize: checkOneOf(quantize, 'index.quantize', ['auto', 'half', 'bit'] as const),
+      };
+    }
+  }
+}
+
+function checkOneOf<V extends string>(value: unknown, key: string, allowed: readonly V[]): V {
+  if (!allowed.includes(value as V)) throw invalid(key, value, `one of ${allowed.join(', ')}`);
+  return value as V;
+}
+
+/** Whether two schemas declare the same, whatever the order of their keys. */
+export function sameSchema(a: VectorSchema, b: VectorSchema): boolean {
+  return canonical(a) === canonical(b);
+}
+
+function canonical({ name, dimension, metric, fields, index }: VectorSchema): string {
+  const sorted = (value: object): [string, unknown][] => Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1));
+  return JSON.stringify([name, dimension, metric, sorted(fields), sorted(index)]);
+}

@@ -1,0 +1,113 @@
+/** Single values, checked before any I/O: ids, names, namespaces, vectors, texts, the numbers of a search. */
+import { types } from 'node:util';
+import { invalid, ValidationError } from '../../errors.js';
+import { isPlainObject } from '../../filter/json.js';
+import { VECTOR_LIMITS as LIMITS } from './limits.js';
+
+const COLLECTION_NAME = /^[a-z][a-z0-9-]{0,44}$/;
+
+/** @throws `VALIDATION` for what cannot name a collection on every provider. */
+export function checkCollectionName(name: unknown, key = 'collection'): string {
+  if (typeof name !== 'string' || !COLLECTION_NAME.test(name))
+    throw invalid(key, name, 'a name of a-z, 0-9 and -, beginning with a letter, of at most 45 characters');
+  return name;
+}
+
+/** @throws `VALIDATION` for what cannot be a namespace; the default one is empty. */
+export function checkNamespace(namespace: unknown): string {
+  if (namespace === undefined || namespace === '') return '';
+  const text = checkWellFormed(namespace, 'namespace');
+  if (/\p{Cc}/u.test(text)) throw invalid('namespace', namespace, 'text without control characters');
+  if (text.trim() !== text) throw invalid('namespace', namespace, 'text without space at its ends');
+  return checkBytes(text, 'namespace', LIMITS.namespaceBytes);
+}
+
+/** @throws `VALIDATION` for what cannot be a vector's id. */
+export function checkVectorId(id: unknown, key = 'id'): string {
+  const text = checkWellFormed(id, key);
+  if (text === '') throw invalid(key, id, 'at least one character');
+  return checkBytes(text, key, LIMITS.idBytes);
+}
+
+/** @throws `VALIDATION` for what is no list of ids. */
+export function checkVectorIds(ids: unknown, key = 'ids'): string[] {
+  if (!Array.isArray(ids)) throw invalid(key, ids, 'an array of ids');
+  if (ids.length > LIMITS.ids) throw invalid(key, ids, `at most ${LIMITS.ids} ids`);
+  return Array.from(ids as unknown[], (id, i) => checkVectorId(id, `${key}[${i}]`));
+}
+
+/** @throws `VALIDATION` for what is no text. */
+export function checkVectorText(text: unknown, key = 'text'): string {
+  return checkBytes(checkWellFormed(text, key), key, LIMITS.textBytes);
+}
+
+/**
+ * A vector as providers get it: a copy in float32.
+ * @throws `VALIDATION` for another dimension, for what is not finite in float32, and for a length that is zero, or beyond
+ * what servers can square.
+ */
+export function checkVector(vector: unknown, dimension: number, key = 'vector'): Float32Array {
+  if (!Array.isArray(vector) && !types.isFloat32Array(vector))
+    throw invalid(key, vector, 'an array of numbers or a Float32Array');
+  const given = vector as ArrayLike<unknown>;
+  if (given.length !== dimension)
+    throw new ValidationError('VALIDATION', `${key}: expected ${dimension} numbers, got ${given.length}`, {
+      details: { key, dimension, actual: given.length },
+    });
+  const copy = new Float32Array(dimension);
+  let squares = 0;
+  for (let i = 0; i < dimension; i++) {
+    const value = given[i];
+    if (typeof value !== 'number') throw invalid(`${key}[${i}]`, value, 'a number');
+    const rounded = Math.fround(value);
+    if (!Number.isFinite(rounded)) throw invalid(`${key}[${i}]`, value, 'a number that is finite in float32');
+    copy[i] = rounded;
+    squares += rounded * rounded;
+  }
+  const norm = Math.sqrt(squares);
+  if (norm < LIMITS.minNorm || norm > LIMITS.maxNorm)
+    throw new ValidationError(
+      'VALIDATION',
+      `${key}: expected a vector of a length from ${LIMITS.minNorm} to ${LIMITS.maxNorm}, got one of ${norm}`,
+      { details: { key, norm } },
+    );
+  return copy;
+}
+
+/** @throws `VALIDATION` unless `value` is a whole number from `min` to `max`. */
+export function checkWhole(value: unknown, key: string, min: number, max: number): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max)
+    throw invalid(key, value, `a whole number from ${min} to ${max}`);
+  return value;
+}
+
+/** @throws `VALIDATION` for what is no object, and for a key that means nothing: a misspelt one would be ignored. */
+export function checkKeys(value: unknown, key: string, allowed: readonly string[]): Record<string, unknown> {
+  if (!isPlainObject(value)) throw invalid(key, value, 'an object');
+  for (const name of Object.keys(value))
+    if (!allowed.includes(name))
+      throw new ValidationError(
+        'VALIDATION',
+        `${key}: unknown key ${JSON.stringify(name)}; known: ${allowed.join(', ')}`,
+        {
+          details: { key, unknown: name },
+        },
+      );
+  return value;
+}
+
+function checkWellFormed(value: unknown, key: string): string {
+  if (typeof value !== 'string') throw invalid(key, value, 'a string');
+  if (!value.isWellFormed()) throw invalid(key, value, 'well-formed text (it has a lone surrogate)');
+  if (value.includes('\0')) throw invalid(key, value, 'text without U+0000');
+  return value;
+}
+
+function checkBytes(text: string, key: string, maxBytes: number): string {
+  const bytes = Buffer.byteLength(text);
+  if (bytes > maxBytes)
+    throw new ValidationError('VALIDATION', `${key}: expected at most ${maxBytes} bytes of UTF-8, got ${bytes}`, {
+      details: { key, bytes, maxBytes },
+    });
+  return text;
+}

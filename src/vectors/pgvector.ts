@@ -1,0 +1,197 @@
+/** Vectors in PostgreSQL with pgvector, on the pool and in the transactions of a database's records. */
+import type { CheckResult, OperationContext } from '../component.js';
+import { UnsupportedError } from '../errors.js';
+import type { Pool, SqlPool } from '../pools/pool.js';
+import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
+import { METRICS } from './codec/schema.js';
+import { Collections } from './pgvector/collections.js';
+import { collectionFault } from './pgvector/fault.js';
+import { readRow, upsertStatement, type Statement } from './pgvector/rows.js';
+import { Searcher } from './pgvector/search.js';
+import { countStatement, deleteStatement, fetchStatement, listStatement } from './pgvector/statements.js';
+import { Statistics } from './pgvector/statistics.js';
+import type {
+  CompiledFilter,
+  FetchedVector,
+  ProviderDriver,
+  ScoredVector,
+  StoredVector,
+  VectorCapabilities,
+  VectorInclude,
+  VectorList,
+  VectorProvider,
+  VectorSchema,
+  VectorScope,
+  VectorSearch,
+  VectorSelection,
+} from './provider.js';
+
+const EF_SEARCH = 100;
+
+class PgVectorProvider implements VectorProvider {
+  private readonly collections: Collections;
+  private readonly searcher: Searcher;
+  private readonly statistics: Statistics;
+
+  constructor(
+    readonly pool: SqlPool,
+    readonly name: string,
+    efSearch: number,
+  ) {
+    this.collections = new Collections(pool, name);
+    this.searcher = new Searcher(pool, efSearch);
+    this.statistics = new Statistics(pool);
+  }
+
+  get capabilities(): VectorCapabilities {
+    return {
+      metrics: METRICS,
+      exact: true,
+      operators: { stringRange: true, notRange: 'always' },
+      metadataDigits: 17,
+      deleteCount: true,
+      listOrder: 'id',
+      text: false,
+      hybrid: false,
+      sparse: false,
+      consistency: 'immediate',
+      transactions: true,
+      durable: this.pool.durable,
+      maxDimension: 16_000,
+      maxTopK: LIMITS.topK,
+      maxBatch: LIMITS.batchItems,
+      maxMetadataBytes: LIMITS.metadataBytes,
+    };
+  }
+
+  /** Nothing of its own: the pool has its owner, and tables are made with their collections. */
+  async open(): Promise<void> {}
+
+  async check(): Promise<CheckResult> {
+    return { status: 'healthy' };
+  }
+
+  async close(): Promise<void> {}
+
+  createCollection(schema: VectorSchema, context: OperationContext): Promise<void> {
+    return this.collections.create(schema, context);
+  }
+
+  describeCollection(name: string, context: OperationContext): Promise<VectorSchema | undefined> {
+    return this.collections.describe(name, context);
+  }
+
+  listCollections(context: OperationContext): Promise<string[]> {
+    return this.collections.list(context);
+  }
+
+  deleteCollection(name: string, context: OperationContext): Promise<boolean> {
+    return this.collections.delete(name, context);
+  }
+
+  async upsert(
+    schema: VectorSchema,
+    scope: VectorScope,
+    records: readonly StoredVector[],
+    context: OperationContext,
+  ): Promise<Record<string, never>> {
+    await this.run(upsertStatement(schema, scope, records), schema, context);
+    await this.statistics.wrote(schema, records.length, context);
+    return {};
+  }
+
+  async fetch(
+    schema: VectorSchema,
+    scope: VectorScope,
+    ids: readonly string[],
+    include: VectorInclude,
+    context: OperationContext,
+  ): Promise<(FetchedVector | undefined)[]> {
+    const { rows } = await this.run(fetchStatement(schema, scope, ids, include), schema, context);
+    const found = new Map(rows.map((row) => [row['id'], readRow(row, include)]));
+    return ids.map((id) => found.get(id));
+  }
+
+  async list(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: VectorList,
+    context: OperationContext,
+  ): Promise<{ items: FetchedVector[]; next?: string }> {
+    const { rows } = await this.run(listStatement(schema, scope, request), schema, context);
+    const items = rows.slice(0, request.limit).map((row) => readRow(row, request.include));
+    return rows.length > request.limit ? { items, next: items.at(-1)!.id } : { items };
+  }
+
+  async count(
+    schema: VectorSchema,
+    scope: VectorScope,
+    filter: CompiledFilter | undefined,
+    context: OperationContext,
+  ): Promise<number> {
+    const { rows } = await this.run(countStatement(schema, scope, filter), schema, context);
+    return Number(rows[0]?.['count']);
+  }
+
+  async delete(
+    schema: VectorSchema,
+    scope: VectorScope,
+    selection: VectorSelection,
+    context: OperationContext,
+  ): Promise<{ deleted: number }> {
+    return { deleted: (await this.run(deleteStatement(schema, scope, selection), schema, context)).affected };
+  }
+
+  async search(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: VectorSearch,
+    context: OperationContext,
+  ): Promise<ScoredVector[]> {
+    const earlier = context.session?.failure;
+    try {
+      return await this.searcher.search(schema, scope, request, context);
+    } catch (error) {
+      throw collectionFault(error, earlier, schema.name, this.name);
+    }
+  }
+
+  private async run(
+    { text, parameters }: Statement,
+    schema: VectorSchema,
+    context: OperationContext,
+  ): ReturnType<SqlPool['query']> {
+    const earlier = context.session?.failure;
+    try {
+      return await this.pool.query(text, parameters.values, context);
+    } catch (error) {
+      throw collectionFault(error, earlier, schema.name, this.name);
+    }
+  }
+}
+
+function isSqlPool(pool: Pool | undefined): pool is SqlPool {
+  return pool !== undefined && 'dialect' in pool && 'query' in pool;
+}
+
+export const pgvector: ProviderDriver = {
+  name: 'pgvector',
+  pooled: true,
+  settings: {
+    efSearch: {
+      doc: 'How many candidates a search by HNSW keeps, up to 1,000: more are slower and miss less.',
+      format: 'nat',
+      default: EF_SEARCH,
+    },
+  },
+  /** @throws `UNSUPPORTED` for a pool that does not speak PostgreSQL. */
+  create(settings, { pool, name }): VectorProvider {
+    if (!isSqlPool(pool) || pool.dialect !== 'postgres')
+      throw new UnsupportedError(
+        'The vector provider pgvector needs PostgreSQL or PGlite: vectors.pgvector.database must name such a database',
+        { component: name },
+      );
+    const { efSearch = EF_SEARCH } = settings as { efSearch?: number };
+    return new PgVectorProvider(pool, name, efSearch);
+  },
+};

@@ -1,0 +1,151 @@
+/** Collections: the catalogue, and the tables made and dropped under one lock. */
+import type { OperationContext } from '../../component.js';
+import { ConflictError, StorageError, UnsupportedError } from '../../errors.js';
+import type { SqlPool } from '../../pools/pool.js';
+import { sameSchema } from '../codec/schema.js';
+import type { VectorSchema } from '../provider.js';
+import { sqlState } from './fault.js';
+import { CATALOGUE, createCatalogue, createTable, MAX_INDEXED_DIMENSION, tableName } from './table.js';
+
+/** Iterative scans, which keep filtered searches whole, came with it. */
+const MIN_VERSION = [0, 8] as const;
+
+const MAX_ATTEMPTS = 5;
+/** Serialization failure, deadlock, duplicate key, duplicate table, duplicate object. */
+const LOST_RACES: ReadonlySet<string> = new Set(['40001', '40P01', '23505', '42P07', '42710']);
+
+const NOT_INSTALLED = 'The server does not have the extension pgvector; install it there';
+/** Insufficient privilege; no such file, and not available, which is how a server says that it has no such extension. */
+const EXTENSION_FAULTS: ReadonlyMap<string, string> = new Map([
+  ['42501', 'This user may not create the extension pgvector; have an administrator run: CREATE EXTENSION vector'],
+  ['58P01', NOT_INSTALLED],
+  ['0A000', NOT_INSTALLED],
+]);
+
+/** @throws `UNSUPPORTED` for an index that this provider cannot make, before any I/O. */
+export function checkIndex({ dimension, index }: VectorSchema, component: string): void {
+  if (index.kind === 'none') return;
+  if (index.kind === 'hnsw' && (index.quantize === 'half' || index.quantize === 'bit'))
+    throw new UnsupportedError(`index.quantize: ${index.quantize} is not supported by pgvector's provider`, {
+      component,
+    });
+  if (dimension > MAX_INDEXED_DIMENSION)
+    throw new UnsupportedError(
+      `index: pgvector indexes at most ${MAX_INDEXED_DIMENSION} dimensions, not ${dimension}; say index: { kind: 'none' } for exact search`,
+      { component },
+    );
+}
+
+export class Collections {
+  /** Whether the catalogue is known to be there: a query of a table that is not would end the caller's transaction. */
+  private catalogued = false;
+
+  constructor(
+    private readonly pool: SqlPool,
+    private readonly component: string,
+  ) {}
+
+  async create(schema: VectorSchema, context: OperationContext): Promise<void> {
+    checkIndex(schema, this.component);
+    await this.locked(context, async (inside) => {
+      const known = await this.describe(schema.name, inside);
+      if (known !== undefined) return this.checkSame(known, schema);
+      // Two first users of the extension, the schema or the catalogue collide too, hence one lock for all.
+      await this.createExtension(inside);
+      await this.pool.script(createCatalogue(), inside);
+      await this.checkVersion(inside);
+      await this.pool.script(createTable(schema), inside);
+      await this.pool.query(
+        `INSERT INTO ${CATALOGUE} (name, dimension, metric, fields, index) VALUES ($1::text, $2::integer, $3::text, $4::text::jsonb, $5::text::jsonb)`,
+        [schema.name, schema.dimension, schema.metric, JSON.stringify(schema.fields), JSON.stringify(schema.index)],
+        inside,
+      );
+    });
+  }
+
+  async describe(name: string, context: OperationContext): Promise<VectorSchema | undefined> {
+    if (!(await this.hasCatalogue(context))) return undefined;
+    const { rows } = await this.pool.query(
+      `SELECT name, dimension, metric, fields, index FROM ${CATALOGUE} WHERE name = $1::text`,
+      [name],
+      context,
+    );
+    return rows[0] as VectorSchema | undefined;
+  }
+
+  async list(context: OperationContext): Promise<string[]> {
+    if (!(await this.hasCatalogue(context))) return [];
+    const { rows } = await this.pool.query(`SELECT name FROM ${CATALOGUE} ORDER BY name`, [], context);
+    return rows.map((row) => row['name'] as string);
+  }
+
+  async delete(name: string, context: OperationContext): Promise<boolean> {
+    let deleted = false;
+    await this.locked(context, async (inside) => {
+      const schema = await this.describe(name, inside);
+      deleted = schema !== undefined;
+      if (schema === undefined) return;
+      await this.pool.query(`DELETE FROM ${CATALOGUE} WHERE name = $1::text`, [name], inside);
+      await this.pool.script(`DROP TABLE ${tableName(schema)}`, inside);
+    });
+    return deleted;
+  }
+
+  private async locked(context: OperationContext, work: (inside: OperationContext) => Promise<void>): Promise<void> {
+    const run = async (inside: OperationContext): Promise<void> => {
+      const lock = 'SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))';
+      await this.pool.query(lock, ['quartermaster.vectors'], inside);
+      await work(inside);
+    };
+    if (context.session !== undefined) return run(context);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.pool.transaction({ context }, (session) => run({ ...context, session }));
+      } catch (error) {
+        // The transaction's snapshot is older than its lock: what the holder before committed shows as a conflict.
+        if (attempt === MAX_ATTEMPTS || !LOST_RACES.has(sqlState(error) ?? '')) throw error;
+      }
+    }
+  }
+
+  private async hasCatalogue(context: OperationContext): Promise<boolean> {
+    if (this.catalogued) return true;
+    const { rows } = await this.pool.query('SELECT to_regclass($1::text) IS NOT NULL AS found', [CATALOGUE], context);
+    const found = rows[0]?.['found'] === true;
+    // A transaction that made it may be rolled back.
+    if (context.session === undefined) this.catalogued = found;
+    return found;
+  }
+
+  private async createExtension(context: OperationContext): Promise<void> {
+    try {
+      await this.pool.script('CREATE EXTENSION IF NOT EXISTS vector', context);
+    } catch (error) {
+      const message = EXTENSION_FAULTS.get(sqlState(error) ?? '');
+      if (message === undefined) throw error;
+      throw new StorageError('CONFIGURATION', message, { component: this.component, cause: error });
+    }
+  }
+
+  private checkSame(known: VectorSchema, asked: VectorSchema): void {
+    if (sameSchema(known, asked)) return;
+    const parts = ['dimension', 'metric', 'fields', 'index'] as const;
+    const differs = parts.filter((part) => !sameSchema({ ...known, [part]: asked[part] }, known));
+    throw new ConflictError('CONFLICT', `The collection ${asked.name} is there with another ${differs.join(', ')}`, {
+      component: this.component,
+      details: { collection: asked.name, differs },
+    });
+  }
+
+  private async checkVersion(context: OperationContext): Promise<void> {
+    const text = "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'";
+    const { rows } = await this.pool.query(text, [], context);
+    const version = String(rows[0]?.['extversion']);
+    const [major = 0, minor = 0] = version.split('.').map(Number);
+    if (major > MIN_VERSION[0] || (major === MIN_VERSION[0] && minor >= MIN_VERSION[1])) return;
+    throw new UnsupportedError(`pgvector ${version} is too old: ${MIN_VERSION.join('.')} or later is needed`, {
+      component: this.component,
+      details: { version },
+    });
+  }
+}

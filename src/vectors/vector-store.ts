@@ -1,0 +1,290 @@
+/**
+ * Vector collections of one tenant, as a host uses them: everything that does not depend on the provider, derived once
+ * above the providers. A handle is cheap and makes no connection of its own.
+ */
+import type { BeginOperation, CallOptions, OperationContext } from '../component.js';
+import { invalid } from '../errors.js';
+import { compareText } from '../filter/evaluate.js';
+import type { Filter } from '../filter/syntax.js';
+import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
+import { encodeRecord, encodeRecords } from './codec/record.js';
+import { resolveSchema } from './codec/schema.js';
+import { checkCollectionName, checkNamespace, checkVectorId, checkVectorIds, checkWhole } from './codec/values.js';
+import type {
+  VectorCapabilities,
+  VectorCollectionSpec,
+  VectorProvider,
+  VectorSchema,
+  VectorScope,
+} from './provider.js';
+import { decodeListCursor, encodeListCursor, listHash } from './vector-store/cursor.js';
+import { decodeHits, decodeVector } from './vector-store/decode.js';
+import type {
+  FetchedRecord,
+  Metadata,
+  NamespaceOptions,
+  ReadOptions,
+  UpsertOptions,
+  UpsertReport,
+  VectorDeletion,
+  VectorHit,
+  VectorListOptions,
+  VectorPage,
+  VectorQuery,
+  VectorRecord,
+} from './vector-store/options.js';
+import { checkInclude, checkOptions, planDeletion, planFilter, planSearch, restriction } from './vector-store/plan.js';
+import { forgetSchema, missingRecord, withSchema } from './vector-store/schemas.js';
+import { checkSource, upsertAll } from './vector-store/upsert.js';
+
+export type * from './vector-store/options.js';
+
+/** How many ids one request to a provider names. */
+const IDS_PER_REQUEST = 1_000;
+
+export class VectorStore {
+  constructor(
+    private readonly provider: VectorProvider,
+    private readonly tenant: string,
+    private readonly begin: BeginOperation,
+  ) {}
+
+  /** What the provider can do; what it cannot is refused with `UNSUPPORTED` before any I/O. */
+  get capabilities(): VectorCapabilities {
+    return this.provider.capabilities;
+  }
+
+  /**
+   * Makes a collection, for every tenant; nothing happens when there is an equal one.
+   * @throws `CONFLICT` when its name has another declaration; `VALIDATION`; `UNSUPPORTED`.
+   */
+  async createCollection(spec: VectorCollectionSpec, options?: CallOptions): Promise<void> {
+    checkOptions(options, []);
+    const schema = resolveSchema(spec, this.capabilities);
+    await this.run('createCollection', options, async (context) => {
+      await this.provider.createCollection(schema, context);
+      forgetSchema(this.provider, schema.name);
+    });
+  }
+
+  /** @throws `NOT_FOUND` */
+  describeCollection(name: string, options?: CallOptions): Promise<VectorSchema> {
+    return this.inCollection('describeCollection', name, options, [], async (schema) => ({
+      ...schema,
+      fields: { ...schema.fields },
+      index: { ...schema.index },
+    }));
+  }
+
+  /** The names, in their order. */
+  async listCollections(options?: CallOptions): Promise<string[]> {
+    checkOptions(options, []);
+    const names = await this.run('listCollections', options, (context) => this.provider.listCollections(context));
+    return names.sort(compareText);
+  }
+
+  /** Deletes a collection with the records of every tenant. @returns whether there was one. */
+  async deleteCollection(name: string, options?: CallOptions): Promise<boolean> {
+    checkCollectionName(name);
+    checkOptions(options, []);
+    return this.run('deleteCollection', options, async (context) => {
+      forgetSchema(this.provider, name);
+      const deleted = await this.provider.deleteCollection(name, context);
+      forgetSchema(this.provider, name);
+      return deleted;
+    });
+  }
+
+  /**
+   * Writes records; one that is there is replaced whole. An array is checked whole before any I/O; an iterable batch by
+   * batch, what cannot be stored is reported and the rest written. Batches follow one another; each is an operation.
+   * @throws `NOT_FOUND`, `VALIDATION` with the record's index and key.
+   */
+  async upsert<M = Metadata>(
+    name: string,
+    records: Iterable<VectorRecord<M>> | AsyncIterable<VectorRecord<M>>,
+    options?: UpsertOptions,
+  ): Promise<UpsertReport> {
+    checkOptions(options, ['onProgress']);
+    const onProgress: unknown = options?.onProgress;
+    if (onProgress !== undefined && typeof onProgress !== 'function')
+      throw invalid('onProgress', onProgress, 'a function');
+    const scope = this.scope(options);
+    const { maxBatch, maxMetadataBytes } = this.capabilities;
+    const maxBytes = Math.min(maxMetadataBytes, LIMITS.metadataBytes);
+    const { schema, encoded } = await this.inCollection('upsert', name, options, ['onProgress'], async (known) => ({
+      schema: known,
+      encoded: Array.isArray(records) ? encodeRecords(records, known, maxBytes) : checkSource(records),
+    }));
+    return upsertAll(encoded, {
+      maxBatch: Math.min(maxBatch, LIMITS.batchItems),
+      onProgress: options?.onProgress,
+      encode: (input, at) => encodeRecord(input, schema, maxBytes, at),
+      write: (batch) =>
+        this.run('upsert', options, async (context) => {
+          try {
+            return await this.provider.upsert(schema, scope, batch, context);
+          } catch (error) {
+            forgetSchema(this.provider, name);
+            throw error;
+          }
+        }),
+    });
+  }
+
+  /** In the order of the ids; `undefined` for what is not there. */
+  async fetch<M = Metadata>(
+    name: string,
+    ids: readonly string[],
+    options?: ReadOptions,
+  ): Promise<(FetchedRecord<M> | undefined)[]> {
+    const given = checkVectorIds(ids);
+    const include = checkInclude(options?.include);
+    const scope = this.scope(options);
+    return this.inCollection('fetch', name, options, ['include'], async (schema, context) => {
+      const distinct = [...new Set(given)];
+      const found = new Map<string, FetchedRecord<M>>();
+      for (let i = 0; i < distinct.length; i += IDS_PER_REQUEST) {
+        const part = distinct.slice(i, i + IDS_PER_REQUEST);
+        for (const vector of await this.provider.fetch(schema, scope, part, include, context))
+          if (vector !== undefined) found.set(vector.id, decodeVector<M>(vector, schema, include));
+      }
+      return given.map((id) => found.get(id));
+    });
+  }
+
+  /** @throws `NOT_FOUND` */
+  async get<M = Metadata>(name: string, id: string, options?: ReadOptions): Promise<FetchedRecord<M>> {
+    const [record] = await this.fetch<M>(name, [checkVectorId(id)], options);
+    if (record === undefined) throw missingRecord(this.provider, name, id);
+    return record;
+  }
+
+  /** A page of records, in the provider's order (`capabilities.listOrder`). */
+  async list<M = Metadata>(name: string, options: VectorListOptions<M> = {}): Promise<VectorPage<M>> {
+    const include = checkInclude(options.include);
+    const limit = checkWhole(options.limit ?? 50, 'limit', 1, LIMITS.pageItems);
+    const scope = this.scope(options);
+    const keys = ['include', 'filter', 'limit', 'after'];
+    return this.inCollection('list', name, options, keys, async (schema, context): Promise<VectorPage<M>> => {
+      const filter = planFilter(options, schema, this.capabilities);
+      if (filter === 'nothing') return { items: [] };
+      const hash = listHash(schema, scope, filter);
+      const after = options.after === undefined ? {} : { after: decodeListCursor(options.after, hash) };
+      const page = await this.provider.list(
+        schema,
+        scope,
+        { limit, include, ...after, ...restriction(filter) },
+        context,
+      );
+      const items = page.items.map((vector) => decodeVector<M>(vector, schema, include));
+      return page.next === undefined ? { items } : { items, next: encodeListCursor(page.next, hash) };
+    });
+  }
+
+  /** Every record that `list` would give, page by page; each page is an operation of its own. */
+  async *each<M = Metadata>(
+    name: string,
+    options: Omit<VectorListOptions<M>, 'after'> = {},
+  ): AsyncGenerator<FetchedRecord<M>, void, undefined> {
+    let after: string | undefined;
+    do {
+      const page: VectorPage<M> = await this.list<M>(name, after === undefined ? options : { ...options, after });
+      yield* page.items;
+      after = page.next;
+    } while (after !== undefined);
+  }
+
+  async count<M = Metadata>(name: string, filter?: Filter<M>, options?: NamespaceOptions): Promise<number> {
+    const scope = this.scope(options);
+    return this.inCollection('count', name, options, [], async (schema, context) => {
+      const planned = planFilter(filter === undefined ? {} : { filter }, schema, this.capabilities);
+      if (planned === 'nothing') return 0;
+      return this.provider.count(schema, scope, restriction(planned).filter, context);
+    });
+  }
+
+  /**
+   * Deletes by ids, by a filter, or everything of the namespace. `deleted` is absent where the provider does not say.
+   * @throws `VALIDATION` for a filter that matches everything: that is said as `{ all: true }`.
+   */
+  async delete<M = Metadata>(
+    name: string,
+    selection: VectorDeletion<M>,
+    options?: NamespaceOptions,
+  ): Promise<{ readonly deleted?: number }> {
+    const scope = this.scope(options);
+    return this.inCollection('delete', name, options, [], async (schema, context) => {
+      const planned = planDeletion(selection, schema, this.capabilities);
+      if (planned === 'nothing') return { deleted: 0 };
+      if (!('ids' in planned)) return this.provider.delete(schema, scope, planned, context);
+      let deleted: number | undefined = 0;
+      for (let i = 0; i < planned.ids.length; i += IDS_PER_REQUEST) {
+        const ids = planned.ids.slice(i, i + IDS_PER_REQUEST);
+        const part = await this.provider.delete(schema, scope, { ids }, context);
+        deleted = deleted === undefined || part.deleted === undefined ? undefined : deleted + part.deleted;
+      }
+      return deleted === undefined ? {} : { deleted };
+    });
+  }
+
+  /**
+   * The nearest records, the closest first, ties in the order of their ids.
+   * @throws `NOT_FOUND` for the collection, or for the `id` to search with; `VALIDATION`, `INVALID_FILTER`; `UNSUPPORTED`
+   * for what the provider cannot do.
+   */
+  async search<M = Metadata>(name: string, query: VectorQuery<M>): Promise<VectorHit<M>[]> {
+    const options = typeof query === 'object' && query !== null ? query : undefined;
+    const scope = this.scope(options);
+    return this.inCollection('search', name, options, undefined, async (schema, context) => {
+      const { query: what, filter, minScore, ...request } = planSearch(query, schema, this.capabilities);
+      if (filter === 'nothing') return [];
+      const vector = 'id' in what ? await this.vectorOf(schema, scope, what.id, context) : what;
+      const found = await this.provider.search(schema, scope, { ...request, vector, ...restriction(filter) }, context);
+      return decodeHits<M>(found, schema, request.include, minScore).slice(0, request.topK);
+    });
+  }
+
+  private async vectorOf(
+    schema: VectorSchema,
+    scope: VectorScope,
+    id: string,
+    context: OperationContext,
+  ): Promise<Float32Array> {
+    const include = { vector: true, metadata: false, text: false };
+    const [found] = await this.provider.fetch(schema, scope, [id], include, context);
+    if (found?.vector === undefined) throw missingRecord(this.provider, schema.name, id);
+    return found.vector;
+  }
+
+  private scope(options: NamespaceOptions | undefined): VectorScope {
+    return { tenant: this.tenant, namespace: checkNamespace(options?.namespace) };
+  }
+
+  private async inCollection<R>(
+    operation: string,
+    name: string,
+    options: CallOptions | undefined,
+    keys: readonly string[] | undefined,
+    work: (schema: VectorSchema, context: OperationContext) => Promise<R>,
+  ): Promise<R> {
+    checkCollectionName(name);
+    if (keys !== undefined) checkOptions(options, keys);
+    return this.run(operation, options, (context) =>
+      withSchema(this.provider, name, context, (schema) => work(schema, context)),
+    );
+  }
+
+  private async run<R>(
+    name: string,
+    options: CallOptions | undefined,
+    work: (context: OperationContext) => Promise<R>,
+  ): Promise<R> {
+    const operation = this.begin(name, options);
+    try {
+      return await work(operation.context);
+    } finally {
+      operation.end();
+    }
+  }
+}

@@ -1,0 +1,98 @@
+/** What a host says to a vector store, and what it gets. */
+import type { CallOptions } from '../../component.js';
+import type { StorageError } from '../../errors.js';
+import type { Filter } from '../../filter/syntax.js';
+import type { VectorInclude } from '../provider.js';
+
+export type MetadataValue =
+  string | number | boolean | Date | readonly string[] | { readonly [key: string]: MetadataValue };
+/** Plain objects of strings, numbers, booleans and lists of strings; Dates where the collection declares them. */
+export interface Metadata {
+  readonly [key: string]: MetadataValue;
+}
+
+export interface VectorRecord<M = Metadata> {
+  /** 1 to 512 bytes of UTF-8. */
+  readonly id: string;
+  /** As many finite numbers as the collection's dimension; kept as float32, not normalised. */
+  readonly vector: readonly number[] | Float32Array;
+  readonly metadata?: M;
+  /** Kept beside the metadata; not searched. */
+  readonly text?: string;
+}
+
+/** A record as it is read: only what was asked for by `include`. */
+export interface FetchedRecord<M = Metadata> {
+  readonly id: string;
+  readonly vector?: Float32Array;
+  readonly metadata?: M;
+  readonly text?: string;
+}
+
+export interface VectorHit<M = Metadata> extends FetchedRecord<M> {
+  /** Higher is closer: the cosine, minus the distance, or the inner product. */
+  readonly score: number;
+}
+
+export interface NamespaceOptions extends CallOptions {
+  /** A part of the collection of one's own; the same id in two namespaces is two records. Default: the unnamed one. */
+  readonly namespace?: string;
+}
+
+export interface ReadOptions extends NamespaceOptions {
+  /** Default: metadata and text, not the vector. */
+  readonly include?: Partial<VectorInclude>;
+}
+
+export interface VectorListOptions<M = Metadata> extends ReadOptions {
+  readonly filter?: Filter<M>;
+  /** 1 to 1,000; default 50. */
+  readonly limit?: number;
+  /** The `next` of the page before, of the same collection, namespace and filter. */
+  readonly after?: string;
+}
+
+export interface VectorPage<M = Metadata> {
+  readonly items: FetchedRecord<M>[];
+  /** Absent on the last page. */
+  readonly next?: string;
+}
+
+export interface VectorQuery<M = Metadata> extends ReadOptions {
+  /** What to look for; or `id`. */
+  readonly vector?: readonly number[] | Float32Array;
+  /** Looks for what is near to this record, which is then itself among the hits. */
+  readonly id?: string;
+  /** 1 to 10,000; default 10. */
+  readonly topK?: number;
+  readonly filter?: Filter<M>;
+  /** Inclusive. Hits below it are left out after the query. */
+  readonly minScore?: number;
+  /** Compares with every record instead of asking an index. Default: false. */
+  readonly exact?: boolean;
+  /** `session`: sees what this process has written. Default: `eventual`, which on most providers is immediate. */
+  readonly consistency?: 'eventual' | 'session';
+}
+
+export interface UpsertProgress {
+  readonly written: number;
+  readonly failed: number;
+}
+
+export interface UpsertOptions extends NamespaceOptions {
+  /** Called after each batch. `timeout` bounds one batch, not the whole. */
+  readonly onProgress?: (progress: UpsertProgress) => void;
+}
+
+export interface UpsertReport {
+  /** Records taken; of several with one id the last is kept. */
+  readonly written: number;
+  /** What an iterable gave that cannot be stored; an array with such an item is refused as a whole. */
+  readonly failed: readonly { readonly id: string | undefined; readonly index: number; readonly error: StorageError }[];
+  /** The provider's mark of the last write, where it has one. */
+  readonly token?: string;
+}
+
+/** What to delete. `{ all: true }` is everything in the namespace. */
+export type VectorDeletion<M = Metadata> =
+  readonly string[] | { readonly ids: readonly string[] } | { readonly filter: Filter<M> } | { readonly all: true };

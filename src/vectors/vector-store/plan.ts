@@ -1,0 +1,120 @@
+/** Requests of a host, checked before any I/O. */
+import { invalid, UnsupportedError, ValidationError } from '../../errors.js';
+import { isPlainObject } from '../../filter/json.js';
+import { compileMetadataFilter, type FoldedFilter } from '../codec/filter.js';
+import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
+import { checkKeys, checkVector, checkVectorId, checkVectorIds, checkWhole } from '../codec/values.js';
+import type {
+  CompiledFilter,
+  VectorCapabilities,
+  VectorInclude,
+  VectorSchema,
+  VectorSearch,
+  VectorSelection,
+} from '../provider.js';
+
+const CALL_KEYS = ['namespace', 'signal', 'timeout'];
+const SEARCH_KEYS = ['vector', 'id', 'topK', 'filter', 'minScore', 'exact', 'consistency', 'include', ...CALL_KEYS];
+
+/** Options without the ones that mean nothing. @throws `VALIDATION` naming an unknown one. */
+export function checkOptions(options: unknown, extra: readonly string[]): void {
+  if (options !== undefined) checkKeys(options, 'options', [...CALL_KEYS, ...extra]);
+}
+
+export function checkInclude(include: unknown): VectorInclude {
+  if (include === undefined) return { vector: false, metadata: true, text: true };
+  const {
+    vector = false,
+    metadata = true,
+    text = true,
+  } = checkKeys(include, 'include', ['vector', 'metadata', 'text']);
+  const flag = (value: unknown, key: string): boolean => {
+    if (typeof value !== 'boolean') throw invalid(`include.${key}`, value, 'true or false');
+    return value;
+  };
+  return { vector: flag(vector, 'vector'), metadata: flag(metadata, 'metadata'), text: flag(text, 'text') };
+}
+
+/** A filter that is given but undefined is refused: it was meant to restrict something. */
+export function planFilter(request: object, schema: VectorSchema, capabilities: VectorCapabilities): FoldedFilter {
+  if (!('filter' in request)) return 'all';
+  return compileMetadataFilter(request.filter, schema, capabilities.operators);
+}
+
+/** The part of a provider's request that says the filter; nothing where it matches all. */
+export function restriction(filter: CompiledFilter | 'all'): { readonly filter?: CompiledFilter } {
+  return filter === 'all' ? {} : { filter };
+}
+
+export interface SearchPlan extends Omit<VectorSearch, 'vector' | 'filter'> {
+  readonly query: Float32Array | { readonly id: string };
+  readonly filter: FoldedFilter;
+  readonly minScore: number | undefined;
+}
+
+/** @throws `VALIDATION`, `INVALID_FILTER`, `UNSUPPORTED` */
+export function planSearch(request: unknown, schema: VectorSchema, capabilities: VectorCapabilities): SearchPlan {
+  if (!isPlainObject(request)) throw invalid('query', request, 'an object with a vector or an id');
+  for (const kind of ['text', 'sparse', 'hybrid'])
+    if (request[kind] !== undefined) throw new UnsupportedError(`query.${kind}: only vectors and ids are searched for`);
+  const {
+    topK = 10,
+    minScore,
+    exact = false,
+    consistency = 'eventual',
+    include,
+  } = checkKeys(request, 'query', SEARCH_KEYS);
+  const count = checkWhole(topK, 'topK', 1, LIMITS.topK);
+  if (count > capabilities.maxTopK)
+    throw new UnsupportedError(`topK: the provider has at most ${capabilities.maxTopK}`);
+  if (typeof exact !== 'boolean') throw invalid('exact', exact, 'true or false');
+  if (exact && !capabilities.exact) throw new UnsupportedError('exact: the provider has no exact search');
+  if (consistency !== 'eventual' && consistency !== 'session')
+    throw invalid('consistency', consistency, "'eventual' or 'session'");
+  if (consistency === 'session' && capabilities.consistency === 'eventual')
+    throw new UnsupportedError("consistency: the provider's reads are eventual only");
+  if (minScore !== undefined && (typeof minScore !== 'number' || !Number.isFinite(minScore)))
+    throw invalid('minScore', minScore, 'a finite number');
+  return {
+    query: planQuery(request, schema),
+    topK: count,
+    filter: planFilter(request, schema, capabilities),
+    minScore,
+    exact,
+    consistency,
+    include: checkInclude(include),
+  };
+}
+
+function planQuery({ vector, id }: Record<string, unknown>, schema: VectorSchema): SearchPlan['query'] {
+  if ((vector === undefined) === (id === undefined))
+    throw new ValidationError('VALIDATION', 'query: expected either a vector or an id', { details: { key: 'query' } });
+  return id === undefined ? checkVector(vector, schema.dimension) : { id: checkVectorId(id) };
+}
+
+/** @throws `VALIDATION` for a selection of everything that does not say so, `INVALID_FILTER`, `UNSUPPORTED`. */
+export function planDeletion(
+  selection: unknown,
+  schema: VectorSchema,
+  capabilities: VectorCapabilities,
+): VectorSelection | 'nothing' {
+  if (Array.isArray(selection)) return planIds(selection);
+  const given = checkKeys(selection, 'selection', ['ids', 'filter', 'all']);
+  if (Object.keys(given).length !== 1)
+    throw invalid('selection', selection, 'an array of ids, or one of ids, filter and all: true');
+  if ('ids' in given) return planIds(given['ids']);
+  if ('all' in given) {
+    if (given['all'] !== true) throw invalid('selection.all', given['all'], 'true');
+    return { all: true };
+  }
+  const filter = compileMetadataFilter(given['filter'], schema, capabilities.operators);
+  if (filter === 'nothing') return 'nothing';
+  if (filter === 'all')
+    throw invalid('filter', given['filter'], 'a filter that does not match everything (all is { all: true })');
+  return { filter };
+}
+
+function planIds(given: unknown): VectorSelection | 'nothing' {
+  const ids = [...new Set(checkVectorIds(given))];
+  return ids.length === 0 ? 'nothing' : { ids };
+}
