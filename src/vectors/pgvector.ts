@@ -26,6 +26,8 @@ import type {
   VectorSelection,
 } from './provider.js';
 
+const EF_SEARCH = 100;
+
 class PgVectorProvider implements VectorProvider {
   private readonly collections: Collections;
   private readonly searcher: Searcher;
@@ -34,9 +36,10 @@ class PgVectorProvider implements VectorProvider {
   constructor(
     readonly pool: SqlPool,
     readonly name: string,
+    efSearch: number,
   ) {
     this.collections = new Collections(pool, name);
-    this.searcher = new Searcher(pool);
+    this.searcher = new Searcher(pool, efSearch);
     this.statistics = new Statistics(pool);
   }
 
@@ -145,10 +148,11 @@ class PgVectorProvider implements VectorProvider {
     request: VectorSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]> {
+    const earlier = context.session?.failure;
     try {
       return await this.searcher.search(schema, scope, request, context);
     } catch (error) {
-      throw collectionFault(error, schema.name, this.name);
+      throw collectionFault(error, earlier, schema.name, this.name);
     }
   }
 
@@ -157,10 +161,11 @@ class PgVectorProvider implements VectorProvider {
     schema: VectorSchema,
     context: OperationContext,
   ): ReturnType<SqlPool['query']> {
+    const earlier = context.session?.failure;
     try {
       return await this.pool.query(text, parameters.values, context);
     } catch (error) {
-      throw collectionFault(error, schema.name, this.name);
+      throw collectionFault(error, earlier, schema.name, this.name);
     }
   }
 }
@@ -172,12 +177,21 @@ function isSqlPool(pool: Pool | undefined): pool is SqlPool {
 export const pgvector: ProviderDriver = {
   name: 'pgvector',
   pooled: true,
+  settings: {
+    efSearch: {
+      doc: 'How many candidates a search by HNSW keeps, up to 1,000: more are slower and miss less.',
+      format: 'nat',
+      default: EF_SEARCH,
+    },
+  },
   /** @throws `UNSUPPORTED` for a pool that does not speak PostgreSQL. */
-  create(_settings, { pool, name }): VectorProvider {
+  create(settings, { pool, name }): VectorProvider {
     if (!isSqlPool(pool) || pool.dialect !== 'postgres')
-      throw new UnsupportedError('The vector provider pgvector needs a database that speaks PostgreSQL', {
-        component: name,
-      });
-    return new PgVectorProvider(pool, name);
+      throw new UnsupportedError(
+        'The vector provider pgvector needs PostgreSQL or PGlite: vectors.pgvector.database must name such a database',
+        { component: name },
+      );
+    const { efSearch = EF_SEARCH } = settings as { efSearch?: number };
+    return new PgVectorProvider(pool, name, efSearch);
   },
 };

@@ -1,6 +1,6 @@
 /** Collections: the catalogue, and the tables made and dropped under one lock. */
 import type { OperationContext } from '../../component.js';
-import { ConflictError, UnsupportedError } from '../../errors.js';
+import { ConflictError, StorageError, UnsupportedError } from '../../errors.js';
 import type { SqlPool } from '../../pools/pool.js';
 import { sameSchema } from '../codec/schema.js';
 import type { VectorSchema } from '../provider.js';
@@ -13,6 +13,14 @@ const MIN_VERSION = [0, 8] as const;
 const MAX_ATTEMPTS = 5;
 /** Serialization failure, deadlock, duplicate key, duplicate table, duplicate object. */
 const LOST_RACES: ReadonlySet<string> = new Set(['40001', '40P01', '23505', '42P07', '42710']);
+
+const NOT_INSTALLED = 'The server does not have the extension pgvector; install it there';
+/** Insufficient privilege; no such file, and not available, which is how a server says that it has no such extension. */
+const EXTENSION_FAULTS: ReadonlyMap<string, string> = new Map([
+  ['42501', 'This user may not create the extension pgvector; have an administrator run: CREATE EXTENSION vector'],
+  ['58P01', NOT_INSTALLED],
+  ['0A000', NOT_INSTALLED],
+]);
 
 /** @throws `UNSUPPORTED` for an index that this provider cannot make, before any I/O. */
 export function checkIndex({ dimension, index }: VectorSchema, component: string): void {
@@ -43,7 +51,8 @@ export class Collections {
       const known = await this.describe(schema.name, inside);
       if (known !== undefined) return this.checkSame(known, schema);
       // Two first users of the extension, the schema or the catalogue collide too, hence one lock for all.
-      await this.pool.script(`CREATE EXTENSION IF NOT EXISTS vector; ${createCatalogue()}`, inside);
+      await this.createExtension(inside);
+      await this.pool.script(createCatalogue(), inside);
       await this.checkVersion(inside);
       await this.pool.script(createTable(schema), inside);
       await this.pool.query(
@@ -108,11 +117,23 @@ export class Collections {
     return found;
   }
 
+  private async createExtension(context: OperationContext): Promise<void> {
+    try {
+      await this.pool.script('CREATE EXTENSION IF NOT EXISTS vector', context);
+    } catch (error) {
+      const message = EXTENSION_FAULTS.get(sqlState(error) ?? '');
+      if (message === undefined) throw error;
+      throw new StorageError('CONFIGURATION', message, { component: this.component, cause: error });
+    }
+  }
+
   private checkSame(known: VectorSchema, asked: VectorSchema): void {
     if (sameSchema(known, asked)) return;
-    throw new ConflictError('CONFLICT', `The collection ${asked.name} is there with another declaration`, {
+    const parts = ['dimension', 'metric', 'fields', 'index'] as const;
+    const differs = parts.filter((part) => !sameSchema({ ...known, [part]: asked[part] }, known));
+    throw new ConflictError('CONFLICT', `The collection ${asked.name} is there with another ${differs.join(', ')}`, {
       component: this.component,
-      details: { collection: asked.name },
+      details: { collection: asked.name, differs },
     });
   }
 

@@ -1,5 +1,5 @@
 /** The server's errors that mean something about a collection. */
-import { isSerializationFailure, isStorageError, NotFoundError } from '../../errors.js';
+import { isSerializationFailure, isStorageError, NotFoundError, type StorageError } from '../../errors.js';
 
 /** The SQLSTATE of an error of the pool. */
 export function sqlState(error: unknown): string | undefined {
@@ -10,8 +10,14 @@ export function sqlState(error: unknown): string | undefined {
 }
 
 /** A table that is not there is a collection that is not: dropped, or made anew, since it was asked for. */
-export function collectionFault(error: unknown, collection: string, component: string): unknown {
-  if (sqlState(error) !== '42P01') return error;
+export function collectionFault(
+  error: unknown,
+  earlier: StorageError | undefined,
+  collection: string,
+  component: string,
+): unknown {
+  // A transaction that has failed answers everything with its failure, which may be about another table.
+  if (error === earlier || sqlState(error) !== '42P01') return error;
   return new NotFoundError(`There is no vector collection ${collection}`, {
     component,
     details: { collection },

@@ -43,10 +43,10 @@ export function upsertStatement(
 }
 
 /** The columns that `include` asks for, beside the id. */
-export function columnsOf(include: VectorInclude): string {
+export function columnsOf(include: VectorInclude, vector = 'embedding::text AS embedding'): string {
   return [
     'id',
-    ...(include.vector ? ['embedding::text AS embedding'] : []),
+    ...(include.vector ? [vector] : []),
     ...(include.metadata ? ['metadata'] : []),
     ...(include.text ? ['text'] : []),
   ].join(', ');

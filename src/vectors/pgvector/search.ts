@@ -9,12 +9,12 @@ import { scoreOfDistance } from './table.js';
 type Setting = readonly [name: string, value: string];
 
 /** Without iterative scans a filtered search returns what few of its rows the scan met, without an error. */
-export function scanSettings(index: VectorIndex, topK: number): readonly Setting[] {
+export function scanSettings(index: VectorIndex, topK: number, efSearch: number): readonly Setting[] {
   switch (index.kind) {
     case 'hnsw':
       return [
         ['hnsw.iterative_scan', 'relaxed_order'],
-        ['hnsw.ef_search', String(Math.min(1_000, Math.max(100, topK)))],
+        ['hnsw.ef_search', String(Math.min(1_000, Math.max(efSearch, topK)))],
       ];
     case 'ivfflat':
       return [
@@ -30,7 +30,10 @@ export class Searcher {
   /** Searches of one session follow one another: each sets the scan's settings and restores them. */
   private readonly turns = new WeakMap<Session, Promise<unknown>>();
 
-  constructor(private readonly pool: SqlPool) {}
+  constructor(
+    private readonly pool: SqlPool,
+    private readonly efSearch: number,
+  ) {}
 
   async search(
     schema: VectorSchema,
@@ -38,7 +41,7 @@ export class Searcher {
     request: VectorSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]> {
-    const settings = scanSettings(schema.index, request.topK);
+    const settings = scanSettings(schema.index, request.topK, this.efSearch);
     const exact = (): Promise<ScoredVector[]> =>
       this.read(exactStatement(schema, scope, request), schema, request, context);
     if (request.exact || settings.length === 0) return exact();

@@ -65,29 +65,29 @@ export function deleteStatement(schema: VectorSchema, scope: VectorScope, select
 
 /** In the order of the index, which a relaxed scan gives only roughly: hence the sort outside. */
 export function indexedStatement(schema: VectorSchema, scope: VectorScope, request: VectorSearch): Statement {
-  const { parameters, columns, where, measure, limit } = searchParts(schema, scope, request);
-  return {
-    parameters,
-    text:
-      `WITH c AS MATERIALIZED (SELECT ${columns}, ${measure} AS distance FROM ${tableName(schema)} ` +
-      `WHERE ${where} ORDER BY ${measure} LIMIT ${limit}) SELECT * FROM c ORDER BY distance, id`,
-  };
+  return searchStatement(schema, scope, request, (measure) => measure);
 }
 
 /** The sum keeps every index on the embedding out of the plan, and the sort holds no more than the rows asked for. */
 export function exactStatement(schema: VectorSchema, scope: VectorScope, request: VectorSearch): Statement {
-  const { parameters, columns, where, measure, limit } = searchParts(schema, scope, request);
-  return {
-    parameters,
-    text:
-      `SELECT ${columns}, ${measure} AS distance FROM ${tableName(schema)} WHERE ${where} ` +
-      `ORDER BY (${measure}) + 0, id LIMIT ${limit}`,
-  };
+  return searchStatement(schema, scope, request, (measure) => `(${measure}) + 0, id`);
 }
 
-function searchParts(schema: VectorSchema, scope: VectorScope, { vector, topK, filter, include }: VectorSearch) {
+/** Vectors are written as text outside, for the rows that are given rather than for all that are compared. */
+function searchStatement(
+  schema: VectorSchema,
+  scope: VectorScope,
+  { vector, topK, filter, include }: VectorSearch,
+  order: (measure: string) => string,
+): Statement {
   const parameters = new Parameters();
   const measure = distance(schema.metric, parameters.vector(vector));
   const where = scoped(scope, filter, parameters);
-  return { parameters, measure, where, columns: columnsOf(include), limit: parameters.integer(topK) };
+  const inner = `SELECT ${columnsOf(include, 'embedding')}, ${measure} AS distance FROM ${tableName(schema)} WHERE ${where}`;
+  return {
+    parameters,
+    text:
+      `WITH c AS MATERIALIZED (${inner} ORDER BY ${order(measure)} LIMIT ${parameters.integer(topK)}) ` +
+      `SELECT ${columnsOf(include)}, distance FROM c ORDER BY distance, id`,
+  };
 }

@@ -34,7 +34,8 @@ export function distance(metric: Metric, vector: string): string {
 
 /** A distance of pgvector as a score. */
 export function scoreOfDistance(metric: Metric, value: number): number {
-  return metric === 'cosine' ? 1 - value : -value;
+  // From 0, because the negative of 0 is -0.
+  return (metric === 'cosine' ? 1 : 0) - value;
 }
 
 export function createCatalogue(): string {
