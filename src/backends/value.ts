@@ -1,14 +1,19 @@
 /** The value domain: one walk that checks a value, copies it and measures it, before any I/O. */
 import { invalid, ValidationError } from '../errors.js';
-import { dateText, type FieldType } from '../filter/syntax.js';
+import type { FieldType } from '../filter/syntax.js';
 import { isDate, isPlainObject, valueAt } from '../filter/json.js';
 import type { JsonObject, JsonValue, RecordSchema } from './backend.js';
 import { LIMITS } from './limits.js';
 
 export interface Encoded {
   readonly value: JsonObject;
-  /** Of the value as JSON in UTF-8. */
-  readonly bytes: number;
+  /** As JSON in UTF-8 the value has at most so many bytes; `jsonBytes` tells exactly. */
+  readonly bound: number;
+}
+
+/** Of a value as JSON in UTF-8. */
+export function jsonBytes(value: JsonObject): number {
+  return Buffer.byteLength(JSON.stringify(value));
 }
 
 /**
@@ -17,119 +22,138 @@ export interface Encoded {
  */
 export function encodeValue(value: unknown, schema: RecordSchema, maxBytes: number): Encoded {
   if (!isPlainObject(value)) throw invalid('value', value, 'a plain object');
-  const copy = encodeObject(value, schema, 'value', '', 1, new Set());
+  const walk = new Walk(schema, 'value', '');
+  const copy = walk.object(value, 1);
   checkFields(copy, schema);
-  const bytes = Buffer.byteLength(JSON.stringify(copy));
+  // The bound is cheap; the exact size is worked out only where it decides.
+  const { bound } = walk;
+  const bytes = bound <= maxBytes ? bound : jsonBytes(copy);
   if (bytes > maxBytes)
     throw new ValidationError('VALIDATION', `value: expected at most ${maxBytes} bytes of JSON, got ${bytes}`, {
       details: { key: 'value', bytes, maxBytes },
     });
-  return { value: copy, bytes };
+  return { value: copy, bound: bytes };
 }
 
-/** As `encodeValue`, for one JSON value that stands at `path` (in a patch). */
+/** As `encodeValue`, for one JSON value that stands at `path` (in a patch); `at` names it in errors. */
 export function encodeElement(value: unknown, schema: RecordSchema, path: string, at: string): JsonValue {
-  return encodeJson(value, schema, at, path, path.split('.').length + 1, new Set());
+  return new Walk(schema, at, path).json(value, path.split('.').length + 1);
 }
 
-function encodeObject(
-  value: Record<string, unknown>,
-  schema: RecordSchema,
-  at: string,
-  path: string,
-  depth: number,
-  open: Set<object>,
-): JsonObject {
-  if (depth > LIMITS.depth) throw invalid(at, value, `at most ${LIMITS.depth} levels`);
-  if (open.has(value))
-    throw new ValidationError('VALIDATION', `${at}: the value refers to itself`, { details: { key: at } });
-  open.add(value);
-  const copy: Record<string, JsonValue> = {};
-  for (const key of Object.keys(value)) {
-    checkKey(key, at);
-    const item = value[key];
-    if (item === undefined) continue;
-    const here = path === '' ? key : `${path}.${key}`;
-    copy[key] = encodeJson(item, schema, `${at}.${key}`, here, depth + 1, open);
-  }
-  if (Object.getOwnPropertySymbols(value).length > 0) throw invalid(at, value, 'an object without symbol keys');
-  open.delete(value);
-  return copy;
-}
+/** One walk over a value. Where it is is told by a trail, and put into words only when something is wrong. */
+class Walk {
+  /** No more bytes of JSON than this. */
+  bound = 0;
+  private readonly trail: (string | number)[] = [];
 
-function encodeJson(
-  value: unknown,
-  schema: RecordSchema,
-  at: string,
-  path: string,
-  depth: number,
-  open: Set<object>,
-): JsonValue {
-  switch (typeof value) {
-    case 'string':
-      return checkText(value, at);
-    case 'boolean':
-      return value;
-    case 'number':
-      if (!Number.isFinite(value)) throw invalid(at, value, 'a finite number');
-      return value === 0 ? 0 : value;
-    case 'object': {
-      if (value === null) return null;
-      if (Array.isArray(value)) return encodeArray(value, schema, at, path, depth, open);
-      if (isDate(value) && schema.fields.get(path)?.type === 'date') return encodeDate(value, at);
-      if (isPlainObject(value)) return encodeObject(value, schema, at, path, depth, open);
-      throw invalid(
-        at,
-        value,
-        isDate(value) ? "a JSON value (declare the field as 'date' to keep a Date)" : 'a JSON value',
-      );
+  constructor(
+    private readonly schema: RecordSchema,
+    private readonly root: string,
+    private readonly path: string,
+  ) {}
+
+  object(value: Record<string, unknown>, depth: number): JsonObject {
+    this.checkDepth(value, depth);
+    if (Object.getOwnPropertySymbols(value).length > 0) throw this.refuse(value, 'an object without symbol keys');
+    const copy: Record<string, JsonValue> = {};
+    this.bound += 2;
+    for (const key of Object.keys(value)) {
+      this.trail.push(key);
+      this.checkKey(key);
+      const item = value[key];
+      if (item !== undefined) {
+        this.bound += key.length * BYTES_PER_UNIT + 4;
+        copy[key] = this.json(item, depth + 1);
+      }
+      this.trail.pop();
     }
-    default:
-      throw invalid(at, value, 'a JSON value');
+    return copy;
+  }
+
+  json(value: unknown, depth: number): JsonValue {
+    switch (typeof value) {
+      case 'string':
+        this.checkText(value);
+        this.bound += value.length * BYTES_PER_UNIT + 2;
+        return value;
+      case 'boolean':
+        this.bound += 5;
+        return value;
+      case 'number':
+        if (!Number.isFinite(value)) throw this.refuse(value, 'a finite number');
+        this.bound += 25;
+        return value === 0 ? 0 : value;
+      case 'object':
+        if (value === null) {
+          this.bound += 4;
+          return null;
+        }
+        if (Array.isArray(value)) return this.array(value, depth);
+        if (isPlainObject(value)) return this.object(value, depth);
+        return this.date(value);
+      default:
+        throw this.refuse(value, 'a JSON value');
+    }
+  }
+
+  private array(value: readonly unknown[], depth: number): JsonValue[] {
+    this.checkDepth(value, depth);
+    const copy: JsonValue[] = [];
+    this.bound += 2;
+    for (let i = 0; i < value.length; i++) {
+      this.trail.push(i);
+      if (value[i] === undefined) throw this.refuse(value[i], 'a JSON value');
+      this.bound += 1;
+      copy.push(this.json(value[i], depth + 1));
+      this.trail.pop();
+    }
+    return copy;
+  }
+
+  private date(value: object): string {
+    if (!isDate(value)) throw this.refuse(value, 'a JSON value');
+    if (this.schema.fields.get(this.fieldPath())?.type !== 'date')
+      throw this.refuse(value, "a JSON value (declare the field as 'date' to keep a Date)");
+    this.bound += 27;
+    const year = value.getUTCFullYear();
+    // Years of another length would not sort as text.
+    if (Number.isNaN(year) || year < 0 || year > 9999) throw this.refuse(value, 'a Date of the years 0000 to 9999');
+    return value.toISOString();
+  }
+
+  /** A value that refers to itself ends here too. */
+  private checkDepth(value: unknown, depth: number): void {
+    if (depth > LIMITS.depth) throw this.refuse(value, `at most ${LIMITS.depth} levels`);
+  }
+
+  private checkKey(key: string): void {
+    if (key === '__proto__') throw this.refuse(key, 'a key other than __proto__');
+    if (!key.isWellFormed() || key.includes('\0')) throw this.refuse(key, 'a key of well-formed text without U+0000');
+    if (key.length * 3 > LIMITS.keyBytes && Buffer.byteLength(key) > LIMITS.keyBytes)
+      throw this.refuse(key, `a key of at most ${LIMITS.keyBytes} bytes`);
+  }
+
+  private checkText(value: string): void {
+    if (!value.isWellFormed()) throw this.refuse(value, 'well-formed text (it has a lone surrogate)');
+    if (value.includes('\0')) throw this.refuse(value, 'text without U+0000');
+  }
+
+  /** Elements have no path of their own: what a declared path names is never inside an array. */
+  private fieldPath(): string {
+    return [
+      ...(this.path === '' ? [] : [this.path]),
+      ...this.trail.map((step) => (typeof step === 'number' ? '[]' : step)),
+    ].join('.');
+  }
+
+  private refuse(value: unknown, expected: string): ValidationError {
+    const at = this.trail.map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`)).join('');
+    return invalid(this.root + at, value, expected);
   }
 }
 
-function encodeArray(
-  value: readonly unknown[],
-  schema: RecordSchema,
-  at: string,
-  path: string,
-  depth: number,
-  open: Set<object>,
-): JsonValue[] {
-  if (depth > LIMITS.depth) throw invalid(at, value, `at most ${LIMITS.depth} levels`);
-  if (open.has(value))
-    throw new ValidationError('VALIDATION', `${at}: the value refers to itself`, { details: { key: at } });
-  open.add(value);
-  const copy: JsonValue[] = [];
-  for (let i = 0; i < value.length; i++) {
-    if (!Object.hasOwn(value, i) || value[i] === undefined) throw invalid(`${at}[${i}]`, value[i], 'a JSON value');
-    // Elements have no path of their own: what a declared path names is never inside an array.
-    copy.push(encodeJson(value[i], schema, `${at}[${i}]`, `${path}[]`, depth + 1, open));
-  }
-  open.delete(value);
-  return copy;
-}
-
-function encodeDate(value: Date, at: string): string {
-  try {
-    return dateText(value, at);
-  } catch {
-    throw invalid(at, value, 'a Date of the years 0000 to 9999');
-  }
-}
-
-function checkKey(key: string, at: string): void {
-  if (key === '__proto__') throw invalid(`${at}.${key}`, key, 'a key other than __proto__');
-  if (!key.isWellFormed() || key.includes('\0')) throw invalid(`${at}: a key`, key, 'well-formed text without U+0000');
-  if (Buffer.byteLength(key) > LIMITS.keyBytes) throw invalid(`${at}: a key`, key, `at most ${LIMITS.keyBytes} bytes`);
-}
-
-function checkText(value: string, at: string): string {
-  if (!value.isWellFormed()) throw invalid(at, value, 'well-formed text (it has a lone surrogate)');
-  if (value.includes('\0')) throw invalid(at, value, 'text without U+0000');
-  return value;
-}
+/** A UTF-16 unit is at most 3 bytes of UTF-8, and at most 6 when JSON escapes it. */
+const BYTES_PER_UNIT = 6;
 
 /** Every declared field: its type, its length, and that no array stands on its path. */
 function checkFields(value: JsonObject, schema: RecordSchema): void {
@@ -156,7 +180,8 @@ export function checkField(path: string, item: JsonValue, field: { type: FieldTy
   } else if (typeof item !== field.type) {
     throw invalid(at, item, `a ${field.type} (as declared), or null`);
   }
-  if (field.type === 'string' && Buffer.byteLength(item as string) > field.maxBytes)
+  if (field.type !== 'string' || (item as string).length * 3 <= field.maxBytes) return;
+  if (Buffer.byteLength(item as string) > field.maxBytes)
     throw new ValidationError(
       'VALIDATION',
       `${at}: expected at most ${field.maxBytes} bytes, got ${Buffer.byteLength(item as string)}`,
@@ -210,7 +235,8 @@ function checkKeyText(value: unknown, key: string, maxBytes: number): string {
   if (value === '') throw invalid(key, value, 'at least one character');
   if (!value.isWellFormed()) throw invalid(key, value, 'well-formed text (it has a lone surrogate)');
   if (/\p{Cc}/u.test(value)) throw invalid(key, value, 'text without control characters');
-  if (value.trim() !== value) throw invalid(key, value, 'text without space at its ends');
-  if (Buffer.byteLength(value) > maxBytes) throw invalid(key, value, `at most ${maxBytes} bytes of UTF-8`);
+  if (value.trim().length !== value.length) throw invalid(key, value, 'text without space at its ends');
+  if (value.length * 3 > maxBytes && Buffer.byteLength(value) > maxBytes)
+    throw invalid(key, value, `at most ${maxBytes} bytes of UTF-8`);
   return value;
 }

@@ -1,6 +1,7 @@
 /** The records of one collection and one tenant: everything a host does with them, derived once over the backend's contract. */
 import type { Write } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
+import { jsonBytes } from '../backends/value.js';
 import type { CallOptions } from '../component.js';
 import { invalid, UnsupportedError } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
@@ -49,9 +50,10 @@ export class Collection<T> extends CollectionReader<T> {
       throw invalid('items', items, `at most ${maxBatchItems} records (load takes any number)`);
     if (items.length > 1 && batch !== 'atomic')
       throw new UnsupportedError(`${this.name}: ${this.backend.name} has no atomic batches`);
-    const encoded = await Promise.all(items.map((item) => this.codec.encode(item.value)));
-    const bytes = encoded.reduce((sum, item) => sum + item.bytes, 0);
-    if (bytes > maxBatchBytes) throw invalid('items', items, `at most ${maxBatchBytes} bytes together, not ${bytes}`);
+    const encoded = await Promise.all(items.map(async (item) => this.codec.encode(item.value)));
+    const bound = encoded.reduce((sum, item) => sum + item.bound, 0);
+    if (bound > maxBatchBytes && encoded.reduce((sum, item) => sum + jsonBytes(item.value), 0) > maxBatchBytes)
+      throw invalid('items', items, `at most ${maxBatchBytes} bytes of JSON together`);
     const given = items.map((item) => (item.id === undefined ? undefined : this.codec.encodeNewId(item.id)));
     const named = given.filter((id) => id !== undefined);
     if (new Set(named).size !== named.length) throw invalid('items', items, 'each id once');
@@ -191,7 +193,7 @@ export class Collection<T> extends CollectionReader<T> {
       codec: this.codec,
       schema: this.schema,
       write: (writes) => this.run('load', options, (context) => this.backend.write(this.scope, writes, context)),
-      resolveIds: (given) => this.run('load', options, (context) => this.ids.resolve(given, context)),
+      resolveIds: (given) => this.run('load', options, async (context) => this.ids.resolve(given, context)),
       now: () => this.host.clock.now(),
     });
   }

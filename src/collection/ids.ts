@@ -33,7 +33,7 @@ export class IdSource {
   ) {}
 
   /** The ids under which new records are stored: those given (in their stored form), and new ones for the others. */
-  async resolve(given: readonly (string | undefined)[], context: OperationContext): Promise<string[]> {
+  resolve(given: readonly (string | undefined)[], context: OperationContext): string[] | Promise<string[]> {
     const missing = given.filter((id) => id === undefined).length;
     switch (this.definition.ids) {
       case 'given':

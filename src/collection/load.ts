@@ -42,7 +42,7 @@ interface LoadTarget<T> {
 interface Pending {
   readonly index: number;
   readonly id: string | undefined;
-  readonly bytes: number;
+  readonly bound: number;
   readonly write: Omit<Write & { kind: 'put' }, 'id'>;
 }
 
@@ -63,21 +63,21 @@ export async function loadRecords<T>(
       report.failures.push({ index, ...(id === undefined ? {} : { id }), error });
   };
   let batch: Pending[] = [];
-  let bytes = 0;
+  let bound = 0;
   let index = 0;
   const flush = async (): Promise<void> => {
     if (batch.length > 0) await writeBatch(batch, target, report, fail);
     batch = [];
-    bytes = 0;
+    bound = 0;
     options.onProgress?.({ written: report.written, failed: report.failed });
   };
   for await (const item of items) {
     try {
       const pending = await prepare(item, index, target);
       const repeats = pending.id !== undefined && batch.some((other) => other.id === pending.id);
-      if (batch.length === BATCH_ITEMS || bytes + pending.bytes > LIMITS.batchBytes || repeats) await flush();
+      if (batch.length === BATCH_ITEMS || bound + pending.bound > LIMITS.batchBytes || repeats) await flush();
       batch.push(pending);
-      bytes += pending.bytes;
+      bound += pending.bound;
     } catch (error) {
       if (!isStorageError(error, 'VALIDATION')) throw error;
       fail(index, undefined, error);
@@ -93,11 +93,11 @@ async function prepare<T>(item: LoadItem<T>, index: number, { codec, schema }: L
   const id = item.id === undefined ? undefined : codec.encodeNewId(item.id);
   const createdAt = checkDate(item.createdAt, 'createdAt');
   const expiresAt = checkDate(item.expiresAt, 'expiresAt');
-  const { value, bytes } = await codec.encode(item.value);
+  const { value, bound } = await codec.encode(item.value);
   return {
     index,
     id,
-    bytes,
+    bound,
     write: {
       collection: schema,
       kind: 'put',

@@ -52,12 +52,15 @@ export class RecordCodec<T> {
   }
 
   /** Runs the schema, then checks and copies. @throws `VALIDATION` with every issue of the schema. */
-  async encode(value: unknown): Promise<Encoded> {
+  encode(value: unknown): Encoded | Promise<Encoded> {
     const { validator, schema } = this.definition;
-    if (validator === undefined) return encodeValue(value, schema, this.maxBytes);
+    return validator === undefined ? encodeValue(value, schema, this.maxBytes) : this.validated(validator, value);
+  }
+
+  private async validated(validator: StandardSchemaV1<unknown, T>, value: unknown): Promise<Encoded> {
     const outcome = await validator['~standard'].validate(value);
     if (outcome.issues !== undefined) throw schemaFault(outcome.issues, this.component);
-    return encodeValue(outcome.value, schema, this.maxBytes);
+    return encodeValue(outcome.value, this.definition.schema, this.maxBytes);
   }
 
   /** Takes the stored record over: its value becomes the host's. */
