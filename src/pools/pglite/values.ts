@@ -8,6 +8,9 @@ const TIMESTAMPTZ = 1184;
 function parseInstant(text: string): Date | number {
   if (text === 'infinity') return Infinity;
   if (text === '-infinity') return -Infinity;
+  // Nearly every time there is; the engine's zone is UTC.
+  if (text.length <= 29 && text[10] === ' ' && text.endsWith('+00'))
+    return new Date(`${text.slice(0, 10)}T${text.slice(11, -3)}Z`);
   // PostgreSQL writes 2024-01-31 12:00:00.5+00, with ` BC` at the end for the years before 1.
   const parts = /^(\d{4,})(-\d\d-\d\d) ([\d:.]+)([+-])(\d\d)(:?\d\d)?(?::\d\d)?( BC)?$/.exec(text);
   if (parts === null) return new Date(text);
