@@ -3,8 +3,8 @@ import type { CheckResult, HealthStatus } from '../src/component.js';
 import { StorageError, UnavailableError } from '../src/errors.js';
 import { HealthMonitor, overallStatus, type Monitored } from '../src/health.js';
 import { Lifecycle } from '../src/lifecycle.js';
-import { ManualClock, settled } from './manual-clock.js';
-import { Gate, ProbeComponent } from './probe-component.js';
+import { ManualClock, settled } from './support/manual-clock.js';
+import { Gate, ProbeComponent } from './support/probe-component.js';
 
 const TIMEOUT = 1_000;
 const CACHE = 500;

@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import type { StorageError } from '../src/errors.js';
 import { CLOSE_GRACE, type Managed } from '../src/lifecycle.js';
-import { DRAIN_TIMEOUT, critical, setUp, failureOf, never, raise } from './lifecycle-setup.js';
-import { settled } from './manual-clock.js';
-import { Gate, ProbeComponent } from './probe-component.js';
+import { DRAIN_TIMEOUT, critical, setUp, failureOf, never, raise } from './support/lifecycle-setup.js';
+import { settled } from './support/manual-clock.js';
+import { Gate, ProbeComponent } from './support/probe-component.js';
 
 describe('closing', () => {
   test('before any opening, again, and at once: closed, without an error', async () => {

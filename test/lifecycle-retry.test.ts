@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { critical, optional, setUp, failureOf, statesOf, rejectWith } from './lifecycle-setup.js';
-import { Gate, ProbeComponent } from './probe-component.js';
+import { critical, optional, setUp, failureOf, statesOf, rejectWith } from './support/lifecycle-setup.js';
+import { Gate, ProbeComponent } from './support/probe-component.js';
 
 describe('a component that is not critical', () => {
   test('is tried again with growing pauses until it opens', async () => {

@@ -11,9 +11,9 @@ import {
   never,
   raise,
   rejectWith,
-} from './lifecycle-setup.js';
-import { ManualClock, settled } from './manual-clock.js';
-import { Gate, ProbeComponent } from './probe-component.js';
+} from './support/lifecycle-setup.js';
+import { ManualClock, settled } from './support/manual-clock.js';
+import { Gate, ProbeComponent } from './support/probe-component.js';
 
 describe('opening', () => {
   test('a thousand calls at once open once', async () => {

@@ -159,7 +159,7 @@ describe('opening and closing', () => {
     const lost = pool.transaction({ context: inTime }, async (session) => {
       await pool.query('INSERT INTO item VALUES (1)', [], { ...inTime, session });
       await writeFile(join(directory, 'lock'), '{}');
-      manual.advance(HEARTBEAT_INTERVAL);
+      await manual.advance(HEARTBEAT_INTERVAL);
       while ((await pool.check(new AbortController().signal)).status === 'healthy') await setImmediate();
     });
     await expect(lost).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: false });

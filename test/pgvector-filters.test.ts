@@ -22,7 +22,7 @@ import {
   record,
   schemaOf,
   type Opened,
-} from './pgvector/fixture.js';
+} from './support/pgvector/fixture.js';
 
 const KEYS = ['a', 'n', 's', "q'u", 'd"q', 'b\\s', 'é😀', '0', 'constructor', 'loc.page', '', '$1', 'tenant', 'x y'];
 const STRINGS = [

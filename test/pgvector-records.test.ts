@@ -17,7 +17,7 @@ import {
   schemaOf,
   searchFor,
   type Opened,
-} from './pgvector/fixture.js';
+} from './support/pgvector/fixture.js';
 
 let opened: Opened;
 beforeAll(async () => {

@@ -17,7 +17,7 @@ import {
   schemaOf,
   searchFor,
   type Opened,
-} from './pgvector/fixture.js';
+} from './support/pgvector/fixture.js';
 
 const METRICS: readonly Metric[] = ['cosine', 'euclidean', 'dot'];
 const wordnet = schemaOf('wordnet', WORDNET_DIMENSION, { fields: { links: 'number' } });

@@ -7,7 +7,7 @@ import { UnavailableError } from '../src/errors.js';
 import { HealthMonitor } from '../src/health.js';
 import { Lifecycle } from '../src/lifecycle.js';
 import { createProbes, type ProbeSource } from '../src/probes.js';
-import { ProbeComponent } from './probe-component.js';
+import { ProbeComponent } from './support/probe-component.js';
 
 const servers: Server[] = [];
 

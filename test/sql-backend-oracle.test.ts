@@ -5,8 +5,8 @@ import { applyPatch, patchTree } from '../src/backends/patch.js';
 import { cursorRanges, type SortKey } from '../src/filter/cursor.js';
 import { compareScalars, evaluate, recordField, recordSubject } from '../src/filter/evaluate.js';
 import type { Scalar } from '../src/filter/syntax.js';
-import { DATES, Draw, drawChanges, random } from './sql/draw.js';
-import { A, at, contextAt, ctx, filterOf, openBackend, things, type Opened } from './sql/fixture.js';
+import { DATES, Draw, drawChanges, random } from './support/sql/draw.js';
+import { A, at, contextAt, ctx, filterOf, openBackend, things, type Opened } from './support/sql/fixture.js';
 
 let opened: Opened;
 let backend: RecordBackend;

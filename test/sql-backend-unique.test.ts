@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { RecordBackend, RecordSchema, Write } from '../src/backends/backend.js';
 import { ALL } from '../src/filter/syntax.js';
 import type { SqlPool } from '../src/pools/pool.js';
-import { A, at, contextAt, ctx, insertUser, openBackend, users, type Opened } from './sql/fixture.js';
+import { A, at, contextAt, ctx, insertUser, openBackend, users, type Opened } from './support/sql/fixture.js';
 
 let opened: Opened;
 let backend: RecordBackend;

@@ -19,7 +19,7 @@ import {
   things,
   users,
   type Opened,
-} from './sql/fixture.js';
+} from './support/sql/fixture.js';
 
 let opened: Opened;
 let backend: RecordBackend;

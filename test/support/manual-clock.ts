@@ -1,34 +1,67 @@
-import type { Clock } from '../../src/clock.js';
+import type { Clock, Timer } from '../../src/clock.js';
 
-/** A clock that moves only when a test says so. */
+interface Pending {
+  readonly at: number;
+  readonly callback: () => void;
+}
+
+/** A clock that moves only when a test moves it. */
 export class ManualClock implements Clock {
-  private readonly timers = new Set<{ at: number; callback: () => void }>();
-  private time = 0;
+  private elapsed = 0;
+  private wall: number;
+  private readonly pending = new Set<Pending>();
+
+  constructor(start = '2026-01-01T00:00:00.000Z') {
+    this.wall = Date.parse(start);
+  }
+
+  /** Timers that have neither fired nor been cancelled. */
+  get timers(): number {
+    return this.pending.size;
+  }
 
   now(): Date {
-    return new Date(Date.UTC(2024, 0, 1) + this.time);
+    return new Date(this.wall + this.elapsed);
   }
 
   monotonic(): number {
-    return this.time;
+    return this.elapsed;
   }
 
-  after(milliseconds: number, callback: () => void): { cancel(): void } {
-    const timer = { at: this.time + milliseconds, callback };
-    this.timers.add(timer);
-    return { cancel: () => this.timers.delete(timer) };
+  after(milliseconds: number, callback: () => void): Timer {
+    const timer = { at: this.elapsed + Math.max(0, milliseconds), callback };
+    this.pending.add(timer);
+    return { cancel: () => void this.pending.delete(timer) };
   }
 
-  /** How many timers would still fire. */
-  get pending(): number {
-    return this.timers.size;
-  }
-
-  advance(milliseconds: number): void {
-    this.time += milliseconds;
-    for (const timer of [...this.timers].sort((a, b) => a.at - b.at)) {
-      if (timer.at > this.time || !this.timers.delete(timer)) continue;
+  /** Lets what has begun go on, then fires the timers that fall due, in order, what each sets off before the next. */
+  async advance(milliseconds: number): Promise<void> {
+    await settled();
+    const end = this.elapsed + milliseconds;
+    for (let timer = this.next(end); timer !== undefined; timer = this.next(end)) {
+      this.elapsed = timer.at;
+      this.pending.delete(timer);
       timer.callback();
+      await settled();
     }
+    this.elapsed = end;
+    await settled();
   }
+
+  /** Sets the wall clock by so many milliseconds, as an administrator would; no timer notices. */
+  jump(milliseconds: number): void {
+    this.wall += milliseconds;
+  }
+
+  private next(end: number): Pending | undefined {
+    let first: Pending | undefined;
+    for (const timer of this.pending)
+      if (timer.at <= end && (first === undefined || timer.at < first.at)) first = timer;
+    return first;
+  }
+}
+
+/** Resolves when everything that was waiting for a resolved promise has gone on. */
+export function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,4 +1,4 @@
-import type { CheckResult, Component, OpenContext } from '../src/component.js';
+import type { CheckResult, Component, OpenContext } from '../../src/component.js';
 
 /** A promise that a test settles. */
 export class Gate<T = void> {

@@ -1,11 +1,11 @@
 /** The pgvector provider on PGlite in memory, and short forms of what its tests give it. */
-import { systemClock } from '../../src/clock.js';
-import type { OperationContext } from '../../src/component.js';
-import { pushDown } from '../../src/filter/normalize.js';
-import type { FieldReference, FilterNode } from '../../src/filter/syntax.js';
-import { pglite } from '../../src/pools/pglite/index.js';
-import type { SqlPool } from '../../src/pools/pool.js';
-import { pgvector } from '../../src/vectors/pgvector.js';
+import { systemClock } from '../../../src/clock.js';
+import type { OperationContext } from '../../../src/component.js';
+import { pushDown } from '../../../src/filter/normalize.js';
+import type { FieldReference, FilterNode } from '../../../src/filter/syntax.js';
+import { pglite } from '../../../src/pools/pglite/index.js';
+import type { SqlPool } from '../../../src/pools/pool.js';
+import { pgvector } from '../../../src/vectors/pgvector.js';
 import type {
   CompiledFilter,
   FlatMetadata,
@@ -14,7 +14,7 @@ import type {
   VectorSchema,
   VectorScope,
   VectorSearch,
-} from '../../src/vectors/provider.js';
+} from '../../../src/vectors/provider.js';
 
 export const A: VectorScope = { tenant: 'a', namespace: '' };
 export const everything = { vector: true, metadata: true, text: true };

@@ -1,5 +1,5 @@
-import { isStorageError, type StorageError } from '../src/errors.js';
-import { Lifecycle, type LifecycleState, type Managed } from '../src/lifecycle.js';
+import { isStorageError, type StorageError } from '../../src/errors.js';
+import { Lifecycle, type LifecycleState, type Managed } from '../../src/lifecycle.js';
 import { ManualClock } from './manual-clock.js';
 import type { ProbeComponent } from './probe-component.js';
 

@@ -1,13 +1,13 @@
 /** The sql backend on PGlite, and the collections its tests use. */
-import { systemClock } from '../../src/clock.js';
-import type { OperationContext } from '../../src/component.js';
-import type { JsonObject, RecordBackend, RecordSchema, Write } from '../../src/backends/backend.js';
-import { sql } from '../../src/backends/sql/index.js';
-import { normalize } from '../../src/filter/normalize.js';
-import { parseFilter, type FieldType, type FilterDomain, type FilterNode } from '../../src/filter/syntax.js';
-import { tokenize } from '../../src/filter/text.js';
-import { pglite } from '../../src/pools/pglite/index.js';
-import type { SqlPool } from '../../src/pools/pool.js';
+import { systemClock } from '../../../src/clock.js';
+import type { OperationContext } from '../../../src/component.js';
+import type { JsonObject, RecordBackend, RecordSchema, Write } from '../../../src/backends/backend.js';
+import { sql } from '../../../src/backends/sql/index.js';
+import { normalize } from '../../../src/filter/normalize.js';
+import { parseFilter, type FieldType, type FilterDomain, type FilterNode } from '../../../src/filter/syntax.js';
+import { tokenize } from '../../../src/filter/text.js';
+import { pglite } from '../../../src/pools/pglite/index.js';
+import type { SqlPool } from '../../../src/pools/pool.js';
 
 const FIELDS: readonly (readonly [string, FieldType])[] = [
   ['s', 'string'],

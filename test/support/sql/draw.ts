@@ -1,8 +1,8 @@
 /** Random records, filters, sorts and patches, reproducible by seed. */
-import type { JsonObject, JsonValue, PatchChanges } from '../../src/backends/backend.js';
-import { patchTree } from '../../src/backends/patch.js';
-import { parseSort, type SortKey } from '../../src/filter/cursor.js';
-import type { Scalar } from '../../src/filter/syntax.js';
+import type { JsonObject, JsonValue, PatchChanges } from '../../../src/backends/backend.js';
+import { patchTree } from '../../../src/backends/patch.js';
+import { parseSort, type SortKey } from '../../../src/filter/cursor.js';
+import type { Scalar } from '../../../src/filter/syntax.js';
 import { at, domain } from './fixture.js';
 
 /** Reproducible numbers in [0, 1). */
