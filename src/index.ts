@@ -1,5 +1,6 @@
 /** The public surface. Importing it loads no driver, no container and no settings library: those come with the opening. */
 import { StorageError } from './errors.js';
+import { registry } from './registry.js';
 import type { StorageManager } from './manager.js';
 import type { SettingsInput } from './settings.js';
 
@@ -34,8 +35,16 @@ let current: Promise<StorageManager> | undefined;
  */
 export async function getStorageManager(settings?: SettingsInput, options: OpenOptions = {}): Promise<StorageManager> {
   const known = current;
-  const manager = await (known ?? compose(settings, options));
-  if (known !== undefined && settings !== undefined) await checkSame(manager, settings, options);
+  let manager = await (known ?? compose(settings, options));
+  if (known !== undefined && settings !== undefined && !(await hasSettings(manager, settings, options))) {
+    if (!['closed', 'failed'].includes(manager.state))
+      throw new StorageError(
+        'CONFIGURATION',
+        'The process has a storage manager with other settings; openStorage makes one of its own',
+        { operation: 'getStorageManager' },
+      );
+    manager = await (current === known ? compose(settings, options) : current!);
+  }
   await manager.open();
   return manager;
 }
@@ -51,16 +60,10 @@ function compose(settings: SettingsInput | undefined, options: OpenOptions): Pro
   return composing;
 }
 
-async function checkSame(manager: StorageManager, settings: SettingsInput, options: OpenOptions): Promise<void> {
+async function hasSettings(manager: StorageManager, settings: SettingsInput, options: OpenOptions): Promise<boolean> {
   const { loadSettings, sameSettings } = await import('./settings.js');
-  const { registry } = await import('./registry.js');
   const asked = await loadSettings({ ...options, registry, overrides: settings });
-  if (!sameSettings(asked, manager.settings))
-    throw new StorageError(
-      'CONFIGURATION',
-      'The process has a storage manager with other settings; openStorage makes one of its own',
-      { operation: 'getStorageManager' },
-    );
+  return sameSettings(asked, manager.settings);
 }
 
 /** Closes the process's manager and forgets it, so that the next call makes a new one: for tests. */

@@ -1,5 +1,6 @@
 /** The one owner of everything a service stores: settings, pools, backends, providers, their lifecycle and their health. */
 import { inspect } from 'node:util';
+import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
 import { Database } from './database.js';
 import { foreignErrorName, invalid, isStorageError, StorageError } from './errors.js';
@@ -128,7 +129,7 @@ export class StorageManager extends Storage {
       providers,
       defaultDatabase: settings.stores.default,
       defaultProvider: settings.vectors.default,
-      defaultTenant: settings.defaultTenant,
+      defaultTenant: checkTenant(settings.defaultTenant),
       tenancy: settings.tenancy,
       operationTimeout: settings.lifecycle.operationTimeout,
       clock: this.#clock,

@@ -138,7 +138,10 @@ export abstract class Storage {
     if (attempt !== undefined) {
       if (pool !== attempt.pool)
         throw new UnsupportedError(`${name} cannot take part in this transaction: it is another database or service`);
-      return attempt.begin;
+      return (operation, options = {}) => {
+        checkCallOptions(options);
+        return attempt.begin(operation, options);
+      };
     }
     return (operation, options = {}) => {
       checkCallOptions(options);

@@ -65,6 +65,13 @@ describe("the process's manager", () => {
     expect(await codeOf(getStorageManager({ databases: { main: 'scripted:other' } }))).toBe('CONFIGURATION');
     expect(await getStorageManager({ databases: { main: { url: 'scripted:' } } })).toBe(manager);
     expect(await getStorageManager()).toBe(manager);
+    await manager.close();
+    const other = await getStorageManager({ databases: { main: 'scripted:other' } });
+    expect([other === manager, other.state]).toEqual([false, 'ready']);
+  });
+
+  test('a tenant that cannot be one is refused as the default', async () => {
+    expect(await codeOf(openStorage({ ...SCRIPTED, defaultTenant: 'quartermaster' }))).toBe('VALIDATION');
   });
 
   test('a close while it opens wins', async () => {

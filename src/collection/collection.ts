@@ -63,7 +63,8 @@ export class Collection<T> extends CollectionReader<T> {
       const ids = await this.ids.resolve(given, context);
       const writes = encoded.map(({ value }, i): Write => {
         const ttl = items[i]!.ttl;
-        const write = { collection: this.schema, id: ids[i]!, kind: 'put', value } as const;
+        const kind = given[i] === undefined ? 'insert' : 'put';
+        const write = { collection: this.schema, id: ids[i]!, kind, value } as const;
         return ttl === undefined ? write : { ...write, expiresAt: this.codec.expiry(ttl, context.now) };
       });
       return this.writer.write(writes, 'saveMany', context);
@@ -209,7 +210,9 @@ export class Collection<T> extends CollectionReader<T> {
     const encoded = await this.codec.encode(value);
     return this.run(operation, options, async (context) => {
       const [id] = await this.ids.resolve([given], context);
-      const base = { collection: this.schema, id: id!, kind, value: encoded.value } as const;
+      // An id of our own making never replaces a record, should it be there against all odds.
+      const how = given === undefined ? 'insert' : kind;
+      const base = { collection: this.schema, id: id!, kind: how, value: encoded.value } as const;
       const write: Write =
         options.ttl === undefined ? base : { ...base, expiresAt: this.codec.expiry(options.ttl, context.now) };
       return this.writer.writeOne(write, operation, context);

@@ -1,4 +1,5 @@
 /** The ids that a collection makes. */
+import { randomInt } from 'node:crypto';
 import { v7 } from 'uuid';
 import type { OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
@@ -15,12 +16,10 @@ let sequence = 0;
  */
 export function makeUuid(now: Date): string {
   const time = now.getTime();
-  if (time > lastTime) {
-    lastTime = time;
-    sequence = 0;
-  } else if (++sequence > 0xffff_ffff) {
-    lastTime++;
-    sequence = 0;
+  if (time > lastTime || ++sequence > 0xffff_ffff) {
+    lastTime = Math.max(time, lastTime + 1);
+    // From a random start, with room to count: two processes in one millisecond do not meet.
+    sequence = randomInt(2 ** 31);
   }
   return v7({ msecs: lastTime, seq: sequence });
 }

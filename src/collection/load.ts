@@ -43,7 +43,7 @@ interface Pending {
   readonly index: number;
   readonly id: string | undefined;
   readonly bound: number;
-  readonly write: Omit<Write & { kind: 'put' }, 'id'>;
+  readonly write: Omit<Write & { kind: 'insert' }, 'id'> | Omit<Write & { kind: 'put' }, 'id'>;
 }
 
 const BATCH_ITEMS = 500;
@@ -100,7 +100,7 @@ async function prepare<T>(item: LoadItem<T>, index: number, { codec, schema }: L
     bound,
     write: {
       collection: schema,
-      kind: 'put',
+      kind: id === undefined ? 'insert' : 'put',
       value,
       ...(createdAt === undefined ? {} : { createdAt }),
       ...(expiresAt === undefined ? {} : { expiresAt }),
@@ -117,17 +117,22 @@ async function writeBatch<T>(
 ): Promise<void> {
   const ids = await target.resolveIds(batch.map((pending) => pending.id));
   const writes = batch.map((pending, i): Write => ({ ...pending.write, id: ids[i]! }));
+  const attempt = async (portion: readonly Write[]): Promise<void> => {
+    const results = await target.write(portion);
+    results.forEach((result, i) => {
+      const failure = target.codec.failure(result, portion[i]!.id, 'load');
+      if (failure !== undefined) throw failure;
+    });
+    report.written += portion.length;
+  };
   try {
-    await target.write(writes);
-    report.written += writes.length;
-    return;
+    return await attempt(writes);
   } catch (error) {
     if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
   }
   for (const [i, write] of writes.entries()) {
     try {
-      await target.write([write]);
-      report.written++;
+      await attempt([write]);
     } catch (error) {
       if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
       fail(batch[i]!.index, target.codec.decodeId(write.id), error);
