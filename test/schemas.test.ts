@@ -1,0 +1,76 @@
+/** Types follow from the schema, whichever library made it; wrong use does not compile. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { type } from 'arktype';
+import * as v from 'valibot';
+import { z } from 'zod';
+import { defineCollection, openStorage, type CollectionDefinition } from '../src/index.js';
+import type { StorageManager } from '../src/manager.js';
+
+interface User {
+  name: string;
+  age: number;
+}
+const definitions: [string, CollectionDefinition<User>][] = [
+  ['zod', defineCollection({ name: 'by_zod', schema: z.object({ name: z.string().min(1), age: z.number() }) })],
+  [
+    'valibot',
+    defineCollection({
+      name: 'by_valibot',
+      schema: v.object({ name: v.pipe(v.string(), v.minLength(1)), age: v.number() }),
+    }),
+  ],
+  ['arktype', defineCollection({ name: 'by_arktype', schema: type({ name: 'string > 0', age: 'number' }) })],
+];
+
+let storage: StorageManager;
+beforeAll(async () => {
+  storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+});
+afterAll(() => storage.close());
+
+test.each(definitions)(
+  '%s: what fits is kept, what does not is refused with the path, before any I/O',
+  async (_name, definition) => {
+    const users = storage.collection(definition);
+    const saved = await users.save({ name: 'Ann', age: 40 });
+    expect(saved.value).toEqual({ name: 'Ann', age: 40 });
+    await expect(users.save({ name: '', age: 40 })).rejects.toMatchObject({ code: 'VALIDATION' });
+    await expect(users.save({ name: 'Bob', age: 'old' as never })).rejects.toThrow(/age/);
+    await expect(users.update(saved.id, () => ({ name: '', age: 1 }))).rejects.toMatchObject({ code: 'VALIDATION' });
+    expect(await users.count()).toBe(1);
+  },
+);
+
+test("a schema's output is what is stored", async () => {
+  const Trimmed = defineCollection({
+    name: 'trimmed',
+    schema: z.object({ name: z.string().trim(), role: z.string().default('guest') }),
+  });
+  const { value } = await storage.collection(Trimmed).save({ name: ' Ann ', role: 'host' });
+  expect(value).toEqual({ name: 'Ann', role: 'host' });
+});
+
+test('wrong use does not compile', async () => {
+  const Things = defineCollection<{ name: string; tags: string[]; at?: Date; deep: { n: number } }>({
+    name: 'things',
+    fields: { name: 'string', at: 'date', 'deep.n': 'number' },
+  });
+  const things = storage.collection(Things);
+  const saved = await things.save({ name: 'a', tags: [], deep: { n: 1 } });
+  const wrong: (() => Promise<unknown>)[] = [
+    // @ts-expect-error a field that the type does not have
+    () => things.query({ nam: 'a' }),
+    // @ts-expect-error an operand of another type
+    () => things.query({ 'deep.n': 'a' }),
+    // @ts-expect-error an operator that there is not
+    () => things.query({ name: { $like: 'a' } }),
+    // @ts-expect-error a value without a required field
+    () => things.save({ name: 'a' }),
+    // @ts-expect-error a direction that there is not
+    () => things.list({ sort: { name: 'up' } }),
+  ];
+  expect(wrong).toHaveLength(5);
+  expect(
+    (await things.query({ 'deep.n': { $gte: 1 }, tags: { $exists: true }, at: { $exists: false } })).items,
+  ).toEqual([saved]);
+});
