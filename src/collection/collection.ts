@@ -1,8 +1,8 @@
 /** The records of one collection and one tenant: everything a host does with them, derived once over the backend's contract. */
-import type { Write } from '../backends/backend.js';
+import type { RecordSchema, Write } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
 import { jsonBytes } from '../backends/value.js';
-import type { CallOptions } from '../component.js';
+import type { CallOptions, OperationContext } from '../component.js';
 import { invalid, UnsupportedError } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
 import { ALL, NOTHING, type Filter, type FilterNode, type Path } from '../filter/syntax.js';
@@ -172,12 +172,9 @@ export class Collection<T> extends CollectionReader<T> {
       const request = { collection: this.schema, filter: tree, limit: LIMITS.batchItems };
       let deleted = 0;
       for (;;) {
-        const count =
-          this.backend.deleteMany === undefined
-            ? await deletePage(this.backend, this.scope, request, context)
-            : await this.backend.deleteMany(this.scope, request, context);
-        deleted += count;
-        if (count < request.limit) return deleted;
+        const { met, deleted: gone } = await this.deleteSome(request, context);
+        deleted += gone;
+        if (met < request.limit) return deleted;
       }
     });
   }
@@ -217,6 +214,15 @@ export class Collection<T> extends CollectionReader<T> {
         options.ttl === undefined ? base : { ...base, expiresAt: this.codec.expiry(options.ttl, context.now) };
       return this.writer.writeOne(write, operation, context);
     });
+  }
+
+  private async deleteSome(
+    request: { readonly collection: RecordSchema; readonly filter: FilterNode; readonly limit: number },
+    context: OperationContext,
+  ): Promise<{ readonly met: number; readonly deleted: number }> {
+    if (this.backend.deleteMany === undefined) return deletePage(this.backend, this.scope, request, context);
+    const deleted = await this.backend.deleteMany(this.scope, request, context);
+    return { met: deleted, deleted };
   }
 
   private parseDeletion(filter: Filter<T> | { readonly all: true }): FilterNode {

@@ -213,10 +213,10 @@ function checkEntrySize(keys: readonly string[], fields: ReadonlyMap<string, Fie
 
 /**
  * A sequence id as it is stored: its number of digits as a letter before it, so that text order is number order. An id
- * that is no whole number above 0 is stored as it is, and so never found.
+ * that is no whole number above 0 gets a prefix that no number has, and so is never found.
  */
 export function encodeSequenceId(id: string): string {
-  return isSequenceId(id) ? `${String.fromCharCode(96 + id.length)}${id}` : id;
+  return isSequenceId(id) ? `${String.fromCharCode(96 + id.length)}${id}` : `~${id}`;
 }
 
 export function isSequenceId(id: string): boolean {

@@ -72,17 +72,18 @@ export async function loadRecords<T>(
     options.onProgress?.({ written: report.written, failed: report.failed });
   };
   for await (const item of items) {
-    try {
-      const pending = await prepare(item, index, target);
+    // Only what is wrong with the item itself is the item's: a batch that cannot be written ends the load.
+    const pending = await prepare(item, index, target).catch((error: unknown) => {
+      if (!isStorageError(error, 'VALIDATION')) throw error;
+      fail(index, undefined, error);
+    });
+    index++;
+    if (pending !== undefined) {
       const repeats = pending.id !== undefined && batch.some((other) => other.id === pending.id);
       if (batch.length === BATCH_ITEMS || bound + pending.bound > LIMITS.batchBytes || repeats) await flush();
       batch.push(pending);
       bound += pending.bound;
-    } catch (error) {
-      if (!isStorageError(error, 'VALIDATION')) throw error;
-      fail(index, undefined, error);
     }
-    index++;
   }
   await flush();
   return report;
@@ -90,7 +91,7 @@ export async function loadRecords<T>(
 
 async function prepare<T>(item: LoadItem<T>, index: number, { codec, schema }: LoadTarget<T>): Promise<Pending> {
   if (typeof item !== 'object' || item === null) throw invalid(`items[${index}]`, item, 'an object with a value');
-  const id = item.id === undefined ? undefined : codec.encodeNewId(item.id);
+  const id = item.id === undefined && !codec.needsId ? undefined : codec.encodeNewId(item.id);
   const createdAt = checkDate(item.createdAt, 'createdAt');
   const expiresAt = checkDate(item.expiresAt, 'expiresAt');
   const { value, bound } = await codec.encode(item.value);

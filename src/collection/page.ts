@@ -93,17 +93,21 @@ export async function fetchPage(
   };
 }
 
-/** Deletes up to `limit` matching records, for backends that have no faster way; gives the number. */
+/** Deletes up to `limit` matching records, for backends that have no faster way. `met` is how many matched. */
 export async function deletePage(
   backend: RecordBackend,
   scope: TenantScope,
   request: { readonly collection: RecordSchema; readonly filter: FilterNode; readonly limit: number },
   context: OperationContext,
-): Promise<number> {
+): Promise<{ readonly met: number; readonly deleted: number }> {
   const sort = [{ source: 'envelope', path: ['id'], type: 'string', direction: 'asc' }] as const;
   const rows = await backend.find(scope, { ...request, sort }, context);
-  // One by one: a record that another writer deleted first is no reason to keep the others.
-  for (const { id } of rows)
-    await backend.write(scope, [{ collection: request.collection, id, kind: 'delete' }], context);
-  return rows.length;
+  let deleted = 0;
+  // One by one, each in the version that matched: what another writer changed or deleted meanwhile is no longer ours.
+  for (const { id, version } of rows) {
+    const write = { collection: request.collection, id, kind: 'delete', ifVersion: version } as const;
+    const [result] = await backend.write(scope, [write], context);
+    if (result?.status === 'deleted') deleted++;
+  }
+  return { met: rows.length, deleted };
 }

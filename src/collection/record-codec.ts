@@ -33,6 +33,11 @@ export class RecordCodec<T> {
     return `collection:${this.definition.name}`;
   }
 
+  /** Whether the caller has to name the id of a new record. */
+  get needsId(): boolean {
+    return this.definition.ids === 'given';
+  }
+
   /** @throws `VALIDATION` for what cannot be an id. */
   encodeId(id: unknown, key = 'id'): string {
     const text = checkId(id, key);

@@ -248,6 +248,8 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
       assert.equal(await invoices.count({ id: { $gte: '100' } }), 3);
       await assert.rejects(invoices.insert({ total: 0 }, { id: 'abc' }), refusedWith('VALIDATION'));
       await assert.rejects(invoices.get('abc'), refusedWith('NOT_FOUND'));
+      await assert.rejects(invoices.delete('a1'), refusedWith('NOT_FOUND'));
+      assert.equal((await invoices.get('1')).id, '1');
     });
 
     test('load writes what it can and reports the rest; loading again changes nothing but versions', async () => {
