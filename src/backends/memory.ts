@@ -143,7 +143,11 @@ function live(view: MemoryView, tenant: string, key: RecordKey, now: Date): Stor
 }
 
 function copyOut(row: Stored | undefined): Stored | undefined {
-  return row === undefined ? undefined : { ...row, value: copyJson(row.value) };
+  if (row === undefined) return undefined;
+  const { createdAt, updatedAt, expiresAt } = row;
+  const dates = { createdAt: new Date(createdAt), updatedAt: new Date(updatedAt) };
+  const copy = { ...row, ...dates, value: copyJson(row.value) };
+  return expiresAt === undefined ? copy : { ...copy, expiresAt: new Date(expiresAt) };
 }
 
 function copyResult(result: WriteResult): WriteResult {

@@ -44,6 +44,8 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
       const [one, two] = await all.getMany([saved.id, saved.id]);
       one?.value.tags?.push('e');
       assert.deepEqual(two?.value.tags, ['a']);
+      (await all.get(saved.id)).createdAt.setTime(0);
+      assert.notEqual((await all.get(saved.id)).createdAt.getTime(), 0);
       assert.deepEqual((await all.get(saved.id)).value.tags, ['a']);
     });
 
