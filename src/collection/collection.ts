@@ -192,7 +192,6 @@ export class Collection<T> extends CollectionReader<T> {
       schema: this.schema,
       write: (writes) => this.run('load', options, (context) => this.backend.write(this.scope, writes, context)),
       resolveIds: (given) => this.run('load', options, async (context) => this.ids.resolve(given, context)),
-      now: () => this.host.clock.now(),
     });
   }
 

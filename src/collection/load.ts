@@ -36,7 +36,6 @@ interface LoadTarget<T> {
   readonly schema: RecordSchema;
   write(writes: readonly Write[]): Promise<WriteResult[]>;
   resolveIds(given: readonly (string | undefined)[]): Promise<string[]>;
-  now(): Date;
 }
 
 interface Pending {
