@@ -18,8 +18,21 @@ export interface PoolFigures {
   readonly max: number;
 }
 
+/** The client library's own object, for `storage.sql()` and `storage.mongo()`. */
+export interface RawClient {
+  readonly language: 'sql' | 'mongo';
+  /** @throws `CLOSED` while the pool is not open. */
+  client(): unknown;
+}
+
 /** Owns the connections of one client library. Transactions are the pool's, so that records and vectors can share one. */
 export interface Pool extends Component {
+  readonly raw?: RawClient;
+  /**
+   * Milliseconds to add to this host's clock to have the server's; measured when opening and at each check. Absent where
+   * the database runs in the process.
+   */
+  readonly clockOffset?: number;
   figures(): PoolFigures;
   /**
    * Runs `work` in one transaction: commits when it resolves, rolls back when it rejects or when the session has failed.
