@@ -42,7 +42,10 @@ export abstract class Storage {
    * made on first use. @throws `VALIDATION` when the name stands for another declaration, or when a tenant is required;
    * `UNSUPPORTED` when the database cannot keep what the collection declares.
    */
-  collection<T>(definition: CollectionDefinition<T>, options: { readonly on?: string } = {}): Collection<T> {
+  collection<T, In = T>(
+    definition: CollectionDefinition<T, In>,
+    options: { readonly on?: string } = {},
+  ): Collection<T, In> {
     if (typeof definition !== 'object' || definition === null || typeof definition.domain !== 'object')
       throw invalid('collection', definition, 'what defineCollection gives');
     const parts = this.parts();

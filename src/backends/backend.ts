@@ -160,7 +160,9 @@ export interface RecordBackend extends Component {
   read(scope: TenantScope, keys: readonly RecordKey[], context: OperationContext): Promise<(Stored | undefined)[]>;
   /**
    * Atomic: when one item's condition fails nothing is written, that item has its result and the others are `skipped`
-   * (or their own failure). Keys are distinct within a batch.
+   * (or their own failure). Keys are distinct within a batch. Where its items meet at a unique constraint they take effect
+   * one after another in the order of `write-order.ts`: a key that one kind frees a later kind may take; within one kind a
+   * key that goes from record to record may be refused; a batch that fails by a condition too may tell either. What it is given belongs to the caller again once it has answered.
    * @throws `ALREADY_EXISTS` with `details.constraint` for a unique constraint; in a session that fails the session.
    */
   write(scope: TenantScope, writes: readonly Write[], context: OperationContext): Promise<WriteResult[]>;

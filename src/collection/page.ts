@@ -42,7 +42,8 @@ export interface PagePlan {
   readonly sort: readonly SortKey[];
   readonly limit: number;
   readonly cursor: Cursor | undefined;
-  readonly hash: string;
+  /** What its cursors are bound to; only asked where there is one. */
+  readonly hash: () => string;
 }
 
 /** @throws `VALIDATION`, `INVALID_CURSOR`, `UNSUPPORTED` for a sort by an undeclared path. */
@@ -57,18 +58,20 @@ export function planPage(
   const limit = options.limit ?? 50;
   if (!Number.isInteger(limit) || limit < 1 || limit > LIMITS.pageItems)
     throw invalid('limit', options.limit, `a whole number from 1 to ${LIMITS.pageItems}`);
-  const hash = queryHash(collection, tenant, sort, filter);
-  const cursor = options.after === undefined ? undefined : decodeCursor(options.after, sort, hash);
+  const hash = (): string => queryHash(collection, tenant, sort, filter);
+  const cursor = options.after === undefined ? undefined : decodeCursor(options.after, sort, hash());
   return { filter, sort, limit, cursor, hash };
 }
 
-export async function fetchPage(
+/** `decode` makes of a row what the host gets; it takes the row over. */
+export async function fetchPage<R>(
   backend: RecordBackend,
   collection: RecordSchema,
   scope: TenantScope,
   { filter, sort, limit, cursor, hash }: PagePlan,
+  decode: (row: Stored) => R,
   context: OperationContext,
-): Promise<Page<Stored>> {
+): Promise<Page<R>> {
   // A page before a row is the page after it in the opposite order, turned round.
   const backwards = cursor?.direction === 'before';
   const order = backwards ? reverseSort(sort) : sort;
@@ -79,17 +82,19 @@ export async function fetchPage(
     context,
   );
   const more = found.length > limit;
-  const items = found.slice(0, limit);
-  if (backwards) items.reverse();
+  if (more) found.pop();
+  if (backwards) found.reverse();
   const cursorAt = (row: Stored, direction: Cursor['direction']): string =>
-    encodeCursor({ direction, values: sort.map((key) => (recordField(row, key) ?? null) as Scalar) }, hash);
-  const last = items.at(-1);
+    encodeCursor({ direction, values: sort.map((key) => (recordField(row, key) ?? null) as Scalar) }, hash());
+  const first = found[0];
+  const last = found.at(-1);
+  const next = last !== undefined && (more || backwards) ? cursorAt(last, 'after') : undefined;
+  const back = backwards ? more : cursor !== undefined;
+  const previous = first !== undefined && back ? cursorAt(first, 'before') : undefined;
   return {
-    items,
-    ...(last !== undefined && (more || backwards) ? { next: cursorAt(last, 'after') } : {}),
-    ...(last !== undefined && (backwards ? more : cursor !== undefined)
-      ? { previous: cursorAt(items[0]!, 'before') }
-      : {}),
+    items: found.map(decode),
+    ...(next === undefined ? {} : { next }),
+    ...(previous === undefined ? {} : { previous }),
   };
 }
 

@@ -1,5 +1,5 @@
 /** Reading a collection: by id, by query, page by page. */
-import type { RecordBackend, RecordSchema, TenantScope } from '../backends/backend.js';
+import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
 import { copyJson } from '../backends/value.js';
 import type { CallOptions, OperationContext } from '../component.js';
@@ -10,17 +10,19 @@ import { ALL, NOTHING, parseFilter, type Filter, type FilterNode } from '../filt
 import { COUNTERS } from './counters.js';
 import type { CollectionDefinition } from './definition.js';
 import { runOperation, type CollectionHost } from './host.js';
+import { checkOptions } from './options.js';
 import { fetchPage, planPage, type ListOptions, type Page, type PagePlan } from './page.js';
 import { RecordCodec, type StoredRecord } from './record-codec.js';
 
 export abstract class CollectionReader<T> {
   protected readonly codec: RecordCodec<T>;
+  private readonly decode = (stored: Stored): StoredRecord<T> => this.codec.decode(stored);
   protected readonly backend: RecordBackend;
   protected readonly scope: TenantScope;
   private readonly schemas: readonly RecordSchema[];
 
   constructor(
-    private readonly definition: CollectionDefinition<T>,
+    private readonly definition: CollectionDefinition<T, unknown>,
     protected readonly host: CollectionHost,
   ) {
     this.backend = host.backend;
@@ -46,6 +48,7 @@ export abstract class CollectionReader<T> {
 
   /** As `get`, with `undefined` for what is not there. */
   async find(id: string, options?: CallOptions): Promise<StoredRecord<T> | undefined> {
+    checkOptions(options, 'read');
     const key = { collection: this.schema, id: this.codec.encodeId(id) };
     const [stored] = await this.run('get', options, (context) => this.backend.read(this.scope, [key], context));
     return stored === undefined ? undefined : this.codec.decode(stored);
@@ -53,6 +56,7 @@ export abstract class CollectionReader<T> {
 
   /** Up to 1,000 records in the order of the ids; `undefined` for what is not there. */
   async getMany(ids: readonly string[], options?: CallOptions): Promise<(StoredRecord<T> | undefined)[]> {
+    checkOptions(options, 'read');
     if (!isList(ids)) throw invalid('ids', ids, 'an array of ids');
     if (ids.length > LIMITS.batchItems) throw invalid('ids', ids, `at most ${LIMITS.batchItems} ids`);
     const encoded = ids.map((id, i) => this.codec.encodeId(id, `ids[${i}]`));
@@ -72,11 +76,13 @@ export abstract class CollectionReader<T> {
 
   /** One page of all records. */
   async list(options: ListOptions<T> = {}): Promise<Page<StoredRecord<T>>> {
+    checkOptions(options, 'list');
     return this.page(this.plan(ALL, options), options, 'list');
   }
 
   /** One page of the records that match. @throws `INVALID_FILTER`, `INVALID_CURSOR`, `UNSUPPORTED` for an undeclared sort. */
   async query(filter: Filter<T>, options: ListOptions<T> = {}): Promise<Page<StoredRecord<T>>> {
+    checkOptions(options, 'list');
     return this.page(this.plan(this.parse(filter), options), options, 'query');
   }
 
@@ -85,6 +91,7 @@ export abstract class CollectionReader<T> {
     filter: Filter<T> = {},
     options: Omit<ListOptions<T>, 'limit' | 'after'> = {},
   ): AsyncGenerator<StoredRecord<T>, void, undefined> {
+    checkOptions(options, 'each');
     const tree = this.parse(filter);
     let page: Page<StoredRecord<T>> | undefined;
     do {
@@ -97,6 +104,7 @@ export abstract class CollectionReader<T> {
 
   /** How many records match. */
   async count(filter: Filter<T> = {}, options?: CallOptions): Promise<number> {
+    checkOptions(options, 'read');
     const tree = this.parse(filter);
     if (tree === NOTHING) return 0;
     return this.run('count', options, (context) =>
@@ -120,11 +128,10 @@ export abstract class CollectionReader<T> {
     return planPage(this.name, this.scope.tenant, this.definition.domain, filter, options);
   }
 
-  private async page(plan: PagePlan, options: CallOptions, operation: string): Promise<Page<StoredRecord<T>>> {
-    if (plan.filter === NOTHING) return { items: [] };
-    const page = await this.run(operation, options, (context) =>
-      fetchPage(this.backend, this.schema, this.scope, plan, context),
+  private page(plan: PagePlan, options: CallOptions, operation: string): Promise<Page<StoredRecord<T>>> {
+    if (plan.filter === NOTHING) return Promise.resolve({ items: [] });
+    return this.run(operation, options, (context) =>
+      fetchPage(this.backend, this.schema, this.scope, plan, this.decode, context),
     );
-    return { ...page, items: page.items.map((stored) => this.codec.decode(stored)) };
   }
 }

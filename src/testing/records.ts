@@ -7,6 +7,7 @@ import { compareQueries, compareWrites } from './record-properties.js';
 import { describeCollections } from './record-collections.js';
 import { describeQueries } from './record-queries.js';
 import { describeFilters } from './record-filters.js';
+import { compareUnique } from './record-unique.js';
 import type { OpenRecords, RecordTarget } from './record-target.js';
 import { describeTransactions } from './record-transactions.js';
 import type { PropertyOptions, TestRunner } from './runner.js';
@@ -35,6 +36,11 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
       test('random writes, batches, patches and expiry', async () => {
         const { cases, nonEmpty } = await compareWrites(opened().backend, options);
         assert.ok(nonEmpty > cases / 10, `only ${nonEmpty} of ${cases} cases wrote something`);
+      });
+
+      test('random batches over a unique constraint', async () => {
+        const { cases, nonEmpty } = await compareUnique(opened().backend, options);
+        assert.ok(nonEmpty > cases / 2, `only ${nonEmpty} of ${cases} cases left a record`);
       });
     });
   });
