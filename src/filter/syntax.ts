@@ -205,6 +205,8 @@ function parseOperator(
     case '$icontains': {
       if (domain.values === 'metadata')
         throw refuse(at, 'an operator of vector metadata', operand, `unknown operator ${operator}`);
+      if (isEncodedId(field, domain))
+        throw refuse(at, '$eq, $in or a comparison', operand, 'the ids of a sequence are numbers');
       count(state, 1, at);
       const value = checkString(operand, at);
       return { op: operator === '$startsWith' ? 'startsWith' : 'icontains', field, value };
@@ -232,9 +234,11 @@ function parseScalar(operand: unknown, field: FieldReference, domain: FilterDoma
     !Number.isSafeInteger(value)
   )
     throw refuse(at, 'a fraction or an integer within 2^53', operand);
-  if (field.source === 'envelope' && field.path[0] === 'id' && typeof value === 'string' && domain.encodeId)
-    return domain.encodeId(value);
-  return value;
+  return typeof value === 'string' && isEncodedId(field, domain) ? domain.encodeId!(value) : value;
+}
+
+function isEncodedId(field: FieldReference, domain: FilterDomain): boolean {
+  return domain.encodeId !== undefined && field.source === 'envelope' && field.path[0] === 'id';
 }
 
 function count(state: State, leaves: number, at: string): void {
