@@ -85,7 +85,7 @@ const ROOMS: readonly Room[] = [
   { name: 'settings', files: ['settings'], may: ['component', 'filter', 'registry'], types: CONTRACTS },
   {
     name: 'manager',
-    files: ['manager', 'storage', 'database'],
+    files: ['manager', 'storage', 'database', 'sweeper'],
     may: [
       ...BASE,
       ...CONTRACTS,
