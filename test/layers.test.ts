@@ -23,7 +23,7 @@ const ROOMS: readonly Room[] = [
   { name: 'lifecycle', files: ['lifecycle'], may: ['component', 'clock'] },
   { name: 'health', files: ['health'], may: ['component', 'clock'] },
   { name: 'probes', files: ['probes'], may: ['component', 'clock'], types: ['health'] },
-  { name: 'pool contract', files: ['pools/pool'], may: BASE },
+  { name: 'pool contract', files: ['pools/pool', 'pools/session-queue'], may: BASE },
   { name: 'backend contract', files: ['backends/backend'], may: [...BASE, 'pool contract'] },
   { name: 'vector contract', files: ['vectors/provider'], may: [...BASE, 'pool contract'] },
   {
@@ -42,7 +42,7 @@ const ROOMS: readonly Room[] = [
   {
     name: 'memory',
     files: ['pools/memory', 'backends/memory', 'vectors/memory'],
-    may: [...BASE, ...CONTRACTS, 'record values', 'vector codec'],
+    may: [...BASE, ...CONTRACTS, 'pool parts', 'record values', 'vector codec'],
     types: ['memory'],
     apart: true,
   },
