@@ -106,14 +106,30 @@ export type {
   TypedCollectionSpec,
 } from './collection/definition.js';
 export type { LoadItem, LoadOptions, LoadProgress, LoadReport } from './collection/load.js';
-export type { ListOptions, Page, Sort } from './collection/page.js';
-export type { Patch, PatchOptions, SaveManyItem, SaveOptions } from './collection/options.js';
+export type { AggregateRow, AggregateSpec } from './collection/aggregate.js';
+export type { ListOptions, Page } from './collection/page.js';
+export type {
+  ClaimOptions,
+  IncrementOptions,
+  Patch,
+  PatchOptions,
+  ReplaceOptions,
+  SaveManyItem,
+  SaveOptions,
+  Sort,
+  UpdateWhereOptions,
+  VersionOptions,
+} from './collection/options.js';
 export type { StoredRecord } from './collection/record-codec.js';
 export type {
+  AggregateGroup,
+  AggregateRequest,
   BackendDriver,
+  ClaimRequest,
   FindRequest,
   JsonObject,
   JsonValue,
+  NumberSummary,
   RecordBackend,
   RecordCapabilities,
   RecordKey,
@@ -121,6 +137,7 @@ export type {
   Scope,
   Stored,
   TenantScope,
+  UpdateRequest,
   Write,
   WriteResult,
 } from './backends/backend.js';

@@ -1,15 +1,13 @@
 /** The records of one collection and one tenant: everything a host does with them, derived once over the backend's contract. */
-import type { JsonObject, PatchChanges, RecordSchema, Write } from '../backends/backend.js';
-import { LIMITS } from '../backends/limits.js';
+import type { JsonObject, PatchChanges, Write } from '../backends/backend.js';
 import { jsonBytes, type Encoded } from '../backends/value.js';
 import type { CallOptions, OperationContext } from '../component.js';
 import { invalid, UnsupportedError } from '../errors.js';
-import { isList, isPlainObject, valueAt } from '../filter/json.js';
-import { ALL, NOTHING, type Filter, type FilterNode } from '../filter/syntax.js';
+import { isList, valueAt } from '../filter/json.js';
+import { ALL } from '../filter/syntax.js';
+import { BulkCollection } from './bulk.js';
 import type { CollectionDefinition } from './definition.js';
 import type { CollectionHost } from './host.js';
-import { IdSource } from './ids.js';
-import { loadRecords, type LoadItem, type LoadOptions, type LoadReport } from './load.js';
 import {
   checkOptions,
   type Incrementable,
@@ -21,20 +19,15 @@ import {
   type SaveOptions,
   type VersionOptions,
 } from './options.js';
-import { deletePage } from './page.js';
-import { CollectionReader } from './reader.js';
-import { checkDeclared, checkVersion, type StoredRecord } from './record-codec.js';
+import { checkVersion, type StoredRecord } from './record-codec.js';
 import { RecordWriter } from './record-writer.js';
 import { encodeItems } from './save-items.js';
 
-export class Collection<T, In = T> extends CollectionReader<T> {
-  private readonly ids: IdSource;
+export class Collection<T, In = T> extends BulkCollection<T, In> {
   private readonly writer: RecordWriter<T>;
 
   constructor(definition: CollectionDefinition<T, In>, host: CollectionHost) {
-    checkDeclared(definition, host.backend);
     super(definition, host);
-    this.ids = new IdSource(definition, host.backend, this.scope);
     this.writer = new RecordWriter(host.backend, this.scope, this.schema, this.codec, host.clock);
   }
 
@@ -141,42 +134,6 @@ export class Collection<T, In = T> extends CollectionReader<T> {
     return this.run('delete', options, (context) => this.writer.writeOne(write, 'delete', context));
   }
 
-  /**
-   * Deletes what matches, in batches; gives the number. All is said as `{ all: true }`.
-   * @throws `VALIDATION` for a filter that matches everything.
-   */
-  async deleteWhere(filter: Filter<T> | { readonly all: true }, options: CallOptions = {}): Promise<number> {
-    checkOptions(options, 'read');
-    const tree = this.parseDeletion(filter);
-    if (tree === NOTHING) return 0;
-    return this.run('deleteWhere', options, async (context) => {
-      const request = { collection: this.schema, filter: tree, limit: LIMITS.batchItems };
-      let deleted = 0;
-      for (;;) {
-        const { met, deleted: gone } = await this.deleteSome(request, context);
-        deleted += gone;
-        if (met < request.limit) return deleted;
-      }
-    });
-  }
-
-  /**
-   * The fast way in for any number of records: batches of 500, one after another, so that the source is read no faster than
-   * the database writes. Not atomic: what fails is in the report, the rest is written; loading the same ids again replaces.
-   */
-  async load(
-    items: Iterable<LoadItem<In>> | AsyncIterable<LoadItem<In>>,
-    options: LoadOptions = {},
-  ): Promise<LoadReport> {
-    checkOptions(options, 'load');
-    return loadRecords(items, options, {
-      codec: this.codec,
-      schema: this.schema,
-      write: (writes) => this.run('load', options, (context) => this.backend.write(this.scope, writes, context)),
-      resolveIds: (given) => this.run('load', options, async (context) => this.ids.resolve(given, context)),
-    });
-  }
-
   private async add(
     operation: string,
     kind: 'insert' | 'put',
@@ -262,23 +219,5 @@ export class Collection<T, In = T> extends CollectionReader<T> {
         ? this.writer.patchByReplacing(write, operation, context)
         : this.writer.writeOne(write, operation, context);
     });
-  }
-
-  private async deleteSome(
-    request: { readonly collection: RecordSchema; readonly filter: FilterNode; readonly limit: number },
-    context: OperationContext,
-  ): Promise<{ readonly met: number; readonly deleted: number }> {
-    if (this.backend.deleteMany === undefined) return deletePage(this.backend, this.scope, request, context);
-    const deleted = await this.backend.deleteMany(this.scope, request, context);
-    return { met: deleted, deleted };
-  }
-
-  private parseDeletion(filter: Filter<T> | { readonly all: true }): FilterNode {
-    const everything =
-      isPlainObject(filter) && Object.keys(filter).length === 1 && (filter as { all?: unknown }).all === true;
-    if (everything) return ALL;
-    const tree = this.parse(filter);
-    if (tree === ALL) throw invalid('filter', filter, 'a filter that does not match everything (all is { all: true })');
-    return tree;
   }
 }

@@ -1,7 +1,7 @@
 /** What a caller may say about reads and writes. */
 import type { CallOptions } from '../component.js';
 import { invalid } from '../errors.js';
-import type { Filter, Path, PathValue } from '../filter/syntax.js';
+import type { Envelope, Filter, Path, PathValue } from '../filter/syntax.js';
 
 export interface SaveOptions extends CallOptions {
   readonly id?: string;
@@ -58,6 +58,20 @@ export interface IncrementOptions<T> extends VersionOptions {
   readonly ttl?: number | null;
 }
 
+export interface UpdateWhereOptions extends CallOptions {
+  /** Milliseconds from now; null: never expires; absent: as before. */
+  readonly ttl?: number | null;
+}
+
+export interface ClaimOptions<T> extends UpdateWhereOptions {
+  /** Which are taken first. Default: by id. */
+  readonly sort?: Sort<T>;
+  /** 1 to 1,000; default 1. */
+  readonly limit?: number;
+}
+
+export type Sort<T> = { readonly [P in Path<T> | keyof Envelope]?: 'asc' | 'desc' };
+
 const CALL = ['signal', 'timeout'];
 const KEYS = {
   read: new Set(CALL),
@@ -69,6 +83,8 @@ const KEYS = {
   replace: new Set([...CALL, 'ttl', 'ifVersion']),
   patch: new Set([...CALL, 'if', 'ifVersion', 'orInsert', 'ttl']),
   increment: new Set([...CALL, 'ifVersion', 'orInsert', 'ttl']),
+  updateWhere: new Set([...CALL, 'ttl']),
+  claim: new Set([...CALL, 'sort', 'limit', 'ttl']),
   load: new Set([...CALL, 'onProgress']),
   saveManyItem: new Set(['value', 'id', 'ttl']),
   loadItem: new Set(['value', 'id', 'createdAt', 'expiresAt']),

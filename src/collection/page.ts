@@ -12,7 +12,8 @@ import {
   type SortKey,
 } from '../filter/cursor.js';
 import { recordField } from '../filter/evaluate.js';
-import type { Envelope, FilterDomain, FilterNode, Path, Scalar } from '../filter/syntax.js';
+import type { FilterDomain, FilterNode, Scalar } from '../filter/syntax.js';
+import type { Sort } from './options.js';
 import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
 
@@ -24,8 +25,6 @@ export interface Page<I> {
   /** Absent on the first page. */
   readonly previous?: string;
 }
-
-export type Sort<T> = { readonly [P in Path<T> | keyof Envelope]?: 'asc' | 'desc' };
 
 export interface ListOptions<T> extends CallOptions {
   /** At most three keys; missing and null come first ascending. Default: by id, which is the order of insertion. */
@@ -55,12 +54,18 @@ export function planPage(
   options: ListOptions<never>,
 ): PagePlan {
   const sort = parseSort(options.sort, domain);
-  const limit = options.limit ?? 50;
-  if (!Number.isInteger(limit) || limit < 1 || limit > LIMITS.pageItems)
-    throw invalid('limit', options.limit, `a whole number from 1 to ${LIMITS.pageItems}`);
+  const limit = checkLimit(options.limit, 50);
   const hash = (): string => queryHash(collection, tenant, sort, filter);
   const cursor = options.after === undefined ? undefined : decodeCursor(options.after, sort, hash());
   return { filter, sort, limit, cursor, hash };
+}
+
+/** @throws `VALIDATION` unless a whole number from 1 to 1,000. */
+export function checkLimit(limit: unknown, usual: number): number {
+  if (limit === undefined) return usual;
+  if (!Number.isInteger(limit) || (limit as number) < 1 || (limit as number) > LIMITS.pageItems)
+    throw invalid('limit', limit, `a whole number from 1 to ${LIMITS.pageItems}`);
+  return limit as number;
 }
 
 /** `decode` makes of a row what the host gets; it takes the row over. */

@@ -6,9 +6,10 @@ import type { CallOptions, OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
 import { isList } from '../filter/json.js';
 import { normalize } from '../filter/normalize.js';
-import { ALL, NOTHING, parseFilter, type Filter, type FilterNode } from '../filter/syntax.js';
+import { ALL, NOTHING, parseFilter, type Filter, type FilterDomain, type FilterNode } from '../filter/syntax.js';
 import { COUNTERS } from './counters.js';
 import type { CollectionDefinition } from './definition.js';
+import { aggregateRows, planAggregate, type AggregateRow, type AggregateSpec } from './aggregate.js';
 import { runOperation, type CollectionHost } from './host.js';
 import { checkOptions } from './options.js';
 import { fetchPage, planPage, type ListOptions, type Page, type PagePlan } from './page.js';
@@ -16,7 +17,7 @@ import { RecordCodec, type StoredRecord } from './record-codec.js';
 
 export abstract class CollectionReader<T> {
   protected readonly codec: RecordCodec<T>;
-  private readonly decode = (stored: Stored): StoredRecord<T> => this.codec.decode(stored);
+  protected readonly decode = (stored: Stored): StoredRecord<T> => this.codec.decode(stored);
   protected readonly backend: RecordBackend;
   protected readonly scope: TenantScope;
   private readonly schemas: readonly RecordSchema[];
@@ -112,6 +113,22 @@ export abstract class CollectionReader<T> {
     );
   }
 
+  /**
+   * Counts, and sums up declared numbers, of the records that match: one row for each combination of the values of `by`,
+   * in their order. @throws `UNSUPPORTED` for undeclared fields, `VALIDATION` for more than 10,000 rows.
+   */
+  async aggregate(filter: Filter<T>, spec: AggregateSpec<T> = {}, options?: CallOptions): Promise<AggregateRow[]> {
+    checkOptions(options, 'read');
+    const plan = planAggregate(spec as AggregateSpec<unknown>, this.domain);
+    const request = { collection: this.schema, filter: this.parse(filter) };
+    if (request.filter === NOTHING) return [];
+    return this.run('aggregate', options, (context) => aggregateRows(this.backend, this.scope, request, plan, context));
+  }
+
+  protected get domain(): FilterDomain {
+    return this.definition.domain;
+  }
+
   protected run<R>(
     operation: string,
     options: CallOptions | undefined,
@@ -121,11 +138,11 @@ export abstract class CollectionReader<T> {
   }
 
   protected parse(filter: unknown): FilterNode {
-    return normalize(parseFilter(filter, this.definition.domain));
+    return normalize(parseFilter(filter, this.domain));
   }
 
   private plan(filter: FilterNode, options: ListOptions<T>): PagePlan {
-    return planPage(this.name, this.scope.tenant, this.definition.domain, filter, options);
+    return planPage(this.name, this.scope.tenant, this.domain, filter, options);
   }
 
   private page(plan: PagePlan, options: CallOptions, operation: string): Promise<Page<StoredRecord<T>>> {

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { compareQueries, compareWrites } from './record-properties.js';
+import { compareBulk, describeBulk } from './record-bulk.js';
 import { describeCollections } from './record-collections.js';
 import { describeQueries } from './record-queries.js';
 import { describeFilters } from './record-filters.js';
@@ -25,6 +26,7 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
     describeCollections(runner, opened);
     describeQueries(runner, opened);
     describeFilters(runner, opened);
+    describeBulk(runner, opened);
     describeTransactions(runner, opened);
 
     describe('against the oracle', () => {
@@ -36,6 +38,11 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
       test('random writes, batches, patches and expiry', async () => {
         const { cases, nonEmpty } = await compareWrites(opened().backend, options);
         assert.ok(nonEmpty > cases / 10, `only ${nonEmpty} of ${cases} cases wrote something`);
+      });
+
+      test('random changes and questions over many records', async () => {
+        const { cases, nonEmpty } = await compareBulk(opened().backend, options);
+        assert.ok(nonEmpty > cases / 10, `only ${nonEmpty} of ${cases} cases matched something`);
       });
 
       test('random batches over a unique constraint', async () => {
