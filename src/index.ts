@@ -36,7 +36,8 @@ let current: Promise<StorageManager> | undefined;
 export async function getStorageManager(settings?: SettingsInput, options: OpenOptions = {}): Promise<StorageManager> {
   const known = current;
   let manager = await (known ?? compose(settings, options));
-  if (known !== undefined && settings !== undefined && !(await hasSettings(manager, settings, options))) {
+  const asked = settings !== undefined || Object.values(options).some((option) => option !== undefined);
+  if (known !== undefined && asked && !(await hasSettings(manager, settings, options))) {
     if (!['closed', 'failed'].includes(manager.state))
       throw new StorageError(
         'CONFIGURATION',
@@ -60,9 +61,14 @@ function compose(settings: SettingsInput | undefined, options: OpenOptions): Pro
   return composing;
 }
 
-async function hasSettings(manager: StorageManager, settings: SettingsInput, options: OpenOptions): Promise<boolean> {
+async function hasSettings(
+  manager: StorageManager,
+  settings: SettingsInput | undefined,
+  options: OpenOptions,
+): Promise<boolean> {
   const { loadSettings, sameSettings } = await import('./settings.js');
-  const asked = await loadSettings({ ...options, registry, overrides: settings });
+  const sources = { ...options, registry };
+  const asked = await loadSettings(settings === undefined ? sources : { ...sources, overrides: settings });
   return sameSettings(asked, manager.settings);
 }
 

@@ -1,8 +1,9 @@
 /** The one owner of everything a service stores: settings, pools, backends, providers, their lifecycle and their health. */
-import { inspect } from 'node:util';
+import { isDeepStrictEqual } from 'node:util';
 import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
 import { Database } from './database.js';
+import { Tables } from './database/tables.js';
 import { foreignErrorName, invalid, isStorageError, StorageError } from './errors.js';
 import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
 import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from './lifecycle.js';
@@ -22,18 +23,27 @@ export interface ManagerOptions {
 export interface ManagerEvents {
   /** The lifecycle's state changed; `error` tells why an opening failed. */
   state: (state: LifecycleState, error?: StorageError) => void;
+  /**
+   * Something failed that no caller waits for: `onCommit` hooks of a transaction that is committed (`details.committed`). It
+   * becomes a warning of the process when nobody listens.
+   */
+  error: (error: StorageError) => void;
 }
 
 export class StorageManager extends Storage {
   protected readonly tenantId = undefined;
   protected readonly attempt = undefined;
+  protected readonly forTenant = false;
   /** Frozen; secrets are masked when shown. */
   readonly settings: Settings;
   readonly #registry: Registry;
   readonly #clock: Clock;
   readonly #lifecycle: Lifecycle;
   readonly #health: HealthMonitor;
-  readonly #listeners = new Set<ManagerEvents['state']>();
+  readonly #listeners: { readonly [E in keyof ManagerEvents]: Set<ManagerEvents[E]> } = {
+    state: new Set(),
+    error: new Set(),
+  };
   #parts: OpenParts | undefined;
 
   constructor({ registry, settings, clock = systemClock }: ManagerOptions) {
@@ -46,7 +56,7 @@ export class StorageManager extends Storage {
       clock,
       openTimeout: settings.lifecycle.openTimeout,
       drainTimeout: settings.lifecycle.drainTimeout,
-      onState: (state, error) => this.#listeners.forEach((listener) => listener(state, error)),
+      onState: (state, error) => this.#listeners.state.forEach((listener) => listener(state, error)),
     });
     this.#health = new HealthMonitor({
       components: () => this.#lifecycle.components(),
@@ -99,24 +109,34 @@ export class StorageManager extends Storage {
 
   /** Listens until the returned function is called. */
   on<E extends keyof ManagerEvents>(event: E, listener: ManagerEvents[E]): () => void {
-    if (event !== 'state') throw invalid('event', event, "'state'");
+    if (!Object.hasOwn(this.#listeners, event)) throw invalid('event', event, "'state' or 'error'");
     if (typeof listener !== 'function') throw invalid('listener', listener, 'a function');
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    const listeners = this.#listeners[event];
+    listeners.add(listener);
+    return () => void listeners.delete(listener);
   }
 
-  toJSON(): Record<string, unknown> {
+  override toJSON(): Record<string, unknown> {
     return { state: this.state, settings: this.settings };
-  }
-
-  [inspect.custom](): string {
-    return `StorageManager ${inspect(this.toJSON(), { depth: 6 })}`;
   }
 
   protected parts(): OpenParts {
     // Refuses with the state's own words unless open.
     this.#lifecycle.begin()();
     return this.#parts!;
+  }
+
+  private report(error: StorageError): void {
+    const listeners = this.#listeners.error;
+    if (listeners.size === 0) warn(error.message);
+    for (const listener of listeners) {
+      try {
+        listener(error);
+      } catch (fault) {
+        // What it was told of is over and stands, whatever the listener makes of it.
+        warn(`A listener of the event error threw (${foreignErrorName(fault)})`);
+      }
+    }
   }
 
   private async compose(): Promise<readonly Managed[]> {
@@ -139,6 +159,7 @@ export class StorageManager extends Storage {
         end();
         throw new StorageError('CLOSED', 'The handle is of an opening that was closed: take a new one of the manager');
       },
+      report: (error) => this.report(error),
     };
     this.#parts = parts;
     return [...managed.values()];
@@ -146,20 +167,23 @@ export class StorageManager extends Storage {
 
   private async composeDatabases(managed: Map<string, Managed>): Promise<Map<string, Database>> {
     const clock = this.#clock;
-    const pools = new Map<string, Pool>();
+    const pools = new Map<string, PooledDatabase>();
     const databases = new Map<string, Database>();
     for (const [name, { url, critical, ...options }] of Object.entries(this.settings.databases)) {
       const driver = await this.#registry.poolForUrl(url);
       const key = driver.key(url, options, name);
-      const pool = pools.get(key) ?? construct(name, () => driver.create(url, options, { clock, name }));
-      pools.set(key, pool);
+      const first = pools.get(key);
+      if (first !== undefined && !isDeepStrictEqual(first.options, options)) throw unequalOptions(first.name, name);
+      const pool = first?.pool ?? construct(name, () => driver.create(url, options, { clock, name }));
+      const tables = first?.tables ?? new Tables(clock, this.settings.lifecycle.operationTimeout);
+      if (first === undefined) pools.set(key, { name, options, pool, tables });
       const shared = managed.get(pool.name)?.critical === true;
       managed.set(pool.name, { component: pool, critical: critical || shared });
       const records = `records:${name}`;
       const backendDriver = await this.#registry.backend(driver.backend);
       const backend = construct(records, () => backendDriver.create(pool, records));
       managed.set(records, { component: backend, critical, after: [pool.name] });
-      databases.set(name, new Database(name, pool, backend, clock));
+      databases.set(name, new Database(name, pool, backend, clock, tables));
     }
     return databases;
   }
@@ -182,6 +206,26 @@ export class StorageManager extends Storage {
     }
     return providers;
   }
+}
+
+/** The first database of a URL: later ones share its pool and its tables. */
+interface PooledDatabase {
+  readonly name: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly pool: Pool;
+  readonly tables: Tables;
+}
+
+function warn(message: string): void {
+  process.emitWarning(message, 'StorageWarning');
+}
+
+function unequalOptions(first: string, second: string): StorageError {
+  return new StorageError(
+    'CONFIGURATION',
+    `databases.${first} and databases.${second} are one database, with one pool, but their options differ: make them equal`,
+    { operation: 'open', details: { databases: [first, second] } },
+  );
 }
 
 /** A component's constructor is its own code, or a third party's: what it throws is told as an error that names it. */

@@ -1,5 +1,5 @@
 /** What the manager, a tenant's handle and a transaction have in common: the surface a host works with. */
-import type { Clock } from './clock.js';
+import { aborted, type Clock } from './clock.js';
 import type { BeginOperation, CallOptions } from './component.js';
 import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
 import { Collection } from './collection/collection.js';
@@ -7,7 +7,7 @@ import type { CollectionDefinition } from './collection/definition.js';
 import type { CollectionHost } from './collection/host.js';
 import { checkTenant } from './backends/value.js';
 import type { Database } from './database.js';
-import { aborted } from './clock.js';
+import { Handle } from './handle.js';
 import {
   refuseInsideTransaction,
   runTransaction,
@@ -30,12 +30,20 @@ export interface OpenParts {
   readonly clock: Clock;
   /** Counts one operation in flight. @throws `CLOSED` when this opening is over. */
   admit(): () => void;
+  /** Tells what went wrong where no caller waits for it. */
+  report(error: StorageError): void;
 }
 
-export abstract class Storage {
+export abstract class Storage extends Handle {
   protected abstract parts(): OpenParts;
   protected abstract readonly tenantId: string | undefined;
   protected abstract readonly attempt: Attempt | undefined;
+  /** Whether it comes of `tenant(id)`: what is every tenant's is not to be changed by it. */
+  protected abstract readonly forTenant: boolean;
+
+  toJSON(): Record<string, unknown> {
+    return { tenant: this.tenantId };
+  }
 
   /**
    * The records of a collection, on a database of the settings (default: `stores.default`). Cheap, no I/O: its tables are
@@ -54,7 +62,10 @@ export abstract class Storage {
     return new Collection(definition, this.host(parts, database));
   }
 
-  /** A vector provider; without a name the settings' default. @throws `CONFIGURATION` for an unknown name. */
+  /**
+   * A vector provider; without a name the settings' default. Where a tenant is required, the manager's own makes and deletes
+   * collections, and `storage.tenant(id)` works with the records. @throws `CONFIGURATION` for an unknown name.
+   */
   vectors(name?: string): VectorStore {
     const parts = this.parts();
     const key = checkProviderName(name ?? parts.defaultProvider);
@@ -65,7 +76,8 @@ export abstract class Storage {
         `No vector provider ${JSON.stringify(key)} is open; open: ${[...parts.providers.keys()].sort().join(', ')}`,
         { details: { name: key, known: [...parts.providers.keys()].sort() } },
       );
-    return new VectorStore(provider, this.tenantOf(parts), this.admission(parts, provider.pool, provider.name));
+    const tenant = this.tenantId ?? (parts.tenancy === 'required' ? undefined : parts.defaultTenant);
+    return new VectorStore(provider, tenant, this.admission(parts, provider.pool, provider.name), this.forTenant);
   }
 
   /** The same for another tenant; cheap, no I/O. @throws `VALIDATION` for a malformed tenant, and inside a transaction. */
@@ -79,6 +91,7 @@ export abstract class Storage {
   /**
    * Runs `work` in one transaction of a database: what it does through `tx` happens wholly or not at all. It is run again
    * as a whole after a conflict, so it should change nothing outside but through `tx.onCommit`.
+   * It rejects only when it is not committed: what a hook of `tx.onCommit` throws is told by the manager's event `error`.
    * @throws what `work` throws, after the rollback; `UNSUPPORTED` where the database has no transactions.
    */
   async transaction<R>(work: (tx: Transaction) => Promise<R>, options: TransactionCallOptions = {}): Promise<R> {
@@ -92,8 +105,12 @@ export abstract class Storage {
       throw new UnsupportedError(`The database ${database.name} has no transactions`, { operation: 'transaction' });
     const operation = this.admission(parts, database.pool, database.name)('transaction', options);
     try {
-      return await runTransaction(database, operation.context, options, (attempt) =>
-        work(new Transaction(parts, tenant, attempt)),
+      return await runTransaction(
+        database,
+        operation.context,
+        options,
+        (attempt) => work(new Transaction(parts, tenant, attempt, this.forTenant)),
+        (error) => parts.report(error),
       );
     } finally {
       operation.end();
@@ -175,6 +192,7 @@ function checkCallOptions({ signal, timeout }: CallOptions): void {
 /** A tenant's handle: everything done through it is this tenant's. */
 export class TenantStorage extends Storage {
   protected readonly attempt = undefined;
+  protected readonly forTenant = true;
 
   constructor(
     protected readonly parts: () => OpenParts,
@@ -190,6 +208,7 @@ export class Transaction extends Storage {
     private readonly opening: OpenParts,
     protected readonly tenantId: string,
     protected readonly attempt: Attempt,
+    protected readonly forTenant: boolean,
   ) {
     super();
   }

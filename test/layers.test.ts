@@ -19,7 +19,7 @@ const ROOMS: readonly Room[] = [
   { name: 'errors', files: ['errors'], may: [] },
   { name: 'clock', files: ['clock'], may: [] },
   { name: 'filter', files: ['filter'], may: [] },
-  { name: 'component', files: ['component'], may: ['clock'] },
+  { name: 'component', files: ['component', 'handle'], may: ['clock'] },
   { name: 'lifecycle', files: ['lifecycle'], may: ['component', 'clock'] },
   { name: 'health', files: ['health'], may: ['component', 'clock'] },
   { name: 'probes', files: ['probes'], may: ['component', 'clock'], types: ['health'] },
