@@ -154,6 +154,9 @@ export type { Range, SortKey } from './filter/cursor.js';
 export type { ComponentHealth, HealthReport, Verdict } from './health.js';
 export type { CloseOptions, LifecycleState } from './lifecycle.js';
 export type { ManagerEvents, StorageManager } from './manager.js';
+export type { Migrations, MigrateOptions, MigrateReport } from './migrations/migrations.js';
+export type { StepStatus } from './migrations/plan.js';
+export type { MigrationStep } from './migrations/steps.js';
 export type {
   Isolation,
   Pool,
@@ -168,6 +171,7 @@ export type {
 export type { ProbeHandler, ProbeRequest, ProbeResponse } from './probes.js';
 export type { DatabaseSettings, Settings, SettingsInput } from './settings.js';
 export type { Storage, TenantStorage, Transaction } from './storage.js';
+export type { Sequences } from './unit-of-work/sequences.js';
 export type { TransactionCallOptions } from './unit-of-work/transaction.js';
 export type {
   CompiledFilter,

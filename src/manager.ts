@@ -7,11 +7,15 @@ import { Tables } from './database/tables.js';
 import { foreignErrorName, invalid, isStorageError, StorageError } from './errors.js';
 import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
 import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from './lifecycle.js';
+import type { MigrationHost } from './migrations/lock.js';
+import { LIBRARY } from './migrations/records.js';
+import { Migrations } from './migrations/migrations.js';
+import type { MigrationStep } from './migrations/steps.js';
 import type { Pool } from './pools/pool.js';
 import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
 import type { Settings } from './settings.js';
-import { Storage, type OpenParts } from './storage.js';
+import { Storage, type OpenParts, type Transaction } from './storage.js';
 import type { VectorProvider } from './vectors/provider.js';
 
 export interface ManagerOptions {
@@ -83,6 +87,23 @@ export class StorageManager extends Storage {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /**
+   * The host's versioned steps on a database. `tenant` is whose data the `tx` of a function step is bound to; default: the
+   * manager's own. No I/O. @throws `VALIDATION` for malformed steps, `UNSUPPORTED` for steps the database cannot run.
+   */
+  migrations(
+    steps: readonly MigrationStep<Transaction>[],
+    options: { readonly on?: string; readonly tenant?: string } = {},
+  ): Migrations<Transaction> {
+    const parts = this.parts();
+    const database = this.database(parts, options.on);
+    const tenant = options.tenant === undefined ? this.tenantOf(parts) : checkTenant(options.tenant);
+    const records = this.host(parts, database, LIBRARY.tenant);
+    const transaction: MigrationHost<Transaction>['transaction'] = (work, callOptions) =>
+      this.runTransaction(work, { ...callOptions, on: database.name }, tenant);
+    return new Migrations({ records, transaction }, steps);
   }
 
   /** One report over every component, each checked within `health.timeout`. */

@@ -14,6 +14,7 @@ import {
   type Attempt,
   type TransactionCallOptions,
 } from './unit-of-work/transaction.js';
+import { Sequences } from './unit-of-work/sequences.js';
 import type { Pool } from './pools/pool.js';
 import type { VectorProvider } from './vectors/provider.js';
 import { VectorStore } from './vectors/vector-store.js';
@@ -80,6 +81,12 @@ export abstract class Storage extends Handle {
     return new VectorStore(provider, tenant, this.admission(parts, provider.pool, provider.name), this.forTenant);
   }
 
+  /** The tenant's sequences and fencing tokens, on a database of the settings (default: `stores.default`). */
+  sequences(options: { readonly on?: string } = {}): Sequences {
+    const parts = this.parts();
+    return new Sequences(this.host(parts, this.database(parts, options.on)));
+  }
+
   /** The same for another tenant; cheap, no I/O. @throws `VALIDATION` for a malformed tenant, and inside a transaction. */
   tenant(id: string): TenantStorage {
     const tenant = checkTenant(id);
@@ -96,10 +103,18 @@ export abstract class Storage extends Handle {
    */
   async transaction<R>(work: (tx: Transaction) => Promise<R>, options: TransactionCallOptions = {}): Promise<R> {
     if (typeof work !== 'function') throw invalid('work', work, 'a function');
+    return this.runTransaction(work, options);
+  }
+
+  protected async runTransaction<R>(
+    work: (tx: Transaction, attempt: Attempt) => Promise<R>,
+    options: TransactionCallOptions,
+    tenant?: string,
+  ): Promise<R> {
     if (this.attempt !== undefined)
       throw new UnsupportedError('A transaction within a transaction: use tx itself', { operation: 'transaction' });
     const parts = this.parts();
-    const tenant = this.tenantOf(parts);
+    const owner = tenant ?? this.tenantOf(parts);
     const database = this.database(parts, options.on);
     if (database.backend.capabilities.transactions === 'none')
       throw new UnsupportedError(`The database ${database.name} has no transactions`, { operation: 'transaction' });
@@ -109,7 +124,7 @@ export abstract class Storage extends Handle {
         database,
         operation.context,
         options,
-        (attempt) => work(new Transaction(parts, tenant, attempt, this.forTenant)),
+        (attempt) => work(new Transaction(parts, owner, attempt, this.forTenant), attempt),
         (error) => parts.report(error),
       );
     } finally {
@@ -117,7 +132,7 @@ export abstract class Storage extends Handle {
     }
   }
 
-  private database(parts: OpenParts, name: string | undefined): Database {
+  protected database(parts: OpenParts, name: string | undefined): Database {
     const key = name ?? this.attempt?.database ?? parts.defaultDatabase;
     const database = parts.databases.get(key);
     if (database === undefined)
@@ -131,18 +146,18 @@ export abstract class Storage extends Handle {
     return database;
   }
 
-  private tenantOf(parts: OpenParts): string {
+  protected tenantOf(parts: OpenParts): string {
     if (this.tenantId !== undefined) return this.tenantId;
     if (parts.tenancy === 'required')
       throw new ValidationError('VALIDATION', "A tenant is required (tenancy: 'required'): use storage.tenant(id)");
     return parts.defaultTenant;
   }
 
-  private host(parts: OpenParts, database: Database): CollectionHost {
+  protected host(parts: OpenParts, database: Database, tenant = this.tenantOf(parts)): CollectionHost {
     const { attempt } = this;
     return {
       backend: database.backend,
-      tenant: this.tenantOf(parts),
+      tenant,
       clock: database.clock,
       begin: this.admission(parts, database.pool, database.name),
       ensure(schemas, context) {

@@ -71,7 +71,7 @@ const ROOMS: readonly Room[] = [
   {
     name: 'unit of work',
     files: ['unit-of-work', 'migrations'],
-    may: [...BASE, ...CONTRACTS, 'definition', 'collection', 'vector store'],
+    may: [...BASE, ...CONTRACTS, 'record values', 'definition', 'collection', 'vector store'],
   },
   {
     name: 'adapters',

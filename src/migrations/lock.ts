@@ -1,0 +1,133 @@
+/**
+ * The lock that lets one process migrate at a time. Two records: `lock` names the holder by a fencing token, and every
+ * step writes it in its own transaction, so that a holder that was given up cannot commit; `beat` says until when the
+ * holder counts as alive, and is renewed outside of the steps, which it must not conflict with.
+ */
+import type { RecordBackend, RecordKey, Write } from '../backends/backend.js';
+import { equals } from '../collection/conditions.js';
+import { COUNTERS, takeNumbers } from '../collection/counters.js';
+import { runOperation, type CollectionHost } from '../collection/host.js';
+import { sleep, type Timer } from '../clock.js';
+import type { OperationContext } from '../component.js';
+import { StorageError, TimeoutError } from '../errors.js';
+import type { Attempt } from '../unit-of-work/transaction.js';
+import { LIBRARY, MIGRATIONS } from './records.js';
+
+/** The records of the database under the reserved tenant, and transactions on it. */
+export interface MigrationHost<Tx> {
+  readonly records: CollectionHost;
+  transaction<R>(
+    work: (tx: Tx, attempt: Attempt) => Promise<R>,
+    options: { readonly timeout?: number; readonly signal?: AbortSignal },
+  ): Promise<R>;
+}
+
+export interface LockOptions {
+  /** Milliseconds that a holder counts as alive without a sign of it. */
+  readonly lease: number;
+  /** Milliseconds to wait for another holder. */
+  readonly wait: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const LOCK_TABLES = [MIGRATIONS, COUNTERS];
+const LOCK: RecordKey = { collection: MIGRATIONS, id: 'lock' };
+const BEAT: RecordKey = { collection: MIGRATIONS, id: 'beat' };
+const COUNTER = 'fence:migrations';
+
+export class MigrationLock {
+  private timer: Timer | undefined;
+  private released = false;
+
+  private constructor(
+    private readonly host: CollectionHost,
+    private readonly token: number,
+    private readonly lease: number,
+  ) {
+    this.beatLater();
+  }
+
+  /** Waits for the lock. @throws `TIMEOUT` when another process holds it for longer than `wait`. */
+  static async acquire<Tx>(host: MigrationHost<Tx>, { lease, wait, signal }: LockOptions): Promise<MigrationLock> {
+    const { clock } = host.records;
+    const patience = clock.monotonic() + wait;
+    await runOperation(host.records, LOCK_TABLES, 'migrate', undefined, async () => undefined);
+    for (;;) {
+      const token = await host.transaction(
+        (_tx, attempt) => take(host.records.backend, lease, attempt.begin('migrate').context),
+        signal === undefined ? {} : { signal },
+      );
+      if (token !== undefined) return new MigrationLock(host.records, token, lease);
+      const remaining = patience - clock.monotonic();
+      if (remaining <= 0)
+        throw new TimeoutError(`Another process has been migrating for longer than ${wait} ms`, {
+          component: host.records.backend.name,
+          operation: 'migrate',
+        });
+      await sleep(clock, Math.min(remaining, 50 + Math.random() * 200), signal);
+    }
+  }
+
+  /** Part of a step's transaction: it cannot commit once another process has the lock. @throws `MIGRATION` */
+  async hold(context: OperationContext): Promise<void> {
+    const write: Write = {
+      ...LOCK,
+      kind: 'patch',
+      changes: { increment: { held: 1 } },
+      if: equals('token', this.token),
+    };
+    const [result] = await this.host.backend.write(LIBRARY, [write], context);
+    if (result?.status !== 'patched')
+      throw new StorageError('MIGRATION', 'Another process took the migration lock over: the lease was not renewed', {
+        component: this.host.backend.name,
+        operation: 'migrate',
+        details: { reason: 'lock-lost' },
+      });
+  }
+
+  async release(): Promise<void> {
+    this.released = true;
+    this.timer?.cancel();
+    // Should it fail, the lease runs out by itself.
+    await this.writeBeat((now) => ({ token: 0, until: now.toISOString() })).catch(() => undefined);
+  }
+
+  private beatLater(): void {
+    this.timer = this.host.clock.after(this.lease / 3, () => void this.beat(), { background: true });
+  }
+
+  private async beat(): Promise<void> {
+    // A beat that fails is tried again; whether the lock is still held is decided by the step's transaction.
+    await this.writeBeat((now) => ({ until: leaseEnd(now, this.lease) })).catch(() => undefined);
+    if (!this.released) this.beatLater();
+  }
+
+  private writeBeat(change: (now: Date) => Record<string, string | number>): Promise<unknown> {
+    return runOperation(this.host, LOCK_TABLES, 'migrate', { timeout: this.lease }, (context) => {
+      const set = change(context.now);
+      const write: Write = { ...BEAT, kind: 'patch', changes: { set }, if: equals('token', this.token) };
+      return this.host.backend.write(LIBRARY, [write], context);
+    });
+  }
+}
+
+/** The token of the new holder; `undefined` while another one is alive. */
+async function take(backend: RecordBackend, lease: number, context: OperationContext): Promise<number | undefined> {
+  const [beat] = await backend.read(LIBRARY, [BEAT], context);
+  if (beat !== undefined && (beat.value['until'] as string) > context.now.toISOString()) return undefined;
+  const token = await takeNumbers(backend, LIBRARY, COUNTER, 1, context);
+  const until = leaseEnd(context.now, lease);
+  await backend.write(
+    LIBRARY,
+    [
+      { ...LOCK, kind: 'put', value: { kind: 'lock', token, held: 0 } },
+      { ...BEAT, kind: 'put', value: { kind: 'beat', token, until } },
+    ],
+    context,
+  );
+  return token;
+}
+
+function leaseEnd(now: Date, lease: number): string {
+  return new Date(now.getTime() + lease).toISOString();
+}

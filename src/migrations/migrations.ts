@@ -1,0 +1,184 @@
+/** The host's versioned steps on one database: what has run, running what has not, taking back what has. */
+import type { Clock } from '../clock.js';
+import { runOperation } from '../collection/host.js';
+import type { CallOptions, OperationContext } from '../component.js';
+import { invalid, isStorageError, StorageError, UnsupportedError, type ErrorCode } from '../errors.js';
+import type { SqlPool } from '../pools/pool.js';
+import { LIBRARY, MIGRATIONS, readApplied, stepKey, type AppliedStep } from './records.js';
+import { MigrationLock, type MigrationHost } from './lock.js';
+import { checkSteps, type CheckedStep, type StepWork } from './steps.js';
+import { planDown, planUp, statusOf, type StepStatus } from './plan.js';
+
+export interface MigrateOptions extends CallOptions {
+  /** Says what would run and runs nothing. */
+  readonly dryRun?: boolean;
+  /** Milliseconds that one step may take; default 600,000 (ten minutes). */
+  readonly timeout?: number;
+  /** Milliseconds to wait while another process migrates; default 300,000 (five minutes). */
+  readonly wait?: number;
+}
+
+export interface MigrateReport {
+  readonly dryRun: boolean;
+  /** In the order in which they ran, or would have run. */
+  readonly steps: readonly { readonly version: number; readonly name: string; readonly duration?: number }[];
+}
+
+const STEP_TIMEOUT = 600_000;
+const WAIT = 300_000;
+const LEASE = 30_000;
+
+export class Migrations<Tx> {
+  private readonly steps: readonly CheckedStep<Tx>[];
+  private readonly sql: SqlPool | undefined;
+  private readonly clock: Clock;
+
+  /** @throws `VALIDATION` for malformed steps, `UNSUPPORTED` for steps that the database cannot run. */
+  constructor(
+    private readonly host: MigrationHost<Tx>,
+    steps: unknown,
+  ) {
+    this.steps = checkSteps<Tx>(steps);
+    const { backend, clock } = host.records;
+    this.clock = clock;
+    this.sql = 'script' in backend.pool ? (backend.pool as SqlPool) : undefined;
+    if (this.steps.length > 0 && backend.capabilities.transactions === 'none')
+      throw new UnsupportedError(`${backend.name} has no transactions: a step could be left half done`, {
+        operation: 'migrations',
+      });
+    const sql = this.steps.find(({ up, down }) => typeof up === 'string' || typeof down === 'string');
+    if (sql !== undefined && this.sql === undefined)
+      throw new UnsupportedError(
+        `${backend.name} does not speak SQL: the step ${sql.version} (${sql.name}) must be a function`,
+        {
+          operation: 'migrations',
+          details: { version: sql.version, name: sql.name },
+        },
+      );
+  }
+
+  /** Every step of the host and of the database, by version. Throws nothing for steps that do not agree: it shows them. */
+  async status(options?: CallOptions): Promise<StepStatus[]> {
+    return statusOf(this.steps, await this.applied(options));
+  }
+
+  /**
+   * Runs the steps that have not run, up to and with the version `to` (default: all), each in one transaction with its
+   * record. Safe in many processes at once: one runs them, the others wait and find them done.
+   * @throws `MIGRATION` for an applied step that was changed, renamed or removed, and for a step that fails
+   * (`details.version`, `details.name`, `cause`): that one is rolled back, those before it stay. `TIMEOUT` after `wait`.
+   */
+  async up(options: MigrateOptions & { readonly to?: number } = {}): Promise<MigrateReport> {
+    checkTarget(options.to, this.steps, false);
+    return this.run(options, (applied) => planUp(this.steps, applied, options.to), 'up');
+  }
+
+  /**
+   * Takes back the applied steps above the version `to` (0: all), the last first, each in one transaction with its record.
+   * @throws `MIGRATION` as `up`, and before anything runs when one of the steps has no `down`.
+   */
+  async down(options: MigrateOptions & { readonly to: number }): Promise<MigrateReport> {
+    if (options?.to === undefined) throw invalid('to', undefined, 'the version to go back to, 0 for none');
+    checkTarget(options.to, this.steps, true);
+    return this.run(options, (applied) => planDown(this.steps, applied, options.to), 'down');
+  }
+
+  private async run(
+    options: MigrateOptions,
+    plan: (applied: readonly AppliedStep[]) => readonly CheckedStep<Tx>[],
+    direction: 'up' | 'down',
+  ): Promise<MigrateReport> {
+    const { signal, wait = WAIT } = options;
+    if (typeof wait !== 'number' || !(wait >= 0)) throw invalid('wait', wait, 'a number of milliseconds, 0 or more');
+    const callOptions = signal === undefined ? undefined : { signal };
+    const planned = plan(await this.applied(callOptions));
+    const named = planned.map(({ version, name }) => ({ version, name }));
+    if (options.dryRun === true) return { dryRun: true, steps: named };
+    if (planned.length === 0) return { dryRun: false, steps: [] };
+    const lock = await MigrationLock.acquire(this.host, { lease: LEASE, wait, signal });
+    try {
+      // Again, now that nobody else changes them.
+      const steps = plan(await this.applied(callOptions));
+      const done: { version: number; name: string; duration: number }[] = [];
+      for (const step of steps) {
+        const duration = await this.runStep(step, direction, lock, options);
+        done.push({ version: step.version, name: step.name, duration });
+      }
+      return { dryRun: false, steps: done };
+    } finally {
+      await lock.release();
+    }
+  }
+
+  private async runStep(
+    step: CheckedStep<Tx>,
+    direction: 'up' | 'down',
+    lock: MigrationLock,
+    { timeout = STEP_TIMEOUT, signal }: MigrateOptions,
+  ): Promise<number> {
+    try {
+      return await this.host.transaction(
+        async (tx, attempt) => {
+          const context = (): OperationContext => attempt.begin('migrate').context;
+          const started = this.clock.monotonic();
+          await lock.hold(context());
+          await this.work(step[direction]!, tx, context());
+          const duration = Math.round(this.clock.monotonic() - started);
+          await this.note(step, direction, duration, context());
+          return duration;
+        },
+        signal === undefined ? { timeout } : { timeout, signal },
+      );
+    } catch (error) {
+      if (['MIGRATION', 'CLOSED', 'ABORTED'].some((code) => isStorageError(error, code as ErrorCode))) throw error;
+      throw stepFailure(step, direction, error);
+    }
+  }
+
+  private async work(work: StepWork<Tx>, tx: Tx, context: OperationContext): Promise<void> {
+    if (typeof work === 'string') await this.sql!.script(work, context);
+    else await work(tx);
+  }
+
+  private async note(
+    { version, name, checksum }: CheckedStep<Tx>,
+    direction: 'up' | 'down',
+    duration: number,
+    context: OperationContext,
+  ): Promise<void> {
+    const value = { kind: 'step', step: version, name, checksum, appliedAt: context.now.toISOString(), duration };
+    const key = stepKey(version);
+    const write =
+      direction === 'up' ? ({ ...key, kind: 'insert', value } as const) : ({ ...key, kind: 'delete' } as const);
+    const [result] = await this.host.records.backend.write(LIBRARY, [write], context);
+    if (result?.status !== 'written' && result?.status !== 'deleted')
+      throw new StorageError('MIGRATION', `The step ${version} (${name}) was run ${direction} by another process`, {
+        details: { version, name, reason: 'lock-lost' },
+      });
+  }
+
+  private applied(options: CallOptions | undefined): Promise<AppliedStep[]> {
+    const { records } = this.host;
+    return runOperation(records, [MIGRATIONS], 'migrations', options, (context) =>
+      readApplied(records.backend, context),
+    );
+  }
+}
+
+function checkTarget(to: unknown, steps: readonly { readonly version: number }[], zero: boolean): void {
+  if (to === undefined || (zero && to === 0)) return;
+  if (!steps.some(({ version }) => version === to))
+    throw invalid('to', to, `the version of a step${zero ? ', or 0 for none' : ''}`);
+}
+
+function stepFailure(step: { version: number; name: string }, direction: 'up' | 'down', cause: unknown): StorageError {
+  const { version, name } = step;
+  const code = isStorageError(cause) ? cause.code : undefined;
+  const unknown = code === 'OUTCOME_UNKNOWN';
+  const outcome = unknown ? 'ended, but whether it was committed is not known' : 'failed and was rolled back';
+  return new StorageError('MIGRATION', `The step ${version} (${name}), run ${direction}, ${outcome}`, {
+    operation: 'migrate',
+    details: { version, name, direction, reason: unknown ? 'outcome-unknown' : 'failed', ...(code && { code }) },
+    cause,
+  });
+}

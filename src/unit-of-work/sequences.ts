@@ -1,0 +1,58 @@
+/** Numbers that grow and are never given twice: a tenant's sequences, and the fencing tokens of what it locks. */
+import { checkId } from '../backends/value.js';
+import { COUNTERS, takeNumbers } from '../collection/counters.js';
+import { runOperation, type CollectionHost } from '../collection/host.js';
+import type { CallOptions } from '../component.js';
+import { invalid, UnsupportedError } from '../errors.js';
+
+const MOST = 10_000;
+
+export class Sequences {
+  constructor(private readonly host: CollectionHost) {}
+
+  /**
+   * The next number of a sequence of the tenant: 1, 2, 3, ... In a transaction the number is the transaction's: no gap is
+   * left when it rolls back, and transactions that take one from the same sequence wait for each other or run again.
+   * @param name any text that can be an id, up to 240 bytes
+   */
+  async next(name: string, options?: CallOptions): Promise<number> {
+    return this.take('sequence', name, 1, 'next', options);
+  }
+
+  /** The next `count` numbers, one after another; at most 10,000. */
+  async nextMany(name: string, count: number, options?: CallOptions): Promise<number[]> {
+    if (!Number.isSafeInteger(count) || count < 1 || count > MOST)
+      throw invalid('count', count, `a whole number from 1 to ${MOST}`);
+    const first = await this.take('sequence', name, count, 'nextMany', options);
+    return Array.from({ length: count }, (_, i) => first + i);
+  }
+
+  /**
+   * A number greater than every one given for the resource before: who writes to it says the number, and the resource
+   * refuses numbers below the highest it has seen.
+   * @throws `UNSUPPORTED` in a transaction: one that rolls back would give its number again.
+   */
+  async fencingToken(resource: string, options?: CallOptions): Promise<number> {
+    return this.take('fence', resource, 1, 'fencingToken', options);
+  }
+
+  private take(
+    kind: 'sequence' | 'fence',
+    name: string,
+    count: number,
+    operation: string,
+    options: CallOptions | undefined,
+  ): Promise<number> {
+    const key = kind === 'fence' ? 'resource' : 'name';
+    if (typeof name !== 'string') throw invalid(key, name, 'a string');
+    checkId(name, key);
+    // Collections count their ids under their bare names, which hold no colon.
+    const counter = checkId(`${kind}:${name}`, key);
+    const { host } = this;
+    return runOperation(host, [COUNTERS], operation, options, (context) => {
+      if (kind === 'fence' && context.session !== undefined)
+        throw new UnsupportedError('A fencing token is taken before the transaction, not in it', { operation });
+      return takeNumbers(host.backend, { tenant: host.tenant }, counter, count, context);
+    });
+  }
+}

@@ -1,0 +1,380 @@
+/** A host's versioned steps. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { defineCollection, isStorageError, openStorage, type MigrationStep, type Transaction } from '../src/index.js';
+import { ALL } from '../src/filter/syntax.js';
+import type { StorageManager } from '../src/manager.js';
+import { LIBRARY, MIGRATIONS } from '../src/migrations/records.js';
+import { checkSchemaVersion, SCHEMA_VERSION } from '../src/migrations/schema-version.js';
+import { ManualClock } from './support/manual-clock.js';
+import { databaseOf } from './support/open-parts.js';
+import { openManager, sharedMemory } from './support/shared-memory.js';
+
+type Step = MigrationStep<Transaction>;
+const Notes = defineCollection<{ text: string }>({ name: 'notes', id: 'given' });
+
+const insert = (id: string) => (tx: Transaction) => tx.collection(Notes).insert({ text: id }, { id });
+const erase = (id: string) => (tx: Transaction) => tx.collection(Notes).delete(id);
+const step = (version: number, name: string, more: Partial<Step> = {}): Step => ({
+  version,
+  name,
+  checksum: name,
+  up: insert(name),
+  down: erase(name),
+  ...more,
+});
+const STEPS = [step(1, 'one'), step(2, 'two'), step(5, 'five')];
+const ids = async (storage: StorageManager): Promise<string[]> =>
+  (await storage.collection(Notes).list()).items.map(({ id }) => id);
+const states = async (storage: StorageManager, steps: Step[]): Promise<string[]> =>
+  (await storage.migrations(steps).status()).map(({ version, state }) => `${version} ${state}`);
+const context = () => ({ now: new Date(), deadline: performance.now() + 60_000 });
+
+async function refusal(work: Promise<unknown>): Promise<unknown> {
+  return work.then(
+    () => 'nothing thrown',
+    (error: unknown) => error,
+  );
+}
+
+describe.each(['memory:', 'pglite::memory:'])('migrations on %s', (url) => {
+  let storage: StorageManager;
+  beforeAll(async () => {
+    storage = await openStorage({ databases: { main: url } });
+  });
+  afterAll(() => storage.close());
+  beforeEach(async () => {
+    const { backend } = databaseOf(storage);
+    await storage.collection(Notes).deleteWhere({ all: true });
+    await storage.migrations([]).status();
+    const sort = [{ source: 'envelope', path: ['id'], type: 'string', direction: 'asc' }] as const;
+    const request = { collection: MIGRATIONS, filter: ALL, sort, limit: 1_000 };
+    const kept = await backend.find(LIBRARY, request, context());
+    for (const { id } of kept)
+      await backend.write(LIBRARY, [{ collection: MIGRATIONS, id, kind: 'delete' }], context());
+  });
+
+  test('run in order, once', async () => {
+    const report = await storage.migrations(STEPS).up();
+    expect(report).toMatchObject({
+      dryRun: false,
+      steps: [{ version: 1 }, { version: 2 }, { version: 5, name: 'five' }],
+    });
+    expect(await ids(storage)).toEqual(['five', 'one', 'two']);
+    expect(await storage.migrations(STEPS).up()).toEqual({ dryRun: false, steps: [] });
+    const more = [...STEPS, step(6, 'six')];
+    expect(await states(storage, more)).toEqual(['1 applied', '2 applied', '5 applied', '6 pending']);
+    expect((await storage.migrations(more).up()).steps).toMatchObject([{ version: 6, name: 'six' }]);
+    const [first] = await storage.migrations(more).status();
+    expect(first!.appliedAt).toBeInstanceOf(Date);
+    expect(typeof first!.duration).toBe('number');
+  });
+
+  test('stop at a version', async () => {
+    expect((await storage.migrations(STEPS).up({ to: 2 })).steps).toMatchObject([{ version: 1 }, { version: 2 }]);
+    expect(await states(storage, STEPS)).toEqual(['1 applied', '2 applied', '5 pending']);
+  });
+
+  test('a dry run says what would run, and runs nothing', async () => {
+    const migrations = storage.migrations(STEPS);
+    const steps = STEPS.map(({ version, name }) => ({ version, name }));
+    expect(await migrations.up({ dryRun: true })).toEqual({ dryRun: true, steps });
+    expect(await ids(storage)).toEqual([]);
+    await migrations.up();
+    expect(await migrations.down({ to: 1, dryRun: true })).toEqual({ dryRun: true, steps: steps.slice(1).reverse() });
+    expect(await ids(storage)).toEqual(['five', 'one', 'two']);
+  });
+
+  test('a step that fails leaves nothing of its own, and the steps before it', async () => {
+    const fault = new Error('no');
+    const broken = step(2, 'two', {
+      up: async (tx) => {
+        await insert('two')(tx);
+        throw fault;
+      },
+    });
+    const error = await refusal(storage.migrations([STEPS[0]!, broken, STEPS[2]!]).up());
+    expect(error).toMatchObject({
+      code: 'MIGRATION',
+      details: { version: 2, name: 'two', direction: 'up' },
+      cause: fault,
+    });
+    expect(await ids(storage)).toEqual(['one']);
+    expect(await states(storage, STEPS)).toEqual(['1 applied', '2 pending', '5 pending']);
+    await storage.migrations(STEPS).up();
+    expect(await ids(storage)).toEqual(['five', 'one', 'two']);
+  });
+
+  test('down takes back, the last first', async () => {
+    const order: number[] = [];
+    const steps = STEPS.map((each) =>
+      step(each.version, each.name, {
+        down: async (tx) => {
+          order.push(each.version);
+          await erase(each.name)(tx);
+        },
+      }),
+    );
+    const migrations = storage.migrations(steps);
+    await migrations.up();
+    expect((await migrations.down({ to: 1 })).steps).toMatchObject([{ version: 5 }, { version: 2 }]);
+    expect(order).toEqual([5, 2]);
+    expect(await ids(storage)).toEqual(['one']);
+    expect((await migrations.down({ to: 0 })).steps).toMatchObject([{ version: 1 }]);
+    expect(await ids(storage)).toEqual([]);
+    await migrations.up();
+    expect(await ids(storage)).toEqual(['five', 'one', 'two']);
+  });
+
+  test('down runs nothing when one of the steps cannot be taken back', async () => {
+    const lasting: Step = { version: 2, name: 'two', up: insert('two'), checksum: 'two' };
+    const migrations = storage.migrations([STEPS[0]!, lasting, STEPS[2]!]);
+    await migrations.up();
+    const error = await refusal(migrations.down({ to: 0 }));
+    expect(error).toMatchObject({ code: 'MIGRATION', details: { version: 2, reason: 'no-down' } });
+    expect(await ids(storage)).toEqual(['five', 'one', 'two']);
+    expect((await migrations.down({ to: 2 })).steps).toMatchObject([{ version: 5 }]);
+  });
+
+  test.each([
+    ['changed', [step(1, 'one', { checksum: 'other' }), step(2, 'two'), step(5, 'five')], 1, '1 changed'],
+    ['renamed', [step(1, 'one'), step(2, 'zwei', { checksum: 'two' }), step(5, 'five')], 2, '2 changed'],
+    ['missing', [step(1, 'one'), step(5, 'five')], 2, '2 unknown'],
+    ['missing', [step(1, 'one'), step(2, 'two')], 5, '5 unknown'],
+    ['late', [step(1, 'one'), step(2, 'two'), step(3, 'three'), step(5, 'five')], 3, '3 late'],
+  ])('%s steps are named and refused, up and down', async (reason, steps, version, state) => {
+    await storage.migrations(STEPS).up();
+    const migrations = storage.migrations(steps);
+    const expected = { code: 'MIGRATION', details: { reason, version } };
+    expect(await refusal(migrations.up())).toMatchObject(expected);
+    expect(await refusal(migrations.up({ dryRun: true }))).toMatchObject(expected);
+    expect(await refusal(migrations.down({ to: 1 }))).toMatchObject(expected);
+    expect(await states(storage, steps)).toContain(state);
+    expect(await ids(storage)).toEqual(['five', 'one', 'two']);
+  });
+
+  test('the checksum is of the source, unless one is given; the ends of lines do not count', async () => {
+    const steps = (up: Step['up'], checksum?: string): Step[] => [
+      { version: 1, name: 'one', up, ...(checksum === undefined ? {} : { checksum }) },
+    ];
+    await storage.migrations(steps(async () => 1)).up();
+    expect(
+      await states(
+        storage,
+        steps(async () => 2),
+      ),
+    ).toEqual(['1 changed']);
+    expect(
+      await states(
+        storage,
+        steps(async () => 1),
+      ),
+    ).toEqual(['1 applied']);
+    expect(
+      await states(
+        storage,
+        steps(async () => 2, 'async () =>\r\n 1'),
+      ),
+    ).toEqual(['1 changed']);
+    expect(
+      await states(
+        storage,
+        steps(async () => 2, 'async () => 1'),
+      ),
+    ).toEqual(['1 applied']);
+  });
+
+  test('two at once: each step runs once, and both find it done', async () => {
+    const runs: number[] = [];
+    const steps = STEPS.map((each) =>
+      step(each.version, each.name, {
+        up: async (tx) => {
+          tx.onCommit(() => void runs.push(each.version));
+          await insert(each.name)(tx);
+        },
+      }),
+    );
+    await Promise.all([storage.migrations(steps).up(), storage.migrations(steps).up()]);
+    expect(runs).toEqual([1, 2, 5]);
+    expect(await ids(storage)).toEqual(['five', 'one', 'two']);
+  });
+
+  test.each([
+    ['no array', () => storage.migrations({} as Step[])],
+    ['a version of 0', () => storage.migrations([step(0, 'a')])],
+    ['a part of a version', () => storage.migrations([step(1.5, 'a')])],
+    ['versions that do not grow', () => storage.migrations([step(2, 'a'), step(2, 'b')])],
+    ['a name twice', () => storage.migrations([step(1, 'a'), step(2, 'a')])],
+    ['a malformed name', () => storage.migrations([step(1, 'No Name')])],
+    ['no work', () => storage.migrations([{ version: 1, name: 'a' } as Step])],
+    ['empty SQL', () => storage.migrations([step(1, 'a', { up: ' ' })])],
+    ['an unknown key', () => storage.migrations([{ ...step(1, 'a'), transaction: false } as Step])],
+    ['an unknown database', () => storage.migrations([step(1, 'a')], { on: 'other' })],
+    ['the reserved tenant', () => storage.migrations([step(1, 'a')], { tenant: 'quartermaster' })],
+  ])('%s is refused before any I/O', (_case, call) => {
+    expect(call).toThrow(expect.objectContaining({ code: 'VALIDATION' }));
+  });
+
+  test('a target that no step has is refused', async () => {
+    const migrations = storage.migrations(STEPS);
+    expect(await refusal(migrations.up({ to: 3 }))).toMatchObject({ code: 'VALIDATION' });
+    expect(await refusal(migrations.down({ to: 3 }))).toMatchObject({ code: 'VALIDATION' });
+    expect(await refusal(migrations.down({} as { to: number }))).toMatchObject({ code: 'VALIDATION' });
+  });
+
+  test('inside a transaction they are refused', async () => {
+    const migrations = storage.migrations(STEPS);
+    const error = await storage.transaction(() => refusal(migrations.up()));
+    expect(error).toMatchObject({ code: 'VALIDATION' });
+  });
+
+  test("a database whose library's schema is newer is refused, and an older or new one is not", async () => {
+    const { backend } = databaseOf(storage);
+    await checkSchemaVersion(backend, context());
+    await checkSchemaVersion(backend, context());
+    const key = { collection: MIGRATIONS, id: 'schema' } as const;
+    const [kept] = await backend.read(LIBRARY, [key], context());
+    expect(kept!.value).toMatchObject({ step: SCHEMA_VERSION });
+    await backend.write(LIBRARY, [{ ...key, kind: 'put', value: { kind: 'schema', step: 99 } }], context());
+    const error = await refusal(checkSchemaVersion(backend, context()));
+    expect(error).toMatchObject({ code: 'MIGRATION', details: { found: 99, known: SCHEMA_VERSION } });
+    expect(String(error)).toMatch(/upgrade quartermaster/);
+  });
+});
+
+describe('SQL steps', () => {
+  test('run in the transaction of their record, and are rolled back with it', async () => {
+    await using storage = await openStorage({ databases: { main: 'pglite::memory:' } });
+    const create: Step = {
+      version: 1,
+      name: 'create',
+      up: 'CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items VALUES (1)',
+      down: 'DROP TABLE items',
+    };
+    const broken: Step = { version: 2, name: 'fill', up: 'INSERT INTO items VALUES (2); INSERT INTO items VALUES (1)' };
+    const error = await refusal(storage.migrations([create, broken]).up());
+    expect(error).toMatchObject({ code: 'MIGRATION', details: { version: 2, name: 'fill', code: 'ALREADY_EXISTS' } });
+    const { backend } = databaseOf(storage);
+    const { pool } = backend as unknown as { pool: { query(...args: unknown[]): Promise<{ rows: unknown[] }> } };
+    const rows = async (): Promise<unknown[]> => (await pool.query('SELECT id FROM items', [], context())).rows;
+    expect(await rows()).toEqual([{ id: 1 }]);
+    await storage.migrations([create, { ...broken, up: 'INSERT INTO items VALUES (2)' }]).up();
+    expect(await rows()).toEqual([{ id: 1 }, { id: 2 }]);
+    const back = storage.migrations([
+      create,
+      { ...broken, up: 'INSERT INTO items VALUES (2)', down: 'DELETE FROM items WHERE id = 2' },
+    ]);
+    await back.down({ to: 0 });
+    await expect(rows()).rejects.toThrow();
+  });
+
+  test('are unsupported where the database does not speak SQL', async () => {
+    await using storage = await openStorage({ databases: { main: 'memory:' } });
+    expect(() => storage.migrations([step(1, 'a', { up: 'SELECT 1' })])).toThrow(
+      expect.objectContaining({ code: 'UNSUPPORTED', details: { version: 1, name: 'a' } }),
+    );
+    expect(() => storage.migrations([step(1, 'a', { down: 'SELECT 1' })])).toThrow(
+      expect.objectContaining({ code: 'UNSUPPORTED' }),
+    );
+  });
+});
+
+describe('two managers over one memory', () => {
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])('run each step once (seed %d)', async (seed) => {
+    const open = sharedMemory(seed);
+    const managers = await Promise.all([open(), open(), open()]);
+    const runs: number[] = [];
+    const counted = STEPS.map((each) =>
+      step(each.version, each.name, {
+        up: async (tx) => {
+          tx.onCommit(() => void runs.push(each.version));
+          await insert(each.name)(tx);
+        },
+      }),
+    );
+    await Promise.all(managers.map((manager) => manager.migrations(counted).up()));
+    expect(runs).toEqual([1, 2, 5]);
+    expect(await ids(managers[0]!)).toEqual(['five', 'one', 'two']);
+    await Promise.all(managers.map((manager) => manager.close()));
+  });
+
+  test('one that waits for longer than it may gives up', async () => {
+    const clock = new ManualClock();
+    const open = sharedMemory(1, clock);
+    const [first, second] = [await open(), await open()];
+    let go!: () => void;
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    const slow = first.migrations([step(1, 'one', { up: () => gate })]).up();
+    await clock.advance(1);
+    const waiting = refusal(second.migrations([step(1, 'one')]).up({ wait: 60_000 }));
+    // The lease is renewed meanwhile: 60 seconds are two leases.
+    await clock.advance(61_000);
+    expect(await waiting).toMatchObject({ code: 'TIMEOUT' });
+    go();
+    expect((await slow).steps).toHaveLength(1);
+    expect(clock.timers).toBe(0);
+    await Promise.all([first.close(), second.close()]);
+  });
+
+  test('a holder that was given up cannot commit, and the one after it can', async () => {
+    const clock = new ManualClock();
+    const open = sharedMemory(1, clock);
+    const [first, second] = [await open(), await open()];
+    let go!: () => void;
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    const frozen = step(1, 'one', {
+      up: async (tx) => {
+        await tx.collection(Notes).insert({ text: 'of the first' }, { id: 'one' });
+        await gate;
+      },
+    });
+    const slow = refusal(first.migrations([frozen]).up({ timeout: 3_600_000 }));
+    await clock.advance(1);
+    // The first process is frozen: what it would renew is not renewed, and its lease runs out.
+    const frozenBackend = databaseOf(first).backend;
+    const { write } = frozenBackend;
+    frozenBackend.write = () => Promise.reject(new Error('frozen'));
+    await clock.advance(40_000);
+    const taking = second.migrations([step(1, 'one')]).up();
+    await clock.advance(1_000);
+    expect((await taking).steps).toMatchObject([{ version: 1 }]);
+    frozenBackend.write = write;
+    go();
+    await clock.advance(10_000);
+    expect(await slow).toMatchObject({ code: 'MIGRATION', details: { reason: 'lock-lost' } });
+    expect((await second.collection(Notes).get('one')).value.text).toBe('one');
+    expect(clock.timers).toBe(0);
+    await Promise.all([first.close(), second.close()]);
+  });
+
+  test('an aborted wait ends at once', async () => {
+    const clock = new ManualClock();
+    const open = sharedMemory(1, clock);
+    const [first, second] = [await open(), await open()];
+    let go!: () => void;
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    const slow = first.migrations([step(1, 'one', { up: () => gate })]).up();
+    await clock.advance(1);
+    const abort = new AbortController();
+    const waiting = refusal(second.migrations([step(1, 'one')]).up({ signal: abort.signal }));
+    await clock.advance(1_000);
+    abort.abort();
+    expect(await waiting).toMatchObject({ code: 'ABORTED' });
+    go();
+    await slow;
+    await Promise.all([first.close(), second.close()]);
+  });
+});
+
+test('a tenant is asked for where one is required', async () => {
+  await using storage = await openStorage({ databases: { main: 'memory:' }, tenancy: 'required' });
+  expect(() => storage.migrations(STEPS)).toThrow(expect.objectContaining({ code: 'VALIDATION' }));
+  await storage.migrations(STEPS, { tenant: 'acme' }).up();
+  expect(await storage.tenant('acme').collection(Notes).count()).toBe(3);
+});
+
+test('a manager that is closed migrates no more', async () => {
+  const storage = await openManager('memory:', new ManualClock());
+  const migrations = storage.migrations(STEPS);
+  await storage.close();
+  expect(isStorageError(await refusal(migrations.up()), 'CLOSED')).toBe(true);
+});

@@ -1,0 +1,94 @@
+/** Numbers that are never given twice. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { openStorage } from '../src/index.js';
+import type { StorageManager } from '../src/manager.js';
+import { sharedMemory } from './support/shared-memory.js';
+
+describe.each(['memory:', 'pglite::memory:'])('sequences on %s', (url) => {
+  let storage: StorageManager;
+  beforeAll(async () => {
+    storage = await openStorage({ databases: { main: url } });
+  });
+  afterAll(() => storage.close());
+  let tenants = 0;
+  const fresh = () => storage.tenant(`t${++tenants}`);
+
+  test('begin at 1, a tenant and a name apart', async () => {
+    const [mine, other] = [fresh(), fresh()];
+    expect(await mine.sequences().next('invoices-2026')).toBe(1);
+    expect(await mine.sequences().nextMany('invoices-2026', 3)).toEqual([2, 3, 4]);
+    expect(await mine.sequences().next('invoices')).toBe(1);
+    expect(await other.sequences().next('invoices-2026')).toBe(1);
+  });
+
+  test('a fencing token has nothing to do with the sequence of that name', async () => {
+    const numbers = fresh().sequences();
+    expect(await numbers.nextMany('a', 2)).toEqual([1, 2]);
+    expect([await numbers.fencingToken('a'), await numbers.fencingToken('a')]).toEqual([1, 2]);
+    expect(await numbers.next('a')).toBe(3);
+  });
+
+  test('a number of a transaction that rolls back leaves no gap', async () => {
+    const mine = fresh();
+    await mine.sequences().next('n');
+    await mine
+      .transaction(async (tx) => {
+        expect(await tx.sequences().next('n')).toBe(2);
+        throw new Error('no');
+      })
+      .catch(() => undefined);
+    expect(await mine.transaction((tx) => tx.sequences().next('n'))).toBe(2);
+  });
+
+  test('a fencing token in a transaction is refused: it would be given again', async () => {
+    const mine = fresh();
+    await mine.sequences().fencingToken('r');
+    const work = mine.transaction((tx) => tx.sequences().fencingToken('r'));
+    await expect(work).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+  });
+
+  test('many at once get every number once', async () => {
+    const numbers = fresh().sequences();
+    const given = await Promise.all([
+      ...Array.from({ length: 20 }, async () => [await numbers.next('n')]),
+      ...Array.from({ length: 5 }, () => numbers.nextMany('n', 4)),
+    ]);
+    const sorted = given.flat().sort((a, b) => a - b);
+    expect(sorted).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
+  });
+
+  test.each([
+    ['an empty name', () => fresh().sequences().next('')],
+    [
+      'no name',
+      () =>
+        fresh()
+          .sequences()
+          .next(undefined as unknown as string),
+    ],
+    ['a name with a control character', () => fresh().sequences().next('a\n')],
+    ['a name too long for its counter', () => fresh().sequences().next('x'.repeat(250))],
+    ['no numbers', () => fresh().sequences().nextMany('a', 0)],
+    ['a part of a number', () => fresh().sequences().nextMany('a', 1.5)],
+    ['too many numbers', () => fresh().sequences().nextMany('a', 10_001)],
+    [
+      'a resource that is no text',
+      () =>
+        fresh()
+          .sequences()
+          .fencingToken(7 as unknown as string),
+    ],
+  ])('%s is refused', async (_case, call) => {
+    await expect(call()).rejects.toMatchObject({ code: 'VALIDATION' });
+  });
+});
+
+test('two managers over one memory never get the same number', async () => {
+  const open = sharedMemory(7);
+  const managers = await Promise.all([open(), open()]);
+  const given = await Promise.all(
+    Array.from({ length: 60 }, (_, i) => managers[i % 2]!.sequences().fencingToken('printer')),
+  );
+  expect(new Set(given).size).toBe(60);
+  await Promise.all(managers.map((manager) => manager.close()));
+});
