@@ -1,21 +1,23 @@
 /** The one owner of everything a service stores: settings, pools, backends, providers, their lifecycle and their health. */
 import { isDeepStrictEqual } from 'node:util';
 import { checkTenant } from './backends/value.js';
-import { systemClock, type Clock } from './clock.js';
+import type { RecordSchema } from './backends/backend.js';
+import { offsetClock, systemClock, type Clock } from './clock.js';
 import { Database } from './database.js';
 import { Tables } from './database/tables.js';
-import { foreignErrorName, invalid, isStorageError, StorageError } from './errors.js';
+import { foreignErrorName, invalid, isStorageError, StorageError, UnsupportedError } from './errors.js';
 import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
 import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from './lifecycle.js';
 import type { MigrationHost } from './migrations/lock.js';
 import { LIBRARY } from './migrations/records.js';
 import { Migrations } from './migrations/migrations.js';
 import type { MigrationStep } from './migrations/steps.js';
-import type { Pool } from './pools/pool.js';
+import type { Pool, RawClient } from './pools/pool.js';
 import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
 import type { Settings } from './settings.js';
 import { Storage, type OpenParts, type Transaction } from './storage.js';
+import { Sweeper } from './sweeper.js';
 import type { VectorProvider } from './vectors/provider.js';
 
 export interface ManagerOptions {
@@ -106,6 +108,19 @@ export class StorageManager extends Storage {
     return new Migrations({ records, transaction }, steps);
   }
 
+  /**
+   * The SQL client of a database (default: `stores.default`): a `pg.Pool`, a PGlite, an SQLite `Database`. It is the pool's
+   * own: use it, do not end it. @throws `UNSUPPORTED` where the database speaks no SQL.
+   */
+  sql<Client = unknown>(database?: string): Client {
+    return this.rawClient('sql', database) as Client;
+  }
+
+  /** The `MongoClient` of a database (default: `stores.default`). As `sql`. @throws `UNSUPPORTED` where it is none of MongoDB. */
+  mongo<Client = unknown>(database?: string): Client {
+    return this.rawClient('mongo', database) as Client;
+  }
+
   /** One report over every component, each checked within `health.timeout`. */
   health(): Promise<HealthReport> {
     return this.#health.report();
@@ -139,6 +154,13 @@ export class StorageManager extends Storage {
 
   override toJSON(): Record<string, unknown> {
     return { state: this.state, settings: this.settings };
+  }
+
+  private rawClient(language: RawClient['language'], name: string | undefined): unknown {
+    const database = this.database(this.parts(), name);
+    const { raw } = database.pool;
+    if (raw?.language === language) return raw.client();
+    throw new UnsupportedError(`The database ${database.name} has no ${language} client`, { operation: language });
   }
 
   protected parts(): OpenParts {
@@ -190,6 +212,7 @@ export class StorageManager extends Storage {
     const clock = this.#clock;
     const pools = new Map<string, PooledDatabase>();
     const databases = new Map<string, Database>();
+    const { sweepInterval } = this.settings.lifecycle;
     for (const [name, { url, critical, ...options }] of Object.entries(this.settings.databases)) {
       const driver = await this.#registry.poolForUrl(url);
       const key = driver.key(url, options, name);
@@ -204,7 +227,14 @@ export class StorageManager extends Storage {
       const backendDriver = await this.#registry.backend(driver.backend);
       const backend = construct(records, () => backendDriver.create(pool, records));
       managed.set(records, { component: backend, critical, after: [pool.name] });
-      databases.set(name, new Database(name, pool, backend, clock, tables));
+      // One clock a database, so that leases and expiry mean the same on every host.
+      const serverClock = offsetClock(clock, () => pool.clockOffset ?? 0);
+      databases.set(name, new Database(name, pool, backend, serverClock, tables));
+      if (first === undefined) {
+        const collections = (): readonly RecordSchema[] => tables.made();
+        const options = { name: `sweeper:${name}`, backend, collections, clock: serverClock, interval: sweepInterval };
+        managed.set(options.name, { component: new Sweeper(options), critical: false, after: [records] });
+      }
     }
     return databases;
   }

@@ -43,6 +43,7 @@ export interface Settings {
     readonly openTimeout: number;
     readonly drainTimeout: number;
     readonly operationTimeout: number;
+    readonly sweepInterval: number;
   };
 }
 
@@ -64,6 +65,7 @@ export interface SettingsInput {
     readonly openTimeout?: number;
     readonly drainTimeout?: number;
     readonly operationTimeout?: number;
+    readonly sweepInterval?: number;
   };
 }
 

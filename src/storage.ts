@@ -118,7 +118,7 @@ export abstract class Storage extends Handle {
     const database = this.database(parts, options.on);
     if (database.backend.capabilities.transactions === 'none')
       throw new UnsupportedError(`The database ${database.name} has no transactions`, { operation: 'transaction' });
-    const operation = this.admission(parts, database.pool, database.name)('transaction', options);
+    const operation = this.admission(parts, database.pool, database.name, database.clock)('transaction', options);
     try {
       return await runTransaction(
         database,
@@ -159,7 +159,7 @@ export abstract class Storage extends Handle {
       backend: database.backend,
       tenant,
       clock: database.clock,
-      begin: this.admission(parts, database.pool, database.name),
+      begin: this.admission(parts, database.pool, database.name, database.clock),
       ensure(schemas, context) {
         if (database.has(schemas)) return undefined;
         if (attempt !== undefined) return attempt.require((outside) => database.make(schemas, outside));
@@ -168,7 +168,7 @@ export abstract class Storage extends Handle {
     };
   }
 
-  private admission(parts: OpenParts, pool: Pool | undefined, name: string): BeginOperation {
+  private admission(parts: OpenParts, pool: Pool | undefined, name: string, clock = parts.clock): BeginOperation {
     const { attempt } = this;
     if (attempt !== undefined) {
       if (pool !== attempt.pool)
@@ -182,8 +182,8 @@ export abstract class Storage extends Handle {
       checkCallOptions(options);
       if (pool !== undefined) refuseInsideTransaction(pool, operation);
       const end = parts.admit();
-      const deadline = parts.clock.monotonic() + (options.timeout ?? parts.operationTimeout);
-      return { context: { now: parts.clock.now(), deadline, signal: options.signal }, end };
+      const deadline = clock.monotonic() + (options.timeout ?? parts.operationTimeout);
+      return { context: { now: clock.now(), deadline, signal: options.signal }, end };
     };
   }
 }

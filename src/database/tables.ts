@@ -9,7 +9,7 @@ const LONGEST_DELAY = 2 ** 31 - 1;
 
 export class Tables {
   private readonly declared = new Map<string, RecordSchema>();
-  private readonly made = new Set<string>();
+  private readonly there = new Map<string, RecordSchema>();
   private readonly making = new Map<string, Promise<void>>();
 
   /** @param timeout milliseconds that the making of one collection's tables may take, whoever waits for it. */
@@ -32,7 +32,12 @@ export class Tables {
   }
 
   has(schemas: readonly RecordSchema[]): boolean {
-    return schemas.every(({ name }) => this.made.has(name));
+    return schemas.every(({ name }) => this.there.has(name));
+  }
+
+  /** Those that are known to be there. */
+  made(): RecordSchema[] {
+    return [...this.there.values()];
   }
 
   /**
@@ -41,7 +46,7 @@ export class Tables {
    */
   async make(schemas: readonly RecordSchema[], backend: RecordBackend, context: OperationContext): Promise<void> {
     for (const schema of schemas)
-      if (!this.made.has(schema.name)) await this.within(context, this.start(schema, backend));
+      if (!this.there.has(schema.name)) await this.within(context, this.start(schema, backend));
   }
 
   private start(schema: RecordSchema, backend: RecordBackend): Promise<void> {
@@ -51,7 +56,7 @@ export class Tables {
     const { clock, timeout } = this;
     const making = backend
       .ensure([schema], { now: clock.now(), deadline: clock.monotonic() + timeout })
-      .then(() => void this.made.add(name))
+      .then(() => void this.there.set(name, schema))
       .finally(() => this.making.delete(name));
     this.making.set(name, making);
     return making;
