@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
 import { Database } from './database.js';
+import { namingOrigin } from './database/origin.js';
 import { Tables } from './database/tables.js';
 import { foreignErrorName, invalid, isStorageError, StorageError } from './errors.js';
 import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
@@ -10,7 +11,7 @@ import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from 
 import type { Pool } from './pools/pool.js';
 import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
-import type { Settings } from './settings.js';
+import { urlSource, type Settings } from './settings.js';
 import { Storage, type OpenParts } from './storage.js';
 import type { VectorProvider } from './vectors/provider.js';
 
@@ -178,7 +179,9 @@ export class StorageManager extends Storage {
       const tables = first?.tables ?? new Tables(clock, this.settings.lifecycle.operationTimeout);
       if (first === undefined) pools.set(key, { name, options, pool, tables });
       const shared = managed.get(pool.name)?.critical === true;
-      managed.set(pool.name, { component: pool, critical: critical || shared });
+      const source = urlSource(this.settings, pool.name);
+      const component = source === undefined ? pool : namingOrigin(pool, `databases.${pool.name}.url`, source);
+      managed.set(pool.name, { component, critical: critical || shared });
       const records = `records:${name}`;
       const backendDriver = await this.#registry.backend(driver.backend);
       const backend = construct(records, () => backendDriver.create(pool, records));
