@@ -1,24 +1,19 @@
 /** The one owner of everything a service stores: settings, pools, backends, providers, their lifecycle and their health. */
-import { isDeepStrictEqual } from 'node:util';
 import { checkTenant } from './backends/value.js';
-import type { RecordSchema } from './backends/backend.js';
-import { offsetClock, systemClock, type Clock } from './clock.js';
-import { Database } from './database.js';
-import { Tables } from './database/tables.js';
-import { foreignErrorName, invalid, isStorageError, StorageError, UnsupportedError } from './errors.js';
+import { systemClock, type Clock } from './clock.js';
+import { composeComponents } from './composition.js';
+import { foreignErrorName, invalid, StorageError, UnsupportedError } from './errors.js';
 import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
 import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from './lifecycle.js';
 import type { MigrationHost } from './migrations/lock.js';
 import { LIBRARY } from './migrations/records.js';
 import { Migrations } from './migrations/migrations.js';
 import type { MigrationStep } from './migrations/steps.js';
-import type { Pool, RawClient } from './pools/pool.js';
+import type { RawClient } from './pools/pool.js';
 import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
 import type { Settings } from './settings.js';
 import { Storage, type OpenParts, type Transaction } from './storage.js';
-import { Sweeper } from './sweeper.js';
-import type { VectorProvider } from './vectors/provider.js';
 
 export interface ManagerOptions {
   readonly registry: Registry;
@@ -184,9 +179,7 @@ export class StorageManager extends Storage {
 
   private async compose(): Promise<readonly Managed[]> {
     const { settings } = this;
-    const managed = new Map<string, Managed>();
-    const databases = await this.composeDatabases(managed);
-    const providers = await this.composeProviders(databases, managed);
+    const { databases, providers, managed } = await composeComponents(settings, this.#registry, this.#clock);
     const parts: OpenParts = {
       databases,
       providers,
@@ -205,90 +198,10 @@ export class StorageManager extends Storage {
       report: (error) => this.report(error),
     };
     this.#parts = parts;
-    return [...managed.values()];
+    return managed;
   }
-
-  private async composeDatabases(managed: Map<string, Managed>): Promise<Map<string, Database>> {
-    const clock = this.#clock;
-    const pools = new Map<string, PooledDatabase>();
-    const databases = new Map<string, Database>();
-    const { sweepInterval } = this.settings.lifecycle;
-    for (const [name, { url, critical, ...options }] of Object.entries(this.settings.databases)) {
-      const driver = await this.#registry.poolForUrl(url);
-      const key = driver.key(url, options, name);
-      const first = pools.get(key);
-      if (first !== undefined && !isDeepStrictEqual(first.options, options)) throw unequalOptions(first.name, name);
-      const pool = first?.pool ?? construct(name, () => driver.create(url, options, { clock, name }));
-      const tables = first?.tables ?? new Tables(clock, this.settings.lifecycle.operationTimeout);
-      if (first === undefined) pools.set(key, { name, options, pool, tables });
-      const shared = managed.get(pool.name)?.critical === true;
-      managed.set(pool.name, { component: pool, critical: critical || shared });
-      const records = `records:${name}`;
-      const backendDriver = await this.#registry.backend(driver.backend);
-      const backend = construct(records, () => backendDriver.create(pool, records));
-      managed.set(records, { component: backend, critical, after: [pool.name] });
-      // One clock a database, so that leases and expiry mean the same on every host.
-      const serverClock = offsetClock(clock, () => pool.clockOffset ?? 0);
-      databases.set(name, new Database(name, pool, backend, serverClock, tables));
-      if (first === undefined) {
-        const collections = (): readonly RecordSchema[] => tables.made();
-        const options = { name: `sweeper:${name}`, backend, collections, clock: serverClock, interval: sweepInterval };
-        managed.set(options.name, { component: new Sweeper(options), critical: false, after: [records] });
-      }
-    }
-    return databases;
-  }
-
-  private async composeProviders(
-    databases: ReadonlyMap<string, Database>,
-    managed: Map<string, Managed>,
-  ): Promise<Map<string, VectorProvider>> {
-    const clock = this.#clock;
-    const providers = new Map<string, VectorProvider>();
-    for (const [key, { critical, ...options }] of Object.entries(this.settings.vectors.providers)) {
-      const driver = await this.#registry.provider(key);
-      const name = `vectors:${driver.name}`;
-      const pool = driver.pooled === true ? databases.get(options['database'] as string)?.pool : undefined;
-      const environment = { clock, name, ...(pool === undefined ? {} : { pool }) };
-      const provider = construct(name, () => driver.create(options, environment));
-      const after = pool === undefined ? {} : { after: [pool.name] };
-      managed.set(name, { component: provider, critical: critical !== false, ...after });
-      providers.set(driver.name, provider);
-    }
-    return providers;
-  }
-}
-
-/** The first database of a URL: later ones share its pool and its tables. */
-interface PooledDatabase {
-  readonly name: string;
-  readonly options: Readonly<Record<string, unknown>>;
-  readonly pool: Pool;
-  readonly tables: Tables;
 }
 
 function warn(message: string): void {
   process.emitWarning(message, 'StorageWarning');
-}
-
-function unequalOptions(first: string, second: string): StorageError {
-  return new StorageError(
-    'CONFIGURATION',
-    `databases.${first} and databases.${second} are one database, with one pool, but their options differ: make them equal`,
-    { operation: 'open', details: { databases: [first, second] } },
-  );
-}
-
-/** A component's constructor is its own code, or a third party's: what it throws is told as an error that names it. */
-function construct<C>(component: string, make: () => C): C {
-  try {
-    return make();
-  } catch (error) {
-    if (isStorageError(error)) throw error;
-    throw new StorageError('CONFIGURATION', `${component} could not be created (${foreignErrorName(error)})`, {
-      component,
-      operation: 'open',
-      cause: error,
-    });
-  }
 }

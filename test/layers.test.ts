@@ -87,7 +87,7 @@ const ROOMS: readonly Room[] = [
   { name: 'settings', files: ['settings'], may: ['component', 'filter', 'registry'], types: CONTRACTS },
   {
     name: 'manager',
-    files: ['manager', 'storage', 'database', 'sweeper'],
+    files: ['manager', 'composition', 'storage', 'database', 'sweeper'],
     may: [
       ...BASE,
       ...CONTRACTS,

@@ -4,6 +4,7 @@ import { LIMITS } from '../backends/limits.js';
 import { copyJson } from '../backends/value.js';
 import type { CallOptions, OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
+import { Handle } from '../handle.js';
 import { isList } from '../filter/json.js';
 import { normalize } from '../filter/normalize.js';
 import { ALL, NOTHING, parseFilter, type Filter, type FilterDomain, type FilterNode } from '../filter/syntax.js';
@@ -15,7 +16,7 @@ import { checkOptions } from './options.js';
 import { fetchPage, planPage, type ListOptions, type Page, type PagePlan } from './page.js';
 import { RecordCodec, type StoredRecord } from './record-codec.js';
 
-export abstract class CollectionReader<T> {
+export abstract class CollectionReader<T> extends Handle {
   protected readonly codec: RecordCodec<T>;
   protected readonly decode = (stored: Stored): StoredRecord<T> => this.codec.decode(stored);
   protected readonly backend: RecordBackend;
@@ -26,6 +27,7 @@ export abstract class CollectionReader<T> {
     private readonly definition: CollectionDefinition<T, unknown>,
     protected readonly host: CollectionHost,
   ) {
+    super();
     this.backend = host.backend;
     this.scope = { tenant: host.tenant };
     this.schemas = definition.ids === 'sequence' ? [definition.schema, COUNTERS] : [definition.schema];
@@ -34,6 +36,10 @@ export abstract class CollectionReader<T> {
 
   get name(): string {
     return this.definition.name;
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { collection: this.name, tenant: this.scope.tenant };
   }
 
   protected get schema(): RecordSchema {

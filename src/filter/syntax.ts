@@ -5,7 +5,7 @@
 import { ValidationError } from '../errors.js';
 import { FILTER_LIMITS, parseFieldPath, type FieldReference, type FilterDomain } from './fields.js';
 import { isDate, isPlainObject } from './json.js';
-import { checkString, dateText, parseElement, refuse, type Scalar } from './operand.js';
+import { checkString, dateText, parseElement, refuse, type Scalar, unknownOperator } from './operand.js';
 
 export { dateText, type Scalar };
 export { FILTER_LIMITS, type FieldReference, type FieldType, type FilterDomain } from './fields.js';
@@ -217,7 +217,7 @@ function parseOperator(
       return { op: 'not', node: parseField(field, operand, state, at, depth + 1) };
     }
     default:
-      throw refuse(at, `one of ${OPERATORS}`, operand, `unknown operator ${operator}`);
+      throw unknownOperator(at, operator, OPERATORS, field.path, operand);
   }
 }
 
