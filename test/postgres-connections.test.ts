@@ -39,8 +39,8 @@ async function occupy(pool: SqlPool, more: Partial<OperationContext> = {}) {
   };
 }
 
-const runningOn = async (pid: number): Promise<string> =>
-  String((await rowsOf(observer, `SELECT state FROM pg_stat_activity WHERE pid = ${pid}`))[0]?.['state'] ?? 'gone');
+const runningOn = async (pid: number): Promise<unknown> =>
+  (await rowsOf(observer, `SELECT state FROM pg_stat_activity WHERE pid = ${pid}`))[0]?.['state'] ?? 'gone';
 
 describeServer('the connections', () => {
   beforeAll(async () => {

@@ -69,8 +69,9 @@ export class Connection implements Bounded {
     this.client.connection.on('readyForQuery', ({ status }) => {
       this.status = status;
       const { running } = this;
+      if (running?.answered !== true) return;
       this.running = undefined;
-      running?.finish();
+      running.finish();
     });
     return this;
   }

@@ -39,6 +39,7 @@ export class Statement {
   private columns = NO_COLUMNS;
   private described: Columns | undefined;
   private commands = 0;
+  private ready = false;
   private failure: Error | undefined;
   private resolve: ((result: SqlResult) => void) | undefined;
   private reject: ((error: Error) => void) | undefined;
@@ -120,7 +121,14 @@ export class Statement {
     this.failure ??= error;
   }
 
-  handleReadyForQuery(): void {}
+  handleReadyForQuery(): void {
+    this.ready = true;
+  }
+
+  /** Whether the ReadyForQuery that is there now is its own: a client that a host gave back may still owe one. */
+  get answered(): boolean {
+    return this.ready || this.failure !== undefined;
+  }
 
   /** The answer is complete. */
   finish(): void {
