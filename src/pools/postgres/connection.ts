@@ -17,8 +17,8 @@ export interface ConnectionHost {
   ended(connection: Connection): void;
   /** Told of each deadline of a statement. */
   bound(deadline: number): void;
-  /** Asks the server to stop what the client runs. */
-  cancel(client: Client): void;
+  /** Asks the server to stop what the client runs; resolves when it has heard. */
+  cancel(client: Client): Promise<void>;
 }
 
 /** Who has the connection, and must know that it is gone. */
@@ -31,6 +31,8 @@ export class Connection implements Bounded {
   /** Why it cannot be used any more. */
   endedBy: StorageError | undefined;
   holder: Holder | undefined;
+  /** Resolves when the socket is closed, once it was ended. */
+  closed: Promise<void> = Promise.resolve();
   readonly prepared: Prepared = new Map();
   /** Of `Clock.monotonic`. */
   expiresAt = Infinity;
@@ -104,8 +106,10 @@ export class Connection implements Bounded {
   /** Ends it at once; a statement that runs is cancelled on the server, and rejects with `reason`. */
   destroy(reason: StorageError): void {
     if (this.endedBy !== undefined) return;
-    if (this.running !== undefined) this.host.cancel(this.client);
-    this.client.connection.stream.destroy();
+    const { stream } = this.client.connection;
+    // A pooler forgets whose statement it was when the client leaves before the cancel comes.
+    if (this.running === undefined) stream.destroy();
+    else this.closed = this.host.cancel(this.client).then(() => void stream.destroy());
     this.end(reason);
   }
 
@@ -114,14 +118,17 @@ export class Connection implements Bounded {
     this.destroy(new UnavailableError('The connection was discarded', { component: this.host.component }));
   }
 
-  /** Says goodbye. Resolves when the socket is closed, which takes a second at most. */
-  async close(reason: StorageError): Promise<void> {
+  /** Says goodbye, for which the server has a second. */
+  close(reason: StorageError): void {
     if (this.endedBy !== undefined) return;
-    const goodbye = this.client.end().catch(() => undefined);
+    this.closed = this.sayGoodbye(reason);
     this.end(reason);
+  }
+
+  private async sayGoodbye(reason: StorageError): Promise<void> {
     const limit = new AbortController();
     const timer = this.host.clock.after(GOODBYE, () => limit.abort(reason));
-    await untilAborted(goodbye, limit.signal).catch(() => undefined);
+    await untilAborted(this.client.end(), limit.signal).catch(() => undefined);
     timer.cancel();
     this.client.connection.stream.destroy();
   }

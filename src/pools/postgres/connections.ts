@@ -159,8 +159,8 @@ export class Connections implements ConnectionHost {
     this.deadlines.add(deadline);
   }
 
-  cancel(client: Client): void {
-    this.connector.cancel(client);
+  cancel(client: Client): Promise<void> {
+    return this.connector.cancel(client);
   }
 
   ended(connection: Connection): void {
@@ -168,6 +168,8 @@ export class Connections implements ConnectionHost {
     const place = this.idle.indexOf(connection);
     if (place >= 0) this.idle.splice(place, 1);
     if (connection.endedBy instanceof TimeoutError) this.distrust();
+    const goodbye = connection.closed.finally(() => this.goodbyes.delete(goodbye));
+    this.goodbyes.add(goodbye);
     if (this.all.size === 0) this.onEmpty?.();
     this.grow();
   }
@@ -210,14 +212,16 @@ export class Connections implements ConnectionHost {
       this.closed === undefined &&
       this.connecting.size < this.waiters.size &&
       this.all.size + this.connecting.size < this.options.max
-    )
+    ) {
+      const began = this.clock.monotonic();
       void this.openOne().then(
         (connection) => this.giveOut(connection),
         (error: StorageError) => {
-          this.waiters.refuseFirst(error);
+          this.waiters.refuseFirst(error, began);
           this.grow();
         },
       );
+    }
   }
 
   private async openOne(signal?: AbortSignal): Promise<Connection> {
@@ -252,8 +256,7 @@ export class Connections implements ConnectionHost {
   }
 
   private retire(connection: Connection): void {
-    const goodbye = connection.close(this.lostError('was closed')).finally(() => this.goodbyes.delete(goodbye));
-    this.goodbyes.add(goodbye);
+    connection.close(this.lostError('was closed'));
   }
 
   private planUpkeep(): void {

@@ -8,6 +8,8 @@ import type { Connection } from './connection.js';
 export type Bounds = Pick<OperationContext, 'deadline' | 'signal'>;
 
 interface Waiter {
+  /** Of `Clock.monotonic`. */
+  readonly since: number;
   grant(connection: Connection): void;
   refuse(error: StorageError): void;
 }
@@ -33,6 +35,7 @@ export class WaitQueue {
         signal?.removeEventListener('abort', onAbort);
       };
       const waiter: Waiter = {
+        since: clock.monotonic(),
         grant: (connection) => {
           settle();
           resolve(connection);
@@ -61,9 +64,10 @@ export class WaitQueue {
     return false;
   }
 
-  refuseFirst(error: StorageError): void {
+  /** Refuses who waits longest, unless it came after `time`: what began before is not its answer. */
+  refuseFirst(error: StorageError, time: number): void {
     const [first] = this.waiters;
-    first?.refuse(error);
+    if (first !== undefined && first.since <= time) first.refuse(error);
   }
 
   refuseAll(error: StorageError): void {
