@@ -44,7 +44,11 @@ export class Connection implements Bounded {
   obsolete = false;
   /** The server's limit for a statement, as this session has it. */
   statementTimeout = 0;
+  /** The operations that share it. */
+  users = 1;
   private running: Statement | undefined;
+  /** Sent while another ran, in this order. */
+  private readonly ahead: Statement[] = [];
   private readonly host: ConnectionHost;
 
   /** @param client that has not begun to connect. */
@@ -59,7 +63,9 @@ export class Connection implements Bounded {
   }
 
   get deadline(): number {
-    return this.running === undefined ? Infinity : this.running.deadline;
+    let first = this.running?.deadline ?? Infinity;
+    for (const { deadline } of this.ahead) if (deadline < first) first = deadline;
+    return first;
   }
 
   get busy(): boolean {
@@ -72,14 +78,18 @@ export class Connection implements Bounded {
       this.status = status;
       const { running } = this;
       if (running?.answered !== true) return;
-      this.running = undefined;
+      running.status = status;
+      this.running = this.ahead.shift();
+      // The messages that follow are its answers.
+      if (this.running !== undefined) this.client.query(this.running);
       running.finish();
     });
     return this;
   }
 
   /**
-   * Runs one statement; the caller waits for its end before the next.
+   * Runs one statement. While another runs it is sent without waiting for that one's answers, which only statements that
+   * stand for themselves may ask for: each has its own Sync, so an error of one does not touch the next.
    * @throws what the server or the library threw, unmapped; `TIMEOUT` at the statement's deadline, and the connection is gone.
    */
   run(statement: Statement): Promise<SqlResult> {
@@ -88,19 +98,27 @@ export class Connection implements Bounded {
       statement.fail(this.endedBy);
       return promise;
     }
-    this.running = statement;
     statement.prepared = this.prepared;
     if (statement.deadline < Infinity) this.host.bound(statement.deadline);
-    this.client.query(statement);
+    if (this.running === undefined) {
+      this.running = statement;
+      this.client.query(statement);
+    } else {
+      this.ahead.push(statement);
+      statement.submit(this.client.connection);
+    }
     return promise;
   }
 
   expire(): void {
-    this.destroy(
-      new TimeoutError('The deadline of the operation passed while the statement ran', {
-        component: this.host.component,
-      }),
-    );
+    const now = this.host.clock.monotonic();
+    if (this.running !== undefined && this.running.deadline <= now) return this.destroy(this.lateError());
+    // What the server has not come to yet ends for its caller alone; its answer is dropped when it comes.
+    for (const statement of this.ahead)
+      if (statement.deadline <= now) {
+        statement.deadline = Infinity;
+        statement.fail(this.lateError());
+      }
   }
 
   /** Ends it at once; a statement that runs is cancelled on the server, and rejects with `reason`. */
@@ -133,12 +151,19 @@ export class Connection implements Bounded {
     this.client.connection.stream.destroy();
   }
 
+  private lateError(): TimeoutError {
+    return new TimeoutError('The deadline of the operation passed while the statement ran', {
+      component: this.host.component,
+    });
+  }
+
   private lost(cause: Error | undefined): void {
     this.client.connection.stream.destroy();
-    this.end(
-      new UnavailableError('The connection to the server was lost', { component: this.host.component, cause }),
-      cause,
-    );
+    this.end(this.lostError(cause), cause);
+  }
+
+  private lostError(cause?: unknown): UnavailableError {
+    return new UnavailableError('The connection to the server was lost', { component: this.host.component, cause });
   }
 
   private end(reason: StorageError, failure: Error = reason): void {
@@ -147,6 +172,7 @@ export class Connection implements Bounded {
     const { running } = this;
     this.running = undefined;
     running?.fail(failure);
+    for (const statement of this.ahead.splice(0)) statement.fail(this.lostError());
     this.holder?.connectionEnded(reason);
     this.host.ended(this);
   }

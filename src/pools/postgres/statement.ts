@@ -5,7 +5,7 @@
  */
 import { StorageError } from '../../errors.js';
 import type { SqlResult } from '../pool.js';
-import type { Field, Wire } from './library.js';
+import type { Field, TransactionStatus, Wire } from './library.js';
 import { type Encoded, type Parse, parserOf } from './values.js';
 
 type Row = Record<string, unknown>;
@@ -31,6 +31,8 @@ export class Statement {
   deadline = Infinity;
   /** Whether the server may have run it. */
   sent = false;
+  /** The state in which it left the server's session. */
+  status: TransactionStatus = 'I';
   /** The tag of the last command that was completed: COMMIT, or ROLLBACK. */
   tag = '';
   prepared: Prepared | undefined;
@@ -46,12 +48,12 @@ export class Statement {
 
   /**
    * @param values absent: a script, by the simple protocol.
-   * @param name under which the server keeps it.
+   * @param plan the name under which the server keeps it. No `name`: `pg` would keep its own account of it.
    */
   constructor(
     readonly text: string,
     private readonly values?: readonly Encoded[],
-    private readonly name?: string,
+    private readonly plan?: string,
   ) {}
 
   /** Whether the server said that it was done; it may yet be undone by what follows. */
@@ -67,6 +69,8 @@ export class Statement {
   }
 
   submit(wire: Wire): null {
+    // One that was sent ahead has only its answers to come.
+    if (this.sent) return null;
     this.sent = true;
     wire.stream.cork();
     try {
@@ -135,7 +139,7 @@ export class Statement {
     const { resolve, failure } = this;
     if (failure !== undefined) return this.fail(failure);
     this.resolve = this.reject = undefined;
-    if (this.name !== undefined) this.prepared?.set(this.name, this.described);
+    if (this.plan !== undefined) this.prepared?.set(this.plan, this.described);
     resolve?.({ rows: this.rows, affected: affectedRows(this.tag) });
   }
 
@@ -152,7 +156,7 @@ export class Statement {
       wire.bind({ statement: '', values: [] });
       wire.execute({});
     }
-    const { name = '', prepared } = this;
+    const { plan: name = '', prepared } = this;
     const known = name !== '' && prepared?.has(name) === true;
     if (known) {
       // A change of the columns would be an error of the server, so they need no new description.
