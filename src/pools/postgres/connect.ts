@@ -8,6 +8,8 @@ import type { Client, ClientConfig, Library } from './library.js';
 import type { PostgresOptions } from './settings.js';
 
 const KEEP_ALIVE_AFTER = 10_000;
+/** How long a server gets to hear that a statement is to be stopped. */
+const CANCEL = 1_000;
 /** What the server's own limit is where no setting caps it; it is raised for the statements that have longer. */
 export const USUAL_STATEMENT_TIMEOUT = 60_000;
 
@@ -43,24 +45,26 @@ export class Connector {
     }
   }
 
-  /** Asks the server to stop what `client` runs. Nobody waits for it, and it may fail. */
-  cancel({ host, port, processID, secretKey }: Client): void {
-    if (processID === null || secretKey === null) return;
-    const socket = host.startsWith('/')
-      ? connectSocket(`${host}/.s.PGSQL.${port}`)
-      : connectSocket({ host, port, keepAlive: false });
+  /** Asks the server to stop what `client` runs. Resolves when the server has heard it, or will not; never rejects. */
+  cancel({ host, port, processID, secretKey }: Client): Promise<void> {
+    if (processID === null || secretKey === null) return Promise.resolve();
     const request = Buffer.alloc(16);
     request.writeInt32BE(16, 0);
     request.writeInt32BE(80_877_102, 4);
     request.writeInt32BE(processID, 8);
     request.writeInt32BE(secretKey, 12);
-    const timer = this.clock.after(this.#options.pool.connectTimeout, () => socket.destroy(), { background: true });
-    socket.on('error', () => undefined);
-    socket.on('close', () => timer.cancel());
-    socket.unref();
-    socket.end(request);
-    // The server closes it, which shows as the end of what it has to say.
-    socket.resume();
+    return new Promise((resolve) => {
+      const socket = connectSocket(host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port });
+      const timer = this.clock.after(CANCEL, () => socket.destroy(), { background: true });
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        timer.cancel();
+        resolve();
+      });
+      // The server closes it when it is done: PgBouncer takes an end of ours for a cancel that nobody wants any more.
+      socket.write(request);
+      socket.resume();
+    });
   }
 
   private async attempt<C>(tls: object | false, signal: AbortSignal, made: (client: Client) => C): Promise<C> {

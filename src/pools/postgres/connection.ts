@@ -17,8 +17,8 @@ export interface ConnectionHost {
   ended(connection: Connection): void;
   /** Told of each deadline of a statement. */
   bound(deadline: number): void;
-  /** Asks the server to stop what the client runs. */
-  cancel(client: Client): void;
+  /** Asks the server to stop what the client runs; resolves when it has heard. */
+  cancel(client: Client): Promise<void>;
 }
 
 /** Who has the connection, and must know that it is gone. */
@@ -31,6 +31,8 @@ export class Connection implements Bounded {
   /** Why it cannot be used any more. */
   endedBy: StorageError | undefined;
   holder: Holder | undefined;
+  /** Resolves when the socket is closed, once it was ended. */
+  closed: Promise<void> = Promise.resolve();
   readonly prepared: Prepared = new Map();
   /** Of `Clock.monotonic`. */
   expiresAt = Infinity;
@@ -42,7 +44,11 @@ export class Connection implements Bounded {
   obsolete = false;
   /** The server's limit for a statement, as this session has it. */
   statementTimeout = 0;
+  /** The operations that share it. */
+  users = 1;
   private running: Statement | undefined;
+  /** Sent while another ran, in this order. */
+  private readonly ahead: Statement[] = [];
   private readonly host: ConnectionHost;
 
   /** @param client that has not begun to connect. */
@@ -57,7 +63,9 @@ export class Connection implements Bounded {
   }
 
   get deadline(): number {
-    return this.running === undefined ? Infinity : this.running.deadline;
+    let first = this.running?.deadline ?? Infinity;
+    for (const { deadline } of this.ahead) if (deadline < first) first = deadline;
+    return first;
   }
 
   get busy(): boolean {
@@ -69,14 +77,19 @@ export class Connection implements Bounded {
     this.client.connection.on('readyForQuery', ({ status }) => {
       this.status = status;
       const { running } = this;
-      this.running = undefined;
-      running?.finish();
+      if (running?.answered !== true) return;
+      running.status = status;
+      this.running = this.ahead.shift();
+      // The messages that follow are its answers.
+      if (this.running !== undefined) this.client.query(this.running);
+      running.finish();
     });
     return this;
   }
 
   /**
-   * Runs one statement; the caller waits for its end before the next.
+   * Runs one statement. While another runs it is sent without waiting for that one's answers, which only statements that
+   * stand for themselves may ask for: each has its own Sync, so an error of one does not touch the next.
    * @throws what the server or the library threw, unmapped; `TIMEOUT` at the statement's deadline, and the connection is gone.
    */
   run(statement: Statement): Promise<SqlResult> {
@@ -85,26 +98,36 @@ export class Connection implements Bounded {
       statement.fail(this.endedBy);
       return promise;
     }
-    this.running = statement;
     statement.prepared = this.prepared;
     if (statement.deadline < Infinity) this.host.bound(statement.deadline);
-    this.client.query(statement);
+    if (this.running === undefined) {
+      this.running = statement;
+      this.client.query(statement);
+    } else {
+      this.ahead.push(statement);
+      statement.submit(this.client.connection);
+    }
     return promise;
   }
 
   expire(): void {
-    this.destroy(
-      new TimeoutError('The deadline of the operation passed while the statement ran', {
-        component: this.host.component,
-      }),
-    );
+    const now = this.host.clock.monotonic();
+    if (this.running !== undefined && this.running.deadline <= now) return this.destroy(this.lateError());
+    // What the server has not come to yet ends for its caller alone; its answer is dropped when it comes.
+    for (const statement of this.ahead)
+      if (statement.deadline <= now) {
+        statement.deadline = Infinity;
+        statement.fail(this.lateError());
+      }
   }
 
   /** Ends it at once; a statement that runs is cancelled on the server, and rejects with `reason`. */
   destroy(reason: StorageError): void {
     if (this.endedBy !== undefined) return;
-    if (this.running !== undefined) this.host.cancel(this.client);
-    this.client.connection.stream.destroy();
+    const { stream } = this.client.connection;
+    // A pooler forgets whose statement it was when the client leaves before the cancel comes.
+    if (this.running === undefined) stream.destroy();
+    else this.closed = this.host.cancel(this.client).then(() => void stream.destroy());
     this.end(reason);
   }
 
@@ -113,24 +136,34 @@ export class Connection implements Bounded {
     this.destroy(new UnavailableError('The connection was discarded', { component: this.host.component }));
   }
 
-  /** Says goodbye. Resolves when the socket is closed, which takes a second at most. */
-  async close(reason: StorageError): Promise<void> {
+  /** Says goodbye, for which the server has a second. */
+  close(reason: StorageError): void {
     if (this.endedBy !== undefined) return;
-    const goodbye = this.client.end().catch(() => undefined);
+    this.closed = this.sayGoodbye(reason);
     this.end(reason);
+  }
+
+  private async sayGoodbye(reason: StorageError): Promise<void> {
     const limit = new AbortController();
     const timer = this.host.clock.after(GOODBYE, () => limit.abort(reason));
-    await untilAborted(goodbye, limit.signal).catch(() => undefined);
+    await untilAborted(this.client.end(), limit.signal).catch(() => undefined);
     timer.cancel();
     this.client.connection.stream.destroy();
   }
 
+  private lateError(): TimeoutError {
+    return new TimeoutError('The deadline of the operation passed while the statement ran', {
+      component: this.host.component,
+    });
+  }
+
   private lost(cause: Error | undefined): void {
     this.client.connection.stream.destroy();
-    this.end(
-      new UnavailableError('The connection to the server was lost', { component: this.host.component, cause }),
-      cause,
-    );
+    this.end(this.lostError(cause), cause);
+  }
+
+  private lostError(cause?: unknown): UnavailableError {
+    return new UnavailableError('The connection to the server was lost', { component: this.host.component, cause });
   }
 
   private end(reason: StorageError, failure: Error = reason): void {
@@ -139,6 +172,7 @@ export class Connection implements Bounded {
     const { running } = this;
     this.running = undefined;
     running?.fail(failure);
+    for (const statement of this.ahead.splice(0)) statement.fail(this.lostError());
     this.holder?.connectionEnded(reason);
     this.host.ended(this);
   }

@@ -1,16 +1,19 @@
 /** The connections of a pool: who gets one, in which order, and when one is opened, tried or given up. */
-import type { Clock, Timer } from '../../clock.js';
+import type { Clock } from '../../clock.js';
 import { type StorageError, TimeoutError, UnavailableError } from '../../errors.js';
 import type { PoolFigures } from '../pool.js';
 import { boundsExceeded, timerDelay } from '../slot.js';
-import { Connection, type ConnectionHost } from './connection.js';
-import { type Connector, USUAL_STATEMENT_TIMEOUT } from './connect.js';
+import type { Connection, ConnectionHost } from './connection.js';
+import type { Connector } from './connect.js';
 import { Deadlines } from './deadlines.js';
 import { type Leak, leaksOf } from './leak.js';
 import type { Client } from './library.js';
+import { Openings } from './openings.js';
 import type { PostgresOptions } from './settings.js';
+import { Sharing } from './sharing.js';
 import { Statement } from './statement.js';
-import { type Bounds, WaitQueue } from './wait-queue.js';
+import { type Kept, Upkeep } from './upkeep.js';
+import { type Bounds, exhaustedError, lateError, WaitQueue } from './wait-queue.js';
 
 /** A connection that was idle for longer is tried before its next use. */
 const TRUSTED_FOR = 30_000;
@@ -18,19 +21,18 @@ const TRUSTED_FOR = 30_000;
 const TRIAL = 2_000;
 /** How long undoing what a connection was left in may take. */
 const UNDO = 5_000;
-const UPKEEP = 1_000;
 
-export class Connections implements ConnectionHost {
+export class Connections implements ConnectionHost, Kept {
   private readonly all = new Set<Connection>();
   /** The last one used is the next. */
-  private readonly idle: Connection[] = [];
+  readonly idle: Connection[] = [];
+  private readonly sharing = new Sharing();
   private readonly waiters: WaitQueue;
   private readonly goodbyes = new Set<Promise<void>>();
   private readonly deadlines: Deadlines;
-  private readonly connecting = new Set<AbortController>();
+  private readonly openings: Openings;
   private readonly options: PostgresOptions['pool'];
-  private readonly statementTimeout: number;
-  private upkeep: Timer | undefined;
+  private readonly upkeep: Upkeep;
   private trustedSince = -Infinity;
   private closed: StorageError | undefined;
   private onEmpty: (() => void) | undefined;
@@ -42,10 +44,10 @@ export class Connections implements ConnectionHost {
     readonly component: string,
   ) {
     this.options = options.pool;
-    this.statementTimeout = options.statementTimeout ?? USUAL_STATEMENT_TIMEOUT;
+    this.openings = new Openings(connector, options, this);
     this.deadlines = new Deadlines(clock, this.all);
     this.waiters = new WaitQueue(clock);
-    this.planUpkeep();
+    this.upkeep = new Upkeep(clock, options.pool, this);
   }
 
   figures(): PoolFigures {
@@ -55,7 +57,7 @@ export class Connections implements ConnectionHost {
 
   /** Opens connections until there are `count`. @throws what the first failure says. */
   async warm(count: number, signal: AbortSignal): Promise<void> {
-    const missing = Math.min(count, this.options.max) - this.all.size - this.connecting.size;
+    const missing = Math.min(count, this.options.max) - this.all.size - this.openings.size;
     if (missing <= 0) return;
     await Promise.all(Array.from({ length: missing }, async () => this.giveOut(await this.openOne(signal))));
   }
@@ -73,7 +75,7 @@ export class Connections implements ConnectionHost {
    * @throws `CLOSED`, `ABORTED`, `TIMEOUT` (the deadline), `UNAVAILABLE` (`acquireTimeout`, with the figures; no connection
    * could be opened), `UNAUTHORIZED`, `CONFIGURATION`.
    */
-  async acquire(bounds: Bounds): Promise<Connection> {
+  async acquire(bounds: Bounds, shares = false): Promise<Connection> {
     const since = this.clock.monotonic();
     for (;;) {
       if (this.closed !== undefined) throw this.closed;
@@ -81,7 +83,7 @@ export class Connections implements ConnectionHost {
       const over = boundsExceeded(bounds, now, this.component);
       if (over !== undefined) throw over;
       const found = this.idle.pop();
-      if (found === undefined) return this.wait(bounds, since);
+      if (found === undefined) return this.wait(bounds, since, shares);
       this.taken(found, now);
       if (this.isTrusted(found, now) || (await this.answers(found, bounds))) return found;
     }
@@ -95,9 +97,26 @@ export class Connections implements ConnectionHost {
     return this.tryTake(now) ?? this.acquire(bounds);
   }
 
+  /**
+   * A connection for a statement that stands for itself and may share it with others of its kind: a free one or a new one,
+   * and one that others share only when there can be no more. Who waits for a whole one comes first.
+   */
+  async takeShared(bounds: Bounds): Promise<Connection> {
+    const now = this.clock.monotonic();
+    const over = boundsExceeded(bounds, now, this.component);
+    if (over !== undefined) throw over;
+    const { all, openings, waiters, options } = this;
+    const free = this.tryTake(now);
+    const full = all.size + openings.size >= options.max;
+    const joined = free === undefined && full && waiters.size === 0 ? this.sharing.join() : undefined;
+    const connection = free ?? joined ?? (await this.acquire(bounds, true));
+    this.sharing.offer(connection);
+    return connection;
+  }
+
   /** Gives a connection back: to who waits, to the idle ones, or away, when it is old or cannot be made clean. */
   release(connection: Connection): void {
-    if (connection.endedBy !== undefined) return;
+    if (!this.sharing.leave(connection) || connection.endedBy !== undefined) return;
     connection.holder = undefined;
     if (connection.busy) return connection.destroy(this.lostError('was given back while a statement ran'));
     if (connection.status !== 'I') return void this.clean(connection, 'ROLLBACK');
@@ -117,7 +136,7 @@ export class Connections implements ConnectionHost {
       connection.destroy(this.lostError('could not be made clean'));
     }
     if (connection.endedBy !== undefined) return;
-    connection.statementTimeout = this.statementTimeout;
+    connection.statementTimeout = this.openings.statementTimeout;
     if (connection.status === 'I') this.giveOut(connection);
     else connection.destroy(this.lostError('could not be made clean'));
   }
@@ -142,9 +161,9 @@ export class Connections implements ConnectionHost {
   /** Refuses and rejects with `reason`, waits until `deadline` for those in use, then destroys them. Never rejects. */
   async close(deadline: number, reason: StorageError): Promise<void> {
     this.closed = reason;
-    this.upkeep?.cancel();
+    this.upkeep.stop();
     this.waiters.refuseAll(reason);
-    for (const opening of this.connecting) opening.abort(reason);
+    this.openings.abort(reason);
     for (const connection of [...this.idle]) this.retire(connection);
     await this.empty(deadline);
     for (const connection of [...this.all]) {
@@ -155,12 +174,25 @@ export class Connections implements ConnectionHost {
     this.deadlines.stop();
   }
 
+  size(): number {
+    return this.all.size;
+  }
+
+  retire(connection: Connection): void {
+    connection.close(this.lostError('was closed'));
+  }
+
+  fill(count: number): void {
+    // A server that is away is told by who needs it.
+    if (this.openings.size === 0) void this.warm(count, new AbortController().signal).catch(() => undefined);
+  }
+
   bound(deadline: number): void {
     this.deadlines.add(deadline);
   }
 
-  cancel(client: Client): void {
-    this.connector.cancel(client);
+  cancel(client: Client): Promise<void> {
+    return this.connector.cancel(client);
   }
 
   ended(connection: Connection): void {
@@ -168,6 +200,8 @@ export class Connections implements ConnectionHost {
     const place = this.idle.indexOf(connection);
     if (place >= 0) this.idle.splice(place, 1);
     if (connection.endedBy instanceof TimeoutError) this.distrust();
+    const goodbye = connection.closed.finally(() => this.goodbyes.delete(goodbye));
+    this.goodbyes.add(goodbye);
     if (this.all.size === 0) this.onEmpty?.();
     this.grow();
   }
@@ -196,9 +230,12 @@ export class Connections implements ConnectionHost {
     }
   }
 
-  private wait(bounds: Bounds, since: number): Promise<Connection> {
-    const waiting = this.waiters.wait(bounds, since + this.options.acquireTimeout, (atDeadline) =>
-      atDeadline ? this.lateError() : this.exhaustedError(since),
+  private wait(bounds: Bounds, since: number, shares: boolean): Promise<Connection> {
+    const { acquireTimeout } = this.options;
+    const waiting = this.waiters.wait(bounds, shares, since + acquireTimeout, (atDeadline) =>
+      atDeadline
+        ? lateError(this.figures(), this.component)
+        : exhaustedError(this.figures(), this.clock.monotonic() - since, acquireTimeout, this.component),
     );
     this.grow();
     return waiting;
@@ -208,36 +245,25 @@ export class Connections implements ConnectionHost {
   private grow(): void {
     while (
       this.closed === undefined &&
-      this.connecting.size < this.waiters.size &&
-      this.all.size + this.connecting.size < this.options.max
-    )
+      this.openings.size < this.waiters.size &&
+      this.all.size + this.openings.size < this.options.max
+    ) {
+      const began = this.clock.monotonic();
       void this.openOne().then(
         (connection) => this.giveOut(connection),
         (error: StorageError) => {
-          this.waiters.refuseFirst(error);
+          this.waiters.refuseFirst(error, began);
           this.grow();
         },
       );
+    }
   }
 
   private async openOne(signal?: AbortSignal): Promise<Connection> {
-    const opening = new AbortController();
-    const onAbort = (): void => opening.abort(signal?.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    this.connecting.add(opening);
     try {
-      const connection = await this.connector.connect(opening.signal, (client) => new Connection(client, this));
-      const { lifetime } = this.options;
-      const now = this.clock.monotonic();
-      if (lifetime > 0) connection.expiresAt = now + lifetime * (0.9 + 0.1 * Math.random());
-      connection.statementTimeout = this.statementTimeout;
-      this.all.add(connection.connected());
-      return connection;
+      return await this.openings.open((connection) => this.all.add(connection), signal);
     } catch (error) {
       throw this.closed ?? error;
-    } finally {
-      this.connecting.delete(opening);
-      signal?.removeEventListener('abort', onAbort);
     }
   }
 
@@ -246,30 +272,15 @@ export class Connections implements ConnectionHost {
     const now = this.clock.monotonic();
     connection.takenBy = undefined;
     if (this.closed !== undefined || connection.obsolete || connection.expiresAt <= now) return this.retire(connection);
-    if (this.waiters.grant(() => this.taken(connection, now))) return;
+    // Who shares brings its like along: a queue of them would else be served one by one for ever.
+    const granted = this.waiters.grant(connection, Math.ceil(this.waiters.size / this.options.max));
+    if (granted > 0) {
+      connection.users = granted;
+      this.taken(connection, now);
+      return;
+    }
     connection.idleSince = now;
     this.idle.push(connection);
-  }
-
-  private retire(connection: Connection): void {
-    const goodbye = connection.close(this.lostError('was closed')).finally(() => this.goodbyes.delete(goodbye));
-    this.goodbyes.add(goodbye);
-  }
-
-  private planUpkeep(): void {
-    this.upkeep = this.clock.after(UPKEEP, () => this.keepUp(), { background: true });
-  }
-
-  private keepUp(): void {
-    this.planUpkeep();
-    const now = this.clock.monotonic();
-    const { idleTimeout, min } = this.options;
-    // From the one that has been idle longest.
-    for (const connection of [...this.idle])
-      if (connection.expiresAt <= now || (this.all.size > min && now - connection.idleSince >= idleTimeout))
-        this.retire(connection);
-    // A server that is away is told by who needs it.
-    if (this.connecting.size === 0) void this.warm(min, new AbortController().signal).catch(() => undefined);
   }
 
   private empty(deadline: number): Promise<void> {
@@ -281,22 +292,6 @@ export class Connections implements ConnectionHost {
         resolve();
       };
     });
-  }
-
-  private lateError(): StorageError {
-    return new TimeoutError('The deadline passed while the operation waited for a connection', {
-      component: this.component,
-      details: { ...this.figures() },
-    });
-  }
-
-  private exhaustedError(since: number): StorageError {
-    const waited = Math.round(this.clock.monotonic() - since);
-    const { size, max } = this.figures();
-    return new UnavailableError(
-      `No connection became free within ${waited} ms (${size} of ${max} open, acquireTimeout: ${this.options.acquireTimeout})`,
-      { component: this.component, details: { ...this.figures(), waited } },
-    );
   }
 
   private lostError(how: string): UnavailableError {

@@ -84,8 +84,10 @@ export class PostgresPool implements SqlPool {
     }
     const opened = this.#require('query');
     const statement = opened.runner.statement(text, values, options?.name);
+    // A signal ends the connection, which is then nobody else's.
+    const shares = this.#options.pipeline && context.signal === undefined;
     try {
-      return await this.#alone(opened, 'query', context, statement);
+      return await this.#alone(opened, 'query', context, statement, shares);
     } catch (error) {
       if (!isStalePlan((error as StorageError).cause)) throw error;
       return this.#alone(opened, 'query', context, opened.runner.statement(text, values));
@@ -195,11 +197,12 @@ export class PostgresPool implements SqlPool {
     operation: string,
     context: OperationContext,
     statement: Statement,
+    shares = false,
   ): Promise<SqlResult> {
-    const connection = await connections.take(context);
+    const connection = await (shares ? connections.takeShared(context) : connections.take(context));
     try {
       const result = await runner.run(connection, statement, context);
-      if (connection.status !== 'I') throw this.#controlStatementError(operation);
+      if (statement.status !== 'I') throw this.#controlStatementError(operation);
       return result;
     } catch (error) {
       if (isReadOnly(error)) connections.evictAll();

@@ -45,7 +45,8 @@ export class Probe implements ConnectionHost {
     this.closed = true;
     const { connection } = this;
     if (connection?.busy === true) connection.destroy(this.endedError());
-    await connection?.close(this.endedError());
+    else connection?.close(this.endedError());
+    await connection?.closed;
   }
 
   ended(connection: Connection): void {
@@ -55,8 +56,8 @@ export class Probe implements ConnectionHost {
   /** The check's signal bounds it. */
   bound(): void {}
 
-  cancel(client: Client): void {
-    this.connector.cancel(client);
+  cancel(client: Client): Promise<void> {
+    return this.connector.cancel(client);
   }
 
   private async ask(signal: AbortSignal): Promise<Measure> {
@@ -86,7 +87,8 @@ export class Probe implements ConnectionHost {
   private async open(signal: AbortSignal): Promise<Connection> {
     const connection = await this.connector.connect(signal, (client) => new Connection(client, this));
     if (!this.closed) return connection.connected();
-    await connection.close(this.endedError());
+    connection.close(this.endedError());
+    await connection.closed;
     throw this.endedError();
   }
 

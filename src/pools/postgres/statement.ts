@@ -5,7 +5,7 @@
  */
 import { StorageError } from '../../errors.js';
 import type { SqlResult } from '../pool.js';
-import type { Field, Wire } from './library.js';
+import type { Field, TransactionStatus, Wire } from './library.js';
 import { type Encoded, type Parse, parserOf } from './values.js';
 
 type Row = Record<string, unknown>;
@@ -31,6 +31,8 @@ export class Statement {
   deadline = Infinity;
   /** Whether the server may have run it. */
   sent = false;
+  /** The state in which it left the server's session. */
+  status: TransactionStatus = 'I';
   /** The tag of the last command that was completed: COMMIT, or ROLLBACK. */
   tag = '';
   prepared: Prepared | undefined;
@@ -39,18 +41,19 @@ export class Statement {
   private columns = NO_COLUMNS;
   private described: Columns | undefined;
   private commands = 0;
+  private ready = false;
   private failure: Error | undefined;
   private resolve: ((result: SqlResult) => void) | undefined;
   private reject: ((error: Error) => void) | undefined;
 
   /**
    * @param values absent: a script, by the simple protocol.
-   * @param name under which the server keeps it.
+   * @param plan the name under which the server keeps it. No `name`: `pg` would keep its own account of it.
    */
   constructor(
     readonly text: string,
     private readonly values?: readonly Encoded[],
-    private readonly name?: string,
+    private readonly plan?: string,
   ) {}
 
   /** Whether the server said that it was done; it may yet be undone by what follows. */
@@ -66,6 +69,8 @@ export class Statement {
   }
 
   submit(wire: Wire): null {
+    // One that was sent ahead has only its answers to come.
+    if (this.sent) return null;
     this.sent = true;
     wire.stream.cork();
     try {
@@ -120,14 +125,21 @@ export class Statement {
     this.failure ??= error;
   }
 
-  handleReadyForQuery(): void {}
+  handleReadyForQuery(): void {
+    this.ready = true;
+  }
+
+  /** Whether the ReadyForQuery that is there now is its own: a client that a host gave back may still owe one. */
+  get answered(): boolean {
+    return this.ready || this.failure !== undefined;
+  }
 
   /** The answer is complete. */
   finish(): void {
     const { resolve, failure } = this;
     if (failure !== undefined) return this.fail(failure);
     this.resolve = this.reject = undefined;
-    if (this.name !== undefined) this.prepared?.set(this.name, this.described);
+    if (this.plan !== undefined) this.prepared?.set(this.plan, this.described);
     resolve?.({ rows: this.rows, affected: affectedRows(this.tag) });
   }
 
@@ -144,7 +156,7 @@ export class Statement {
       wire.bind({ statement: '', values: [] });
       wire.execute({});
     }
-    const { name = '', prepared } = this;
+    const { plan: name = '', prepared } = this;
     const known = name !== '' && prepared?.has(name) === true;
     if (known) {
       // A change of the columns would be an error of the server, so they need no new description.

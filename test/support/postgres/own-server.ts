@@ -89,7 +89,7 @@ export class OwnServer {
   }
 
   /** Ends the process and those that it started. */
-  async kill(signal: 'SIGKILL' | 'SIGINT' | 'SIGQUIT'): Promise<void> {
+  async kill(signal: 'SIGKILL' | 'SIGINT'): Promise<void> {
     const { process } = this;
     this.process = undefined;
     if (process === undefined || process.exitCode !== null) return;

@@ -3,10 +3,8 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
 export class Proxy {
-  /** How often a client spoke and the server had answered what it said before. */
+  /** How often a client spoke after the server had answered what it said before; greetings and cancels do not count. */
   roundTrips = 0;
-  /** Client connections that were accepted. */
-  accepted = 0;
   private readonly pairs = new Map<Socket, Socket>();
   private lose: ((sent: Buffer) => boolean) | undefined;
   private frozen = false;
@@ -18,10 +16,10 @@ export class Proxy {
     server.on('connection', (client) => this.accept(client));
   }
 
-  static async open(url: string): Promise<Proxy> {
+  static async open(url: string, at = 0): Promise<Proxy> {
     const { hostname: host, port } = new URL(url);
     const server = createServer();
-    server.listen(0, '127.0.0.1');
+    server.listen(at, '127.0.0.1');
     await once(server, 'listening');
     return new Proxy(server, { host, port: Number(port) });
   }
@@ -42,9 +40,10 @@ export class Proxy {
   /** Resets every connection. */
   cut(): void {
     for (const [client, server] of this.pairs) {
-      client.resetAndDestroy();
+      if (!client.destroyed) client.resetAndDestroy();
       server.destroy();
     }
+    this.pairs.clear();
   }
 
   /** Lets the next message of a client that fits reach the server, and cuts that connection when the answer comes. */
@@ -59,10 +58,9 @@ export class Proxy {
   }
 
   private accept(client: Socket): void {
-    this.accepted++;
     const server = connect(this.target);
     this.pairs.set(client, server);
-    let answered = true;
+    let answered = false;
     let losing = false;
     client.on('data', (data) => {
       if (this.frozen) return;
@@ -81,8 +79,9 @@ export class Proxy {
       else client.write(data);
     });
     const end = (): void => {
+      if (this.frozen) return;
       this.pairs.delete(client);
-      if (!this.frozen) server.end();
+      server.end();
       client.destroy();
     };
     for (const socket of [client, server]) {
