@@ -106,8 +106,7 @@ function fingerprint(text: string): string {
 }
 
 export function encodeCursor(cursor: Cursor, query: string): string {
-  const text = JSON.stringify([FORMAT, query, cursor.direction === 'after' ? 1 : -1, cursor.values]);
-  return Buffer.from(text).toString('base64url');
+  return packCursor(query, [cursor.direction === 'after' ? 1 : -1, cursor.values]);
 }
 
 /**
@@ -115,21 +114,35 @@ export function encodeCursor(cursor: Cursor, query: string): string {
  * @throws `INVALID_CURSOR` when it is malformed, of another version, or made by another query.
  */
 export function decodeCursor(cursor: unknown, sort: readonly SortKey[], query: string): Cursor {
-  if (typeof cursor !== 'string') throw refuse(`expected a string, got ${typeof cursor}`);
-  if (cursor.length > 8_192 || !/^[A-Za-z0-9_-]+$/.test(cursor)) throw refuse('it is malformed');
-  let content: unknown;
-  try {
-    content = JSON.parse(Buffer.from(cursor, 'base64url').toString());
-  } catch {
-    throw refuse('it is malformed');
-  }
-  if (!Array.isArray(content) || content.length !== 4 || content[0] !== FORMAT) throw refuse('it is malformed');
-  const [, madeBy, direction, values] = content as [number, unknown, unknown, unknown];
-  if (madeBy !== query) throw refuse('it belongs to another query (collection, tenant, sort or filter)');
+  const [direction, values] = unpackCursor(cursor, query, 2);
   if ((direction !== 1 && direction !== -1) || !Array.isArray(values) || values.length !== sort.length)
-    throw refuse('it is malformed');
-  if (!sort.every((key, i) => fits(key, values[i]))) throw refuse('it is malformed');
+    throw malformedCursor();
+  if (!sort.every((key, i) => fits(key, values[i]))) throw malformedCursor();
   return { direction: direction === 1 ? 'after' : 'before', values: values as Scalar[] };
+}
+
+/** The text of a cursor: what it holds, bound to its query. */
+export function packCursor(query: string, content: readonly unknown[]): string {
+  return Buffer.from(JSON.stringify([FORMAT, query, ...content])).toString('base64url');
+}
+
+/** What a cursor holds, not checked any further. @throws `INVALID_CURSOR` */
+export function unpackCursor(cursor: unknown, query: string, length: number): unknown[] {
+  if (typeof cursor !== 'string') throw refuse(`expected a string, got ${typeof cursor}`);
+  if (cursor.length > 8_192 || !/^[A-Za-z0-9_-]+$/.test(cursor)) throw malformedCursor();
+  let packed: unknown;
+  try {
+    packed = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+  } catch {
+    throw malformedCursor();
+  }
+  if (!Array.isArray(packed) || packed.length !== length + 2 || packed[0] !== FORMAT) throw malformedCursor();
+  if (packed[1] !== query) throw refuse('it belongs to another query (collection, tenant, sort or filter)');
+  return packed.slice(2);
+}
+
+export function malformedCursor(): ValidationError {
+  return refuse('it is malformed');
 }
 
 function fits(key: SortKey, value: unknown): boolean {
