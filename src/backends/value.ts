@@ -2,7 +2,7 @@
 import { invalid, ValidationError } from '../errors.js';
 import type { FieldType } from '../filter/syntax.js';
 import { isDate, isPlainObject, valueAt } from '../filter/json.js';
-import type { JsonObject, JsonValue, RecordSchema } from './backend.js';
+import type { FieldSchema, JsonObject, JsonValue, RecordSchema } from './backend.js';
 import { LIMITS } from './limits.js';
 
 export interface Encoded {
@@ -127,6 +127,7 @@ class Walk {
   }
 
   private checkKey(key: string): void {
+    if (isPlainText(key)) return;
     if (key === '__proto__') throw this.refuse(key, 'a key other than __proto__');
     if (!key.isWellFormed() || key.includes('\0')) throw this.refuse(key, 'a key of well-formed text without U+0000');
     if (key.length * 3 > LIMITS.keyBytes && Buffer.byteLength(key) > LIMITS.keyBytes)
@@ -157,18 +158,35 @@ const BYTES_PER_UNIT = 6;
 
 /** Every declared field: its type, its length, and that no array stands on its path. */
 function checkFields(value: JsonObject, schema: RecordSchema): void {
-  for (const [path, field] of schema.fields) {
-    const segments = path.split('.');
-    for (let n = 1; n < segments.length; n++)
-      if (Array.isArray(valueAt(value, segments.slice(0, n))))
-        throw invalid(
-          `value.${segments.slice(0, n).join('.')}`,
-          [],
-          `no array on the way to the declared field ${path}`,
-        );
+  for (const { path, segments, parents, field } of declaredFields(schema)) {
+    for (const parent of parents)
+      if (Array.isArray(valueAt(value, parent)))
+        throw invalid(`value.${parent.join('.')}`, [], `no array on the way to the declared field ${path}`);
     const item = valueAt(value, segments);
     if (item !== undefined) checkField(path, item as JsonValue, field);
   }
+}
+
+interface DeclaredField {
+  readonly path: string;
+  readonly segments: readonly string[];
+  readonly parents: readonly (readonly string[])[];
+  readonly field: FieldSchema;
+}
+
+const DECLARED = new WeakMap<RecordSchema, readonly DeclaredField[]>();
+
+/** The paths of a schema, split once: this is asked by every write. */
+function declaredFields(schema: RecordSchema): readonly DeclaredField[] {
+  let declared = DECLARED.get(schema);
+  if (declared === undefined) {
+    declared = [...schema.fields].map(([path, field]) => {
+      const segments = path.split('.');
+      return { path, segments, parents: segments.slice(1).map((_, n) => segments.slice(0, n + 1)), field };
+    });
+    DECLARED.set(schema, declared);
+  }
+  return declared;
 }
 
 /** @throws `VALIDATION` when an encoded value does not fit the declared field it stands at. */
@@ -230,9 +248,21 @@ export function checkTenant(tenant: unknown): string {
   return text;
 }
 
+/** Short visible ASCII, which nothing forbids: nearly every key and id there is. */
+function isPlainText(text: string): boolean {
+  const { length } = text;
+  if (length === 0 || length > 80) return false;
+  for (let i = 0; i < length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x21 || unit > 0x7e) return false;
+  }
+  return text !== '__proto__';
+}
+
 function checkKeyText(value: unknown, key: string, maxBytes: number): string {
   if (typeof value !== 'string') throw invalid(key, value, 'a string');
   if (value === '') throw invalid(key, value, 'at least one character');
+  if (isPlainText(value)) return value;
   if (!value.isWellFormed()) throw invalid(key, value, 'well-formed text (it has a lone surrogate)');
   if (/\p{Cc}/u.test(value)) throw invalid(key, value, 'text without control characters');
   if (value.trim().length !== value.length) throw invalid(key, value, 'text without space at its ends');
