@@ -73,7 +73,7 @@ export class Probe implements ConnectionHost {
       const [row] = rows;
       return {
         latency,
-        clockOffset: Math.round(Number(row?.['now']) - (wall + latency / 2)),
+        clockOffset: offset(Number(row?.['now']) - (wall + latency / 2), latency),
         version: String(row?.['version']),
         readOnly: row?.['read_only'] === true,
       };
@@ -95,4 +95,9 @@ export class Probe implements ConnectionHost {
   private endedError(cause?: unknown): UnavailableError {
     return new UnavailableError('The connection of the health check was ended', { component: this.component, cause });
   }
+}
+
+/** In whole milliseconds; what the measure cannot tell from none (half the round trip, and a clock's millisecond) is none. */
+function offset(measured: number, latency: number): number {
+  return Math.abs(measured) <= latency / 2 + 1 ? 0 : Math.round(measured);
 }
