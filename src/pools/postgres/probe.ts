@@ -30,6 +30,8 @@ export class Probe implements ConnectionHost {
 
   constructor(
     private readonly connector: Connector,
+    /** Of its connection, in milliseconds; 0: any age. */
+    private readonly lifetime: number,
     readonly clock: Clock,
     readonly component: string,
   ) {}
@@ -38,6 +40,12 @@ export class Probe implements ConnectionHost {
   measure(signal: AbortSignal): Promise<Measure> {
     this.measuring ??= this.ask(signal).finally(() => (this.measuring = undefined));
     return this.measuring;
+  }
+
+  /** The next check opens a new connection, wherever the server's name leads then. */
+  renew(): void {
+    if (this.measuring === undefined) this.connection?.close(this.endedError());
+    else this.connection?.destroy(this.endedError());
   }
 
   /** Never rejects. */
@@ -61,6 +69,8 @@ export class Probe implements ConnectionHost {
   }
 
   private async ask(signal: AbortSignal): Promise<Measure> {
+    if (this.connection !== undefined && this.connection.expiresAt <= this.clock.monotonic())
+      this.connection.close(this.endedError());
     const connection = (this.connection ??= await this.open(signal));
     const onAbort = (): void => connection.destroy(this.endedError(signal.reason));
     signal.addEventListener('abort', onAbort, { once: true });
@@ -86,6 +96,7 @@ export class Probe implements ConnectionHost {
 
   private async open(signal: AbortSignal): Promise<Connection> {
     const connection = await this.connector.connect(signal, (client) => new Connection(client, this));
+    if (this.lifetime > 0) connection.expiresAt = this.clock.monotonic() + this.lifetime;
     if (!this.closed) return connection.connected();
     connection.close(this.endedError());
     await connection.closed;
