@@ -163,11 +163,13 @@ export class PostgresPool implements SqlPool {
     const connector = new Connector(library, this.#options, this.#clock, this.name);
     const connections = new Connections(connector, this.#options, this.#clock, this.name);
     const probe = new Probe(connector, this.#options.pool.lifetime, this.#clock, this.name);
-    const onAbort = (): void => generation.abort(context.signal.reason);
-    context.signal.addEventListener('abort', onAbort, { once: true });
+    const opening = new AbortController();
+    const onAbort = (): void => opening.abort(this.#closedError('open'));
+    const signals = [context.signal, generation.signal];
+    for (const one of signals) one.addEventListener('abort', onAbort, { once: true });
     try {
-      if (context.signal.aborted) onAbort();
-      const { signal } = generation;
+      if (signals.some(({ aborted }) => aborted)) onAbort();
+      const { signal } = opening;
       const [{ clockOffset, readOnly }] = await Promise.all([
         probe.measure(signal),
         connections.warm(Math.max(1, this.#options.pool.min), signal),
@@ -181,7 +183,7 @@ export class PostgresPool implements SqlPool {
       await Promise.all([connections.close(0, reason), probe.close()]);
       throw this.#generation === generation ? error : reason;
     } finally {
-      context.signal.removeEventListener('abort', onAbort);
+      for (const one of signals) one.removeEventListener('abort', onAbort);
     }
   }
 
