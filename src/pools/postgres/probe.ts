@@ -44,8 +44,7 @@ export class Probe implements ConnectionHost {
 
   /** The next check opens a new connection, wherever the server's name leads then. */
   renew(): void {
-    if (this.measuring === undefined) this.connection?.close(this.endedError());
-    else this.connection?.destroy(this.endedError());
+    if (this.connection !== undefined) this.connection.expiresAt = -Infinity;
   }
 
   /** Never rejects. */
