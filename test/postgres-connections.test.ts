@@ -3,6 +3,7 @@ import { getEventListeners } from 'node:events';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { systemClock as clock } from '../src/clock.js';
 import type { OperationContext } from '../src/component.js';
+import { isSerializationFailure } from '../src/errors.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import {
   backendPid,
@@ -201,7 +202,14 @@ describeServer('the connections', () => {
     expect(status).toBe('degraded');
     expect(details.leaks![0]!.heldFor).toBeGreaterThanOrEqual(50);
     expect(details.leaks![0]!.stack).toContain('leakOne');
+    const other = await leakOne(pool);
+    const waiting = leakOne(pool);
     client.release();
+    const waited = await waiting;
+    await until(async () => (await report()).details.leaks?.length === 2);
+    for (const { stack } of (await report()).details.leaks!) expect(stack).toContain('leakOne');
+    other.release();
+    waited.release();
     await until(async () => (await report()).details.leaks === undefined);
   });
 
@@ -222,6 +230,22 @@ describeServer('the connections', () => {
     await pool.script('ALTER TABLE plan ADD b int DEFAULT 2', context());
     expect((await read()).rows).toEqual([{ a: 1, b: 2 }]);
     expect((await read()).rows).toEqual([{ a: 1, b: 2 }]);
+    await read();
+    await pool.script('ALTER TABLE plan DROP b', context());
+    const inside = () =>
+      pool.transaction({ context: context() }, (session) =>
+        pool.query(table, [1], context({ session }), { name: 'plan' }),
+      );
+    // The unit of work runs it again, which works.
+    expect(isSerializationFailure(await inside().catch((error: unknown) => error))).toBe(true);
+    expect((await inside()).rows).toEqual([{ a: 1 }]);
+  });
+
+  test('a parameter that cannot be written is refused before anything is sent', async () => {
+    const pool = await fixture.pool();
+    await expect(pool.query('SELECT $1::timestamptz', [new Date(NaN)], context())).rejects.toMatchObject({
+      code: 'VALIDATION',
+    });
   });
 
   test('no secret is shown', async () => {

@@ -94,6 +94,9 @@ describeServer('the network', () => {
     expect(performance.now() - started).toBeLessThan(1_000);
     const aborting = fixture.make({ pool: { connectTimeout: 60_000 } }, fixture.through(proxy.port));
     await expect(aborting.open({ clock, signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ code: 'ABORTED' });
+    proxy.thaw();
+    await aborting.open(openContext());
+    expect(await rowsOf(aborting, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
 
   test('nobody listens: UNAVAILABLE, and the same pool opens once there is somebody', async () => {

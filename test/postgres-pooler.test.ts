@@ -34,9 +34,12 @@ describePooler(`a pooler in transaction mode${possible ? '' : ` (waits for ${mis
     await fixture.close();
   });
 
-  test('without the setting the session is refused: it would not be ours', async () => {
+  test('without the setting the session is refused, and the error says what to set', async () => {
     const plain = fixture.make({}, fixture.through(bouncer.port));
-    await expect(plain.open(openContext())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(plain.open(openContext())).rejects.toMatchObject({
+      code: 'CONFIGURATION',
+      message: expect.stringContaining("pooler: 'transaction'") as unknown,
+    });
   });
 
   test('statements with names, by many, on fewer sessions than connections', async () => {

@@ -13,7 +13,12 @@ export interface OpenPool {
 export async function openPool(driver: PoolDriver, target: AvailableTarget, settings: object = {}): Promise<OpenPool> {
   const { url, drop } = await target.prepare();
   const pool = driver.create(url, { ...defaultsOf(driver.settings), ...settings }, { clock, name: target.name });
-  await pool.open({ clock, signal: new AbortController().signal });
+  try {
+    await pool.open({ clock, signal: new AbortController().signal });
+  } catch (error) {
+    await drop();
+    throw error;
+  }
   return {
     pool,
     async close() {

@@ -5,7 +5,7 @@ import type { SqlResult } from '../pool.js';
 import { untilAborted } from '../slot.js';
 import type { Bounded } from './deadlines.js';
 import type { Client, TransactionStatus } from './library.js';
-import type { Prepared, Statement } from './statement.js';
+import { type Prepared, Statement } from './statement.js';
 
 /** How long the server gets to answer a goodbye before the socket is destroyed. */
 const GOODBYE = 1_000;
@@ -108,6 +108,16 @@ export class Connection implements Bounded {
       statement.submit(this.client.connection);
     }
     return promise;
+  }
+
+  /** Whether the server answers on it; when not by `deadline`, it is gone. */
+  answers(deadline: number): Promise<boolean> {
+    const trial = new Statement('');
+    trial.deadline = deadline;
+    return this.run(trial).then(
+      () => true,
+      () => false,
+    );
   }
 
   expire(): void {

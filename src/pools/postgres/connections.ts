@@ -77,15 +77,16 @@ export class Connections implements ConnectionHost, Kept {
    */
   async acquire(bounds: Bounds, shares = false): Promise<Connection> {
     const since = this.clock.monotonic();
+    const stack = this.stack();
     for (;;) {
       if (this.closed !== undefined) throw this.closed;
       const now = this.clock.monotonic();
       const over = boundsExceeded(bounds, now, this.component);
       if (over !== undefined) throw over;
       const found = this.idle.pop();
-      if (found === undefined) return this.wait(bounds, since, shares);
-      this.taken(found, now);
-      if (this.isTrusted(found, now) || (await this.answers(found, bounds))) return found;
+      const connection = found === undefined ? await this.wait(bounds, since, shares) : this.taken(found, now);
+      connection.takenBy = stack;
+      if (found === undefined || this.isTrusted(found, now) || (await this.answers(found, bounds))) return connection;
     }
   }
 
@@ -212,22 +213,21 @@ export class Connections implements ConnectionHost, Kept {
 
   private taken(connection: Connection, now: number): Connection {
     connection.takenAt = now;
-    if (this.options.leakTimeout !== null) connection.takenBy = new Error('Taken').stack ?? '';
+    connection.takenBy = this.stack();
     return connection;
   }
 
+  private stack(): string | undefined {
+    return this.options.leakTimeout === null ? undefined : new Error('Taken').stack;
+  }
+
   private async answers(connection: Connection, bounds: Bounds): Promise<boolean> {
-    const trial = new Statement('');
-    trial.deadline = Math.min(this.clock.monotonic() + TRIAL, bounds.deadline);
-    try {
-      await connection.run(trial);
-      return true;
-    } catch {
-      // The others that were idle as long are no better, and each would cost a trial.
+    const answers = await connection.answers(Math.min(this.clock.monotonic() + TRIAL, bounds.deadline));
+    // The others that were idle as long are no better, and each would cost a trial.
+    if (!answers)
       for (const other of [...this.idle])
         if (!this.isTrusted(other, this.clock.monotonic())) other.destroy(this.lostError('does not answer'));
-      return false;
-    }
+    return answers;
   }
 
   private wait(bounds: Bounds, since: number, shares: boolean): Promise<Connection> {

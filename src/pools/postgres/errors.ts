@@ -57,5 +57,12 @@ export function mapConnectError(error: unknown, component: string, database: str
       details: { sqlstate: error.code, database },
       cause: error,
     });
+  if (isDatabaseFault(error) && error.code === '08P01' && error.message.includes('startup parameter'))
+    return new StorageError('CONFIGURATION', "A pooler refuses the session's settings: say pooler: 'transaction'", {
+      component,
+      operation: 'open',
+      details: { sqlstate: error.code },
+      cause: error,
+    });
   return mapError(error, component, 'open');
 }

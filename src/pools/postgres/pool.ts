@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
-import { isStorageError, StorageError, ValidationError } from '../../errors.js';
+import { isStorageError, serializationFailure, StorageError, ValidationError } from '../../errors.js';
 import type {
   PoolEnvironment,
   PoolFigures,
@@ -14,14 +14,14 @@ import type {
   SqlValue,
   TransactionOptions,
 } from '../pool.js';
-import { isAbortedTransaction } from '../sqlstate.js';
 import { Connector } from './connect.js';
+import type { Connection } from './connection.js';
 import { Connections } from './connections.js';
 import { isReadOnly, isStalePlan, mapError } from './errors.js';
 import { healthOf } from './health.js';
 import { createHostPool } from './host-pool.js';
 import { type HostPool, type Library, loadLibrary } from './library.js';
-import { commitFault, statementFault } from './outcome.js';
+import { statementFault } from './outcome.js';
 import { Probe } from './probe.js';
 import { Runner } from './runner.js';
 import { PostgresSession } from './session.js';
@@ -35,6 +35,8 @@ interface Opened {
   readonly probe: Probe;
   readonly runner: Runner;
   hostPool: HostPool | undefined;
+  /** As the last check found the server. */
+  readOnly: boolean;
 }
 
 export class PostgresPool implements SqlPool {
@@ -113,7 +115,7 @@ export class PostgresPool implements SqlPool {
     const session = new PostgresSession(this, connection, isolation, limit, context, this.#clock);
     try {
       const result = await session.run(work);
-      await this.#commit(session);
+      await session.commit();
       return result;
     } catch (error) {
       const cut = session.refusal();
@@ -139,7 +141,9 @@ export class PostgresPool implements SqlPool {
     try {
       const measure = await probe.measure(signal);
       this.clockOffset = measure.clockOffset;
-      if (measure.readOnly) connections.distrust();
+      // The server was promoted or demoted, or the address leads to another.
+      if (opened.readOnly !== measure.readOnly) this.#leave(opened);
+      opened.readOnly = measure.readOnly;
       return healthOf(measure, connections);
     } catch (error) {
       return healthOf(error as StorageError, connections);
@@ -158,26 +162,28 @@ export class PostgresPool implements SqlPool {
     const library = await loadLibrary(this.name);
     const connector = new Connector(library, this.#options, this.#clock, this.name);
     const connections = new Connections(connector, this.#options, this.#clock, this.name);
-    const probe = new Probe(connector, this.#clock, this.name);
-    const onAbort = (): void => generation.abort(context.signal.reason);
-    context.signal.addEventListener('abort', onAbort, { once: true });
+    const probe = new Probe(connector, this.#options.pool.lifetime, this.#clock, this.name);
+    const opening = new AbortController();
+    const onAbort = (): void => opening.abort(this.#closedError('open'));
+    const signals = [context.signal, generation.signal];
+    for (const one of signals) one.addEventListener('abort', onAbort, { once: true });
     try {
-      if (context.signal.aborted) onAbort();
-      const { signal } = generation;
-      const [{ clockOffset }] = await Promise.all([
+      if (signals.some(({ aborted }) => aborted)) onAbort();
+      const { signal } = opening;
+      const [{ clockOffset, readOnly }] = await Promise.all([
         probe.measure(signal),
         connections.warm(Math.max(1, this.#options.pool.min), signal),
       ]);
       if (signal.aborted) throw this.#closedError('open');
       this.clockOffset = clockOffset;
       const runner = new Runner(library, this.#options, this.#clock);
-      this.#opened = { library, connections, probe, runner, hostPool: undefined };
+      this.#opened = { library, connections, probe, runner, hostPool: undefined, readOnly };
     } catch (error) {
       const reason = this.#closedError('open');
       await Promise.all([connections.close(0, reason), probe.close()]);
       throw this.#generation === generation ? error : reason;
     } finally {
-      context.signal.removeEventListener('abort', onAbort);
+      for (const one of signals) one.removeEventListener('abort', onAbort);
     }
   }
 
@@ -193,19 +199,20 @@ export class PostgresPool implements SqlPool {
 
   /** One statement on a connection of its own. */
   async #alone(
-    { connections, runner }: Opened,
+    opened: Opened,
     operation: string,
     context: OperationContext,
     statement: Statement,
     shares = false,
   ): Promise<SqlResult> {
+    const { connections, runner } = opened;
     const connection = await (shares ? connections.takeShared(context) : connections.take(context));
     try {
       const result = await runner.run(connection, statement, context);
       if (statement.status !== 'I') throw this.#controlStatementError(operation);
       return result;
     } catch (error) {
-      if (isReadOnly(error)) connections.evictAll();
+      if (isReadOnly(error)) this.#leave(opened);
       if (isStalePlan(error)) connection.obsolete = true;
       throw statementFault(error, statement, connection, this.name, operation);
     } finally {
@@ -222,44 +229,33 @@ export class PostgresPool implements SqlPool {
     return session.inTurn(async () => {
       const refusal = session.refusal(context);
       if (refusal !== undefined) throw refusal;
-      const { connections, runner } = this.#require(operation);
+      const opened = this.#require(operation);
       const { connection } = session;
-      const statement = make(runner);
+      const statement = make(opened.runner);
       statement.preface = session.preface();
       try {
-        const result = await runner.runInSession(connection, statement, context);
+        const result = await opened.runner.runInSession(connection, statement, context);
         if (connection.status === 'I') throw session.refusal() ?? this.#controlStatementError(operation);
         return result;
       } catch (error) {
-        if (isReadOnly(error)) connections.evictAll();
-        if (isStalePlan(error)) connection.obsolete = true;
+        if (isReadOnly(error)) this.#leave(opened);
         // The statements after a failed one fail too: what went wrong is the first error.
-        const known = isAbortedTransaction(error) ? session.failure : undefined;
-        session.failure = known ?? session.failure ?? mapError(error, this.name, operation);
-        throw session.failure;
+        throw (session.failure ??= this.#sessionFault(error, connection, operation));
       }
     });
   }
 
-  async #commit(session: PostgresSession): Promise<void> {
-    await session.idle();
-    const refusal = session.refusal();
-    session.end();
-    if (refusal !== undefined) throw refusal;
-    if (!session.hasBegun) return;
-    const { connection } = session;
-    const statement = new Statement('COMMIT');
-    statement.deadline = session.deadline;
-    try {
-      await connection.run(statement);
-    } catch (error) {
-      throw commitFault(error, statement, connection, this.name);
-    }
-    if (statement.tag !== 'COMMIT')
-      throw (
-        session.failure ??
-        new StorageError('INTERNAL', 'The database rolled the transaction back', { component: this.name })
-      );
+  #sessionFault(error: unknown, connection: Connection, operation: string): StorageError {
+    if (!isStalePlan(error)) return mapError(error, this.name, operation);
+    connection.obsolete = true;
+    // Run again as a whole, on another connection, the transaction finds no old plan.
+    return serializationFailure(this.name, error);
+  }
+
+  /** No connection of now is used again. */
+  #leave({ connections, probe }: Opened): void {
+    connections.evictAll();
+    probe.renew();
   }
 
   #own(session: Session, operation: string): PostgresSession {

@@ -30,6 +30,8 @@ export class Probe implements ConnectionHost {
 
   constructor(
     private readonly connector: Connector,
+    /** Of its connection, in milliseconds; 0: any age. */
+    private readonly lifetime: number,
     readonly clock: Clock,
     readonly component: string,
   ) {}
@@ -38,6 +40,11 @@ export class Probe implements ConnectionHost {
   measure(signal: AbortSignal): Promise<Measure> {
     this.measuring ??= this.ask(signal).finally(() => (this.measuring = undefined));
     return this.measuring;
+  }
+
+  /** The next check opens a new connection, wherever the server's name leads then. */
+  renew(): void {
+    if (this.connection !== undefined) this.connection.expiresAt = -Infinity;
   }
 
   /** Never rejects. */
@@ -61,6 +68,8 @@ export class Probe implements ConnectionHost {
   }
 
   private async ask(signal: AbortSignal): Promise<Measure> {
+    if (this.connection !== undefined && this.connection.expiresAt <= this.clock.monotonic())
+      this.connection.close(this.endedError());
     const connection = (this.connection ??= await this.open(signal));
     const onAbort = (): void => connection.destroy(this.endedError(signal.reason));
     signal.addEventListener('abort', onAbort, { once: true });
@@ -73,7 +82,7 @@ export class Probe implements ConnectionHost {
       const [row] = rows;
       return {
         latency,
-        clockOffset: Math.round(Number(row?.['now']) - (wall + latency / 2)),
+        clockOffset: offset(Number(row?.['now']) - (wall + latency / 2), latency),
         version: String(row?.['version']),
         readOnly: row?.['read_only'] === true,
       };
@@ -86,6 +95,7 @@ export class Probe implements ConnectionHost {
 
   private async open(signal: AbortSignal): Promise<Connection> {
     const connection = await this.connector.connect(signal, (client) => new Connection(client, this));
+    if (this.lifetime > 0) connection.expiresAt = this.clock.monotonic() + this.lifetime;
     if (!this.closed) return connection.connected();
     connection.close(this.endedError());
     await connection.closed;
@@ -95,4 +105,9 @@ export class Probe implements ConnectionHost {
   private endedError(cause?: unknown): UnavailableError {
     return new UnavailableError('The connection of the health check was ended', { component: this.component, cause });
   }
+}
+
+/** In whole milliseconds; what the measure cannot tell from none (half the round trip, and a clock's millisecond) is none. */
+function offset(measured: number, latency: number): number {
+  return Math.abs(measured) <= latency / 2 + 1 ? 0 : Math.round(measured);
 }

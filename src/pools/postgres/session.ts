@@ -1,10 +1,12 @@
 /** One transaction on one connection. BEGIN travels with the first statement. */
 import type { Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
-import { isStorageError, type StorageError } from '../../errors.js';
+import { isStorageError, StorageError } from '../../errors.js';
 import { LocalSession } from '../local-session.js';
 import type { Isolation, Pool } from '../pool.js';
 import type { Connection, Holder } from './connection.js';
+import { commitFault } from './outcome.js';
+import { Statement } from './statement.js';
 
 const LEVELS: Readonly<Record<Isolation, string>> = { serializable: 'SERIALIZABLE', snapshot: 'REPEATABLE READ' };
 
@@ -23,11 +25,6 @@ export class PostgresSession extends LocalSession implements Holder {
   ) {
     super(pool, bounds, clock);
     connection.holder = this;
-  }
-
-  /** Whether anything was sent. */
-  get hasBegun(): boolean {
-    return this.begun;
   }
 
   /** What goes before the next statement. */
@@ -55,6 +52,30 @@ export class PostgresSession extends LocalSession implements Holder {
   /** Resolves when no statement runs. */
   async idle(): Promise<void> {
     while (this.turn !== undefined) await this.turn;
+  }
+
+  /**
+   * Commits what was begun; where nothing was sent there is nothing to commit.
+   * @throws its failure, what the server found at the commit, `OUTCOME_UNKNOWN`.
+   */
+  async commit(): Promise<void> {
+    await this.idle();
+    const refusal = this.refusal();
+    this.end();
+    if (refusal !== undefined) throw refusal;
+    if (!this.begun) return;
+    const { connection } = this;
+    const component = this.pool.name;
+    const statement = new Statement('COMMIT');
+    statement.deadline = this.deadline;
+    try {
+      await connection.run(statement);
+    } catch (error) {
+      throw commitFault(error, statement, connection, component);
+    }
+    // PostgreSQL says so, and no error, where a statement out of sight had failed.
+    if (statement.tag !== 'COMMIT')
+      throw this.failure ?? new StorageError('INTERNAL', 'The database rolled the transaction back', { component });
   }
 
   connectionEnded(reason: StorageError): void {

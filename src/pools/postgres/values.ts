@@ -1,4 +1,5 @@
 /** Values as the texts of the protocol, both ways. Nothing here depends on `pg.types`, which a host may have changed. */
+import { invalid } from '../../errors.js';
 import type { SqlValue } from '../pool.js';
 import { instantText, parseInstant } from '../timestamptz.js';
 
@@ -20,7 +21,10 @@ function encode(value: SqlValue): Encoded {
 
 /** `Infinity` is spelled so for numbers and times alike; -0 would lose its sign. */
 function scalarText(value: number | boolean | Date): string {
-  if (value instanceof Date) return instantText(value);
+  if (value instanceof Date) {
+    if (Number.isNaN(value.getTime())) throw invalid('parameter', value, 'a valid date');
+    return instantText(value);
+  }
   return Object.is(value, -0) ? '-0' : String(value);
 }
 

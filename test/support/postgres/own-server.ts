@@ -36,9 +36,9 @@ export class OwnServer {
 
   private constructor(
     private readonly programs: string,
-    private readonly folder: string,
+    readonly folder: string,
     private readonly port: number,
-    private readonly user: { uid?: number; gid?: number },
+    readonly user: { uid?: number; gid?: number },
   ) {}
 
   static async create(programs: string): Promise<OwnServer> {
