@@ -2,12 +2,13 @@
 import { inspect } from 'node:util';
 import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
+import type { CollectionHost } from './collection/host.js';
 import { Database } from './database.js';
 import { foreignErrorName, invalid, isStorageError, StorageError } from './errors.js';
 import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
 import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from './lifecycle.js';
 import type { MigrationHost } from './migrations/lock.js';
-import { LIBRARY } from './migrations/records.js';
+import { LIBRARY } from './collection/library.js';
 import { Migrations } from './migrations/migrations.js';
 import type { MigrationStep } from './migrations/steps.js';
 import type { Pool } from './pools/pool.js';
@@ -15,6 +16,7 @@ import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
 import type { Settings } from './settings.js';
 import { Storage, type OpenParts, type Transaction } from './storage.js';
+import { Outbox } from './unit-of-work/outbox/outbox.js';
 import type { VectorProvider } from './vectors/provider.js';
 
 export interface ManagerOptions {
@@ -94,6 +96,17 @@ export class StorageManager extends Storage {
     const transaction: MigrationHost<Transaction>['transaction'] = (work, callOptions) =>
       this.runTransaction(work, { ...callOptions, on: database.name }, tenant);
     return new Migrations({ records, transaction }, steps);
+  }
+
+  /** The delivery of what transactions have left in their outbox, of every tenant. */
+  get outbox(): Outbox {
+    const hostOf = (on: string | undefined): CollectionHost => {
+      const parts = this.parts();
+      return this.host(parts, this.database(parts, on), LIBRARY.tenant);
+    };
+    const onClosing = (listener: () => void): (() => void) =>
+      this.on('state', (state) => state !== 'ready' && listener());
+    return new Outbox(hostOf, onClosing);
   }
 
   /** One report over every component, each checked within `health.timeout`. */

@@ -1,9 +1,10 @@
 /** A host's versioned steps. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { LIBRARY } from '../src/collection/library.js';
 import { defineCollection, isStorageError, openStorage, type MigrationStep, type Transaction } from '../src/index.js';
 import { ALL } from '../src/filter/syntax.js';
 import type { StorageManager } from '../src/manager.js';
-import { LIBRARY, MIGRATIONS } from '../src/migrations/records.js';
+import { MIGRATIONS } from '../src/migrations/records.js';
 import { checkSchemaVersion, SCHEMA_VERSION } from '../src/migrations/schema-version.js';
 import { ManualClock } from './support/manual-clock.js';
 import { databaseOf } from './support/open-parts.js';
@@ -331,7 +332,7 @@ describe('two managers over one memory', () => {
     await clock.advance(1);
     // The first process is frozen: what it would renew is not renewed, and its lease runs out.
     const frozenBackend = databaseOf(first).backend;
-    const { write } = frozenBackend;
+    const write = frozenBackend.write.bind(frozenBackend);
     frozenBackend.write = () => Promise.reject(new Error('frozen'));
     await clock.advance(40_000);
     const taking = second.migrations([step(1, 'one')]).up();
