@@ -294,7 +294,7 @@ describe('two managers over one memory', () => {
     );
     await Promise.all(managers.map((manager) => manager.migrations(counted).up()));
     expect(runs).toEqual([1, 2, 5]);
-    expect(await ids(managers[0]!)).toEqual(['five', 'one', 'two']);
+    expect(await ids(managers[0])).toEqual(['five', 'one', 'two']);
     await Promise.all(managers.map((manager) => manager.close()));
   });
 

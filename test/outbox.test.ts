@@ -177,7 +177,7 @@ describe.each(['memory:', 'pglite::memory:'])('the outbox on %s', (url) => {
       handlers: {
         mail: async ({ key, payload }) => {
           if (payload === 'poison' && !cured) throw Object.assign(new Error('a secret'), { code: 'E_POISON' });
-          tally.add(`${key} ${String(payload)}`);
+          tally.add(`${key} ${payload as string}`);
         },
       },
       poll: 2,
@@ -318,7 +318,7 @@ describe('several processes over one memory', () => {
       await tally.until(45);
       await Promise.all(relays.map((relay) => relay.stop()));
       for (const key of keys) expect(delivered.get(key)).toEqual(Array.from({ length: 15 }, (_, i) => i + 1));
-      expect(await kept(managers[0]!)).toEqual([0, 0, 0]);
+      expect(await kept(managers[0])).toEqual([0, 0, 0]);
       await Promise.all(managers.map((manager) => manager.close()));
     },
     20_000,
@@ -330,13 +330,13 @@ describe('several processes over one memory', () => {
     const [first, second] = managers;
     const tally = new Tally<string>();
     const relays = managers.map((manager) =>
-      manager.outbox.relay({ handlers: { mail: async ({ payload }) => tally.add(String(payload)) }, poll: 2 }),
+      manager.outbox.relay({ handlers: { mail: async ({ payload }) => tally.add(payload as string) }, poll: 2 }),
     );
     let commit!: () => void;
     const late = new Promise<void>((resolve) => (commit = resolve));
     const begun = new Tally<number>();
     let runs = 0;
-    const slow = first!.transaction(async (tx) => {
+    const slow = first.transaction(async (tx) => {
       await tx.outbox.enqueue({ topic: 'mail', key: 'late', payload: 'late' });
       await tx.outbox.enqueue({ topic: 'mail', key: 'shared', payload: 'shared, late' });
       begun.add(++runs);
@@ -344,8 +344,8 @@ describe('several processes over one memory', () => {
     });
     await begun.until(1);
     // Begun later, committed earlier, and delivered before the late one commits.
-    await enqueue(second!, 'shared', 'shared, early');
-    await enqueue(second!, 'other', 'other');
+    await enqueue(second, 'shared', 'shared, early');
+    await enqueue(second, 'other', 'other');
     await tally.until(2);
     commit();
     await slow;
@@ -353,7 +353,7 @@ describe('several processes over one memory', () => {
     await Promise.all(relays.map((relay) => relay.stop()));
     expect(tally.seen.slice(0, 2).sort()).toEqual(['other', 'shared, early']);
     expect(tally.seen.slice(2).sort()).toEqual(['late', 'shared, late']);
-    expect(await kept(first!)).toEqual([0, 0, 0]);
+    expect(await kept(first)).toEqual([0, 0, 0]);
     await Promise.all(managers.map((manager) => manager.close()));
   });
 });
