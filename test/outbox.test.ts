@@ -4,6 +4,7 @@ import { defineCollection, openStorage, type OutboxMessage, type Relay, type Rel
 import { ALL } from '../src/filter/syntax.js';
 import type { StorageManager } from '../src/manager.js';
 import { OUTBOX_TABLES } from '../src/unit-of-work/relay/lane.js';
+import { settled } from './support/manual-clock.js';
 import { databaseOf } from './support/open-parts.js';
 import { sharedMemory } from './support/shared-memory.js';
 
@@ -304,7 +305,8 @@ describe('several processes over one memory', () => {
         manager.outbox.relay({
           handlers: {
             mail: async ({ key, payload }) => {
-              await Promise.resolve();
+              // Long enough for commits in the midst of it.
+              for (let turn = Math.random() * 4; turn > 1; turn--) await settled();
               delivered.get(key)!.push(payload as number);
               tally.add();
             },

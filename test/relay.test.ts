@@ -57,6 +57,12 @@ async function rest(): Promise<void> {
   for (let i = 0; i < 50; i++) await settled();
 }
 
+/** Advances until something has happened, by no more than `most`. */
+async function advanceUntil(clock: ManualClock, happened: () => boolean, most: number): Promise<void> {
+  for (let passed = 0; passed < most && !happened(); passed += 50) await clock.advance(50);
+  expect(happened()).toBe(true);
+}
+
 async function setUp(count = 2): Promise<{ clock: ManualClock; managers: StorageManager[] }> {
   const clock = new ManualClock();
   const open = sharedMemory(3, clock);
@@ -122,29 +128,56 @@ describe('a relay', () => {
     expect(clock.timers).toBe(0);
   });
 
-  test('that lost its lease neither removes the message nor goes on to the next one', async () => {
-    const { clock, managers } = await setUp(2);
-    const [slow, quick] = managers;
-    const first = held();
-    const second = held();
-    const frozen = slow!.outbox.relay({ handlers: first.handlers, lease: LEASE, timeout: 10 * LEASE });
-    await enqueue(slow!, 'ann', 1, 2);
+  test.each([
+    ['ends its delivery', [1, 2], (delivery: Delivery) => delivery.end()],
+    ['ends its delivery, the last one', [1], (delivery: Delivery) => delivery.end()],
+    ['fails at its delivery', [1], (delivery: Delivery) => delivery.fail(new Error('no'))],
+  ])('that was frozen for longer than its lease, and then %s, changes nothing', async (_case, payloads, end) => {
+    const [frozenClock, clock] = [new ManualClock(), new ManualClock()];
+    const open = sharedMemory(3, frozenClock);
+    const [frozen, living] = [await open(), await open(clock)];
+    const [first, second] = [held(), held()];
+    const failures: DeliveryFailure[] = [];
+    const options = { lease: LEASE, maxAttempts: 1, onFailure: (failure: DeliveryFailure) => failures.push(failure) };
+    const zombie = frozen.outbox.relay({ ...options, handlers: first.handlers });
+    await enqueue(frozen, 'ann', ...payloads);
     await rest();
-    const thaw = freeze(slow!);
-    const relay = quick!.outbox.relay({ handlers: second.handlers, lease: LEASE, poll: 1_000 });
+    const relay = living.outbox.relay({ handlers: second.handlers, lease: LEASE, poll: 1_000 });
     await clock.advance(LEASE + 2_000);
-    expect(second.deliveries).toHaveLength(1);
-    thaw();
-    first.deliveries[0]!.end();
+    expect(second.deliveries).toMatchObject([{ payload: 1, attempt: 2 }]);
+    // It knows nothing of that: no time has passed for it.
+    expect(first.deliveries[0]!.signal.aborted).toBe(false);
+    end(first.deliveries[0]!);
     await rest();
-    expect(first.deliveries).toHaveLength(1);
-    expect(await left(quick!, clock)).toBe(4);
-    second.deliveries[0]!.end();
+    expect([first.deliveries.length, zombie.status().inFlight, failures]).toEqual([1, 0, []]);
+    expect(await left(living, clock)).toBe(payloads.length + 2);
+    for (let i = 0; i < payloads.length; i++) {
+      second.deliveries[i]!.end();
+      await rest();
+    }
+    expect(second.deliveries.map(({ payload }) => payload)).toEqual(payloads);
+    expect(await left(living, clock)).toBe(0);
+    await Promise.all([relay.stop(), zombie.stop()]);
+    expect([clock.timers, frozenClock.timers]).toEqual([0, 0]);
+  });
+
+  test('finds a message that came while the one before it was delivered', async () => {
+    const { clock, managers } = await setUp(2);
+    const { deliveries, handlers } = held();
+    const relay = managers[0]!.outbox.relay({ handlers });
+    await enqueue(managers[0]!, 'ann', 1);
     await rest();
-    second.deliveries[1]!.end();
-    await Promise.all([relay.stop(), frozen.stop()]);
-    expect(await left(quick!, clock)).toBe(0);
-    expect(clock.timers).toBe(0);
+    await enqueue(managers[1]!, 'ann', 2);
+    deliveries[0]!.end();
+    await rest();
+    expect(deliveries.map(({ payload, attempt }) => [payload, attempt])).toEqual([
+      [1, 1],
+      [2, 1],
+    ]);
+    deliveries[1]!.end();
+    await rest();
+    expect(await left(managers[1]!, clock)).toBe(0);
+    await relay.stop();
   });
 
   test('keeps its lease for as long as a delivery takes', async () => {
@@ -181,13 +214,12 @@ describe('a relay', () => {
     expect(failures).toMatchObject([{ attempt: 1, dead: false, error: { code: 'TIMEOUT' }, message: { payload: 1 } }]);
     await clock.advance(4_999);
     expect(deliveries).toHaveLength(1);
-    await clock.advance(5_201);
-    expect(deliveries).toMatchObject([{ attempt: 1 }, { attempt: 2 }]);
+    await advanceUntil(clock, () => deliveries.length === 2, 5_201);
     deliveries[1]!.fail(new Error('no'));
     await clock.advance(7_499);
     expect(deliveries).toHaveLength(2);
-    await clock.advance(7_701);
-    expect(deliveries).toMatchObject([{ attempt: 1 }, { attempt: 2 }, { attempt: 3 }]);
+    await advanceUntil(clock, () => deliveries.length === 3, 7_701);
+    expect(deliveries.map(({ attempt }) => attempt)).toEqual([1, 2, 3]);
     deliveries[2]!.end();
     await relay.stop();
     expect(await left(managers[0]!, clock)).toBe(0);
