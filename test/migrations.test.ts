@@ -6,6 +6,7 @@ import { ALL } from '../src/filter/syntax.js';
 import type { StorageManager } from '../src/manager.js';
 import { MIGRATIONS } from '../src/migrations/records.js';
 import { checkSchemaVersion, SCHEMA_VERSION } from '../src/migrations/schema-version.js';
+import { checkSteps } from '../src/migrations/steps.js';
 import { ManualClock } from './support/manual-clock.js';
 import { databaseOf } from './support/open-parts.js';
 import { openManager, sharedMemory } from './support/shared-memory.js';
@@ -266,6 +267,31 @@ describe('SQL steps', () => {
     ]);
     await back.down({ to: 0 });
     await expect(rows()).rejects.toThrow();
+  });
+
+  test.each([
+    ['COMMIT', 'CREATE TABLE a (id int); commit; SELECT 1'],
+    ['ROLLBACK', '/* ; */ -- a comment\nROLLBACK'],
+    ['BEGIN', 'BEGIN; SELECT 1'],
+    ['START', 'START  TRANSACTION ISOLATION LEVEL SERIALIZABLE'],
+    ['END', "SELECT 'a;b'; END"],
+    ['PREPARE', "PREPARE TRANSACTION 'x'"],
+  ])('that end or begin a transaction (%s) are refused', (word, up) => {
+    expect(() => checkSteps([step(1, 'a', { up })])).toThrow(
+      expect.objectContaining({ code: 'VALIDATION', message: expect.stringContaining(`a statement ${word})`) }),
+    );
+  });
+
+  test.each([
+    ['a text', "INSERT INTO a VALUES ('it''s; COMMIT')"],
+    ['a body', 'CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $x$ BEGIN PERFORM 1; COMMIT; END $x$'],
+    ['a function of the standard', 'CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END'],
+    ['a trigger', 'CREATE TRIGGER t AFTER INSERT ON a BEGIN UPDATE b SET n = 1; END'],
+    ['a comment', '-- COMMIT;\nSELECT 1 /* ; COMMIT; */'],
+    ['a savepoint', 'SAVEPOINT a; ROLLBACK TO a; ROLLBACK TO SAVEPOINT a; ROLLBACK WORK TO a; RELEASE a'],
+    ['a name', 'SELECT "a;COMMIT" FROM commits; PREPARE q AS SELECT 1'],
+  ])('with such words in %s are not', (_case, up) => {
+    expect(checkSteps([step(1, 'a', { up })])).toHaveLength(1);
   });
 
   test('are unsupported where the database does not speak SQL', async () => {

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { invalid } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
+import { controlStatement } from './statements.js';
 
 /** What a step runs: statements of SQL, or a function that gets the transaction. */
 export type StepWork<Tx> = string | ((tx: Tx) => Promise<unknown>);
@@ -61,6 +62,9 @@ export function checkSteps<Tx>(steps: unknown): CheckedStep<Tx>[] {
 function checkWork(work: unknown, at: string): void {
   if (typeof work !== 'function' && (typeof work !== 'string' || work.trim() === ''))
     throw invalid(at, work, 'the text of SQL statements, or a function');
+  const control = typeof work === 'string' ? controlStatement(work) : undefined;
+  if (control !== undefined)
+    throw invalid(at, work, `SQL that leaves the transaction to the library (it has a statement ${control})`);
 }
 
 /** The ends of lines do not count: the same file is checked out with others on Windows. */
