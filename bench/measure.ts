@@ -1,10 +1,7 @@
 /** Paired rounds: each round runs every contender, in an order that alternates, so that what else the machine does falls on all. */
 
-export interface Contender {
-  readonly name: string;
-  /** Does the work `count` times. */
-  readonly run: (count: number) => Promise<void>;
-}
+/** Does the work `count` times. */
+export type Contender = (count: number) => Promise<void>;
 
 export interface Row {
   readonly what: string;
@@ -23,8 +20,8 @@ export interface Row {
 export async function compare(
   what: string,
   goal: string,
-  ours: Contender['run'],
-  raw: Contender['run'],
+  ours: Contender,
+  raw: Contender,
   { rounds = 15, count = 300 } = {},
 ): Promise<Row> {
   const contenders = [ours, raw, raw];

@@ -36,6 +36,7 @@ export interface StorageErrorOptions {
 
 // In the global symbol registry, so that two installed copies of the library recognise each other's errors.
 const MARKER = Symbol.for('quartermaster.StorageError');
+const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
 export class StorageError extends Error {
   readonly code: ErrorCode;
@@ -45,7 +46,8 @@ export class StorageError extends Error {
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, message: string, options: StorageErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message);
+    if (options.cause !== undefined) keepCause(this, options.cause);
     this.code = code;
     this.component = options.component;
     this.operation = options.operation;
@@ -63,6 +65,32 @@ export class StorageError extends Error {
     const { name, code, message, component, operation, retryable, details } = this;
     return { name, code, message, component, operation, retryable, details };
   }
+
+  /** What the console shows: the stack, and of a cause that is not ours its code or name only. `cause` has all of it. */
+  [INSPECT](_depth: number, options: object, inspect: (value: unknown, options: object) => string): string {
+    const { stack, name, message, code, component, operation, retryable, details, cause } = this;
+    const fields = {
+      code,
+      ...(component === undefined ? {} : { component }),
+      ...(operation === undefined ? {} : { operation }),
+      retryable,
+      ...(Object.keys(details).length === 0 ? {} : { details }),
+      ...(cause === undefined ? {} : { cause: shownCause(cause) }),
+    };
+    return `${stack ?? `${name}: ${message}`} ${inspect(fields, options)}`;
+  }
+}
+
+/** A foreign cause is behind a getter: what Node prints of an error that nobody caught shows values, and no getter. */
+function keepCause(error: Error, cause: unknown): void {
+  const hidden = isStorageError(cause) ? { value: cause, writable: true } : { get: () => cause };
+  Object.defineProperty(error, 'cause', { ...hidden, configurable: true, enumerable: false });
+}
+
+function shownCause(cause: unknown): unknown {
+  if (isStorageError(cause)) return cause;
+  if (!(cause instanceof AggregateError)) return foreignErrorName(cause);
+  return cause.errors.map((error: unknown) => (isStorageError(error) ? error : foreignErrorName(error)));
 }
 
 /** `NOT_FOUND`: the record is not there, has expired, or is another tenant's. */

@@ -36,7 +36,8 @@ let current: Promise<StorageManager> | undefined;
 export async function getStorageManager(settings?: SettingsInput, options: OpenOptions = {}): Promise<StorageManager> {
   const known = current;
   let manager = await (known ?? compose(settings, options));
-  if (known !== undefined && settings !== undefined && !(await hasSettings(manager, settings, options))) {
+  const asked = settings !== undefined || Object.values(options).some((option) => option !== undefined);
+  if (known !== undefined && asked && !(await hasSettings(manager, settings, options))) {
     if (!['closed', 'failed'].includes(manager.state))
       throw new StorageError(
         'CONFIGURATION',
@@ -60,9 +61,14 @@ function compose(settings: SettingsInput | undefined, options: OpenOptions): Pro
   return composing;
 }
 
-async function hasSettings(manager: StorageManager, settings: SettingsInput, options: OpenOptions): Promise<boolean> {
+async function hasSettings(
+  manager: StorageManager,
+  settings: SettingsInput | undefined,
+  options: OpenOptions,
+): Promise<boolean> {
   const { loadSettings, sameSettings } = await import('./settings.js');
-  const asked = await loadSettings({ ...options, registry, overrides: settings });
+  const sources = { ...options, registry };
+  const asked = await loadSettings(settings === undefined ? sources : { ...sources, overrides: settings });
   return sameSettings(asked, manager.settings);
 }
 
@@ -106,14 +112,30 @@ export type {
   TypedCollectionSpec,
 } from './collection/definition.js';
 export type { LoadItem, LoadOptions, LoadProgress, LoadReport } from './collection/load.js';
-export type { ListOptions, Page, Sort } from './collection/page.js';
-export type { Patch, PatchOptions, SaveManyItem, SaveOptions } from './collection/options.js';
+export type { AggregateRow, AggregateSpec } from './collection/aggregate.js';
+export type { ListOptions, Page } from './collection/page.js';
+export type {
+  ClaimOptions,
+  IncrementOptions,
+  Patch,
+  PatchOptions,
+  ReplaceOptions,
+  SaveManyItem,
+  SaveOptions,
+  Sort,
+  UpdateWhereOptions,
+  VersionOptions,
+} from './collection/options.js';
 export type { StoredRecord } from './collection/record-codec.js';
 export type {
+  AggregateGroup,
+  AggregateRequest,
   BackendDriver,
+  ClaimRequest,
   FindRequest,
   JsonObject,
   JsonValue,
+  NumberSummary,
   RecordBackend,
   RecordCapabilities,
   RecordKey,
@@ -121,6 +143,7 @@ export type {
   Scope,
   Stored,
   TenantScope,
+  UpdateRequest,
   Write,
   WriteResult,
 } from './backends/backend.js';

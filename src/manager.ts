@@ -1,23 +1,21 @@
 /** The one owner of everything a service stores: settings, pools, backends, providers, their lifecycle and their health. */
-import { inspect } from 'node:util';
 import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
 import type { CollectionHost } from './collection/host.js';
-import { Database } from './database.js';
-import { foreignErrorName, invalid, isStorageError, StorageError } from './errors.js';
+import { composeComponents } from './composition.js';
+import { foreignErrorName, invalid, StorageError, UnsupportedError } from './errors.js';
 import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
 import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from './lifecycle.js';
 import type { MigrationHost } from './migrations/lock.js';
 import { LIBRARY } from './collection/library.js';
 import { Migrations } from './migrations/migrations.js';
 import type { MigrationStep } from './migrations/steps.js';
-import type { Pool } from './pools/pool.js';
+import type { RawClient } from './pools/pool.js';
 import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
 import type { Settings } from './settings.js';
 import { Storage, type OpenParts, type Transaction } from './storage.js';
 import { Outbox } from './unit-of-work/outbox/outbox.js';
-import type { VectorProvider } from './vectors/provider.js';
 
 export interface ManagerOptions {
   readonly registry: Registry;
@@ -28,18 +26,27 @@ export interface ManagerOptions {
 export interface ManagerEvents {
   /** The lifecycle's state changed; `error` tells why an opening failed. */
   state: (state: LifecycleState, error?: StorageError) => void;
+  /**
+   * Something failed that no caller waits for: `onCommit` hooks of a transaction that is committed (`details.committed`). It
+   * becomes a warning of the process when nobody listens.
+   */
+  error: (error: StorageError) => void;
 }
 
 export class StorageManager extends Storage {
   protected readonly tenantId = undefined;
   protected readonly attempt = undefined;
+  protected readonly forTenant = false;
   /** Frozen; secrets are masked when shown. */
   readonly settings: Settings;
   readonly #registry: Registry;
   readonly #clock: Clock;
   readonly #lifecycle: Lifecycle;
   readonly #health: HealthMonitor;
-  readonly #listeners = new Set<ManagerEvents['state']>();
+  readonly #listeners: { readonly [E in keyof ManagerEvents]: Set<ManagerEvents[E]> } = {
+    state: new Set(),
+    error: new Set(),
+  };
   #parts: OpenParts | undefined;
 
   constructor({ registry, settings, clock = systemClock }: ManagerOptions) {
@@ -52,7 +59,7 @@ export class StorageManager extends Storage {
       clock,
       openTimeout: settings.lifecycle.openTimeout,
       drainTimeout: settings.lifecycle.drainTimeout,
-      onState: (state, error) => this.#listeners.forEach((listener) => listener(state, error)),
+      onState: (state, error) => this.#listeners.state.forEach((listener) => listener(state, error)),
     });
     this.#health = new HealthMonitor({
       components: () => this.#lifecycle.components(),
@@ -109,6 +116,19 @@ export class StorageManager extends Storage {
     return new Outbox(hostOf, onClosing);
   }
 
+  /**
+   * The SQL client of a database (default: `stores.default`): a `pg.Pool`, a PGlite, an SQLite `Database`. It is the pool's
+   * own: use it, do not end it. @throws `UNSUPPORTED` where the database speaks no SQL.
+   */
+  sql<Client = unknown>(database?: string): Client {
+    return this.rawClient('sql', database) as Client;
+  }
+
+  /** The `MongoClient` of a database (default: `stores.default`). As `sql`. @throws `UNSUPPORTED` where it is none of MongoDB. */
+  mongo<Client = unknown>(database?: string): Client {
+    return this.rawClient('mongo', database) as Client;
+  }
+
   /** One report over every component, each checked within `health.timeout`. */
   health(): Promise<HealthReport> {
     return this.#health.report();
@@ -133,18 +153,22 @@ export class StorageManager extends Storage {
 
   /** Listens until the returned function is called. */
   on<E extends keyof ManagerEvents>(event: E, listener: ManagerEvents[E]): () => void {
-    if (event !== 'state') throw invalid('event', event, "'state'");
+    if (!Object.hasOwn(this.#listeners, event)) throw invalid('event', event, "'state' or 'error'");
     if (typeof listener !== 'function') throw invalid('listener', listener, 'a function');
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    const listeners = this.#listeners[event];
+    listeners.add(listener);
+    return () => void listeners.delete(listener);
   }
 
-  toJSON(): Record<string, unknown> {
+  override toJSON(): Record<string, unknown> {
     return { state: this.state, settings: this.settings };
   }
 
-  [inspect.custom](): string {
-    return `StorageManager ${inspect(this.toJSON(), { depth: 6 })}`;
+  private rawClient(language: RawClient['language'], name: string | undefined): unknown {
+    const database = this.database(this.parts(), name);
+    const { raw } = database.pool;
+    if (raw?.language === language) return raw.client();
+    throw new UnsupportedError(`The database ${database.name} has no ${language} client`, { operation: language });
   }
 
   protected parts(): OpenParts {
@@ -153,11 +177,22 @@ export class StorageManager extends Storage {
     return this.#parts!;
   }
 
+  private report(error: StorageError): void {
+    const listeners = this.#listeners.error;
+    if (listeners.size === 0) warn(error.message);
+    for (const listener of listeners) {
+      try {
+        listener(error);
+      } catch (fault) {
+        // What it was told of is over and stands, whatever the listener makes of it.
+        warn(`A listener of the event error threw (${foreignErrorName(fault)})`);
+      }
+    }
+  }
+
   private async compose(): Promise<readonly Managed[]> {
     const { settings } = this;
-    const managed = new Map<string, Managed>();
-    const databases = await this.composeDatabases(managed);
-    const providers = await this.composeProviders(databases, managed);
+    const { databases, providers, managed } = await composeComponents(settings, this.#registry, this.#clock);
     const parts: OpenParts = {
       databases,
       providers,
@@ -173,61 +208,13 @@ export class StorageManager extends Storage {
         end();
         throw new StorageError('CLOSED', 'The handle is of an opening that was closed: take a new one of the manager');
       },
+      report: (error) => this.report(error),
     };
     this.#parts = parts;
-    return [...managed.values()];
-  }
-
-  private async composeDatabases(managed: Map<string, Managed>): Promise<Map<string, Database>> {
-    const clock = this.#clock;
-    const pools = new Map<string, Pool>();
-    const databases = new Map<string, Database>();
-    for (const [name, { url, critical, ...options }] of Object.entries(this.settings.databases)) {
-      const driver = await this.#registry.poolForUrl(url);
-      const key = driver.key(url, options, name);
-      const pool = pools.get(key) ?? construct(name, () => driver.create(url, options, { clock, name }));
-      pools.set(key, pool);
-      const shared = managed.get(pool.name)?.critical === true;
-      managed.set(pool.name, { component: pool, critical: critical || shared });
-      const records = `records:${name}`;
-      const backendDriver = await this.#registry.backend(driver.backend);
-      const backend = construct(records, () => backendDriver.create(pool, records));
-      managed.set(records, { component: backend, critical, after: [pool.name] });
-      databases.set(name, new Database(name, pool, backend, clock));
-    }
-    return databases;
-  }
-
-  private async composeProviders(
-    databases: ReadonlyMap<string, Database>,
-    managed: Map<string, Managed>,
-  ): Promise<Map<string, VectorProvider>> {
-    const clock = this.#clock;
-    const providers = new Map<string, VectorProvider>();
-    for (const [key, { critical, ...options }] of Object.entries(this.settings.vectors.providers)) {
-      const driver = await this.#registry.provider(key);
-      const name = `vectors:${driver.name}`;
-      const pool = driver.pooled === true ? databases.get(options['database'] as string)?.pool : undefined;
-      const environment = { clock, name, ...(pool === undefined ? {} : { pool }) };
-      const provider = construct(name, () => driver.create(options, environment));
-      const after = pool === undefined ? {} : { after: [pool.name] };
-      managed.set(name, { component: provider, critical: critical !== false, ...after });
-      providers.set(driver.name, provider);
-    }
-    return providers;
+    return managed;
   }
 }
 
-/** A component's constructor is its own code, or a third party's: what it throws is told as an error that names it. */
-function construct<C>(component: string, make: () => C): C {
-  try {
-    return make();
-  } catch (error) {
-    if (isStorageError(error)) throw error;
-    throw new StorageError('CONFIGURATION', `${component} could not be created (${foreignErrorName(error)})`, {
-      component,
-      operation: 'open',
-      cause: error,
-    });
-  }
+function warn(message: string): void {
+  process.emitWarning(message, 'StorageWarning');
 }

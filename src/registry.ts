@@ -185,3 +185,8 @@ registry.addBackend('sql', async () => (await import('./backends/sql/index.js'))
 registry.addBackend('memory', async () => (await import('./backends/memory.js')).memory);
 registry.addProvider('pgvector', async () => (await import('./vectors/pgvector.js')).pgvector);
 registry.addProvider('memory', async () => (await import('./vectors/memory.js')).memory);
+registry.addPool(
+  'postgres',
+  ['postgresql', 'postgres'],
+  async () => (await import('./pools/postgres/index.js')).postgres,
+);

@@ -43,6 +43,7 @@ export interface Settings {
     readonly openTimeout: number;
     readonly drainTimeout: number;
     readonly operationTimeout: number;
+    readonly sweepInterval: number;
   };
 }
 
@@ -64,6 +65,7 @@ export interface SettingsInput {
     readonly openTimeout?: number;
     readonly drainTimeout?: number;
     readonly operationTimeout?: number;
+    readonly sweepInterval?: number;
   };
 }
 
@@ -100,10 +102,21 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
   const base = baseFor([...files, names, given], defaults);
   const schema = await composeSchema([base, ...files, names, given], registry, faults);
   const variables = readVariables(environment, schema, names, faults);
-  const tree = resolveValues([base, ...files, variables, given], schema, faults);
-  checkReferences(tree, [base, ...files, variables, given], faults);
+  const layers = [base, ...files, variables, given];
+  const tree = resolveValues(layers, schema, faults);
+  checkReferences(tree, layers, defaults, faults);
   throwFaults(faults);
-  return seal(tree, schema);
+  const settings = seal(tree, schema);
+  const sourceOfUrl = (name: string): [string, string] => [name, sourceOf(layers, `databases.${name}.url`)];
+  urlSources.set(settings, new Map(Object.keys(settings.databases).map(sourceOfUrl)));
+  return settings;
+}
+
+const urlSources = new WeakMap<Settings, ReadonlyMap<string, string>>();
+
+/** What said a database's URL: `the variable DATABASE_URL`, `quartermaster.yaml`. */
+export function urlSource(settings: Settings, database: string): string | undefined {
+  return urlSources.get(settings)?.get(database);
 }
 
 function passedIn(overrides: unknown, faults: Fault[]): Layer {
@@ -129,7 +142,7 @@ function baseFor(layers: readonly Layer[], defaults: Layer): Layer {
 type Tree = Record<string, unknown>;
 
 /** A name of a database must be one. */
-function checkReferences(tree: Tree, layers: readonly Layer[], faults: Fault[]): void {
+function checkReferences(tree: Tree, layers: readonly Layer[], defaults: Layer, faults: Fault[]): void {
   const databases = Object.keys(tree['databases'] ?? {});
   const check = (key: string, name: unknown): void => {
     if (typeof name === 'string' && !databases.includes(name))
@@ -140,7 +153,16 @@ function checkReferences(tree: Tree, layers: readonly Layer[], faults: Fault[]):
         source: sourceOf(layers, key),
       });
   };
-  check('stores.default', (tree['stores'] as Tree | undefined)?.['default']);
+  const store = (tree['stores'] as Tree | undefined)?.['default'];
+  const isDefault = defaults.leaves.some(({ source }) => source === sourceOf(layers, 'stores.default'));
+  if (isDefault && typeof store === 'string' && !databases.includes(store))
+    faults.push({
+      key: 'stores.default',
+      expected: `one of the databases (${databases.join(', ')}) to be named as the default one: set stores.default`,
+      actual: 'nothing',
+      source: 'the settings',
+    });
+  else check('stores.default', store);
   for (const [name, provider] of Object.entries((tree['vectors'] ?? {}) as Tree))
     if (isPlainObject(provider)) check(`vectors.${name}.database`, provider['database']);
 }

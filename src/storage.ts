@@ -1,5 +1,5 @@
 /** What the manager, a tenant's handle and a transaction have in common: the surface a host works with. */
-import type { Clock } from './clock.js';
+import { aborted, type Clock } from './clock.js';
 import type { BeginOperation, CallOptions } from './component.js';
 import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
 import { Collection } from './collection/collection.js';
@@ -7,7 +7,7 @@ import type { CollectionDefinition } from './collection/definition.js';
 import type { CollectionHost } from './collection/host.js';
 import { checkTenant } from './backends/value.js';
 import type { Database } from './database.js';
-import { aborted } from './clock.js';
+import { Handle } from './handle.js';
 import {
   refuseInsideTransaction,
   runTransaction,
@@ -32,19 +32,30 @@ export interface OpenParts {
   readonly clock: Clock;
   /** Counts one operation in flight. @throws `CLOSED` when this opening is over. */
   admit(): () => void;
+  /** Tells what went wrong where no caller waits for it. */
+  report(error: StorageError): void;
 }
 
-export abstract class Storage {
+export abstract class Storage extends Handle {
   protected abstract parts(): OpenParts;
   protected abstract readonly tenantId: string | undefined;
   protected abstract readonly attempt: Attempt | undefined;
+  /** Whether it comes of `tenant(id)`: what is every tenant's is not to be changed by it. */
+  protected abstract readonly forTenant: boolean;
+
+  toJSON(): Record<string, unknown> {
+    return { tenant: this.tenantId };
+  }
 
   /**
    * The records of a collection, on a database of the settings (default: `stores.default`). Cheap, no I/O: its tables are
    * made on first use. @throws `VALIDATION` when the name stands for another declaration, or when a tenant is required;
    * `UNSUPPORTED` when the database cannot keep what the collection declares.
    */
-  collection<T>(definition: CollectionDefinition<T>, options: { readonly on?: string } = {}): Collection<T> {
+  collection<T, In = T>(
+    definition: CollectionDefinition<T, In>,
+    options: { readonly on?: string } = {},
+  ): Collection<T, In> {
     if (typeof definition !== 'object' || definition === null || typeof definition.domain !== 'object')
       throw invalid('collection', definition, 'what defineCollection gives');
     const parts = this.parts();
@@ -53,7 +64,10 @@ export abstract class Storage {
     return new Collection(definition, this.host(parts, database));
   }
 
-  /** A vector provider; without a name the settings' default. @throws `CONFIGURATION` for an unknown name. */
+  /**
+   * A vector provider; without a name the settings' default. Where a tenant is required, the manager's own makes and deletes
+   * collections, and `storage.tenant(id)` works with the records. @throws `CONFIGURATION` for an unknown name.
+   */
   vectors(name?: string): VectorStore {
     const parts = this.parts();
     const key = checkProviderName(name ?? parts.defaultProvider);
@@ -64,7 +78,8 @@ export abstract class Storage {
         `No vector provider ${JSON.stringify(key)} is open; open: ${[...parts.providers.keys()].sort().join(', ')}`,
         { details: { name: key, known: [...parts.providers.keys()].sort() } },
       );
-    return new VectorStore(provider, this.tenantOf(parts), this.admission(parts, provider.pool, provider.name));
+    const tenant = this.tenantId ?? (parts.tenancy === 'required' ? undefined : parts.defaultTenant);
+    return new VectorStore(provider, tenant, this.admission(parts, provider.pool, provider.name), this.forTenant);
   }
 
   /** The tenant's sequences and fencing tokens, on a database of the settings (default: `stores.default`). */
@@ -84,6 +99,7 @@ export abstract class Storage {
   /**
    * Runs `work` in one transaction of a database: what it does through `tx` happens wholly or not at all. It is run again
    * as a whole after a conflict, so it should change nothing outside but through `tx.onCommit`.
+   * It rejects only when it is not committed: what a hook of `tx.onCommit` throws is told by the manager's event `error`.
    * @throws what `work` throws, after the rollback; `UNSUPPORTED` where the database has no transactions.
    */
   async transaction<R>(work: (tx: Transaction) => Promise<R>, options: TransactionCallOptions = {}): Promise<R> {
@@ -103,10 +119,14 @@ export abstract class Storage {
     const database = this.database(parts, options.on);
     if (database.backend.capabilities.transactions === 'none')
       throw new UnsupportedError(`The database ${database.name} has no transactions`, { operation: 'transaction' });
-    const operation = this.admission(parts, database.pool, database.name)('transaction', options);
+    const operation = this.admission(parts, database.pool, database.name, database.clock)('transaction', options);
     try {
-      return await runTransaction(database, operation.context, options, (attempt) =>
-        work(new Transaction(parts, owner, attempt), attempt),
+      return await runTransaction(
+        database,
+        operation.context,
+        options,
+        (attempt) => work(new Transaction(parts, owner, attempt, this.forTenant), attempt),
+        (error) => parts.report(error),
       );
     } finally {
       operation.end();
@@ -140,7 +160,7 @@ export abstract class Storage {
       backend: database.backend,
       tenant,
       clock: database.clock,
-      begin: this.admission(parts, database.pool, database.name),
+      begin: this.admission(parts, database.pool, database.name, database.clock),
       ensure(schemas, context) {
         if (database.has(schemas)) return undefined;
         if (attempt !== undefined) return attempt.require((outside) => database.make(schemas, outside));
@@ -149,7 +169,7 @@ export abstract class Storage {
     };
   }
 
-  private admission(parts: OpenParts, pool: Pool | undefined, name: string): BeginOperation {
+  private admission(parts: OpenParts, pool: Pool | undefined, name: string, clock = parts.clock): BeginOperation {
     const { attempt } = this;
     if (attempt !== undefined) {
       if (pool !== attempt.pool)
@@ -163,8 +183,8 @@ export abstract class Storage {
       checkCallOptions(options);
       if (pool !== undefined) refuseInsideTransaction(pool, operation);
       const end = parts.admit();
-      const deadline = parts.clock.monotonic() + (options.timeout ?? parts.operationTimeout);
-      return { context: { now: parts.clock.now(), deadline, signal: options.signal }, end };
+      const deadline = clock.monotonic() + (options.timeout ?? parts.operationTimeout);
+      return { context: { now: clock.now(), deadline, signal: options.signal }, end };
     };
   }
 }
@@ -188,6 +208,7 @@ function checkCallOptions({ signal, timeout }: CallOptions): void {
 /** A tenant's handle: everything done through it is this tenant's. */
 export class TenantStorage extends Storage {
   protected readonly attempt = undefined;
+  protected readonly forTenant = true;
 
   constructor(
     protected readonly parts: () => OpenParts,
@@ -203,6 +224,7 @@ export class Transaction extends Storage {
     private readonly opening: OpenParts,
     protected readonly tenantId: string,
     protected readonly attempt: Attempt,
+    protected readonly forTenant: boolean,
   ) {
     super();
   }

@@ -143,6 +143,7 @@ describe('a directory lock', () => {
   test.each([
     ['another host', { host: 'elsewhere', boot: 'another' }],
     ['another container of this host', { pidNamespace: 'pid:[1]', pid: 999_999_999 }],
+    ['a process whose pid is in use, but whose start is not known', { started: undefined }],
   ])('of %s is taken over only when its heartbeat has stopped', async (_name, holder) => {
     await leave(holder, HEARTBEAT_LIMIT - 10_000);
     await expect(take()).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: false });

@@ -19,16 +19,16 @@ const ROOMS: readonly Room[] = [
   { name: 'errors', files: ['errors'], may: [] },
   { name: 'clock', files: ['clock'], may: [] },
   { name: 'filter', files: ['filter'], may: [] },
-  { name: 'component', files: ['component'], may: ['clock'] },
+  { name: 'component', files: ['component', 'handle'], may: ['clock'] },
   { name: 'lifecycle', files: ['lifecycle'], may: ['component', 'clock'] },
   { name: 'health', files: ['health'], may: ['component', 'clock'] },
   { name: 'probes', files: ['probes'], may: ['component', 'clock'], types: ['health'] },
-  { name: 'pool contract', files: ['pools/pool'], may: BASE },
+  { name: 'pool contract', files: ['pools/pool', 'pools/session-queue'], may: BASE },
   { name: 'backend contract', files: ['backends/backend'], may: [...BASE, 'pool contract'] },
   { name: 'vector contract', files: ['vectors/provider'], may: [...BASE, 'pool contract'] },
   {
     name: 'record values',
-    files: ['backends/value', 'backends/patch', 'backends/limits'],
+    files: ['backends/value', 'backends/patch', 'backends/limits', 'backends/write-order'],
     may: [...BASE, 'backend contract'],
   },
   { name: 'vector codec', files: ['vectors/codec'], may: [...BASE, 'vector contract'] },
@@ -42,13 +42,15 @@ const ROOMS: readonly Room[] = [
   {
     name: 'memory',
     files: ['pools/memory', 'backends/memory', 'vectors/memory'],
-    may: [...BASE, ...CONTRACTS, 'record values', 'vector codec'],
+    may: [...BASE, ...CONTRACTS, 'pool parts', 'record values', 'vector codec'],
     types: ['memory'],
     apart: true,
   },
   {
     name: 'pool parts',
-    files: ['slot', 'local-session', 'sqlstate', 'directory-lock', 'process-identity'].map((file) => `pools/${file}`),
+    files: ['slot', 'local-session', 'sqlstate', 'timestamptz', 'directory-lock', 'process-identity'].map(
+      (file) => `pools/${file}`,
+    ),
     may: [...BASE, 'pool contract'],
   },
   { name: 'pool', files: ['pools/*'], may: [...BASE, 'pool contract', 'pool parts'], apart: true },
@@ -85,7 +87,7 @@ const ROOMS: readonly Room[] = [
   { name: 'settings', files: ['settings'], may: ['component', 'filter', 'registry'], types: CONTRACTS },
   {
     name: 'manager',
-    files: ['manager', 'storage', 'database'],
+    files: ['manager', 'composition', 'storage', 'database', 'sweeper'],
     may: [
       ...BASE,
       ...CONTRACTS,

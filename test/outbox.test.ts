@@ -276,16 +276,8 @@ async function fill(
   const add = (key: string) =>
     storage.transaction(
       async (tx) => {
-        // Before and after: a transaction may have taken its place in the outbox long before it commits.
-        const before = Math.random() < 0.5;
-        const place = before ? await tx.collection(Notes).increment(key, 'n', 1, { orInsert: { n: 1 } }) : 0;
-        if (before) await tx.outbox.enqueue({ topic: 'mail', key, payload: place });
-        else
-          await tx.outbox.enqueue({
-            topic: 'mail',
-            key,
-            payload: await tx.collection(Notes).increment(key, 'n', 1, { orInsert: { n: 1 } }),
-          });
+        const number = await tx.sequences().next(key);
+        await tx.outbox.enqueue({ topic: 'mail', key, payload: number });
       },
       { retries: 1_000 },
     );

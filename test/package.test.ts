@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { parsePage } from './support/examples.js';
 import { PROJECT } from './support/project.js';
 import { run } from './support/run.js';
 
@@ -78,10 +79,12 @@ describe('the package', () => {
   test('holds the code, its defaults and its papers, and nothing else', () => {
     expect(readdirSync(unpacked).sort()).toEqual([
       'CHANGELOG.md',
+      'CONTRIBUTING.md',
       'LICENSE',
       'README.md',
       'config',
       'dist',
+      'docs',
       'package.json',
     ]);
   });
@@ -97,6 +100,18 @@ describe('the package', () => {
     expect(built.filter((path) => path.endsWith('.js'))).toHaveLength(
       built.filter((path) => path.endsWith('.d.ts')).length,
     );
+  });
+
+  test('has the pages that its README names, and theirs', () => {
+    const pages = packed.filter((path) => path.endsWith('.md'));
+    expect(pages).toContain('docs/README.md');
+    expect(packed.filter((path) => path.startsWith('docs/') && !path.endsWith('.md'))).toEqual([]);
+    const missing = pages.flatMap((page) =>
+      parsePage(page, readFileSync(join(unpacked, page), 'utf8')).links.filter(
+        (link) => !existsSync(join(unpacked, dirname(page), link)),
+      ),
+    );
+    expect(missing).toEqual([]);
   });
 
   test('has in config values only', () => {

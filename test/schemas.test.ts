@@ -46,8 +46,11 @@ test("a schema's output is what is stored", async () => {
     name: 'trimmed',
     schema: z.object({ name: z.string().trim(), role: z.string().default('guest') }),
   });
-  const { value } = await storage.collection(Trimmed).save({ name: ' Ann ', role: 'host' });
-  expect(value).toEqual({ name: 'Ann', role: 'host' });
+  const trimmed = storage.collection(Trimmed);
+  const { id, value } = await trimmed.save({ name: ' Ann ' });
+  expect(value).toEqual({ name: 'Ann', role: 'guest' });
+  const role: string = value.role;
+  expect((await trimmed.update(id, (before) => ({ name: `${before.name} ${role}` }))).value.name).toBe('Ann guest');
 });
 
 test('wrong use does not compile', async () => {
@@ -68,8 +71,16 @@ test('wrong use does not compile', async () => {
     () => things.save({ name: 'a' }),
     // @ts-expect-error a direction that there is not
     () => things.list({ sort: { name: 'up' } }),
+    // @ts-expect-error a change to a value of another type
+    () => things.patch('x', { set: { name: 5 } }),
+    // @ts-expect-error an element of another type
+    () => things.patch('x', { push: { tags: 5 } }),
+    // @ts-expect-error an increment of what is no number
+    () => things.increment('x', 'name'),
+    // @ts-expect-error an option that there is not
+    () => things.delete('x', { ifversion: 1 }),
   ];
-  expect(wrong).toHaveLength(5);
+  expect(wrong).toHaveLength(9);
   expect(
     (await things.query({ 'deep.n': { $gte: 1 }, tags: { $exists: true }, at: { $exists: false } })).items,
   ).toEqual([saved]);

@@ -49,7 +49,7 @@ describe.each(['memory:', 'pglite::memory:'])('on %s', (url) => {
 
   test('records and vectors together', async () => {
     const mine = fresh();
-    await mine.vectors().createCollection({ name: 'docs', dimension: 2 });
+    await storage.vectors().createCollection({ name: 'docs', dimension: 2 });
     await refused(
       mine.transaction(async (tx) => {
         await tx.collection(Accounts).insert({ balance: 1 }, { id: 'a' });

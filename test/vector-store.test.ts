@@ -176,8 +176,24 @@ test('a stream is read no faster than it is written', async () => {
       yield { id: `r${i}`, vector: [1, i] };
     }
   }
-  expect(await store.upsert(name, source())).toEqual({ written: 25, failed: [], token: 't3' });
+  expect(await store.upsert(name, source())).toEqual({ written: 25, failed: 0, failures: [], token: 't3' });
   expect(sizes).toEqual([10, 10, 5]);
+});
+
+test('the report of a stream counts every record that cannot be stored, and shows a hundred', async () => {
+  const store = storeOn(provider);
+  const name = await collection(store);
+  function* source() {
+    for (let i = 0; i < 250; i++) yield { id: `r${i}`, vector: i % 5 === 0 ? [1, i] : [1] };
+    yield { vector: [1, 1] };
+  }
+  const { written, failed, failures } = await store.upsert(
+    name,
+    source() as Iterable<{ id: string; vector: number[] }>,
+  );
+  expect([written, failed, failures.length]).toEqual([50, 201, 100]);
+  expect(failures[0]).toEqual({ index: 1, id: 'r1', error: code('VALIDATION') });
+  expect(failures[99]!.index).toBe(124);
 });
 
 describe('in a transaction of the pool', () => {

@@ -1,9 +1,9 @@
 /** The vector suite over every pool of the registry with the provider that it names, and over every service. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { systemClock } from '../src/clock.js';
-import type { Pool } from '../src/pools/pool.js';
 import { registry } from '../src/registry.js';
 import { availableTargets, describeVectorProvider, type OpenVectors } from '../src/testing/index.js';
+import { defaultsOf, openPool, type OpenPool } from './support/open-target.js';
 
 const runner = { describe, test, beforeAll, afterAll };
 const { QUARTERMASTER_CASES: cases, QUARTERMASTER_SEED: seed } = process.env;
@@ -11,16 +11,16 @@ const options = { ...(cases ? { cases: Number(cases) } : {}), ...(seed ? { seed:
 const clock = systemClock;
 const tested = new Set<string>();
 
-async function openProvider(name: string, settings: Record<string, unknown>, pool?: Pool): Promise<OpenVectors> {
+async function openProvider(name: string, settings: Record<string, unknown>, opened?: OpenPool): Promise<OpenVectors> {
   const driver = await registry.provider(name);
-  const environment = { clock, name: `vectors:${name}`, ...(pool === undefined ? {} : { pool }) };
-  const provider = driver.create({ ...defaults(driver.settings ?? {}), ...settings }, environment);
+  const environment = { clock, name: `vectors:${name}`, ...(opened === undefined ? {} : { pool: opened.pool }) };
+  const provider = driver.create({ ...defaultsOf(driver.settings ?? {}), ...settings }, environment);
   await provider.open({ clock, signal: new AbortController().signal });
   return {
     provider,
     async close() {
       await provider.close(clock.monotonic() + 5_000);
-      await pool?.close(clock.monotonic() + 5_000);
+      await opened?.close();
     },
   };
 }
@@ -32,14 +32,10 @@ for (const driver of await Promise.all(registry.names().pools.map((name) => regi
   for (const { name, variable } of waiting)
     describe.skip(`vectors on ${name}`, () =>
       test(`waits for a server in ${variable}`, () => expect(variable).toBeDefined()));
-  for (const { name, url } of available) {
+  for (const target of available) {
     tested.add(vectors);
-    const open = async (): Promise<OpenVectors> => {
-      const pool = driver.create(url, defaults(driver.settings), { clock, name });
-      await pool.open({ clock, signal: new AbortController().signal });
-      return openProvider(vectors, {}, pool);
-    };
-    describeVectorProvider({ name: `${vectors} on ${name}`, open }, runner, options);
+    const open = async (): Promise<OpenVectors> => openProvider(vectors, {}, await openPool(driver, target));
+    describeVectorProvider({ name: `${vectors} on ${target.name}`, open }, runner, options);
   }
 }
 
@@ -59,9 +55,3 @@ for (const driver of await Promise.all(registry.names().providers.map((name) => 
 test('every registered provider is tested, or waits for a server by name', () => {
   expect(registry.names().providers.filter((name) => !tested.has(name))).toEqual([]);
 });
-
-function defaults(settings: object): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(settings).map(([key, spec]) => [key, (spec as { default: unknown }).default]),
-  );
-}

@@ -5,9 +5,9 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { defineCollection, isStorageError, openStorage, type StorageManager } from 'quartermaster';
 import { readWordnet, type Definition, type Embedded, type Query } from '../wordnet.js';
+import { readArguments, type Arguments } from './arguments.js';
 import { heading, progressBar, table } from './print.js';
 import { FILTERS, searchByMeaning } from './search.js';
 
@@ -24,10 +24,6 @@ const Words = defineCollection<Definition>({
 // The embedded database whatever the environment says: this is its demonstration.
 const open = (): Promise<StorageManager> =>
   openStorage({ databases: { main: `pglite:${DIRECTORY}` }, vectors: { default: 'pgvector' } }, { environment: {} });
-
-const { values: options } = parseArgs({
-  options: { serve: { type: 'boolean' }, port: { type: 'string' }, query: { type: 'string' }, top: { type: 'string' } },
-});
 
 async function load(storage: StorageManager, definitions: readonly Embedded<Definition>[]): Promise<void> {
   const words = storage.collection(Words);
@@ -118,8 +114,8 @@ async function showHealth(storage: StorageManager): Promise<void> {
   console.log(`overall: ${report.overall}`);
 }
 
-async function serve(storage: StorageManager): Promise<void> {
-  const server = createServer(storage.probes()).listen(Number(options.port ?? 0));
+async function serve(storage: StorageManager, onPort: number): Promise<void> {
+  const server = createServer(storage.probes()).listen(onPort);
   await new Promise((listening) => server.once('listening', listening));
   const { port } = server.address() as AddressInfo;
   console.log(`\nProbes: http://127.0.0.1:${port}/livez /readyz /startupz /health (Ctrl-C ends it)`);
@@ -130,11 +126,20 @@ async function serve(storage: StorageManager): Promise<void> {
   server.closeAllConnections();
 }
 
+function argumentsOrEnd(queries: number): Arguments {
+  try {
+    return readArguments(process.argv.slice(2), queries);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    console.error(error.message);
+    process.exit(2);
+  }
+}
+
 const { definitions, queries } = await readWordnet();
-const wanted = options.query === undefined ? undefined : Number(options.query);
+const { query: wanted, top, port, serve: serving } = argumentsOrEnd(queries.length);
 const asked: readonly Embedded<Query>[] =
   wanted === undefined ? queries.slice(0, 2) : queries.slice(wanted, wanted + 1);
-const top = Number(options.top ?? 5);
 console.log(`Data in ${resolve(DIRECTORY)}`);
 let kept: string;
 {
@@ -145,8 +150,8 @@ let kept: string;
   await showHealth(storage);
 }
 await findAgain(kept, definitions.length);
-if (options.serve === true) {
+if (serving) {
   await using storage = await open();
-  await serve(storage);
+  await serve(storage, port);
 }
 console.log('\nNothing is left running.');

@@ -5,7 +5,7 @@
  */
 import type { Component, OperationContext, TestTarget } from '../component.js';
 import type { Range, SortKey } from '../filter/cursor.js';
-import type { FieldType, FilterNode } from '../filter/syntax.js';
+import type { FieldReference, FieldType, FilterNode, Scalar } from '../filter/syntax.js';
 import type { Pool } from '../pools/pool.js';
 
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
@@ -136,6 +136,44 @@ export interface FindRequest {
   readonly limit: number;
 }
 
+export interface UpdateRequest extends Pick<FindRequest, 'collection' | 'filter'> {
+  /** Touches no text path and no part of one. */
+  readonly changes: PatchChanges;
+  /** A Date sets it, null removes it, absent keeps it. */
+  readonly expiresAt?: Date | null;
+}
+
+export interface ClaimRequest extends UpdateRequest {
+  readonly sort: readonly SortKey[];
+  readonly limit: number;
+}
+
+export interface AggregateRequest extends Pick<FindRequest, 'collection' | 'filter'> {
+  /** Declared fields; records are counted together whose values are the same. Missing and null are one value. */
+  readonly by: readonly FieldReference[];
+  /** Declared fields of type number. */
+  readonly numbers: readonly FieldReference[];
+  /** No more groups than this. */
+  readonly limit: number;
+}
+
+/** The records of one group. */
+export interface AggregateGroup {
+  /** The values of `by`; null for missing. */
+  readonly key: readonly Scalar[];
+  readonly count: number;
+  /** Of `numbers`, in their order; a record that lacks the number is not counted. */
+  readonly numbers: readonly NumberSummary[];
+}
+
+export interface NumberSummary {
+  readonly count: number;
+  readonly sum: number;
+  /** Absent when `count` is 0. */
+  readonly min?: number;
+  readonly max?: number;
+}
+
 export interface RecordCapabilities {
   /** `none`: each write is atomic by itself, and `transaction` throws `UNSUPPORTED`. */
   readonly transactions: 'serializable' | 'snapshot' | 'none';
@@ -160,7 +198,9 @@ export interface RecordBackend extends Component {
   read(scope: TenantScope, keys: readonly RecordKey[], context: OperationContext): Promise<(Stored | undefined)[]>;
   /**
    * Atomic: when one item's condition fails nothing is written, that item has its result and the others are `skipped`
-   * (or their own failure). Keys are distinct within a batch.
+   * (or their own failure). Keys are distinct within a batch. Where its items meet at a unique constraint they take effect
+   * one after another in the order of `write-order.ts`: a key that one kind frees a later kind may take; within one kind a
+   * key that goes from record to record may be refused; a batch that fails by a condition too may tell either. What it is given belongs to the caller again once it has answered.
    * @throws `ALREADY_EXISTS` with `details.constraint` for a unique constraint; in a session that fails the session.
    */
   write(scope: TenantScope, writes: readonly Write[], context: OperationContext): Promise<WriteResult[]>;
@@ -174,6 +214,21 @@ export interface RecordBackend extends Component {
     request: Pick<FindRequest, 'collection' | 'filter' | 'limit'>,
     context: OperationContext,
   ): Promise<number>;
+  /** As `deleteMany`: patches every matching record that the changes fit, each in one atomic step; gives the number. */
+  updateMany?(scope: Scope, request: UpdateRequest, context: OperationContext): Promise<number>;
+  /**
+   * As `deleteMany`: patches up to `limit` matching records that no other claim has, the first by `sort`, and gives them
+   * as they are then, in any order. Those that the changes do not fit are left alone.
+   */
+  claim?(scope: Scope, request: ClaimRequest, context: OperationContext): Promise<Stored[]>;
+  /** As `deleteMany`: counts and sums in the database. */
+  aggregate?(scope: Scope, request: AggregateRequest, context: OperationContext): Promise<AggregateGroup[]>;
+  /** As `deleteMany`: inserts records whose ids are new, all of them or none. @throws `ALREADY_EXISTS` for an id or a constraint. */
+  bulkLoad?(
+    scope: TenantScope,
+    writes: readonly (Write & { readonly kind: 'insert' })[],
+    context: OperationContext,
+  ): Promise<void>;
 }
 
 /** What one file under `backends/` registers. */

@@ -24,6 +24,7 @@ import type {
 import { LIMITS } from './limits.js';
 import { applyPatch, patchTree } from './patch.js';
 import { copyJson } from './value.js';
+import { inWriteOrder } from './write-order.js';
 
 /** A write that can be made: the row after it, `undefined` for a delete. */
 interface Planned {
@@ -79,8 +80,12 @@ class MemoryBackend implements RecordBackend {
         const results = planned.map(({ result }) => result);
         if (results.some(failed)) throw new Unwritten(results);
         const rows = planned.map(({ row }) => row);
-        checkUnique(view, scope.tenant, writes, rows, context.now);
-        writes.forEach((write, i) => view.put(write.collection.name, scope.tenant, write.id, rows[i]));
+        for (const i of inWriteOrder(writes)) {
+          const { collection, id } = writes[i]!;
+          const row = copyOut(rows[i]);
+          if (row !== undefined) checkUnique(view, collection, row, context.now);
+          view.put(collection.name, scope.tenant, id, row);
+        }
         return results.map(copyResult);
       });
     } catch (error) {
@@ -199,36 +204,19 @@ function patched(row: Stored): Planned {
   return { result: { status: 'patched', record: row }, row };
 }
 
-/** A constraint is broken by a live record outside the batch, and by two records of the batch. */
-function checkUnique(
-  view: MemoryView,
-  tenant: string,
-  writes: readonly Write[],
-  rows: readonly (Stored | undefined)[],
-  now: Date,
-): void {
-  writes.forEach(({ collection, id }, i) => {
-    const row = rows[i];
-    if (row === undefined) return;
-    for (const constraint of collection.unique) {
-      const key = uniqueKey(row.value, constraint.fields);
-      if (key === undefined) continue;
-      const holds = (other: Stored): boolean => other.id !== id && uniqueKey(other.value, constraint.fields) === key;
-      const inBatch = rows.some(
-        (other, j) => other !== undefined && writes[j]!.collection === collection && holds(other),
-      );
-      const outside = view.scan(
-        collection.name,
-        tenant,
-        (other) => isLive(other as Stored, now) && holds(other as Stored),
-      ) as Stored[];
-      if (inBatch || outside.length > 0)
-        throw new ConflictError('ALREADY_EXISTS', `${collection.name}: the constraint ${constraint.name} is broken`, {
-          component: `collection:${collection.name}`,
-          details: { constraint: constraint.name, collection: collection.name },
-        });
-    }
-  });
+/** A constraint is broken by another live record, as the batch has left it so far. */
+function checkUnique(view: MemoryView, collection: RecordSchema, row: Stored, now: Date): void {
+  for (const constraint of collection.unique) {
+    const key = uniqueKey(row.value, constraint.fields);
+    if (key === undefined) continue;
+    const holds = (other: Stored): boolean =>
+      other.id !== row.id && isLive(other, now) && uniqueKey(other.value, constraint.fields) === key;
+    if (view.scan(collection.name, row.tenant, (other) => holds(other as Stored)).length > 0)
+      throw new ConflictError('ALREADY_EXISTS', `${collection.name}: the constraint ${constraint.name} is broken`, {
+        component: `collection:${collection.name}`,
+        details: { constraint: constraint.name, collection: collection.name },
+      });
+  }
 }
 
 function uniqueKey(value: JsonObject, fields: readonly string[]): string | undefined {

@@ -1,29 +1,33 @@
 /** The records of one collection and one tenant: everything a host does with them, derived once over the backend's contract. */
-import type { RecordSchema, Write } from '../backends/backend.js';
-import { LIMITS } from '../backends/limits.js';
-import { jsonBytes } from '../backends/value.js';
+import type { JsonObject, PatchChanges, Write } from '../backends/backend.js';
+import { jsonBytes, type Encoded } from '../backends/value.js';
 import type { CallOptions, OperationContext } from '../component.js';
 import { invalid, UnsupportedError } from '../errors.js';
-import { isList, isPlainObject } from '../filter/json.js';
-import { ALL, NOTHING, type Filter, type FilterNode, type Path } from '../filter/syntax.js';
+import { isList, valueAt } from '../filter/json.js';
+import { ALL } from '../filter/syntax.js';
+import { BulkCollection } from './bulk.js';
 import type { CollectionDefinition } from './definition.js';
 import type { CollectionHost } from './host.js';
-import { IdSource } from './ids.js';
-import { loadRecords, type LoadItem, type LoadOptions, type LoadReport } from './load.js';
-import type { Patch, PatchOptions, SaveManyItem, SaveOptions } from './options.js';
-import { deletePage } from './page.js';
-import { CollectionReader } from './reader.js';
-import { checkDeclared, checkVersion, type StoredRecord } from './record-codec.js';
+import {
+  checkOptions,
+  type Incrementable,
+  type IncrementOptions,
+  type Patch,
+  type PatchOptions,
+  type ReplaceOptions,
+  type SaveManyItem,
+  type SaveOptions,
+  type VersionOptions,
+} from './options.js';
+import { checkVersion, type StoredRecord } from './record-codec.js';
 import { RecordWriter } from './record-writer.js';
+import { encodeItems } from './save-items.js';
 
-export class Collection<T> extends CollectionReader<T> {
-  private readonly ids: IdSource;
+export class Collection<T, In = T> extends BulkCollection<T, In> {
   private readonly writer: RecordWriter<T>;
 
-  constructor(definition: CollectionDefinition<T>, host: CollectionHost) {
-    checkDeclared(definition as CollectionDefinition<never>, host.backend);
+  constructor(definition: CollectionDefinition<T, In>, host: CollectionHost) {
     super(definition, host);
-    this.ids = new IdSource(definition, host.backend, this.scope);
     this.writer = new RecordWriter(host.backend, this.scope, this.schema, this.codec, host.clock);
   }
 
@@ -31,74 +35,59 @@ export class Collection<T> extends CollectionReader<T> {
    * Inserts, or replaces what is under `id`; with `ifVersion` it replaces that version only.
    * @throws `VALIDATION`; with `ifVersion`: `NOT_FOUND`, `CONFLICT`; `ALREADY_EXISTS` for a unique constraint.
    */
-  async save(value: T, options: SaveOptions & { readonly ifVersion?: number } = {}): Promise<StoredRecord<T>> {
+  async save(value: In, options: SaveOptions & VersionOptions = {}): Promise<StoredRecord<T>> {
+    checkOptions(options, 'save');
     if (checkVersion(options.ifVersion) === undefined) return this.add('save', 'put', value, options);
     if (options.id === undefined) throw invalid('id', undefined, 'the id of the record (ifVersion is given)');
-    return this.replace(options.id, value, options);
+    return this.replaceWith('save', options.id, value, options);
   }
 
   /** Inserts a new record. @throws `ALREADY_EXISTS` when the id is there, `VALIDATION`. */
-  async insert(value: T, options: SaveOptions = {}): Promise<StoredRecord<T>> {
+  async insert(value: In, options: SaveOptions = {}): Promise<StoredRecord<T>> {
+    checkOptions(options, 'insert');
     return this.add('insert', 'insert', value, options);
   }
 
   /** Inserts or replaces up to 1,000 records, 8 MiB together: all of them or none. */
-  async saveMany(items: readonly SaveManyItem<T>[], options: CallOptions = {}): Promise<StoredRecord<T>[]> {
+  async saveMany(items: readonly SaveManyItem<In>[], options: CallOptions = {}): Promise<StoredRecord<T>[]> {
+    checkOptions(options, 'read');
     if (!isList(items)) throw invalid('items', items, 'an array');
     const { maxBatchItems, maxBatchBytes, batch } = this.backend.capabilities;
     if (items.length > maxBatchItems)
       throw invalid('items', items, `at most ${maxBatchItems} records (load takes any number)`);
     if (items.length > 1 && batch !== 'atomic')
       throw new UnsupportedError(`${this.name}: ${this.backend.name} has no atomic batches`);
-    const encoded = await Promise.all(items.map(async (item) => this.codec.encode(item.value)));
-    const bound = encoded.reduce((sum, item) => sum + item.bound, 0);
-    if (bound > maxBatchBytes && encoded.reduce((sum, item) => sum + jsonBytes(item.value), 0) > maxBatchBytes)
+    const parts = await encodeItems(this.codec, items);
+    const bound = parts.reduce((sum, { encoded }) => sum + encoded.bound, 0);
+    if (bound > maxBatchBytes && parts.reduce((sum, { encoded }) => sum + jsonBytes(encoded.value), 0) > maxBatchBytes)
       throw invalid('items', items, `at most ${maxBatchBytes} bytes of JSON together`);
-    const given = items.map((item) => (item.id === undefined ? undefined : this.codec.encodeNewId(item.id)));
+    const given = parts.map(({ id }) => id);
     const named = given.filter((id) => id !== undefined);
     if (new Set(named).size !== named.length) throw invalid('items', items, 'each id once');
-    for (const item of items) this.codec.checkTtl(item.ttl);
     if (items.length === 0) return [];
     return this.run('saveMany', options, async (context) => {
       const ids = await this.ids.resolve(given, context);
-      const writes = encoded.map(({ value }, i): Write => {
-        const ttl = items[i]!.ttl;
-        const kind = given[i] === undefined ? 'insert' : 'put';
-        const write = { collection: this.schema, id: ids[i]!, kind, value } as const;
-        return ttl === undefined ? write : { ...write, expiresAt: this.codec.expiry(ttl, context.now) };
-      });
+      const writes = parts.map(({ id, encoded, ttl }, i) => this.newRecord('put', id, ids[i]!, encoded, ttl, context));
       return this.writer.write(writes, 'saveMany', context);
     });
   }
 
   /** Replaces the whole value, and the TTL. @throws `NOT_FOUND`, `CONFLICT` when the version is another. */
-  async replace(
-    id: string,
-    value: T,
-    options: CallOptions & { readonly ifVersion?: number; readonly ttl?: number } = {},
-  ): Promise<StoredRecord<T>> {
-    const key = this.codec.encodeId(id);
-    const ifVersion = checkVersion(options.ifVersion);
-    this.codec.checkTtl(options.ttl);
-    const encoded = await this.codec.encode(value);
-    return this.run('replace', options, async (context) => {
-      const write: Write = {
-        collection: this.schema,
-        id: key,
-        kind: 'replace',
-        value: encoded.value,
-        ...(ifVersion === undefined ? {} : { ifVersion }),
-        ...(options.ttl === undefined ? {} : { expiresAt: this.codec.expiry(options.ttl, context.now) }),
-      };
-      return this.writer.writeOne(write, 'replace', context);
-    });
+  async replace(id: string, value: In, options: ReplaceOptions = {}): Promise<StoredRecord<T>> {
+    checkOptions(options, 'replace');
+    return this.replaceWith('replace', id, value, options);
   }
 
   /**
    * Reads, applies `change` to a copy and replaces, again from the read when another writer was faster; keeps the TTL.
    * @throws `NOT_FOUND`; `CONFLICT` (retryable) after 10 tries; what `change` throws.
    */
-  async update(id: string, change: (value: T) => T | Promise<T>, options: CallOptions = {}): Promise<StoredRecord<T>> {
+  async update(
+    id: string,
+    change: (value: T) => In | Promise<In>,
+    options: CallOptions = {},
+  ): Promise<StoredRecord<T>> {
+    checkOptions(options, 'read');
     const key = this.codec.encodeId(id);
     if (typeof change !== 'function') throw invalid('change', change, 'a function');
     return this.run('update', options, (context) =>
@@ -117,119 +106,118 @@ export class Collection<T> extends CollectionReader<T> {
    * not fit the value it meets (an increment of a text).
    */
   async patch(id: string, changes: Patch<T>, options: PatchOptions<T> = {}): Promise<StoredRecord<T>> {
-    const key = this.codec.encodeId(id);
+    checkOptions(options, 'patch');
     const encoded = this.codec.encodePatch(changes);
-    const ifVersion = checkVersion(options.ifVersion);
-    if (ifVersion !== undefined && options.orInsert !== undefined)
-      throw invalid('orInsert', options.orInsert, 'no orInsert together with ifVersion');
-    this.codec.checkTtl(options.ttl ?? undefined);
-    const condition = options.if === undefined ? ALL : this.parse(options.if);
     const orInsert = options.orInsert === undefined ? undefined : (await this.codec.encode(options.orInsert)).value;
-    return this.run('patch', options, async (context) => {
-      const { ttl } = options;
-      const expiresAt = ttl === undefined || ttl === null ? ttl : this.codec.expiry(ttl, context.now);
-      const write: Write & { kind: 'patch' } = {
-        collection: this.schema,
-        id: key,
-        kind: 'patch',
-        changes: encoded,
-        ...(condition === ALL ? {} : { if: condition }),
-        ...(ifVersion === undefined ? {} : { ifVersion }),
-        ...(orInsert === undefined ? {} : { orInsert }),
-        ...(expiresAt === undefined ? {} : { expiresAt }),
-      };
-      return this.codec.touchesText(encoded)
-        ? this.writer.patchByReplacing(write, context)
-        : this.writer.writeOne(write, 'patch', context);
-    });
+    return this.patchWith('patch', id, encoded, orInsert, options);
   }
 
-  /** Adds `by` to a number, which counts as 0 when missing; gives the sum. @throws as `patch`. */
-  async increment(id: string, path: Path<T>, by = 1, options: Omit<PatchOptions<T>, 'if'> = {}): Promise<number> {
-    const changes = { increment: { [path]: by } } as Patch<T>;
-    const { value } = await this.patch(id, changes, options);
-    return (path as string)
-      .split('.')
-      .reduce<unknown>((part, key) => (part as Record<string, unknown>)[key], value) as number;
+  /**
+   * Adds `by` to a number, which counts as 0 when missing; gives the sum. With `orInsert` it is added to that value's
+   * number when the record is not there. @throws as `patch`.
+   */
+  async increment(id: string, path: Incrementable<T>, by = 1, options: IncrementOptions<T> = {}): Promise<number> {
+    checkOptions(options, 'increment');
+    const changes = this.codec.encodePatch({ increment: { [path]: by } });
+    const insert = options.orInsert === undefined ? undefined : (await this.codec.encode(options.orInsert)).value;
+    const orInsert = insert === undefined ? undefined : this.codec.applyToInsert(insert, changes);
+    const { value } = await this.patchWith('increment', id, changes, orInsert, options);
+    return valueAt(value, path.split('.')) as number;
   }
 
   /** Gives the deleted record. @throws `NOT_FOUND`, `CONFLICT` when the version is another. */
-  async delete(id: string, options: CallOptions & { readonly ifVersion?: number } = {}): Promise<StoredRecord<T>> {
+  async delete(id: string, options: VersionOptions = {}): Promise<StoredRecord<T>> {
+    checkOptions(options, 'delete');
     const ifVersion = checkVersion(options.ifVersion);
     const key: Write = { collection: this.schema, id: this.codec.encodeId(id), kind: 'delete' };
     const write: Write = ifVersion === undefined ? key : { ...key, ifVersion };
     return this.run('delete', options, (context) => this.writer.writeOne(write, 'delete', context));
   }
 
-  /**
-   * Deletes what matches, in batches; gives the number. All is said as `{ all: true }`.
-   * @throws `VALIDATION` for a filter that matches everything.
-   */
-  async deleteWhere(filter: Filter<T> | { readonly all: true }, options: CallOptions = {}): Promise<number> {
-    const tree = this.parseDeletion(filter);
-    if (tree === NOTHING) return 0;
-    return this.run('deleteWhere', options, async (context) => {
-      const request = { collection: this.schema, filter: tree, limit: LIMITS.batchItems };
-      let deleted = 0;
-      for (;;) {
-        const { met, deleted: gone } = await this.deleteSome(request, context);
-        deleted += gone;
-        if (met < request.limit) return deleted;
-      }
-    });
-  }
-
-  /**
-   * The fast way in for any number of records: batches of 500, one after another, so that the source is read no faster than
-   * the database writes. Not atomic: what fails is in the report, the rest is written; loading the same ids again replaces.
-   */
-  async load(
-    items: Iterable<LoadItem<T>> | AsyncIterable<LoadItem<T>>,
-    options: LoadOptions = {},
-  ): Promise<LoadReport> {
-    return loadRecords(items, options, {
-      codec: this.codec,
-      schema: this.schema,
-      write: (writes) => this.run('load', options, (context) => this.backend.write(this.scope, writes, context)),
-      resolveIds: (given) => this.run('load', options, async (context) => this.ids.resolve(given, context)),
-    });
-  }
-
   private async add(
     operation: string,
     kind: 'insert' | 'put',
-    value: T,
+    value: In,
     options: SaveOptions,
   ): Promise<StoredRecord<T>> {
-    const given = options.id === undefined ? undefined : this.codec.encodeNewId(options.id);
-    this.codec.checkTtl(options.ttl);
-    const encoded = await this.codec.encode(value);
+    const { id: named, ttl } = options;
+    const given = named === undefined ? undefined : this.codec.encodeNewId(named);
+    this.codec.checkTtl(ttl);
+    const encoding = this.codec.encode(value);
+    const encoded = encoding instanceof Promise ? await encoding : encoding;
     return this.run(operation, options, async (context) => {
-      const [id] = await this.ids.resolve([given], context);
-      // An id of our own making never replaces a record, should it be there against all odds.
-      const how = given === undefined ? 'insert' : kind;
-      const base = { collection: this.schema, id: id!, kind: how, value: encoded.value } as const;
-      const write: Write =
-        options.ttl === undefined ? base : { ...base, expiresAt: this.codec.expiry(options.ttl, context.now) };
+      const resolving = this.ids.resolveOne(given, context);
+      const id = typeof resolving === 'string' ? resolving : await resolving;
+      return this.writer.writeOne(this.newRecord(kind, given, id, encoded, ttl, context), operation, context);
+    });
+  }
+
+  /** An id of our own making never replaces a record, should it be there against all odds. */
+  private newRecord(
+    kind: 'insert' | 'put',
+    given: string | undefined,
+    id: string,
+    { value }: Encoded,
+    ttl: number | undefined,
+    { now }: OperationContext,
+  ): Write {
+    const write = { collection: this.schema, id, kind: given === undefined ? 'insert' : kind, value } as const;
+    return ttl === undefined ? write : { ...write, expiresAt: this.codec.expiry(ttl, now) };
+  }
+
+  private async replaceWith(
+    operation: string,
+    id: string,
+    value: In,
+    options: ReplaceOptions,
+  ): Promise<StoredRecord<T>> {
+    const { ifVersion, ttl } = options;
+    const key = this.codec.encodeId(id);
+    checkVersion(ifVersion);
+    this.codec.checkTtl(ttl);
+    const encoding = this.codec.encode(value);
+    const encoded = encoding instanceof Promise ? await encoding : encoding;
+    return this.run(operation, options, (context) => {
+      const write: Write = {
+        collection: this.schema,
+        id: key,
+        kind: 'replace',
+        value: encoded.value,
+        ...(ifVersion === undefined ? {} : { ifVersion }),
+        ...(ttl === undefined ? {} : { expiresAt: this.codec.expiry(ttl, context.now) }),
+      };
       return this.writer.writeOne(write, operation, context);
     });
   }
 
-  private async deleteSome(
-    request: { readonly collection: RecordSchema; readonly filter: FilterNode; readonly limit: number },
-    context: OperationContext,
-  ): Promise<{ readonly met: number; readonly deleted: number }> {
-    if (this.backend.deleteMany === undefined) return deletePage(this.backend, this.scope, request, context);
-    const deleted = await this.backend.deleteMany(this.scope, request, context);
-    return { met: deleted, deleted };
-  }
-
-  private parseDeletion(filter: Filter<T> | { readonly all: true }): FilterNode {
-    const everything =
-      isPlainObject(filter) && Object.keys(filter).length === 1 && (filter as { all?: unknown }).all === true;
-    if (everything) return ALL;
-    const tree = this.parse(filter);
-    if (tree === ALL) throw invalid('filter', filter, 'a filter that does not match everything (all is { all: true })');
-    return tree;
+  private async patchWith(
+    operation: string,
+    id: string,
+    changes: PatchChanges,
+    orInsert: JsonObject | undefined,
+    options: PatchOptions<T>,
+  ): Promise<StoredRecord<T>> {
+    const { if: filter, ifVersion, ttl } = options;
+    const key = this.codec.encodeId(id);
+    if (checkVersion(ifVersion) !== undefined && orInsert !== undefined)
+      throw invalid('orInsert', orInsert, 'no orInsert together with ifVersion');
+    this.codec.checkTtl(ttl ?? undefined);
+    const condition = filter === undefined ? ALL : this.parse(filter);
+    return this.run(operation, options, (context) => {
+      const expiresAt = ttl === undefined || ttl === null ? ttl : this.codec.expiry(ttl, context.now);
+      const write: Write & { kind: 'patch' } = {
+        collection: this.schema,
+        id: key,
+        kind: 'patch',
+        changes,
+        ...(condition === ALL ? {} : { if: condition }),
+        ...(ifVersion === undefined ? {} : { ifVersion }),
+        ...(orInsert === undefined ? {} : { orInsert }),
+        ...(expiresAt === undefined ? {} : { expiresAt }),
+      };
+      return this.codec.touchesText(changes)
+        ? this.writer.patchByReplacing(write, operation, context)
+        : this.writer.writeOne(write, operation, context);
+    });
   }
 }

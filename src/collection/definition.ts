@@ -2,7 +2,8 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { invalid } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
-import { pathFault, type FieldType, type FilterDomain, type Path } from '../filter/syntax.js';
+import { pathFault, type FieldType, type FilterDomain } from '../filter/fields.js';
+import type { Path } from '../filter/syntax.js';
 import { tokenize } from '../filter/text.js';
 import type { FieldSchema, IndexSchema, RecordSchema, UniqueSchema } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
@@ -40,11 +41,14 @@ export type SchemaCollectionSpec<S extends StandardSchemaV1> = SpecOf<Path<Stand
 /** A collection whose type is said as a type argument. */
 export type TypedCollectionSpec<T> = SpecOf<Path<T>> & { readonly schema?: undefined };
 
-/** A collection's declaration, checked. Make it once, at the top of a module. */
-export interface CollectionDefinition<T> {
+/**
+ * A collection's declaration, checked. Make it once, at the top of a module. `T` is what is stored and read, `In` what is
+ * written: with a schema that has defaults or transforms they differ.
+ */
+export interface CollectionDefinition<T, In = T> {
   readonly name: string;
   readonly schema: RecordSchema;
-  readonly validator: StandardSchemaV1<unknown, T> | undefined;
+  readonly validator: StandardSchemaV1<In, T> | undefined;
   readonly ids: IdKind;
   /** Declared fields of type `'date'`. */
   readonly dates: readonly string[];
@@ -65,7 +69,7 @@ const TYPES = ['string', 'number', 'boolean', 'date'];
 /** Declares a collection. @throws `VALIDATION` for a malformed declaration. */
 export function defineCollection<S extends StandardSchemaV1>(
   spec: SchemaCollectionSpec<S>,
-): CollectionDefinition<StandardSchemaV1.InferOutput<S>>;
+): CollectionDefinition<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
 export function defineCollection<T = Record<string, unknown>>(spec: TypedCollectionSpec<T>): CollectionDefinition<T>;
 export function defineCollection(
   spec: SpecOf<string> & { schema?: StandardSchemaV1 | undefined },

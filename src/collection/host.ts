@@ -12,7 +12,7 @@ export interface CollectionHost {
   ensure(schemas: readonly RecordSchema[], context: OperationContext): Promise<void> | undefined;
 }
 
-/** Admits an operation, makes sure of the tables, and runs it. */
+/** Admits an operation, makes sure of the tables, and runs it. What `work` throws at once rejects too. */
 export async function runOperation<R>(
   host: CollectionHost,
   schemas: readonly RecordSchema[],

@@ -31,6 +31,13 @@ export class IdSource {
     private readonly scope: TenantScope,
   ) {}
 
+  /** As `resolve`, for one record. */
+  resolveOne(given: string | undefined, context: OperationContext): string | Promise<string> {
+    if (this.definition.ids === 'uuid') return given ?? makeUuid(context.now);
+    const resolved = this.resolve([given], context);
+    return Array.isArray(resolved) ? resolved[0]! : resolved.then(([id]) => id!);
+  }
+
   /** The ids under which new records are stored: those given (in their stored form), and new ones for the others. */
   resolve(given: readonly (string | undefined)[], context: OperationContext): string[] | Promise<string[]> {
     const missing = given.filter((id) => id === undefined).length;

@@ -4,6 +4,7 @@ import { invalid, isStorageError } from '../errors.js';
 import type { CallOptions } from '../component.js';
 import type { RecordSchema, Write, WriteResult } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
+import { checkOptions } from './options.js';
 import { checkDate, type RecordCodec } from './record-codec.js';
 
 export interface LoadItem<T> {
@@ -31,8 +32,8 @@ export interface LoadReport extends LoadProgress {
   readonly failures: { readonly index: number; readonly id?: string; readonly error: StorageError }[];
 }
 
-interface LoadTarget<T> {
-  readonly codec: RecordCodec<T>;
+interface LoadTarget {
+  readonly codec: RecordCodec<unknown>;
   readonly schema: RecordSchema;
   write(writes: readonly Write[]): Promise<WriteResult[]>;
   resolveIds(given: readonly (string | undefined)[]): Promise<string[]>;
@@ -51,8 +52,10 @@ const SHOWN_FAILURES = 100;
 export async function loadRecords<T>(
   items: Iterable<LoadItem<T>> | AsyncIterable<LoadItem<T>>,
   options: LoadOptions,
-  target: LoadTarget<T>,
+  target: LoadTarget,
 ): Promise<LoadReport> {
+  if (options.onProgress !== undefined && typeof options.onProgress !== 'function')
+    throw invalid('onProgress', options.onProgress, 'a function');
   if (typeof items !== 'object' || items === null || !(Symbol.iterator in items || Symbol.asyncIterator in items))
     throw invalid('items', items, 'an iterable or async iterable');
   const report = { written: 0, failed: 0, failures: [] as LoadReport['failures'] };
@@ -88,8 +91,9 @@ export async function loadRecords<T>(
   return report;
 }
 
-async function prepare<T>(item: LoadItem<T>, index: number, { codec, schema }: LoadTarget<T>): Promise<Pending> {
+async function prepare<T>(item: LoadItem<T>, index: number, { codec, schema }: LoadTarget): Promise<Pending> {
   if (typeof item !== 'object' || item === null) throw invalid(`items[${index}]`, item, 'an object with a value');
+  checkOptions(item, 'loadItem', `items[${index}]`);
   const id = item.id === undefined && !codec.needsId ? undefined : codec.encodeNewId(item.id);
   const createdAt = checkDate(item.createdAt, 'createdAt');
   const expiresAt = checkDate(item.expiresAt, 'expiresAt');
@@ -109,9 +113,9 @@ async function prepare<T>(item: LoadItem<T>, index: number, { codec, schema }: L
 }
 
 /** The batch at once; when it is refused, item by item, to write what can be written and name what cannot. */
-async function writeBatch<T>(
+async function writeBatch(
   batch: readonly Pending[],
-  target: LoadTarget<T>,
+  target: LoadTarget,
   report: { written: number },
   fail: (index: number, id: string | undefined, error: StorageError) => void,
 ): Promise<void> {

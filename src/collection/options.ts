@@ -1,9 +1,20 @@
-/** What a caller may say about writes. */
+/** What a caller may say about reads and writes. */
 import type { CallOptions } from '../component.js';
-import type { Filter, Path } from '../filter/syntax.js';
+import { invalid } from '../errors.js';
+import type { Envelope, Filter, Path, PathValue } from '../filter/syntax.js';
 
 export interface SaveOptions extends CallOptions {
   readonly id?: string;
+  /** Milliseconds from now; without it the record never expires. */
+  readonly ttl?: number;
+}
+
+export interface VersionOptions extends CallOptions {
+  /** Only when the record has this version: else `CONFLICT`. */
+  readonly ifVersion?: number;
+}
+
+export interface ReplaceOptions extends VersionOptions {
   /** Milliseconds from now; without it the record never expires. */
   readonly ttl?: number;
 }
@@ -15,19 +26,76 @@ export interface SaveManyItem<T> {
   readonly ttl?: number;
 }
 
+type Changed<T, P extends string> = NonNullable<PathValue<T, P>>;
+type NumberPath<T> = { [P in Path<T>]: unknown extends PathValue<T, P> ? P : Changed<T, P> extends number ? P : never };
+type Element<V> = unknown extends V ? unknown : NonNullable<V> extends readonly (infer E)[] ? E : never;
+
+/** The paths of a record type that `increment` takes. */
+export type Incrementable<T> = string extends Path<T> ? string : NumberPath<T>[Path<T>];
+
 /** Changes to parts of a value, in one atomic step. */
 export interface Patch<T> {
-  readonly set?: { readonly [P in Path<T>]?: unknown };
+  readonly set?: { readonly [P in Path<T>]?: PathValue<T, P> };
   readonly unset?: readonly Path<T>[];
-  readonly increment?: { readonly [P in Path<T>]?: number };
-  readonly push?: { readonly [P in Path<T>]?: unknown };
+  /** A missing number counts as 0. */
+  readonly increment?: { readonly [P in Incrementable<T>]?: number };
+  /** Appends one element; a missing array counts as empty. */
+  readonly push?: { readonly [P in Path<T>]?: Element<PathValue<T, P>> };
 }
 
-export interface PatchOptions<T> extends CallOptions {
+export interface PatchOptions<T> extends VersionOptions {
   readonly if?: Filter<T>;
-  readonly ifVersion?: number;
-  /** The value to insert when the record is not there. Not together with `ifVersion`. */
+  /** The value to insert, as it is, when the record is not there. Not together with `ifVersion`. */
   readonly orInsert?: T;
   /** Milliseconds from now; null: never expires; absent: as before. */
   readonly ttl?: number | null;
+}
+
+export interface IncrementOptions<T> extends VersionOptions {
+  /** The value to insert when the record is not there; the increment is made in it. Not together with `ifVersion`. */
+  readonly orInsert?: T;
+  /** Milliseconds from now; null: never expires; absent: as before. */
+  readonly ttl?: number | null;
+}
+
+export interface UpdateWhereOptions extends CallOptions {
+  /** Milliseconds from now; null: never expires; absent: as before. */
+  readonly ttl?: number | null;
+}
+
+export interface ClaimOptions<T> extends UpdateWhereOptions {
+  /** Which are taken first. Default: by id. */
+  readonly sort?: Sort<T>;
+  /** 1 to 1,000; default 1. */
+  readonly limit?: number;
+}
+
+export type Sort<T> = { readonly [P in Path<T> | keyof Envelope]?: 'asc' | 'desc' };
+
+const CALL = ['signal', 'timeout'];
+const KEYS = {
+  read: new Set(CALL),
+  delete: new Set([...CALL, 'ifVersion']),
+  list: new Set([...CALL, 'sort', 'limit', 'after']),
+  each: new Set([...CALL, 'sort']),
+  insert: new Set([...CALL, 'id', 'ttl']),
+  save: new Set([...CALL, 'id', 'ttl', 'ifVersion']),
+  replace: new Set([...CALL, 'ttl', 'ifVersion']),
+  patch: new Set([...CALL, 'if', 'ifVersion', 'orInsert', 'ttl']),
+  increment: new Set([...CALL, 'ifVersion', 'orInsert', 'ttl']),
+  updateWhere: new Set([...CALL, 'ttl']),
+  claim: new Set([...CALL, 'sort', 'limit', 'ttl']),
+  load: new Set([...CALL, 'onProgress']),
+  saveManyItem: new Set(['value', 'id', 'ttl']),
+  loadItem: new Set(['value', 'id', 'createdAt', 'expiresAt']),
+} as const satisfies Record<string, ReadonlySet<string>>;
+
+/** A misspelt option would be a condition that is not kept. @throws `VALIDATION` */
+export function checkOptions(options: unknown, kind: keyof typeof KEYS, at = 'options'): void {
+  if (options === undefined) return;
+  if (typeof options !== 'object' || options === null) throw invalid(at, options, 'an object');
+  const known: ReadonlySet<string> = KEYS[kind];
+  for (const key in options)
+    if (!known.has(key))
+      throw invalid(`${at}.${key}`, (options as Record<string, unknown>)[key], `one of ${[...known].join(', ')}`);
 }

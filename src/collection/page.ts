@@ -12,7 +12,8 @@ import {
   type SortKey,
 } from '../filter/cursor.js';
 import { recordField } from '../filter/evaluate.js';
-import type { Envelope, FilterDomain, FilterNode, Path, Scalar } from '../filter/syntax.js';
+import type { FilterDomain, FilterNode, Scalar } from '../filter/syntax.js';
+import type { Sort } from './options.js';
 import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
 
@@ -24,8 +25,6 @@ export interface Page<I> {
   /** Absent on the first page. */
   readonly previous?: string;
 }
-
-export type Sort<T> = { readonly [P in Path<T> | keyof Envelope]?: 'asc' | 'desc' };
 
 export interface ListOptions<T> extends CallOptions {
   /** At most three keys; missing and null come first ascending. Default: by id, which is the order of insertion. */
@@ -42,7 +41,8 @@ export interface PagePlan {
   readonly sort: readonly SortKey[];
   readonly limit: number;
   readonly cursor: Cursor | undefined;
-  readonly hash: string;
+  /** What its cursors are bound to; only asked where there is one. */
+  readonly hash: () => string;
 }
 
 /** @throws `VALIDATION`, `INVALID_CURSOR`, `UNSUPPORTED` for a sort by an undeclared path. */
@@ -54,21 +54,29 @@ export function planPage(
   options: ListOptions<never>,
 ): PagePlan {
   const sort = parseSort(options.sort, domain);
-  const limit = options.limit ?? 50;
-  if (!Number.isInteger(limit) || limit < 1 || limit > LIMITS.pageItems)
-    throw invalid('limit', options.limit, `a whole number from 1 to ${LIMITS.pageItems}`);
-  const hash = queryHash(collection, tenant, sort, filter);
-  const cursor = options.after === undefined ? undefined : decodeCursor(options.after, sort, hash);
+  const limit = checkLimit(options.limit, 50);
+  const hash = (): string => queryHash(collection, tenant, sort, filter);
+  const cursor = options.after === undefined ? undefined : decodeCursor(options.after, sort, hash());
   return { filter, sort, limit, cursor, hash };
 }
 
-export async function fetchPage(
+/** @throws `VALIDATION` unless a whole number from 1 to 1,000. */
+export function checkLimit(limit: unknown, usual: number): number {
+  if (limit === undefined) return usual;
+  if (!Number.isInteger(limit) || (limit as number) < 1 || (limit as number) > LIMITS.pageItems)
+    throw invalid('limit', limit, `a whole number from 1 to ${LIMITS.pageItems}`);
+  return limit as number;
+}
+
+/** `decode` makes of a row what the host gets; it takes the row over. */
+export async function fetchPage<R>(
   backend: RecordBackend,
   collection: RecordSchema,
   scope: TenantScope,
   { filter, sort, limit, cursor, hash }: PagePlan,
+  decode: (row: Stored) => R,
   context: OperationContext,
-): Promise<Page<Stored>> {
+): Promise<Page<R>> {
   // A page before a row is the page after it in the opposite order, turned round.
   const backwards = cursor?.direction === 'before';
   const order = backwards ? reverseSort(sort) : sort;
@@ -79,17 +87,19 @@ export async function fetchPage(
     context,
   );
   const more = found.length > limit;
-  const items = found.slice(0, limit);
-  if (backwards) items.reverse();
+  if (more) found.pop();
+  if (backwards) found.reverse();
   const cursorAt = (row: Stored, direction: Cursor['direction']): string =>
-    encodeCursor({ direction, values: sort.map((key) => (recordField(row, key) ?? null) as Scalar) }, hash);
-  const last = items.at(-1);
+    encodeCursor({ direction, values: sort.map((key) => (recordField(row, key) ?? null) as Scalar) }, hash());
+  const first = found[0];
+  const last = found.at(-1);
+  const next = last !== undefined && (more || backwards) ? cursorAt(last, 'after') : undefined;
+  const back = backwards ? more : cursor !== undefined;
+  const previous = first !== undefined && back ? cursorAt(first, 'before') : undefined;
   return {
-    items,
-    ...(last !== undefined && (more || backwards) ? { next: cursorAt(last, 'after') } : {}),
-    ...(last !== undefined && (backwards ? more : cursor !== undefined)
-      ? { previous: cursorAt(items[0]!, 'before') }
-      : {}),
+    items: found.map(decode),
+    ...(next === undefined ? {} : { next }),
+    ...(previous === undefined ? {} : { previous }),
   };
 }
 

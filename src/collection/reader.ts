@@ -1,28 +1,33 @@
 /** Reading a collection: by id, by query, page by page. */
-import type { RecordBackend, RecordSchema, TenantScope } from '../backends/backend.js';
+import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
 import { copyJson } from '../backends/value.js';
 import type { CallOptions, OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
+import { Handle } from '../handle.js';
 import { isList } from '../filter/json.js';
 import { normalize } from '../filter/normalize.js';
-import { ALL, NOTHING, parseFilter, type Filter, type FilterNode } from '../filter/syntax.js';
+import { ALL, NOTHING, parseFilter, type Filter, type FilterDomain, type FilterNode } from '../filter/syntax.js';
 import { COUNTERS } from './counters.js';
 import type { CollectionDefinition } from './definition.js';
+import { aggregateRows, planAggregate, type AggregateRow, type AggregateSpec } from './aggregate.js';
 import { runOperation, type CollectionHost } from './host.js';
+import { checkOptions } from './options.js';
 import { fetchPage, planPage, type ListOptions, type Page, type PagePlan } from './page.js';
 import { RecordCodec, type StoredRecord } from './record-codec.js';
 
-export abstract class CollectionReader<T> {
+export abstract class CollectionReader<T> extends Handle {
   protected readonly codec: RecordCodec<T>;
+  protected readonly decode = (stored: Stored): StoredRecord<T> => this.codec.decode(stored);
   protected readonly backend: RecordBackend;
   protected readonly scope: TenantScope;
   private readonly schemas: readonly RecordSchema[];
 
   constructor(
-    private readonly definition: CollectionDefinition<T>,
+    private readonly definition: CollectionDefinition<T, unknown>,
     protected readonly host: CollectionHost,
   ) {
+    super();
     this.backend = host.backend;
     this.scope = { tenant: host.tenant };
     this.schemas = definition.ids === 'sequence' ? [definition.schema, COUNTERS] : [definition.schema];
@@ -31,6 +36,10 @@ export abstract class CollectionReader<T> {
 
   get name(): string {
     return this.definition.name;
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { collection: this.name, tenant: this.scope.tenant };
   }
 
   protected get schema(): RecordSchema {
@@ -46,6 +55,7 @@ export abstract class CollectionReader<T> {
 
   /** As `get`, with `undefined` for what is not there. */
   async find(id: string, options?: CallOptions): Promise<StoredRecord<T> | undefined> {
+    checkOptions(options, 'read');
     const key = { collection: this.schema, id: this.codec.encodeId(id) };
     const [stored] = await this.run('get', options, (context) => this.backend.read(this.scope, [key], context));
     return stored === undefined ? undefined : this.codec.decode(stored);
@@ -53,6 +63,7 @@ export abstract class CollectionReader<T> {
 
   /** Up to 1,000 records in the order of the ids; `undefined` for what is not there. */
   async getMany(ids: readonly string[], options?: CallOptions): Promise<(StoredRecord<T> | undefined)[]> {
+    checkOptions(options, 'read');
     if (!isList(ids)) throw invalid('ids', ids, 'an array of ids');
     if (ids.length > LIMITS.batchItems) throw invalid('ids', ids, `at most ${LIMITS.batchItems} ids`);
     const encoded = ids.map((id, i) => this.codec.encodeId(id, `ids[${i}]`));
@@ -72,11 +83,13 @@ export abstract class CollectionReader<T> {
 
   /** One page of all records. */
   async list(options: ListOptions<T> = {}): Promise<Page<StoredRecord<T>>> {
+    checkOptions(options, 'list');
     return this.page(this.plan(ALL, options), options, 'list');
   }
 
   /** One page of the records that match. @throws `INVALID_FILTER`, `INVALID_CURSOR`, `UNSUPPORTED` for an undeclared sort. */
   async query(filter: Filter<T>, options: ListOptions<T> = {}): Promise<Page<StoredRecord<T>>> {
+    checkOptions(options, 'list');
     return this.page(this.plan(this.parse(filter), options), options, 'query');
   }
 
@@ -85,6 +98,7 @@ export abstract class CollectionReader<T> {
     filter: Filter<T> = {},
     options: Omit<ListOptions<T>, 'limit' | 'after'> = {},
   ): AsyncGenerator<StoredRecord<T>, void, undefined> {
+    checkOptions(options, 'each');
     const tree = this.parse(filter);
     let page: Page<StoredRecord<T>> | undefined;
     do {
@@ -97,11 +111,28 @@ export abstract class CollectionReader<T> {
 
   /** How many records match. */
   async count(filter: Filter<T> = {}, options?: CallOptions): Promise<number> {
+    checkOptions(options, 'read');
     const tree = this.parse(filter);
     if (tree === NOTHING) return 0;
     return this.run('count', options, (context) =>
       this.backend.count(this.scope, { collection: this.schema, filter: tree }, context),
     );
+  }
+
+  /**
+   * Counts, and sums up declared numbers, of the records that match: one row for each combination of the values of `by`,
+   * in their order. @throws `UNSUPPORTED` for undeclared fields, `VALIDATION` for more than 10,000 rows.
+   */
+  async aggregate(filter: Filter<T>, spec: AggregateSpec<T> = {}, options?: CallOptions): Promise<AggregateRow[]> {
+    checkOptions(options, 'read');
+    const plan = planAggregate(spec as AggregateSpec<unknown>, this.domain);
+    const request = { collection: this.schema, filter: this.parse(filter) };
+    if (request.filter === NOTHING) return [];
+    return this.run('aggregate', options, (context) => aggregateRows(this.backend, this.scope, request, plan, context));
+  }
+
+  protected get domain(): FilterDomain {
+    return this.definition.domain;
   }
 
   protected run<R>(
@@ -113,18 +144,17 @@ export abstract class CollectionReader<T> {
   }
 
   protected parse(filter: unknown): FilterNode {
-    return normalize(parseFilter(filter, this.definition.domain));
+    return normalize(parseFilter(filter, this.domain));
   }
 
   private plan(filter: FilterNode, options: ListOptions<T>): PagePlan {
-    return planPage(this.name, this.scope.tenant, this.definition.domain, filter, options);
+    return planPage(this.name, this.scope.tenant, this.domain, filter, options);
   }
 
-  private async page(plan: PagePlan, options: CallOptions, operation: string): Promise<Page<StoredRecord<T>>> {
-    if (plan.filter === NOTHING) return { items: [] };
-    const page = await this.run(operation, options, (context) =>
-      fetchPage(this.backend, this.schema, this.scope, plan, context),
+  private page(plan: PagePlan, options: CallOptions, operation: string): Promise<Page<StoredRecord<T>>> {
+    if (plan.filter === NOTHING) return Promise.resolve({ items: [] });
+    return this.run(operation, options, (context) =>
+      fetchPage(this.backend, this.schema, this.scope, plan, this.decode, context),
     );
-    return { ...page, items: page.items.map((stored) => this.codec.decode(stored)) };
   }
 }

@@ -2,10 +2,10 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { ConflictError, invalid, NotFoundError, StorageError, ValidationError } from '../errors.js';
 import { isDate, isPlainObject } from '../filter/json.js';
-import { pathFault } from '../filter/syntax.js';
+import { pathFault } from '../filter/fields.js';
 import type { JsonObject, JsonValue, PatchChanges, RecordBackend, Stored, WriteResult } from '../backends/backend.js';
 import { decodeSequenceId, encodeSequenceId, isSequenceId, type CollectionDefinition } from './definition.js';
-import { patchSteps, patchTree, type PatchStep } from '../backends/patch.js';
+import { applyPatch, patchSteps, patchTree, type PatchStep } from '../backends/patch.js';
 import { checkField, checkId, decodeValue, encodeElement, encodeValue, type Encoded } from '../backends/value.js';
 
 /** A record as a host gets it: a copy of its own. */
@@ -25,7 +25,7 @@ const MAX_TTL = 1_000 * 365.25 * 86_400_000;
 
 export class RecordCodec<T> {
   constructor(
-    private readonly definition: CollectionDefinition<T>,
+    private readonly definition: CollectionDefinition<T, unknown>,
     private readonly maxBytes: number,
   ) {}
 
@@ -112,6 +112,17 @@ export class RecordCodec<T> {
     return encoded;
   }
 
+  /** The value to insert with the changes made in it. @throws `VALIDATION` when one does not fit. */
+  applyToInsert(value: JsonObject, changes: PatchChanges): JsonObject {
+    const tree = patchTree(changes);
+    const outcome = 'overlap' in tree ? undefined : applyPatch(value, tree);
+    if (outcome?.ok === true) return outcome.value;
+    const { path, reason } = outcome ?? { path: '', reason: 'not-an-object' as const };
+    throw new ValidationError('VALIDATION', `orInsert: ${FAULTS[reason]} at ${JSON.stringify(path)}`, {
+      details: { key: 'orInsert', path, reason },
+    });
+  }
+
   /** Whether a patch reaches into what `$text` searches: its words must then be made anew from the whole value. */
   touchesText(changes: PatchChanges): boolean {
     const { text } = this.definition.schema;
@@ -158,15 +169,11 @@ export class RecordCodec<T> {
 
   /** The error of a failed write; `written`, `patched` and `deleted` are none. */
   failure(result: WriteResult, id: string, operation: string): StorageError | undefined {
+    if (SUCCEEDED.has(result.status)) return undefined;
     const shown = this.decodeId(id);
     const options = { component: this.component, operation, details: { collection: this.definition.name, id: shown } };
     const at = `${this.definition.name}: the record ${JSON.stringify(shown)}`;
     switch (result.status) {
-      case 'written':
-      case 'patched':
-      case 'deleted':
-      case 'skipped':
-        return undefined;
       case 'missing':
         return new NotFoundError(`${at} is not there`, options);
       case 'exists':
@@ -189,9 +196,13 @@ export class RecordCodec<T> {
           ...options,
           details: { ...options.details, path: result.path, reason: result.reason },
         });
+      default:
+        return undefined;
     }
   }
 }
+
+const SUCCEEDED: ReadonlySet<string> = new Set(['written', 'patched', 'deleted', 'skipped']);
 
 const FAULTS = {
   'not-an-object': 'no object to change into',
@@ -254,7 +265,10 @@ export function checkDate(value: unknown, key: string): Date | undefined {
 }
 
 /** @throws `UNSUPPORTED` where the backend cannot keep what the collection declares. */
-export function checkDeclared(definition: CollectionDefinition<never>, backend: RecordBackend): void {
+export function checkDeclared(
+  definition: Pick<CollectionDefinition<unknown>, 'name' | 'schema'>,
+  backend: RecordBackend,
+): void {
   const { unique, text } = backend.capabilities;
   const missing = [
     ...(definition.schema.unique.length > 0 && !unique ? ['unique constraints'] : []),

@@ -13,7 +13,6 @@ import type {
 } from '../backends/backend.js';
 import { applyPatch, patchTree } from '../backends/patch.js';
 import type { RecordCodec, StoredRecord } from './record-codec.js';
-import { copyJson } from '../backends/value.js';
 import { evaluate, recordSubject } from '../filter/evaluate.js';
 
 /** How often `readAndWrite` reads and tries again before it gives up with `CONFLICT`. */
@@ -29,8 +28,10 @@ export class RecordWriter<T> {
   ) {}
 
   async writeOne(write: Write, operation: string, context: OperationContext): Promise<StoredRecord<T>> {
-    const [record] = await this.write([write], operation, context);
-    return record!;
+    const [result] = await this.backend.write(this.scope, [write], context);
+    const failure = this.codec.failure(result!, write.id, operation);
+    if (failure !== undefined) throw failure;
+    return this.codec.decode(this.stored(write, result!, context.now));
   }
 
   /** @throws the error of the first write whose condition failed; nothing is written then. */
@@ -71,11 +72,15 @@ export class RecordWriter<T> {
   }
 
   /** A patch of what `$text` searches: the words are made from the whole value, so the whole value is replaced. */
-  patchByReplacing(write: Write & { kind: 'patch' }, context: OperationContext): Promise<StoredRecord<T>> {
+  patchByReplacing(
+    write: Write & { kind: 'patch' },
+    operation: string,
+    context: OperationContext,
+  ): Promise<StoredRecord<T>> {
     const { id, changes, ifVersion, orInsert } = write;
     const tree = patchTree(changes);
     if ('overlap' in tree) throw invalid('changes', changes, 'paths that do not meet');
-    return this.readAndWrite(id, 'patch', context, async (stored) => {
+    return this.readAndWrite(id, operation, context, async (stored) => {
       if (stored === undefined) {
         if (orInsert === undefined) return undefined;
         const insert = { collection: this.schema, id, kind: 'insert', value: orInsert } as const;
@@ -83,7 +88,7 @@ export class RecordWriter<T> {
       }
       const { version } = stored;
       const refuse = (result: WriteResult): never => {
-        throw this.codec.failure(result, id, 'patch')!;
+        throw this.codec.failure(result, id, operation)!;
       };
       if (ifVersion !== undefined && ifVersion !== version) return refuse({ status: 'conflict', version });
       if (write.if !== undefined && !evaluate(write.if, recordSubject(stored, this.schema.text)))
@@ -106,7 +111,7 @@ export class RecordWriter<T> {
       version,
       createdAt,
       updatedAt: now,
-      value: copyJson(write.value),
+      value: write.value,
     };
     return write.expiresAt === undefined ? record : { ...record, expiresAt: write.expiresAt };
   }

@@ -37,3 +37,17 @@ export function refuse(at: string, expected: string, value: unknown, prefix?: st
   const message = `${at}: ${prefix === undefined ? '' : `${prefix}; `}expected ${expected}, got ${typeName(value)}`;
   return new ValidationError('INVALID_FILTER', message, { details: { key: at, expected, actual: typeName(value) } });
 }
+
+/** What is no operator may be a field inside of one, as in `{ owner: { email: 'x' } }`. */
+export function unknownOperator(
+  at: string,
+  operator: string,
+  known: string,
+  path: readonly string[],
+  operand: unknown,
+): ValidationError {
+  const hint = operator.startsWith('$')
+    ? ''
+    : `; a nested field is named by its path: '${[...path, operator].join('.')}'`;
+  return refuse(at, `one of ${known}`, operand, `unknown operator ${operator}${hint}`);
+}

@@ -3,11 +3,12 @@
  * provider went through `parseFilter`; nothing else makes a `FilterNode`.
  */
 import { ValidationError } from '../errors.js';
+import { FILTER_LIMITS, parseFieldPath, type FieldReference, type FilterDomain } from './fields.js';
 import { isDate, isPlainObject } from './json.js';
-import { checkString, dateText, parseElement, refuse, type Scalar } from './operand.js';
+import { checkString, dateText, parseElement, refuse, type Scalar, unknownOperator } from './operand.js';
 
 export { dateText, type Scalar };
-export type FieldType = 'string' | 'number' | 'boolean' | 'date';
+export { FILTER_LIMITS, type FieldReference, type FieldType, type FilterDomain } from './fields.js';
 
 type Primitive = string | number | boolean | bigint | symbol | null | undefined | Date;
 type Depth = [never, 0, 1, 2, 3, 4];
@@ -79,14 +80,6 @@ export type Filter<T = unknown> = (string extends Path<T>
   $text?: string;
 };
 
-export interface FieldReference {
-  /** `value`: inside the record's value (or a vector's metadata); `envelope`: a column around it. */
-  readonly source: 'value' | 'envelope';
-  readonly path: readonly string[];
-  /** The declared type; absent for an undeclared path. */
-  readonly type?: FieldType;
-}
-
 export type RangeOperator = 'gt' | 'gte' | 'lt' | 'lte';
 
 /** Dates are ISO text by now; `$ne`, `$nin` and `$not` are `not` over their opposite. */
@@ -103,22 +96,6 @@ export type FilterNode =
   | { readonly op: 'and' | 'or'; readonly nodes: readonly FilterNode[] }
   | { readonly op: 'not'; readonly node: FilterNode }
   | LeafNode;
-
-/** What may be said of one kind of data: a collection's records, or a vector collection's metadata. */
-export interface FilterDomain {
-  /** Declared fields by their dotted path. */
-  readonly declared: ReadonlyMap<string, FieldType>;
-  readonly envelope: ReadonlyMap<string, FieldType>;
-  /** Records hold null; vector metadata does not, and has neither text operators nor numbers beyond 2^53. */
-  readonly values: 'json' | 'metadata';
-  /** Splits the text of `$text` into words; absent where no text is declared. */
-  readonly tokenize?: (text: string) => string[];
-  /** Rewrites operands that name an id, where a collection stores ids in another form than it shows them. */
-  readonly encodeId?: (id: string) => string;
-}
-
-/** Limits of a filter, the same for records and vectors (`docs/filters.md`). */
-export const FILTER_LIMITS = { depth: 32, leaves: 256, operands: 1_000, segments: 16, segmentLength: 128 } as const;
 
 const RANGES = new Map<string, RangeOperator>([
   ['$gt', 'gt'],
@@ -172,37 +149,6 @@ function parseText(operand: unknown, state: State, at: string): FilterNode {
 /** The tree that matches all, and the one that matches nothing. */
 export const ALL: FilterNode = { op: 'and', nodes: [] };
 export const NOTHING: FilterNode = { op: 'or', nodes: [] };
-
-/** Resolves a dotted path to the envelope, a declared field or an undeclared path. @throws `INVALID_FILTER` */
-export function parseFieldPath(key: string, domain: FilterDomain): FieldReference {
-  const envelope = domain.envelope.get(key);
-  if (envelope !== undefined) return { source: 'envelope', path: [key], type: envelope };
-  const type = domain.declared.get(key);
-  if (type !== undefined) return { source: 'value', path: key.split('.'), type };
-  const reason = pathFault(key);
-  if (reason !== undefined) {
-    throw new ValidationError('INVALID_FILTER', `filter: the path ${JSON.stringify(key)} ${reason}`, {
-      details: { path: key, reason },
-    });
-  }
-  return { source: 'value', path: key.split('.') };
-}
-
-/** Why a dotted path cannot be named in filters, fields and patches; `undefined` when it can. */
-export function pathFault(path: string): string | undefined {
-  const segments = path.split('.');
-  if (segments.length > FILTER_LIMITS.segments) return `has more than ${FILTER_LIMITS.segments} segments`;
-  for (const segment of segments) {
-    if (segment === '') return 'has an empty segment';
-    if (segment.length > FILTER_LIMITS.segmentLength)
-      return `has a segment of more than ${FILTER_LIMITS.segmentLength} characters`;
-    if (segment.startsWith('$')) return 'has a segment that begins with $';
-    if (segment === '__proto__') return 'names __proto__';
-    if (/[\u0000-\u001f\u007f-\u009f"\\`]/.test(segment)) return 'has a control character, quote or backslash';
-    if (!segment.isWellFormed()) return 'has a lone surrogate';
-  }
-  return undefined;
-}
 
 function parseField(field: FieldReference, operand: unknown, state: State, at: string, depth: number): FilterNode {
   if (!isPlainObject(operand)) return parseOperator('$eq', field, operand, state, at, depth);
@@ -259,6 +205,8 @@ function parseOperator(
     case '$icontains': {
       if (domain.values === 'metadata')
         throw refuse(at, 'an operator of vector metadata', operand, `unknown operator ${operator}`);
+      if (isEncodedId(field, domain))
+        throw refuse(at, '$eq, $in or a comparison', operand, 'the ids of a sequence are numbers');
       count(state, 1, at);
       const value = checkString(operand, at);
       return { op: operator === '$startsWith' ? 'startsWith' : 'icontains', field, value };
@@ -269,7 +217,7 @@ function parseOperator(
       return { op: 'not', node: parseField(field, operand, state, at, depth + 1) };
     }
     default:
-      throw refuse(at, `one of ${OPERATORS}`, operand, `unknown operator ${operator}`);
+      throw unknownOperator(at, operator, OPERATORS, field.path, operand);
   }
 }
 
@@ -286,9 +234,11 @@ function parseScalar(operand: unknown, field: FieldReference, domain: FilterDoma
     !Number.isSafeInteger(value)
   )
     throw refuse(at, 'a fraction or an integer within 2^53', operand);
-  if (field.source === 'envelope' && field.path[0] === 'id' && typeof value === 'string' && domain.encodeId)
-    return domain.encodeId(value);
-  return value;
+  return typeof value === 'string' && isEncodedId(field, domain) ? domain.encodeId!(value) : value;
+}
+
+function isEncodedId(field: FieldReference, domain: FilterDomain): boolean {
+  return domain.encodeId !== undefined && field.source === 'envelope' && field.path[0] === 'id';
 }
 
 function count(state: State, leaves: number, at: string): void {

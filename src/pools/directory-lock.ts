@@ -1,7 +1,7 @@
 /**
  * One process at a time in a directory. The lock is a file that says who holds it; its modification time is the
- * heartbeat. A lock is stale when its process is gone; where that cannot be seen (another host, another container),
- * when its heartbeat stopped.
+ * heartbeat. A lock is stale when its process is gone; where that cannot be seen (another host, another container, a
+ * system without /proc whose pids are reused), when its heartbeat stopped.
  *
  * Taking over a stale lock: a claim, named after the lock it replaces, is linked into place, which one process alone can
  * do; its owner then renames its own file over the lock. A claim whose owner died is claimed in the same way.

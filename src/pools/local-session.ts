@@ -1,4 +1,4 @@
-/** A transaction on a pool with one connection: it must end by its deadline, or nobody else gets the connection. */
+/** A transaction on one connection of a pool: it must end by its deadline, or nobody else gets the connection. */
 import type { Clock } from '../clock.js';
 import type { OperationContext, Session } from '../component.js';
 import { StorageError, TimeoutError } from '../errors.js';
@@ -15,6 +15,10 @@ export class LocalSession implements Session {
     private readonly bounds: OperationContext,
     private readonly clock: Clock,
   ) {}
+
+  get deadline(): number {
+    return this.bounds.deadline;
+  }
 
   /** Why an operation cannot run in it: it has ended, has failed, or its deadline or signal forbids it. */
   refusal(context: OperationContext = this.bounds): StorageError | undefined {

@@ -5,9 +5,10 @@
  * wait. It is the specification that the other pools are held to, and it keeps nothing when the process ends.
  */
 import type { Clock } from '../clock.js';
-import { aborted } from '../clock.js';
 import type { CheckResult, OperationContext, Session } from '../component.js';
-import { serializationFailure, StorageError, TimeoutError } from '../errors.js';
+import { serializationFailure, StorageError } from '../errors.js';
+import { LocalSession } from './local-session.js';
+import { boundsExceeded } from './slot.js';
 import type { Pool, PoolDriver, PoolEnvironment, PoolFigures, TransactionOptions } from './pool.js';
 
 type Row = object;
@@ -36,17 +37,25 @@ interface Change {
   readonly after: Row | undefined;
 }
 
-class MemorySession implements Session {
-  failure: StorageError | undefined;
-  ended = false;
+/** What was read and written since a beginning, and is not yet applied. */
+class Work {
   readonly reads = new Set<string>();
   readonly scans: { table: string; partition: string | undefined; matches: Matches }[] = [];
   readonly writes = new Map<string, { table: string; partition: string; key: string; row: Row | undefined }>();
 
+  /** @param start the last commit that it sees. */
+  constructor(readonly start: number) {}
+}
+
+class MemorySession extends LocalSession {
   constructor(
-    readonly pool: MemoryPool,
-    readonly start: number,
-  ) {}
+    pool: MemoryPool,
+    readonly work: Work,
+    bounds: OperationContext,
+    clock: Clock,
+  ) {
+    super(pool, bounds, clock);
+  }
 }
 
 // Tables, partitions and keys hold no control characters, so this joins them without ambiguity.
@@ -78,8 +87,12 @@ export class MemoryPool implements Pool {
 
   async close(): Promise<void> {
     this.isOpen = false;
-    for (const session of this.sessions) session.ended = true;
-    this.sessions.clear();
+    const closed = new StorageError('CLOSED', 'The pool was closed during the transaction', { component: this.name });
+    for (const session of this.sessions) {
+      session.cut(closed);
+      // One whose work is done, and is about to commit, is not cut any more.
+      session.end();
+    }
   }
 
   figures(): PoolFigures {
@@ -90,29 +103,27 @@ export class MemoryPool implements Pool {
   async run<R>(context: OperationContext, operation: (view: MemoryView) => R): Promise<R> {
     for (let turn = this.nextTurns(); turn > 0; turn--) await Promise.resolve();
     this.checkUsable(context);
-    const session = context.session === undefined ? undefined : this.own(context.session);
-    if (session !== undefined) return operation(this.sessionView(session));
-    const once = new MemorySession(this, this.commits);
-    const result = operation(this.sessionView(once));
+    if (context.session !== undefined) return operation(this.view(this.own(context.session, context).work));
+    const once = new Work(this.commits);
+    const result = operation(this.view(once));
     this.apply(once);
     return result;
   }
 
-  async transaction<R>(options: TransactionOptions, work: (session: Session) => Promise<R>): Promise<R> {
-    this.checkUsable(options.context);
-    const session = new MemorySession(this, this.commits);
+  async transaction<R>({ context }: TransactionOptions, work: (session: Session) => Promise<R>): Promise<R> {
+    this.checkUsable(context);
+    const session = new MemorySession(this, new Work(this.commits), context, this.clock);
     this.sessions.add(session);
     try {
-      const result = await work(session);
+      const result = await session.run(work);
       for (let turn = this.nextTurns(); turn > 0; turn--) await Promise.resolve();
-      if (session.failure !== undefined) throw session.failure;
-      if (session.ended)
-        throw new StorageError('CLOSED', 'The pool was closed during the transaction', { component: this.name });
-      if (session.writes.size > 0 && this.conflicts(session)) throw serializationFailure(this.name);
-      this.apply(session);
+      const refusal = session.refusal();
+      if (refusal !== undefined) throw refusal;
+      if (session.work.writes.size > 0 && this.conflicts(session.work)) throw serializationFailure(this.name);
+      this.apply(session.work);
       return result;
     } finally {
-      session.ended = true;
+      session.end();
       this.sessions.delete(session);
       this.forget();
     }
@@ -120,49 +131,47 @@ export class MemoryPool implements Pool {
 
   private checkUsable(context: OperationContext): void {
     if (!this.isOpen) throw new StorageError('CLOSED', `The pool ${this.name} is not open`, { component: this.name });
-    if (context.signal?.aborted) throw aborted(context.signal);
-    if (this.clock.monotonic() > context.deadline)
-      throw new TimeoutError('The deadline passed before the operation ran', { component: this.name });
+    const over = boundsExceeded(context, this.clock.monotonic(), this.name);
+    if (over !== undefined) throw over;
   }
 
-  private own(session: Session): MemorySession {
+  private own(session: Session, context: OperationContext): MemorySession {
     if (!(session instanceof MemorySession) || session.pool !== this)
       throw new StorageError('VALIDATION', 'The session belongs to another pool', { component: this.name });
-    if (session.ended) throw new StorageError('CLOSED', 'The transaction has ended', { component: this.name });
+    const refusal = session.refusal(context);
+    if (refusal !== undefined) throw refusal;
     return session;
   }
 
-  private sessionView(session: MemorySession): MemoryView {
+  private view(work: Work): MemoryView {
     return {
       get: (table, partition, key) => {
         const at = address(table, partition, key);
-        session.reads.add(at);
-        const own = session.writes.get(at);
-        return own === undefined
-          ? this.rowAt(this.tables.get(table)?.get(partition)?.get(key), session.start)
-          : own.row;
+        work.reads.add(at);
+        const own = work.writes.get(at);
+        return own === undefined ? this.rowAt(this.tables.get(table)?.get(partition)?.get(key), work.start) : own.row;
       },
       scan: (table, partition, matches) => {
-        session.scans.push({ table, partition, matches });
-        return this.scan(session, table, partition, matches);
+        work.scans.push({ table, partition, matches });
+        return this.scan(work, table, partition, matches);
       },
       put: (table, partition, key, row) => {
-        session.writes.set(address(table, partition, key), { table, partition, key, row });
+        work.writes.set(address(table, partition, key), { table, partition, key, row });
       },
     };
   }
 
-  private scan(session: MemorySession, table: string, partition: string | undefined, matches: Matches): Row[] {
+  private scan(work: Work, table: string, partition: string | undefined, matches: Matches): Row[] {
     const rows: Row[] = [];
     for (const [name, keys] of this.tables.get(table) ?? []) {
       if (partition !== undefined && name !== partition) continue;
       for (const [key, versions] of keys) {
-        if (session.writes.has(address(table, name, key))) continue;
-        const row = this.rowAt(versions, session.start);
+        if (work.writes.has(address(table, name, key))) continue;
+        const row = this.rowAt(versions, work.start);
         if (row !== undefined && matches(row)) rows.push(row);
       }
     }
-    for (const write of session.writes.values())
+    for (const write of work.writes.values())
       if (write.table === table && (partition === undefined || write.partition === partition))
         if (write.row !== undefined && matches(write.row)) rows.push(write.row);
     return rows;
@@ -172,12 +181,12 @@ export class MemoryPool implements Pool {
     return versions?.findLast((version) => version.commit <= commit)?.row;
   }
 
-  private conflicts(session: MemorySession): boolean {
+  private conflicts(work: Work): boolean {
     return this.log.some((change) => {
-      if (change.commit <= session.start) return false;
+      if (change.commit <= work.start) return false;
       const at = address(change.table, change.partition, change.key);
-      if (session.reads.has(at) || session.writes.has(at)) return true;
-      return session.scans.some(
+      if (work.reads.has(at) || work.writes.has(at)) return true;
+      return work.scans.some(
         (scan) =>
           scan.table === change.table &&
           (scan.partition === undefined || scan.partition === change.partition) &&
@@ -187,10 +196,10 @@ export class MemoryPool implements Pool {
     });
   }
 
-  private apply(session: MemorySession): void {
-    if (session.writes.size === 0) return;
+  private apply(work: Work): void {
+    if (work.writes.size === 0) return;
     const commit = ++this.commits;
-    for (const { table, partition, key, row } of session.writes.values()) {
+    for (const { table, partition, key, row } of work.writes.values()) {
       const partitions = getOrAdd(this.tables, table, () => new Map<string, Map<string, Version[]>>());
       const versions = getOrAdd(
         getOrAdd(partitions, partition, () => new Map<string, Version[]>()),
@@ -205,7 +214,7 @@ export class MemoryPool implements Pool {
 
   /** Drops the versions and the log that no running session can see. */
   private forget(): void {
-    const oldest = Math.min(this.commits, ...[...this.sessions].map((session) => session.start));
+    const oldest = Math.min(this.commits, ...[...this.sessions].map((session) => session.work.start));
     const kept = this.log.findIndex((change) => change.commit > oldest);
     const dropped = kept === -1 ? this.log : this.log.slice(0, kept);
     this.log = kept === -1 ? [] : this.log.slice(kept);

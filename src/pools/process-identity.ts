@@ -31,7 +31,10 @@ export async function currentProcess(): Promise<ProcessIdentity> {
   };
 }
 
-/** Whether `other` runs: `unknown` when this process cannot see it, because it is on another host or in a container. */
+/**
+ * Whether `other` runs: `unknown` when this process cannot see it, because it is on another host or in a container, and
+ * when its pid is in use but no start can be compared (no /proc): another process may have been given the pid since.
+ */
 export async function liveness(other: ProcessIdentity, self: ProcessIdentity): Promise<'alive' | 'dead' | 'unknown'> {
   if (other.host !== self.host) return 'unknown';
   if (other.boot !== self.boot) return 'dead';
@@ -39,7 +42,8 @@ export async function liveness(other: ProcessIdentity, self: ProcessIdentity): P
   if (!answers(other.pid)) return 'dead';
   const started = await startOf(String(other.pid));
   if (started === 'ended') return 'dead';
-  return started !== undefined && other.started !== undefined && started !== other.started ? 'dead' : 'alive';
+  if (started === undefined || other.started === undefined) return 'unknown';
+  return started === other.started ? 'alive' : 'dead';
 }
 
 function answers(pid: number): boolean {

@@ -118,7 +118,7 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
       const all = orders();
       const sums = await Promise.all(
         Array.from({ length: 40 }, () =>
-          all.increment('counter', 'total', 1, { orInsert: { status: 'new', total: 1 } }),
+          all.increment('counter', 'total', 1, { orInsert: { status: 'new', total: 0 } }),
         ),
       );
       assert.deepEqual(
@@ -139,11 +139,19 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
       const value = { status: 'paid', total: 3, tags: ['a', 'b'], dueAt: new Date(7), nested: { deep: { count: 1 } } };
       assert.deepEqual(patched.value, value);
       await assert.rejects(all.patch('o', { set: { total: 9 } }, { if: { status: 'open' } }), refusedWith('CONFLICT'));
-      await assert.rejects(all.patch('o', { increment: { tags: 1 } }), refusedWith('VALIDATION'));
-      await assert.rejects(all.patch('o', { push: { nested: 1 } }), refusedWith('VALIDATION'));
+      await assert.rejects(all.patch('o', { increment: { tags: 1 } as never }), refusedWith('VALIDATION'));
+      await assert.rejects(all.patch('o', { push: { nested: 1 } as never }), refusedWith('VALIDATION'));
       await assert.rejects(all.patch('o', { set: { 'tags.x': 1 } as never }), refusedWith('VALIDATION'));
       await assert.rejects(all.patch('gone', { set: { total: 9 } }), refusedWith('NOT_FOUND'));
       assert.deepEqual(await all.get('o'), patched);
+    });
+
+    test('increment makes its sum in what it inserts', async () => {
+      const all = orders();
+      assert.equal(await all.increment('n', 'total', 2, { orInsert: { status: 'new', total: 40 } }), 42);
+      assert.equal(await all.increment('n', 'total', 2, { orInsert: { status: 'new', total: 40 } }), 44);
+      assert.equal(await all.increment('m', 'nested.deep.count', 1, { orInsert: { status: 'new' } }), 1);
+      assert.deepEqual((await all.get('m')).value, { status: 'new', nested: { deep: { count: 1 } } });
     });
 
     test('a patch of searched text is found by its new words', async () => {

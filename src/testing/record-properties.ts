@@ -11,7 +11,7 @@ import type { PropertyOptions } from './runner.js';
 
 const { schema, domain } = Samples;
 const QUERIES_PER_SET = 20;
-const STEPS_PER_HISTORY = 10;
+export const STEPS_PER_HISTORY = 10;
 
 export interface PropertyReport {
   readonly cases: number;
@@ -180,15 +180,15 @@ function cursorValues(row: Stored, keys: readonly SortKey[]): Scalar[] {
   return keys.map((key) => (recordField(row, key) ?? null) as Scalar);
 }
 
-function seedOf(options: PropertyOptions): { seed: number } | Record<string, never> {
+export function seedOf(options: PropertyOptions): { seed: number } | Record<string, never> {
   return options.seed === undefined ? {} : { seed: options.seed };
 }
 
 /** Dates as text, so that a difference is readable; properties that are absent stay so. */
-function plain(rows: readonly (Stored | undefined)[]): unknown {
+export function plain(rows: readonly (Stored | undefined)[]): unknown {
   return rows.map((row) => (row === undefined ? null : (JSON.parse(JSON.stringify(row)) as unknown)));
 }
 
-function plainResults(results: readonly WriteResult[]): unknown {
+export function plainResults(results: readonly WriteResult[]): unknown {
   return results.map((result) => JSON.parse(JSON.stringify(result)) as unknown);
 }

@@ -118,9 +118,17 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
           { id: 'a', value: { status: 's' } },
         ]),
       );
+      for (const item of [null, 5, { value: 5 }, { value: { status: 's' }, ttl: 0 }, { valu: {} }])
+        await assert.rejects(all.saveMany([{ value: { status: 's' } }, item as never]), /items\[1\]/);
+      await refused(all.save({ status: 's' }, { ifversion: 1 } as never));
+      await refused(all.replace('x', { status: 's' }, { ifversion: 1 } as never));
+      await refused(all.delete('x', { ifversion: 1 } as never));
+      await refused(all.list({ size: 5 } as never));
+      await refused(all.get('x', 5 as never));
+      await refused(all.load([{ value: { status: 's' } }], { onProgress: 'x' as never }));
       await refused(all.patch('x', {}));
-      await refused(all.patch('x', { set: { status: 5 } }));
-      await refused(all.patch('x', { set: { nested: 1, 'nested.deep': 1 } }));
+      await refused(all.patch('x', { set: { status: 5 } as never }));
+      await refused(all.patch('x', { set: { nested: 1, 'nested.deep': 1 } as never }));
       await refused(all.patch('x', { set: { 'status.below': 1 } as never }));
       await refused(all.list({ sort: { status: 'up' } as never }));
       await refused(all.list({ sort: { note: 'asc' } as never }), 'UNSUPPORTED');

@@ -4,9 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { compareQueries, compareWrites } from './record-properties.js';
+import { compareBulk, describeBulk } from './record-bulk.js';
 import { describeCollections } from './record-collections.js';
 import { describeQueries } from './record-queries.js';
 import { describeFilters } from './record-filters.js';
+import { compareUnique } from './record-unique.js';
 import type { OpenRecords, RecordTarget } from './record-target.js';
 import { describeTransactions } from './record-transactions.js';
 import type { PropertyOptions, TestRunner } from './runner.js';
@@ -24,6 +26,7 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
     describeCollections(runner, opened);
     describeQueries(runner, opened);
     describeFilters(runner, opened);
+    describeBulk(runner, opened);
     describeTransactions(runner, opened);
 
     describe('against the oracle', () => {
@@ -35,6 +38,16 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
       test('random writes, batches, patches and expiry', async () => {
         const { cases, nonEmpty } = await compareWrites(opened().backend, options);
         assert.ok(nonEmpty > cases / 10, `only ${nonEmpty} of ${cases} cases wrote something`);
+      });
+
+      test('random changes and questions over many records', async () => {
+        const { cases, nonEmpty } = await compareBulk(opened().backend, options);
+        assert.ok(nonEmpty > cases / 10, `only ${nonEmpty} of ${cases} cases matched something`);
+      });
+
+      test('random batches over a unique constraint', async () => {
+        const { cases, nonEmpty } = await compareUnique(opened().backend, options);
+        assert.ok(nonEmpty > cases / 2, `only ${nonEmpty} of ${cases} cases left a record`);
       });
     });
   });

@@ -23,10 +23,15 @@ export interface TransactionDatabase {
 
 type Hook = () => void | Promise<void>;
 
-/** Asks for tables that are not there yet: the transaction rolls back, makes them, and runs the function again. */
-export class TablesMissing extends Error {
+/**
+ * Asks for tables that are not there yet: the transaction rolls back, makes them, and runs the function again. The function
+ * meets it as any error of a storage; whatever it makes of it, this run is over.
+ */
+export class TablesMissing extends StorageError {
   constructor(readonly ensure: (context: OperationContext) => Promise<void>) {
-    super('The transaction is run again once the tables of a collection are made');
+    const message =
+      'The tables of a collection are not there yet: this run of the transaction is rolled back, and its function run again once they are';
+    super('UNAVAILABLE', message, { operation: 'transaction', details: { reason: 'tables' } });
   }
 }
 
@@ -42,6 +47,8 @@ export class Attempt {
     private readonly on: TransactionDatabase,
     private readonly session: Session,
     private readonly outer: OperationContext,
+    /** The attempt whose function began this transaction, on another pool. */
+    private readonly enclosing: Attempt | undefined,
   ) {}
 
   get pool(): Pool {
@@ -58,6 +65,11 @@ export class Attempt {
 
   end(): void {
     this.ended = true;
+  }
+
+  /** Whether this or a transaction around it runs on `pool`. */
+  holds(pool: Pool): boolean {
+    return (this.active && this.pool === pool) || this.enclosing?.holds(pool) === true;
   }
 
   /** Stops this run: the tables are made once it has rolled back, and the function is run again. */
@@ -83,8 +95,7 @@ const running = new AsyncLocalStorage<Attempt>();
  * @throws `VALIDATION` when called inside a running transaction of `pool`.
  */
 export function refuseInsideTransaction(pool: Pool, operation: string): void {
-  const attempt = running.getStore();
-  if (attempt?.active === true && attempt.pool === pool)
+  if (running.getStore()?.holds(pool) === true)
     throw new ValidationError('VALIDATION', `${operation}: inside a transaction, use the handle it gives (tx)`, {
       operation,
     });
@@ -92,6 +103,7 @@ export function refuseInsideTransaction(pool: Pool, operation: string): void {
 
 /**
  * Runs `work` in a transaction of `pool` until it commits: again, as a whole, when it lost against another transaction.
+ * It rejects only when nothing was committed: what `onCommit` hooks throw goes to `onHookError`, after all have run.
  * @throws what `work` throws; `CONFLICT` (retryable) when the retries are used up.
  */
 export async function runTransaction<R>(
@@ -99,6 +111,7 @@ export async function runTransaction<R>(
   context: OperationContext,
   options: TransactionCallOptions,
   work: (attempt: Attempt) => Promise<R>,
+  onHookError: (error: StorageError) => void,
 ): Promise<R> {
   const retries = options.retries ?? 10;
   if (!Number.isInteger(retries) || retries < 0) throw invalid('retries', options.retries, 'a whole number, 0 or more');
@@ -110,7 +123,8 @@ export async function runTransaction<R>(
   for (;;) {
     const outcome = await runOnce(database, context, isolation, work);
     if (outcome.committed) {
-      await runHooks(outcome.attempt.committed, 'onCommit');
+      const errors = await collectErrors(outcome.attempt.committed);
+      if (errors.length > 0) onHookError(hookFailure(errors));
       return outcome.result;
     }
     const { attempt, error } = outcome;
@@ -138,9 +152,10 @@ async function runOnce<R>(
   work: (attempt: Attempt) => Promise<R>,
 ): Promise<Outcome<R>> {
   let attempt: Attempt | undefined;
+  const enclosing = running.getStore();
   try {
     const result = await database.pool.transaction({ isolation, context }, async (session) => {
-      const current = new Attempt(database, session, context);
+      const current = new Attempt(database, session, context, enclosing);
       attempt = current;
       try {
         const value = await running.run(current, () => work(current));
@@ -156,18 +171,12 @@ async function runOnce<R>(
   }
 }
 
-/** The commit stands whatever its hooks do: their errors are told together, after all have run. */
-async function runHooks(hooks: readonly Hook[], name: string): Promise<void> {
-  const errors = await collectErrors(hooks);
-  if (errors.length > 0)
-    throw new StorageError(
-      'INTERNAL',
-      `The transaction is committed, but ${errors.length} of its ${name} hooks failed`,
-      {
-        details: { committed: true },
-        cause: new AggregateError(errors),
-      },
-    );
+function hookFailure(errors: readonly unknown[]): StorageError {
+  return new StorageError('INTERNAL', `A transaction is committed, but ${errors.length} of its onCommit hooks failed`, {
+    operation: 'onCommit',
+    details: { committed: true, hookErrors: errors.length },
+    cause: new AggregateError(errors),
+  });
 }
 
 /** Runs the compensations of a run that was rolled back, the last registered first, each even if another fails. */

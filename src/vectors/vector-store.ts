@@ -2,21 +2,15 @@
  * Vector collections of one tenant, as a host uses them: everything that does not depend on the provider, derived once
  * above the providers. A handle is cheap and makes no connection of its own.
  */
-import type { BeginOperation, CallOptions, OperationContext } from '../component.js';
+import type { OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
-import { compareText } from '../filter/evaluate.js';
 import type { Filter } from '../filter/syntax.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
 import { encodeRecord, encodeRecords } from './codec/record.js';
-import { resolveSchema, sameSchema } from './codec/schema.js';
-import { checkCollectionName, checkNamespace, checkVectorId, checkVectorIds, checkWhole } from './codec/values.js';
-import type {
-  VectorCapabilities,
-  VectorCollectionSpec,
-  VectorProvider,
-  VectorSchema,
-  VectorScope,
-} from './provider.js';
+import { sameSchema } from './codec/schema.js';
+import { checkVectorId, checkVectorIds, checkWhole } from './codec/values.js';
+import type { VectorSchema, VectorScope } from './provider.js';
+import { VectorCollections } from './vector-store/collections.js';
 import { decodeListCursor, encodeListCursor, listHash } from './vector-store/cursor.js';
 import { decodeHits, decodeVector } from './vector-store/decode.js';
 import type {
@@ -34,7 +28,7 @@ import type {
   VectorRecord,
 } from './vector-store/options.js';
 import { checkInclude, checkOptions, planDeletion, planFilter, planSearch, restriction } from './vector-store/plan.js';
-import { forgetSchema, madeAnew, missingRecord, withSchema } from './vector-store/schemas.js';
+import { madeAnew, missingRecord, withSchema } from './vector-store/schemas.js';
 import { checkSource, upsertAll } from './vector-store/upsert.js';
 
 export type * from './vector-store/options.js';
@@ -42,59 +36,7 @@ export type * from './vector-store/options.js';
 /** How many ids one request to a provider names. */
 const IDS_PER_REQUEST = 1_000;
 
-export class VectorStore {
-  constructor(
-    private readonly provider: VectorProvider,
-    private readonly tenant: string,
-    private readonly begin: BeginOperation,
-  ) {}
-
-  /** What the provider can do; what it cannot is refused with `UNSUPPORTED` before any I/O. */
-  get capabilities(): VectorCapabilities {
-    return this.provider.capabilities;
-  }
-
-  /**
-   * Makes a collection, for every tenant; nothing happens when there is an equal one.
-   * @throws `CONFLICT` when its name has another declaration; `VALIDATION`; `UNSUPPORTED`.
-   */
-  async createCollection(spec: VectorCollectionSpec, options?: CallOptions): Promise<void> {
-    checkOptions(options, []);
-    const schema = resolveSchema(spec, this.capabilities);
-    await this.run('createCollection', options, async (context) => {
-      await this.provider.createCollection(schema, context);
-      forgetSchema(this.provider, schema.name);
-    });
-  }
-
-  /** @throws `NOT_FOUND` */
-  describeCollection(name: string, options?: CallOptions): Promise<VectorSchema> {
-    return this.inCollection('describeCollection', name, options, [], async (schema) => ({
-      ...schema,
-      fields: { ...schema.fields },
-      index: { ...schema.index },
-    }));
-  }
-
-  /** The names, in their order. */
-  async listCollections(options?: CallOptions): Promise<string[]> {
-    checkOptions(options, []);
-    const names = await this.run('listCollections', options, (context) => this.provider.listCollections(context));
-    return names.sort(compareText);
-  }
-
-  /** Deletes a collection with the records of every tenant. @returns whether there was one. */
-  async deleteCollection(name: string, options?: CallOptions): Promise<boolean> {
-    checkCollectionName(name);
-    checkOptions(options, []);
-    return this.run('deleteCollection', options, async (context) => {
-      forgetSchema(this.provider, name);
-      const deleted = await this.provider.deleteCollection(name, context);
-      forgetSchema(this.provider, name);
-      return deleted;
-    });
-  }
-
+export class VectorStore extends VectorCollections {
   /**
    * Writes records; one that is there is replaced whole. An array is checked whole before any I/O; an iterable batch by
    * batch, what cannot be stored is reported and the rest written. Batches follow one another; each is an operation.
@@ -253,36 +195,5 @@ export class VectorStore {
     const [found] = await this.provider.fetch(schema, scope, [id], include, context);
     if (found?.vector === undefined) throw missingRecord(this.provider, schema.name, id);
     return found.vector;
-  }
-
-  private scope(options: NamespaceOptions | undefined): VectorScope {
-    return { tenant: this.tenant, namespace: checkNamespace(options?.namespace) };
-  }
-
-  private async inCollection<R>(
-    operation: string,
-    name: string,
-    options: CallOptions | undefined,
-    keys: readonly string[] | undefined,
-    work: (schema: VectorSchema, context: OperationContext) => Promise<R>,
-  ): Promise<R> {
-    checkCollectionName(name);
-    if (keys !== undefined) checkOptions(options, keys);
-    return this.run(operation, options, (context) =>
-      withSchema(this.provider, name, context, (schema) => work(schema, context)),
-    );
-  }
-
-  private async run<R>(
-    name: string,
-    options: CallOptions | undefined,
-    work: (context: OperationContext) => Promise<R>,
-  ): Promise<R> {
-    const operation = this.begin(name, options);
-    try {
-      return await work(operation.context);
-    } finally {
-      operation.end();
-    }
   }
 }

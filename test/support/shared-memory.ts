@@ -45,7 +45,11 @@ export function sharedMemory(seed = 1, clock: Clock = systemClock): (own?: Clock
 
 /** An open manager of one database, whose time is the test's. */
 export async function openManager(url: string, clock: Clock): Promise<StorageManager> {
-  const settings = await loadSettings({ registry, environment: {}, overrides: { databases: { main: { url } } } });
+  const settings = await loadSettings({
+    registry,
+    environment: {},
+    overrides: { databases: { main: { url } }, lifecycle: { sweepInterval: 0 } },
+  });
   const manager = new StorageManager({ registry, settings, clock });
   await manager.open();
   return manager;

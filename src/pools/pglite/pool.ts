@@ -3,34 +3,24 @@ import type { PGlite } from '@electric-sql/pglite';
 import type { Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
 import { StorageError, UnavailableError, ValidationError } from '../../errors.js';
-import { LocalSession } from '../local-session.js';
+import { hostClient } from './host-client.js';
+import { busyReport, type Opened, PgliteSession } from './session.js';
 import { closeDatabase, type Database, inTransaction, openDatabase, rollBack, unusable } from './database.js';
 import { mapError, stopsTheEngine } from './errors.js';
 import { Maintenance } from './maintenance.js';
-import type { PoolEnvironment, PoolFigures, SqlPool, SqlResult, SqlValue, TransactionOptions } from '../pool.js';
+import type {
+  PoolEnvironment,
+  PoolFigures,
+  RawClient,
+  SqlPool,
+  SqlResult,
+  SqlValue,
+  TransactionOptions,
+} from '../pool.js';
 import { Slot, timerDelay, untilAborted } from '../slot.js';
 
 /** How long PGlite itself gets to close, after the work in flight was given its time. */
 const CLOSE_GRACE = 5_000;
-
-interface Opened extends Database {
-  readonly slot: Slot;
-  readonly maintenance: Maintenance;
-  /** The transaction that has the slot. */
-  session: PgliteSession | undefined;
-  lastSuccess: number;
-}
-
-class PgliteSession extends LocalSession {
-  constructor(
-    pool: PglitePool,
-    readonly opened: Opened,
-    bounds: OperationContext,
-    clock: Clock,
-  ) {
-    super(pool, bounds, clock);
-  }
-}
 
 /**
  * Statements run synchronously inside the process: a deadline or a signal ends the wait for the connection and a
@@ -54,6 +44,8 @@ export class PglitePool implements SqlPool {
     this.name = environment.name;
     this.clock = environment.clock;
   }
+
+  readonly raw: RawClient = { language: 'sql', client: () => this.require('sql').host };
 
   get durable(): boolean {
     return this.directory !== undefined;
@@ -113,7 +105,7 @@ export class PglitePool implements SqlPool {
     const reason = unusable(opened);
     if (reason !== undefined) return { status: 'unhealthy', message: reason.message };
     const details = { ...this.figures() };
-    if (!opened.slot.tryAcquire()) return this.busyReport(opened);
+    if (!opened.slot.tryAcquire()) return busyReport(opened, this.clock.monotonic(), this.acquireTimeout);
     try {
       await untilAborted(opened.client.query('SELECT 1'), signal);
       opened.lastSuccess = this.clock.monotonic();
@@ -142,7 +134,14 @@ export class PglitePool implements SqlPool {
     }
     const slot = new Slot({ clock, component: this.name, acquireTimeout: this.acquireTimeout });
     const maintenance = new Maintenance(database.client, slot);
-    this.opened = { ...database, slot, maintenance, session: undefined, lastSuccess: clock.monotonic() };
+    this.opened = {
+      ...database,
+      slot,
+      maintenance,
+      session: undefined,
+      lastSuccess: clock.monotonic(),
+      host: hostClient(database.client, slot, this.name),
+    };
   }
 
   private async stop(deadline: number): Promise<void> {
@@ -270,16 +269,6 @@ export class PglitePool implements SqlPool {
       opened.slot.close(opened.stopped);
     }
     return fault;
-  }
-
-  private busyReport({ slot, lastSuccess }: Opened): CheckResult {
-    const now = this.clock.monotonic();
-    const busyFor = Math.round(now - (slot.busySince ?? now));
-    const sinceLastSuccess = Math.round(now - lastSuccess);
-    const details = { ...slot.figures(), busyFor, sinceLastSuccess };
-    if (busyFor < this.acquireTimeout) return { status: 'healthy', details };
-    const status = sinceLastSuccess < this.acquireTimeout ? 'degraded' : 'unhealthy';
-    return { status, message: `The only connection has been busy for ${busyFor} ms`, details };
   }
 
   private require(operation: string): Opened {

@@ -1,39 +1,15 @@
 /** How PGlite's values differ from its defaults: times with infinity and far years, bigint as number. */
+import { instantText, parseInstant } from '../timestamptz.js';
 
 // pg_type's oids, which never change.
 const INT8 = 20;
 const TIMESTAMPTZ = 1184;
 
-/** `infinity` is a value of timestamptz: the number `Infinity`; anything else is a Date. */
-function parseInstant(text: string): Date | number {
-  if (text === 'infinity') return Infinity;
-  if (text === '-infinity') return -Infinity;
-  // Nearly every time there is; the engine's zone is UTC.
-  if (text.length <= 29 && text[10] === ' ' && text.endsWith('+00'))
-    return new Date(`${text.slice(0, 10)}T${text.slice(11, -3)}Z`);
-  // PostgreSQL writes 2024-01-31 12:00:00.5+00, with ` BC` at the end for the years before 1.
-  const parts = /^(\d{4,})(-\d\d-\d\d) ([\d:.]+)([+-])(\d\d)(:?\d\d)?(?::\d\d)?( BC)?$/.exec(text);
-  if (parts === null) return new Date(text);
-  const [, year, day, time, sign, hours, minutes = ':00', era] = parts;
-  const astronomical = era === undefined ? Number(year) : 1 - Number(year);
-  return new Date(`${isoYear(astronomical)}${day}T${time}${sign}${hours}${minutes}`);
-}
-
-function isoYear(year: number): string {
-  if (year >= 0 && year <= 9999) return String(year).padStart(4, '0');
-  return `${year < 0 ? '-' : '+'}${String(Math.abs(year)).padStart(6, '0')}`;
-}
-
 function serializeInstant(value: unknown): string {
   if (value === Infinity) return 'infinity';
   if (value === -Infinity) return '-infinity';
   if (typeof value === 'string') return value;
-  const date = value instanceof Date ? value : new Date(value as number);
-  const year = date.getUTCFullYear();
-  const iso = date.toISOString();
-  if (year > 0 && year <= 9999) return iso;
-  const rest = iso.slice(iso.indexOf('-', 1));
-  return year > 0 ? `${year}${rest}` : `${String(1 - year).padStart(4, '0')}${rest} BC`;
+  return instantText(value instanceof Date ? value : new Date(value as number));
 }
 
 export const parsers = { [INT8]: Number, [TIMESTAMPTZ]: parseInstant };

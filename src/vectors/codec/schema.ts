@@ -1,7 +1,7 @@
 /** A collection's specification: validated, every default filled in, comparable. */
 import { invalid, UnsupportedError, ValidationError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
-import { pathFault } from '../../filter/syntax.js';
+import { pathFault } from '../../filter/fields.js';
 import type {
   Metric,
   VectorCapabilities,

@@ -1,6 +1,7 @@
 /** How a search is run: the settings of its scan, the index's answer, and the exact one where that fell short. */
-import type { OperationContext, Session } from '../../component.js';
+import type { OperationContext } from '../../component.js';
 import type { SqlPool } from '../../pools/pool.js';
+import { SessionQueue } from '../../pools/session-queue.js';
 import type { ScoredVector, VectorIndex, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
 import { readRow, type Statement } from './rows.js';
 import { exactStatement, indexedStatement } from './statements.js';
@@ -28,7 +29,7 @@ export function scanSettings(index: VectorIndex, topK: number, efSearch: number)
 
 export class Searcher {
   /** Searches of one session follow one another: each sets the scan's settings and restores them. */
-  private readonly turns = new WeakMap<Session, Promise<unknown>>();
+  private readonly turns = new SessionQueue();
 
   constructor(
     private readonly pool: SqlPool,
@@ -72,7 +73,7 @@ export class Searcher {
   ): Promise<R> {
     const { session } = context;
     if (session !== undefined)
-      return this.inTurn(session, async () => {
+      return this.turns.run(session, async () => {
         const before = await this.set(settings, context);
         const result = await work(context);
         await this.set(before, context);
@@ -94,14 +95,5 @@ export class Searcher {
     const write = settings.map((_, i) => `set_config($${2 * i + 1}::text, $${2 * i + 2}::text, true)`);
     await this.pool.query(`SELECT ${write.join(', ')}`, settings.flat(), context);
     return settings.map(([name], i): Setting => [name, String(rows[0]?.[`s${i}`])]);
-  }
-
-  private inTurn<R>(session: Session, work: () => Promise<R>): Promise<R> {
-    const turn = (this.turns.get(session) ?? Promise.resolve()).then(work);
-    this.turns.set(
-      session,
-      turn.catch(() => undefined),
-    );
-    return turn;
   }
 }

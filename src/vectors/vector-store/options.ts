@@ -84,11 +84,13 @@ export interface UpsertOptions extends NamespaceOptions {
   readonly onProgress?: (progress: UpsertProgress) => void;
 }
 
-export interface UpsertReport {
+export interface UpsertReport extends UpsertProgress {
   /** Records taken; of several with one id the last is kept. */
   readonly written: number;
-  /** What an iterable gave that cannot be stored; an array with such an item is refused as a whole. */
-  readonly failed: readonly { readonly id: string | undefined; readonly index: number; readonly error: StorageError }[];
+  /** How many records of an iterable cannot be stored; an array with such a record is refused as a whole. */
+  readonly failed: number;
+  /** The first 100 of them; `index` counts the source's records from 0. */
+  readonly failures: readonly { readonly index: number; readonly id?: string; readonly error: StorageError }[];
   /** The provider's mark of the last write, where it has one. */
   readonly token?: string;
 }

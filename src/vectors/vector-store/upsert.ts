@@ -1,5 +1,5 @@
 /** Writing any number of records: batches one after another, each bounded in items and bytes. */
-import { invalid, isStorageError, type StorageError } from '../../errors.js';
+import { invalid, isStorageError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
 import type { EncodedVector } from '../codec/record.js';
@@ -13,6 +13,8 @@ export interface UpsertTarget {
   encode(input: unknown, at: string): EncodedVector;
   write(records: readonly StoredVector[]): Promise<{ readonly token?: string }>;
 }
+
+const SHOWN_FAILURES = 100;
 
 type Source = Iterable<unknown> | AsyncIterable<unknown>;
 
@@ -53,7 +55,8 @@ class Upsert {
   private bytes = 0;
   private written = 0;
   private token: string | undefined;
-  private readonly failed: { id: string | undefined; index: number; error: StorageError }[] = [];
+  private failed = 0;
+  private readonly failures: UpsertReport['failures'][number][] = [];
 
   constructor(private readonly target: UpsertTarget) {}
 
@@ -64,7 +67,9 @@ class Upsert {
     } catch (error) {
       if (!isStorageError(error, 'VALIDATION')) throw error;
       const id = isPlainObject(input) && typeof input['id'] === 'string' ? input['id'] : undefined;
-      this.failed.push({ id, index, error });
+      this.failed++;
+      if (this.failures.length < SHOWN_FAILURES)
+        this.failures.push({ index, ...(id === undefined ? {} : { id }), error });
       return undefined;
     }
   }
@@ -86,7 +91,7 @@ class Upsert {
       this.items = 0;
       this.bytes = 0;
     }
-    this.target.onProgress?.({ written: this.written, failed: this.failed.length });
+    this.target.onProgress?.({ written: this.written, failed: this.failed });
   }
 
   private isFull({ record, bytes }: EncodedVector): boolean {
@@ -95,7 +100,7 @@ class Upsert {
   }
 
   report(): UpsertReport {
-    const { written, failed, token } = this;
-    return { written, failed, ...(token === undefined ? {} : { token }) };
+    const { written, failed, failures, token } = this;
+    return { written, failed, failures, ...(token === undefined ? {} : { token }) };
   }
 }

@@ -1,25 +1,43 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { systemClock as clock } from '../src/clock.js';
-import { pglite } from '../src/pools/pglite/index.js';
 import type { SqlPool, SqlValue } from '../src/pools/pool.js';
+import { registry } from '../src/registry.js';
+import { availableTargets } from '../src/testing/index.js';
+import { openPool, type OpenPool } from './support/open-target.js';
 
+const drivers = await Promise.all(registry.names().pools.map((name) => registry.pool(name)));
+/** Those that speak PostgreSQL. */
+const targets = drivers
+  .filter(({ vectors }) => vectors === 'pgvector')
+  .map((driver) => ({ driver, ...availableTargets(driver.tests, process.env) }));
+
+for (const { waiting } of targets)
+  for (const { name, variable } of waiting)
+    describe.skip(`values on ${name}`, () =>
+      test(`waits for a server in ${variable}`, () => expect(variable).toBeDefined()));
+
+const each = targets.flatMap(({ driver, available }) =>
+  available.map((target) => ({ name: target.name, open: () => openPool(driver, target) })),
+);
+
+let opened: OpenPool;
 let pool: SqlPool;
 const context = () => ({ now: clock.now(), deadline: clock.monotonic() + 60_000 });
 const query = async (text: string, ...parameters: SqlValue[]) => (await pool.query(text, parameters, context())).rows;
-
-beforeAll(async () => {
-  pool = pglite.create('pglite::memory:', {}, { clock, name: 'main' });
-  await pool.open({ clock, signal: new AbortController().signal });
-});
-afterAll(() => pool.close(clock.monotonic() + 5_000));
 
 const text = fc
   .oneof(fc.string({ unit: 'binary' }), fc.string({ unit: fc.constantFrom(...'\\"\'{},N UL ntrue\n\té😀\uffff') }))
   .map((value) => value.replaceAll('\0', ''));
 const awkward = fc.oneof(text, fc.constantFrom('', 'null', 'NULL', '{}', '"', '\\', '\\"', ' ', ',', 'a,b', '{"a"}'));
 
-describe('values', () => {
+describe.each(each)('values on $name', ({ open }) => {
+  beforeAll(async () => {
+    opened = await open();
+    pool = opened.pool as SqlPool;
+  });
+  afterAll(() => opened.close());
+
   test('texts and arrays of text come back as they were', () =>
     fc.assert(
       fc.asyncProperty(fc.array(fc.option(awkward), { maxLength: 8 }), awkward, async (many, one) => {

@@ -1,0 +1,118 @@
+/** From settings to components: which pool, backend and provider each database and vector provider has. No I/O. */
+import { isDeepStrictEqual } from 'node:util';
+import type { RecordBackend, RecordSchema } from './backends/backend.js';
+import { offsetClock, type Clock } from './clock.js';
+import { Database } from './database.js';
+import { namingOrigin } from './database/origin.js';
+import { Tables } from './database/tables.js';
+import { foreignErrorName, isStorageError, StorageError } from './errors.js';
+import type { Managed } from './lifecycle.js';
+import type { Pool } from './pools/pool.js';
+import type { Registry } from './registry.js';
+import { urlSource, type Settings } from './settings.js';
+import { Sweeper } from './sweeper.js';
+import type { VectorProvider } from './vectors/provider.js';
+
+export interface Composition {
+  readonly databases: ReadonlyMap<string, Database>;
+  readonly providers: ReadonlyMap<string, VectorProvider>;
+  readonly managed: readonly Managed[];
+}
+
+/** @throws `CONFIGURATION`, also for what a component's constructor throws. */
+export async function composeComponents(settings: Settings, registry: Registry, clock: Clock): Promise<Composition> {
+  const managed = new Map<string, Managed>();
+  const databases = await composeDatabases(settings, registry, clock, managed);
+  const providers = await composeProviders(settings, registry, clock, databases, managed);
+  return { databases, providers, managed: [...managed.values()] };
+}
+
+/** The first database of a URL: later ones share its pool and its tables. */
+interface PooledDatabase {
+  readonly name: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly pool: Pool;
+  readonly tables: Tables;
+}
+
+async function composeDatabases(
+  settings: Settings,
+  registry: Registry,
+  clock: Clock,
+  managed: Map<string, Managed>,
+): Promise<Map<string, Database>> {
+  const pools = new Map<string, PooledDatabase>();
+  const databases = new Map<string, Database>();
+  for (const [name, { url, critical, ...options }] of Object.entries(settings.databases)) {
+    const driver = await registry.poolForUrl(url);
+    const key = driver.key(url, options, name);
+    const first = pools.get(key);
+    if (first !== undefined && !isDeepStrictEqual(first.options, options)) throw unequalOptions(first.name, name);
+    const pool = first?.pool ?? construct(name, () => driver.create(url, options, { clock, name }));
+    const tables = first?.tables ?? new Tables(clock, settings.lifecycle.operationTimeout);
+    const shared = managed.get(pool.name)?.critical === true;
+    const source = urlSource(settings, pool.name);
+    const component = source === undefined ? pool : namingOrigin(pool, `databases.${pool.name}.url`, source);
+    managed.set(pool.name, { component, critical: critical || shared });
+    const records = `records:${name}`;
+    const backendDriver = await registry.backend(driver.backend);
+    const backend = construct(records, () => backendDriver.create(pool, records));
+    managed.set(records, { component: backend, critical, after: [pool.name] });
+    // One clock a database, so that leases and expiry mean the same on every host.
+    const serverClock = offsetClock(clock, () => pool.clockOffset ?? 0);
+    databases.set(name, new Database(name, pool, backend, serverClock, tables));
+    if (first !== undefined) continue;
+    pools.set(key, { name, options, pool, tables });
+    const sweeper = sweeperOf(name, backend, tables, serverClock, settings.lifecycle.sweepInterval);
+    managed.set(sweeper.name, { component: sweeper, critical: false, after: [records] });
+  }
+  return databases;
+}
+
+function sweeperOf(database: string, backend: RecordBackend, tables: Tables, clock: Clock, interval: number): Sweeper {
+  const collections = (): readonly RecordSchema[] => tables.made();
+  return new Sweeper({ name: `sweeper:${database}`, backend, collections, clock, interval });
+}
+
+async function composeProviders(
+  settings: Settings,
+  registry: Registry,
+  clock: Clock,
+  databases: ReadonlyMap<string, Database>,
+  managed: Map<string, Managed>,
+): Promise<Map<string, VectorProvider>> {
+  const providers = new Map<string, VectorProvider>();
+  for (const [key, { critical, ...options }] of Object.entries(settings.vectors.providers)) {
+    const driver = await registry.provider(key);
+    const name = `vectors:${driver.name}`;
+    const pool = driver.pooled === true ? databases.get(options['database'] as string)?.pool : undefined;
+    const environment = { clock, name, ...(pool === undefined ? {} : { pool }) };
+    const provider = construct(name, () => driver.create(options, environment));
+    const after = pool === undefined ? {} : { after: [pool.name] };
+    managed.set(name, { component: provider, critical: critical !== false, ...after });
+    providers.set(driver.name, provider);
+  }
+  return providers;
+}
+
+function unequalOptions(first: string, second: string): StorageError {
+  return new StorageError(
+    'CONFIGURATION',
+    `databases.${first} and databases.${second} are one database, with one pool, but their options differ: make them equal`,
+    { operation: 'open', details: { databases: [first, second] } },
+  );
+}
+
+/** A component's constructor is its own code, or a third party's: what it throws is told as an error that names it. */
+function construct<C>(component: string, make: () => C): C {
+  try {
+    return make();
+  } catch (error) {
+    if (isStorageError(error)) throw error;
+    throw new StorageError('CONFIGURATION', `${component} could not be created (${foreignErrorName(error)})`, {
+      component,
+      operation: 'open',
+      cause: error,
+    });
+  }
+}

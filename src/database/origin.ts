@@ -1,0 +1,34 @@
+/** Who said a database's URL: a variable that is set for another program is taken too, and must be found when it fails. */
+import type { Component } from '../component.js';
+import { foreignErrorName, isStorageError, StorageError, TimeoutError, UnavailableError } from '../errors.js';
+
+/** `pool`, whose failed opening names the key and the source of its URL, never the URL. */
+export function namingOrigin(pool: Component, key: string, source: string): Component {
+  return {
+    name: pool.name,
+    async open(context) {
+      try {
+        await pool.open(context);
+      } catch (error) {
+        throw isStorageError(error, 'CLOSED') ? error : withOrigin(error, pool.name, `${key} is from ${source}`);
+      }
+    },
+    check: (signal) => pool.check(signal),
+    close: (deadline) => pool.close(deadline),
+  };
+}
+
+function withOrigin(error: unknown, component: string, origin: string): StorageError {
+  if (!isStorageError(error))
+    return new UnavailableError(`${component} did not open (${foreignErrorName(error)}; ${origin})`, {
+      component,
+      operation: 'open',
+      cause: error,
+    });
+  const { code, operation, retryable, details } = error;
+  const message = `${error.message} (${origin})`;
+  const options = { component: error.component ?? component, operation, retryable, details, cause: error };
+  if (code === 'UNAVAILABLE') return new UnavailableError(message, options);
+  if (code === 'TIMEOUT') return new TimeoutError(message, options);
+  return new StorageError(code, message, options);
+}

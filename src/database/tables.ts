@@ -1,0 +1,90 @@
+/** The tables of one pool: what each name stands for, and which are known to be there. Databases of one URL share them. */
+import { aborted, type Clock } from '../clock.js';
+import type { OperationContext } from '../component.js';
+import { TimeoutError, ValidationError } from '../errors.js';
+import type { RecordBackend, RecordSchema } from '../backends/backend.js';
+
+// The longest delay that a timer of Node takes; a longer one fires at once.
+const LONGEST_DELAY = 2 ** 31 - 1;
+
+export class Tables {
+  private readonly declared = new Map<string, RecordSchema>();
+  private readonly there = new Map<string, RecordSchema>();
+  private readonly making = new Map<string, Promise<void>>();
+
+  /** @param timeout milliseconds that the making of one collection's tables may take, whoever waits for it. */
+  constructor(
+    private readonly clock: Clock,
+    private readonly timeout: number,
+  ) {}
+
+  /** @throws `VALIDATION` when the name stands for another declaration already. */
+  declare(schema: RecordSchema, database: string): void {
+    const other = this.declared.get(schema.name);
+    if (other === schema) return;
+    if (other !== undefined && describe(other) !== describe(schema))
+      throw new ValidationError(
+        'VALIDATION',
+        `The collection ${schema.name} is declared twice, differently, on the database ${database}`,
+        { details: { collection: schema.name, database } },
+      );
+    this.declared.set(schema.name, schema);
+  }
+
+  has(schemas: readonly RecordSchema[]): boolean {
+    return schemas.every(({ name }) => this.there.has(name));
+  }
+
+  /** Those that are known to be there. */
+  made(): RecordSchema[] {
+    return [...this.there.values()];
+  }
+
+  /**
+   * Makes the tables once, however many ask; a failure is not remembered. Each caller waits within its own deadline and
+   * signal, which do not end the making: others wait for it too.
+   */
+  async make(schemas: readonly RecordSchema[], backend: RecordBackend, context: OperationContext): Promise<void> {
+    for (const schema of schemas)
+      if (!this.there.has(schema.name)) await this.within(context, this.start(schema, backend));
+  }
+
+  private start(schema: RecordSchema, backend: RecordBackend): Promise<void> {
+    const { name } = schema;
+    const known = this.making.get(name);
+    if (known !== undefined) return known;
+    const { clock, timeout } = this;
+    const making = backend
+      .ensure([schema], { now: clock.now(), deadline: clock.monotonic() + timeout })
+      .then(() => void this.there.set(name, schema))
+      .finally(() => this.making.delete(name));
+    this.making.set(name, making);
+    return making;
+  }
+
+  private within(bounds: OperationContext, making: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const { signal, deadline } = bounds;
+      const finish = (): void => {
+        timer.cancel();
+        signal?.removeEventListener('abort', onAbort);
+      };
+      const onAbort = (): void => {
+        finish();
+        reject(aborted(signal!));
+      };
+      const remaining = Math.min(Math.max(deadline - this.clock.monotonic(), 0), LONGEST_DELAY);
+      const timer = this.clock.after(remaining, () => {
+        finish();
+        reject(new TimeoutError('The deadline passed while the tables of the collection were made'));
+      });
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (signal?.aborted === true) onAbort();
+      making.finally(finish).then(resolve, reject);
+    });
+  }
+}
+
+function describe({ fields, indexes, unique, text }: RecordSchema): string {
+  return JSON.stringify([[...fields].sort(([a], [b]) => (a < b ? -1 : 1)), indexes, unique, text]);
+}

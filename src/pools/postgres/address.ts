@@ -1,0 +1,64 @@
+/** What a URL of PostgreSQL says. */
+
+export const TLS_MODES = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
+export type TlsMode = (typeof TLS_MODES)[number];
+
+export interface Address {
+  /** A name, an address, or the directory of a socket, which begins with a slash. */
+  readonly host: string;
+  readonly port: number;
+  readonly user?: string | undefined;
+  readonly password?: string | undefined;
+  readonly database?: string | undefined;
+  readonly applicationName?: string | undefined;
+  /** Command-line options of the server: `-c search_path=app`. */
+  readonly options?: string | undefined;
+  readonly tlsMode?: TlsMode | undefined;
+  readonly channelBinding: boolean;
+  /** Files. */
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+const PARAMETERS: ReadonlySet<string> = new Set([
+  ...['host', 'port', 'user', 'password', 'dbname', 'application_name', 'options'],
+  ...['sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'channel_binding'],
+]);
+
+/** @returns the address, or what is wrong with the URL, without a part of it. */
+export function readAddress(url: string): Address | string {
+  let parsed: URL;
+  try {
+    parsed = new URL(url);
+    decodeURIComponent(parsed.hostname + parsed.username + parsed.password + parsed.pathname);
+  } catch {
+    return 'expected a URL like postgresql://user:password@host:5432/database, special characters in it percent-encoded';
+  }
+  const { searchParams } = parsed;
+  for (const key of searchParams.keys())
+    if (!PARAMETERS.has(key)) return `a parameter of the URL is unknown; known: ${[...PARAMETERS].join(', ')}`;
+  const said = (key: string): string | undefined => searchParams.get(key) || undefined;
+  const part = (text: string): string | undefined => (text === '' ? undefined : decodeURIComponent(text));
+  const host = said('host') ?? part(parsed.hostname.replace(/^\[(.*)\]$/, '$1')) ?? 'localhost';
+  if (host.includes(',')) return 'one host is expected: several are not supported';
+  const port = Number(said('port') ?? (parsed.port === '' ? 5432 : parsed.port));
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) return 'the port must be a number from 1 to 65535';
+  const tlsMode = said('sslmode');
+  if (tlsMode !== undefined && !TLS_MODES.includes(tlsMode as TlsMode))
+    return `the parameter sslmode must be one of ${TLS_MODES.join(', ')}`;
+  return {
+    host,
+    port,
+    user: said('user') ?? part(parsed.username),
+    password: said('password') ?? part(parsed.password),
+    database: said('dbname') ?? part(parsed.pathname.slice(1)),
+    applicationName: said('application_name'),
+    options: said('options'),
+    tlsMode: tlsMode as TlsMode | undefined,
+    channelBinding: ['prefer', 'require'].includes(said('channel_binding') ?? ''),
+    ca: said('sslrootcert'),
+    cert: said('sslcert'),
+    key: said('sslkey'),
+  };
+}

@@ -1,0 +1,160 @@
+/** New connections: the whole handshake within one time limit, TLS, and the settings of the server's session. */
+import { readFile } from 'node:fs/promises';
+import { connect as connectSocket } from 'node:net';
+import { aborted, type Clock } from '../../clock.js';
+import { StorageError, UnavailableError } from '../../errors.js';
+import { mapConnectError } from './errors.js';
+import type { Client, ClientConfig, Library } from './library.js';
+import type { PostgresOptions } from './settings.js';
+
+const KEEP_ALIVE_AFTER = 10_000;
+/** How long a server gets to hear that a statement is to be stopped. */
+const CANCEL = 1_000;
+/** What the server's own limit is where no setting caps it; it is raised for the statements that have longer. */
+export const USUAL_STATEMENT_TIMEOUT = 60_000;
+
+export class Connector {
+  readonly #options: PostgresOptions;
+  #tls: Promise<object | false> | undefined;
+
+  constructor(
+    private readonly library: Library,
+    options: PostgresOptions,
+    private readonly clock: Clock,
+    private readonly component: string,
+  ) {
+    this.#options = options;
+  }
+
+  /**
+   * @param made gets the client before it connects, so that nobody misses its errors.
+   * @throws `UNAVAILABLE`, `UNAUTHORIZED`, `CONFIGURATION` (no such database, TLS), `ABORTED`.
+   */
+  async connect<C>(signal: AbortSignal, made: (client: Client) => C): Promise<C> {
+    this.#tls ??= this.readTls();
+    const tls = await this.#tls.catch((error: unknown) => {
+      this.#tls = undefined;
+      throw error;
+    });
+    const { tlsMode } = this.#options;
+    try {
+      return await this.attempt(tls, signal, made);
+    } catch (error) {
+      if (tlsMode === 'prefer' && tls !== false && speaksNoTls(error)) return this.attempt(false, signal, made);
+      throw error;
+    }
+  }
+
+  /** Asks the server to stop what `client` runs. Resolves when the server has heard it, or will not; never rejects. */
+  cancel({ host, port, processID, secretKey }: Client): Promise<void> {
+    if (processID === null || secretKey === null) return Promise.resolve();
+    const request = Buffer.alloc(16);
+    request.writeInt32BE(16, 0);
+    request.writeInt32BE(80_877_102, 4);
+    request.writeInt32BE(processID, 8);
+    request.writeInt32BE(secretKey, 12);
+    return new Promise((resolve) => {
+      const socket = connectSocket(host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port });
+      const timer = this.clock.after(CANCEL, () => socket.destroy(), { background: true });
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        timer.cancel();
+        resolve();
+      });
+      // The server closes it when it is done: PgBouncer takes an end of ours for a cancel that nobody wants any more.
+      socket.write(request);
+      socket.resume();
+    });
+  }
+
+  private async attempt<C>(tls: object | false, signal: AbortSignal, made: (client: Client) => C): Promise<C> {
+    if (signal.aborted) throw aborted(signal, 'open');
+    const { address, pool } = this.#options;
+    const client = new this.library.Client(this.config(tls));
+    const result = made(client);
+    await new Promise<void>((resolve, reject) => {
+      const settle = (error?: StorageError): void => {
+        timer.cancel();
+        signal.removeEventListener('abort', onAbort);
+        if (error === undefined) return resolve();
+        client.connection.stream.destroy();
+        reject(error);
+      };
+      const onAbort = (): void => settle(aborted(signal, 'open'));
+      const timer = this.clock.after(pool.connectTimeout, () =>
+        settle(
+          new UnavailableError(`The server did not complete the handshake within ${pool.connectTimeout} ms`, {
+            component: this.component,
+            operation: 'open',
+          }),
+        ),
+      );
+      signal.addEventListener('abort', onAbort, { once: true });
+      client.connect().then(
+        () => settle(),
+        (error: unknown) => settle(mapConnectError(error, this.component, address.database)),
+      );
+    });
+    return result;
+  }
+
+  private config(ssl: object | false): ClientConfig {
+    const { address, applicationName, pooler, statementTimeout } = this.#options;
+    // A pooler refuses parameters that it does not know, and would give its servers' settings to others.
+    const session =
+      pooler === 'transaction'
+        ? []
+        : [
+            '-c DateStyle=ISO',
+            '-c TimeZone=UTC',
+            `-c statement_timeout=${statementTimeout ?? USUAL_STATEMENT_TIMEOUT}`,
+          ];
+    const options = [...session, ...(address.options === undefined ? [] : [address.options])].join(' ');
+    return {
+      host: address.host,
+      port: address.port,
+      user: address.user,
+      password: address.password,
+      database: address.database,
+      ...(applicationName !== undefined && { application_name: applicationName }),
+      ...(options !== '' && { options }),
+      ssl,
+      enableChannelBinding: address.channelBinding,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER,
+    };
+  }
+
+  private async readTls(): Promise<object | false> {
+    const { tls, tlsMode } = this.#options;
+    if (tlsMode === 'disable') return false;
+    const [ca, cert, key] = await Promise.all([tls.ca, tls.cert, tls.key].map((value) => this.readPem(value)));
+    const checked = tlsMode === 'verify-ca' || tlsMode === 'verify-full' || ca !== undefined;
+    return {
+      ...(ca !== undefined && { ca }),
+      ...(cert !== undefined && { cert }),
+      ...(key !== undefined && { key }),
+      rejectUnauthorized: checked,
+      ...(tlsMode !== 'verify-full' && { checkServerIdentity: () => undefined }),
+    };
+  }
+
+  private async readPem(value: string | undefined): Promise<string | undefined> {
+    if (value === undefined || value.includes('-----BEGIN')) return value;
+    try {
+      return await readFile(value, 'utf8');
+    } catch (cause) {
+      const reason = (cause as NodeJS.ErrnoException).code ?? 'unknown';
+      throw new StorageError('CONFIGURATION', `A file of the settings under ssl cannot be read (${reason})`, {
+        component: this.component,
+        operation: 'open',
+        cause,
+      });
+    }
+  }
+}
+
+function speaksNoTls(error: unknown): boolean {
+  const { cause } = error as { cause?: unknown };
+  return cause instanceof Object && String((cause as Error).message).startsWith('The server does not support SSL');
+}

@@ -1,0 +1,61 @@
+/** The errors of PostgreSQL's clients: the server's by SQLSTATE, and those of the way to it. */
+import { isStorageError, StorageError, UnavailableError } from '../../errors.js';
+import { fromSqlState, isDatabaseFault } from '../sqlstate.js';
+
+/** Whether the connection cannot be used after it. Duplicate keys and the like leave it as it was. */
+export function endsConnection(error: unknown): boolean {
+  if (isStorageError(error)) return false;
+  if (!isDatabaseFault(error)) return true;
+  // The severity is in the server's language, so that it may say FATAL in other words.
+  return error.severity === 'FATAL' || error.severity === 'PANIC' || /^(08|57P0[1-3])/.test(error.code);
+}
+
+/** A server that was demoted: all connections lead to it. */
+export function isReadOnly(error: unknown): boolean {
+  return isDatabaseFault(error) && error.code === '25006';
+}
+
+/** What the server keeps under a name is gone, or no longer fits its tables; the statement was not run. */
+export function isStalePlan(error: unknown): boolean {
+  if (!isDatabaseFault(error)) return false;
+  return error.code === '26000' || (error.code === '0A000' && error.message.includes('cached plan'));
+}
+
+/**
+ * Whether the server has surely not done what it was asked to do: it said so and is still there, or it said that an
+ * administrator ends it, which undoes a statement it had not told to be complete.
+ */
+export function isRefusal(error: unknown, completed: boolean, alive: boolean): boolean {
+  return isDatabaseFault(error) && (alive || (error.code === '57P01' && !completed));
+}
+
+export function mapError(error: unknown, component: string, operation: string): StorageError {
+  if (isStorageError(error)) return error;
+  if (isDatabaseFault(error)) return fromSqlState(error, component, operation);
+  const options = { component, operation, cause: error };
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (typeof message === 'string') {
+    if (message.startsWith('The server does not support SSL'))
+      return new StorageError('CONFIGURATION', 'The server does not speak TLS; ssl.mode asks for it', options);
+    if (message.startsWith('SASL'))
+      return new StorageError('UNAUTHORIZED', 'The server asks for a password that it was not given', options);
+  }
+  if (typeof code === 'string' && /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|^ERR_(SSL|TLS|OSSL)/.test(code))
+    return new StorageError('CONFIGURATION', `TLS with the server failed (${code})`, options);
+  return new UnavailableError(
+    `The connection to the server failed${typeof code === 'string' ? ` (${code})` : ''}`,
+    options,
+  );
+}
+
+/** @param database its name, which the server's own words may not hold. */
+export function mapConnectError(error: unknown, component: string, database: string | undefined): StorageError {
+  if (isDatabaseFault(error) && error.code === '3D000')
+    return new StorageError('CONFIGURATION', `The server has no database ${JSON.stringify(database ?? '')}`, {
+      component,
+      operation: 'open',
+      details: { sqlstate: error.code, database },
+      cause: error,
+    });
+  return mapError(error, component, 'open');
+}

@@ -1,0 +1,42 @@
+/** What became of a statement that got no answer: whether the server may have done it. */
+import { isStorageError, StorageError } from '../../errors.js';
+import type { Connection } from './connection.js';
+import { isRefusal, mapError } from './errors.js';
+import type { Statement } from './statement.js';
+
+const READS = /^\s*(SELECT|WITH|VALUES|SHOW|EXPLAIN)\b(?!.*\b(INSERT|UPDATE|DELETE|MERGE|nextval|INTO)\b)/is;
+
+/** Of a statement outside of transactions, which commits by itself. */
+export function statementFault(
+  error: unknown,
+  statement: Statement,
+  connection: Connection,
+  component: string,
+  operation: string,
+): StorageError {
+  const fault = mapError(error, component, operation);
+  // A deadline or a signal says itself that nobody knows.
+  const isCut = isStorageError(error) && !['UNAVAILABLE', 'CLOSED'].includes(error.code);
+  if (isCut || connection.endedBy === undefined || !mayBeDone(error, statement, connection)) return fault;
+  return READS.test(statement.text)
+    ? fault
+    : unknown('The reply to the statement was lost', error, component, operation);
+}
+
+export function commitFault(
+  error: unknown,
+  statement: Statement,
+  connection: Connection,
+  component: string,
+): StorageError {
+  if (!mayBeDone(error, statement, connection)) return mapError(error, component, 'transaction');
+  return unknown('The reply to the commit was lost', error, component, 'transaction');
+}
+
+function mayBeDone(error: unknown, statement: Statement, connection: Connection): boolean {
+  return statement.sent && !isRefusal(error, statement.completed, connection.endedBy === undefined);
+}
+
+function unknown(message: string, cause: unknown, component: string, operation: string): StorageError {
+  return new StorageError('OUTCOME_UNKNOWN', `${message}: it may have been done`, { component, operation, cause });
+}

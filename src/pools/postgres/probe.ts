@@ -1,0 +1,98 @@
+/** The connection of the health check: opened ahead, never one of the pool's, so that an exhausted pool can be asked. */
+import type { Clock } from '../../clock.js';
+import { UnavailableError } from '../../errors.js';
+import { Connection, type ConnectionHost } from './connection.js';
+import type { Connector } from './connect.js';
+import { mapError } from './errors.js';
+import type { Client } from './library.js';
+import { Statement } from './statement.js';
+
+export interface Measure {
+  /** The round trip, in milliseconds. */
+  readonly latency: number;
+  /** Milliseconds to add to this host's clock to have the server's. */
+  readonly clockOffset: number;
+  /** As the server writes it: `17.2`. */
+  readonly version: string;
+  /** A standby, or a server that was told to accept no writes. */
+  readonly readOnly: boolean;
+}
+
+const QUESTION =
+  'SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now, ' +
+  "current_setting('server_version') AS version, " +
+  "(pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool) AS read_only";
+
+export class Probe implements ConnectionHost {
+  private connection: Connection | undefined;
+  private measuring: Promise<Measure> | undefined;
+  private closed = false;
+
+  constructor(
+    private readonly connector: Connector,
+    readonly clock: Clock,
+    readonly component: string,
+  ) {}
+
+  /** Those that ask at once share an answer. @throws what opening a connection throws; `UNAVAILABLE`. */
+  measure(signal: AbortSignal): Promise<Measure> {
+    this.measuring ??= this.ask(signal).finally(() => (this.measuring = undefined));
+    return this.measuring;
+  }
+
+  /** Never rejects. */
+  async close(): Promise<void> {
+    this.closed = true;
+    const { connection } = this;
+    if (connection?.busy === true) connection.destroy(this.endedError());
+    else connection?.close(this.endedError());
+    await connection?.closed;
+  }
+
+  ended(connection: Connection): void {
+    if (this.connection === connection) this.connection = undefined;
+  }
+
+  /** The check's signal bounds it. */
+  bound(): void {}
+
+  cancel(client: Client): Promise<void> {
+    return this.connector.cancel(client);
+  }
+
+  private async ask(signal: AbortSignal): Promise<Measure> {
+    const connection = (this.connection ??= await this.open(signal));
+    const onAbort = (): void => connection.destroy(this.endedError(signal.reason));
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      const { clock } = this;
+      const wall = clock.now().getTime();
+      const before = clock.monotonic();
+      const { rows } = await connection.run(new Statement(QUESTION, []));
+      const latency = clock.monotonic() - before;
+      const [row] = rows;
+      return {
+        latency,
+        clockOffset: Math.round(Number(row?.['now']) - (wall + latency / 2)),
+        version: String(row?.['version']),
+        readOnly: row?.['read_only'] === true,
+      };
+    } catch (error) {
+      throw mapError(error, this.component, 'check');
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  private async open(signal: AbortSignal): Promise<Connection> {
+    const connection = await this.connector.connect(signal, (client) => new Connection(client, this));
+    if (!this.closed) return connection.connected();
+    connection.close(this.endedError());
+    await connection.closed;
+    throw this.endedError();
+  }
+
+  private endedError(cause?: unknown): UnavailableError {
+    return new UnavailableError('The connection of the health check was ended', { component: this.component, cause });
+  }
+}

@@ -1,0 +1,93 @@
+/** Runs statements on connections within the time and by the signal of their operation. */
+import { aborted, type Clock } from '../../clock.js';
+import type { OperationContext } from '../../component.js';
+import type { SqlResult } from '../pool.js';
+import type { Connection } from './connection.js';
+import type { Library } from './library.js';
+import type { PostgresOptions } from './settings.js';
+import { type FallbackParser, Statement } from './statement.js';
+import type { Encoded } from './values.js';
+
+/** The server's limit is a net for what a cancel did not reach: it comes after the client's own. */
+const MARGIN = 1_000;
+
+export class Runner {
+  /** What a name stands for; the server is given a short name of its own. */
+  private readonly names = new Map<string, { readonly text: string; readonly name: string }>();
+  private readonly fallback: FallbackParser;
+  private readonly pooled: boolean;
+  private readonly cap: number | null;
+
+  constructor(
+    { types }: Library,
+    { pooler, statementTimeout }: PostgresOptions,
+    private readonly clock: Clock,
+  ) {
+    this.fallback = (oid) => types.getTypeParser(oid, 'text');
+    this.pooled = pooler === 'transaction';
+    this.cap = statementTimeout;
+  }
+
+  /** @param name stands for one text; a second text is run without a name. */
+  statement(text: string, values: readonly Encoded[], name?: string): Statement {
+    const statement = new Statement(text, values, name === undefined ? undefined : this.serverName(name, text));
+    statement.fallback = this.fallback;
+    return statement;
+  }
+
+  /** @throws unmapped. */
+  run(connection: Connection, statement: Statement, context: OperationContext): Promise<SqlResult> {
+    if (this.cap === null && !this.pooled && context.deadline < Infinity) {
+      const left = context.deadline - this.clock.monotonic();
+      if (left > connection.statementTimeout) return this.runLong(connection, statement, context, left);
+    }
+    return this.runInSession(connection, statement, context);
+  }
+
+  /** In a transaction, whose own limit was set when it began. */
+  runInSession(connection: Connection, statement: Statement, context: OperationContext): Promise<SqlResult> {
+    statement.deadline = context.deadline;
+    return context.signal === undefined ? connection.run(statement) : abortable(connection, statement, context.signal);
+  }
+
+  /** The server's limit for the statements of a transaction; `undefined`: that of the connection will do. */
+  transactionLimit(connection: Connection, { deadline }: OperationContext): number | undefined {
+    const left = deadline - this.clock.monotonic() + MARGIN;
+    if (this.pooled) return milliseconds(Math.min(left, this.cap ?? Infinity));
+    return this.cap === null && left > connection.statementTimeout ? milliseconds(left) : undefined;
+  }
+
+  /** In a round trip before: some statements refuse to stand with another. Rarely, since the limit then stays. */
+  private async runLong(
+    connection: Connection,
+    statement: Statement,
+    context: OperationContext,
+    left: number,
+  ): Promise<SqlResult> {
+    const limit = milliseconds(2 * left + MARGIN) ?? 0;
+    const raise = new Statement(`SET statement_timeout = ${limit}`);
+    await this.runInSession(connection, raise, context);
+    connection.statementTimeout = limit === 0 ? Infinity : limit;
+    return this.runInSession(connection, statement, context);
+  }
+
+  private serverName(name: string, text: string): string | undefined {
+    if (this.pooled) return undefined;
+    const known = this.names.get(name);
+    if (known !== undefined) return known.text === text ? known.name : undefined;
+    const added = { text, name: `qm${this.names.size}` };
+    this.names.set(name, added);
+    return added.name;
+  }
+}
+
+/** As the server takes it. */
+function milliseconds(limit: number): number | undefined {
+  return limit < 2 ** 31 ? Math.max(1, Math.ceil(limit)) : undefined;
+}
+
+function abortable(connection: Connection, statement: Statement, signal: AbortSignal): Promise<SqlResult> {
+  const onAbort = (): void => connection.destroy(aborted(signal));
+  signal.addEventListener('abort', onAbort, { once: true });
+  return connection.run(statement).finally(() => signal.removeEventListener('abort', onAbort));
+}

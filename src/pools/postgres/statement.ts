@@ -1,0 +1,182 @@
+/**
+ * One statement, or a script, as the messages of one round trip. `pg` calls `submit` when its turn comes and hands it each
+ * message that answers it. It ends at ReadyForQuery, never at the error before it: only then is the state of the
+ * transaction known, and only then may the connection have another.
+ */
+import { StorageError } from '../../errors.js';
+import type { SqlResult } from '../pool.js';
+import type { Field, TransactionStatus, Wire } from './library.js';
+import { type Encoded, type Parse, parserOf } from './values.js';
+
+type Row = Record<string, unknown>;
+
+/** How the rows of a statement are read. */
+export interface Columns {
+  readonly names: readonly string[];
+  readonly parsers: readonly Parse[];
+}
+
+/** What a connection knows of the statements that the server keeps for it. */
+export type Prepared = Map<string, Columns | undefined>;
+
+/** The reader of a type that is none of ours. */
+export type FallbackParser = (oid: number) => Parse;
+
+const NO_COLUMNS: Columns = { names: [], parsers: [] };
+
+export class Statement {
+  /** Sent in the same round trip, before it: BEGIN, SET LOCAL. */
+  preface: readonly string[] = [];
+  /** Of `Clock.monotonic`. */
+  deadline = Infinity;
+  /** Whether the server may have run it. */
+  sent = false;
+  /** The state in which it left the server's session. */
+  status: TransactionStatus = 'I';
+  /** The tag of the last command that was completed: COMMIT, or ROLLBACK. */
+  tag = '';
+  prepared: Prepared | undefined;
+  fallback: FallbackParser | undefined;
+  private readonly rows: Row[] = [];
+  private columns = NO_COLUMNS;
+  private described: Columns | undefined;
+  private commands = 0;
+  private ready = false;
+  private failure: Error | undefined;
+  private resolve: ((result: SqlResult) => void) | undefined;
+  private reject: ((error: Error) => void) | undefined;
+
+  /**
+   * @param values absent: a script, by the simple protocol.
+   * @param plan the name under which the server keeps it. No `name`: `pg` would keep its own account of it.
+   */
+  constructor(
+    readonly text: string,
+    private readonly values?: readonly Encoded[],
+    private readonly plan?: string,
+  ) {}
+
+  /** Whether the server said that it was done; it may yet be undone by what follows. */
+  get completed(): boolean {
+    return this.commands > this.preface.length;
+  }
+
+  promise(): Promise<SqlResult> {
+    return new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
+
+  submit(wire: Wire): null {
+    // One that was sent ahead has only its answers to come.
+    if (this.sent) return null;
+    this.sent = true;
+    wire.stream.cork();
+    try {
+      if (this.values === undefined) wire.query([...this.preface, this.text].join('; '));
+      else this.write(wire, this.values);
+    } finally {
+      wire.stream.uncork();
+    }
+    return null;
+  }
+
+  handleRowDescription({ fields }: { readonly fields: readonly Field[] }): void {
+    if (this.values === undefined) return;
+    const parsers = fields.map(({ dataTypeID }) => parserOf(dataTypeID) ?? this.fallback!(dataTypeID));
+    this.columns = this.described = { names: fields.map(({ name }) => name), parsers };
+  }
+
+  handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
+    if (this.values === undefined || this.failure !== undefined) return;
+    const { names, parsers } = this.columns;
+    const row: Row = {};
+    try {
+      for (let i = 0; i < fields.length; i++) {
+        const text = fields[i]!;
+        row[names[i]!] = text === null ? null : parsers[i]!(text);
+      }
+    } catch (cause) {
+      // Thrown here it would end the process.
+      this.failure = new StorageError('INTERNAL', 'A value of the result could not be read', { cause });
+      return;
+    }
+    this.rows.push(row);
+  }
+
+  handleCommandComplete({ text }: { readonly text: string }): void {
+    this.commands++;
+    this.tag = text;
+  }
+
+  handleEmptyQuery(): void {}
+
+  handlePortalSuspended(): void {}
+
+  handleCopyInResponse(wire: Wire): void {
+    wire.sendCopyFail('The pool does not copy');
+  }
+
+  handleCopyData(): void {}
+
+  /** Told at ReadyForQuery, or when the connection has ended. */
+  handleError(error: Error): void {
+    this.failure ??= error;
+  }
+
+  handleReadyForQuery(): void {
+    this.ready = true;
+  }
+
+  /** Whether the ReadyForQuery that is there now is its own: a client that a host gave back may still owe one. */
+  get answered(): boolean {
+    return this.ready || this.failure !== undefined;
+  }
+
+  /** The answer is complete. */
+  finish(): void {
+    const { resolve, failure } = this;
+    if (failure !== undefined) return this.fail(failure);
+    this.resolve = this.reject = undefined;
+    if (this.plan !== undefined) this.prepared?.set(this.plan, this.described);
+    resolve?.({ rows: this.rows, affected: affectedRows(this.tag) });
+  }
+
+  /** There will be no answer; what the server had said of it comes first. */
+  fail(reason: Error): void {
+    const { reject } = this;
+    this.resolve = this.reject = undefined;
+    reject?.(this.failure ?? reason);
+  }
+
+  private write(wire: Wire, values: readonly Encoded[]): void {
+    for (const text of this.preface) {
+      wire.parse({ name: '', text });
+      wire.bind({ statement: '', values: [] });
+      wire.execute({});
+    }
+    const { plan: name = '', prepared } = this;
+    const known = name !== '' && prepared?.has(name) === true;
+    if (known) {
+      // A change of the columns would be an error of the server, so they need no new description.
+      this.described = prepared.get(name);
+      this.columns = this.described ?? NO_COLUMNS;
+    } else {
+      // What an attempt that failed has left under the name.
+      if (name !== '') wire.close({ type: 'S', name });
+      wire.parse({ name, text: this.text });
+    }
+    wire.bind({ statement: name, values });
+    if (!known) wire.describe({ type: 'P' });
+    wire.execute({});
+    wire.sync();
+  }
+}
+
+/** `INSERT 0 5`, `UPDATE 3`; a SELECT changes nothing. */
+function affectedRows(tag: string): number {
+  if (tag.startsWith('SELECT')) return 0;
+  const count = Number(tag.slice(tag.lastIndexOf(' ') + 1));
+  return count > 0 ? count : 0;
+}

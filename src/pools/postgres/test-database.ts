@@ -1,0 +1,24 @@
+/** A database for one run of a suite: sorted by a language, so that nothing rests on the collation of bytes. */
+import { randomUUID } from 'node:crypto';
+import type { PreparedTarget } from '../../component.js';
+import { loadLibrary } from './library.js';
+
+export async function createTestDatabase(url: string): Promise<PreparedTarget> {
+  const name = `test_${randomUUID().replaceAll('-', '')}`;
+  const options = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
+  await run(url, `CREATE DATABASE ${name} ${options}`);
+  const own = new URL(url);
+  own.pathname = `/${name}`;
+  return { url: own.href, drop: () => run(url, `DROP DATABASE ${name} WITH (FORCE)`) };
+}
+
+async function run(url: string, statement: string): Promise<void> {
+  const { Client } = await loadLibrary('test');
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,126 @@
+/** The collections of a provider, and what every operation on one of them runs through. */
+import type { BeginOperation, CallOptions, OperationContext } from '../../component.js';
+import { ValidationError } from '../../errors.js';
+import { compareText } from '../../filter/evaluate.js';
+import { Handle } from '../../handle.js';
+import { resolveSchema } from '../codec/schema.js';
+import { checkCollectionName, checkNamespace } from '../codec/values.js';
+import type {
+  VectorCapabilities,
+  VectorCollectionSpec,
+  VectorProvider,
+  VectorSchema,
+  VectorScope,
+} from '../provider.js';
+import type { NamespaceOptions } from './options.js';
+import { checkOptions } from './plan.js';
+import { forgetSchema, withSchema } from './schemas.js';
+
+export abstract class VectorCollections extends Handle {
+  /**
+   * @param tenant whose records they are; `undefined`: nobody's, only the collections themselves can be worked with.
+   * @param forTenant whether it is a tenant's handle: collections are every tenant's, so that it may not make or delete them.
+   */
+  constructor(
+    protected readonly provider: VectorProvider,
+    private readonly tenant: string | undefined,
+    private readonly begin: BeginOperation,
+    private readonly forTenant = false,
+  ) {
+    super();
+  }
+
+  /** What the provider can do; what it cannot is refused with `UNSUPPORTED` before any I/O. */
+  get capabilities(): VectorCapabilities {
+    return this.provider.capabilities;
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { provider: this.provider.name, ...(this.tenant === undefined ? {} : { tenant: this.tenant }) };
+  }
+
+  /**
+   * Makes a collection, for every tenant; nothing happens when there is an equal one.
+   * @throws `CONFLICT` when its name has another declaration; `VALIDATION`, also on a tenant's handle; `UNSUPPORTED`.
+   */
+  async createCollection(spec: VectorCollectionSpec, options?: CallOptions): Promise<void> {
+    this.refuseTenant('createCollection');
+    checkOptions(options, []);
+    const schema = resolveSchema(spec, this.capabilities);
+    await this.run('createCollection', options, async (context) => {
+      await this.provider.createCollection(schema, context);
+      forgetSchema(this.provider, schema.name);
+    });
+  }
+
+  /** @throws `NOT_FOUND` */
+  describeCollection(name: string, options?: CallOptions): Promise<VectorSchema> {
+    return this.inCollection('describeCollection', name, options, [], async (schema) => ({
+      ...schema,
+      fields: { ...schema.fields },
+      index: { ...schema.index },
+    }));
+  }
+
+  /** The names, in their order. */
+  async listCollections(options?: CallOptions): Promise<string[]> {
+    checkOptions(options, []);
+    const names = await this.run('listCollections', options, (context) => this.provider.listCollections(context));
+    return names.sort(compareText);
+  }
+
+  /**
+   * Deletes a collection with the records of every tenant. @returns whether there was one.
+   * @throws `VALIDATION` on a tenant's handle.
+   */
+  async deleteCollection(name: string, options?: CallOptions): Promise<boolean> {
+    this.refuseTenant('deleteCollection');
+    checkCollectionName(name);
+    checkOptions(options, []);
+    return this.run('deleteCollection', options, async (context) => {
+      forgetSchema(this.provider, name);
+      const deleted = await this.provider.deleteCollection(name, context);
+      forgetSchema(this.provider, name);
+      return deleted;
+    });
+  }
+
+  protected scope(options: NamespaceOptions | undefined): VectorScope {
+    if (this.tenant === undefined)
+      throw new ValidationError('VALIDATION', "A tenant is required (tenancy: 'required'): use storage.tenant(id)");
+    return { tenant: this.tenant, namespace: checkNamespace(options?.namespace) };
+  }
+
+  private refuseTenant(operation: string): void {
+    if (!this.forTenant) return;
+    const message = `${operation}: a collection is every tenant's, not to be made or deleted by one: use the manager's vectors()`;
+    throw new ValidationError('VALIDATION', message, { operation, component: this.provider.name });
+  }
+
+  protected async inCollection<R>(
+    operation: string,
+    name: string,
+    options: CallOptions | undefined,
+    keys: readonly string[] | undefined,
+    work: (schema: VectorSchema, context: OperationContext) => Promise<R>,
+  ): Promise<R> {
+    checkCollectionName(name);
+    if (keys !== undefined) checkOptions(options, keys);
+    return this.run(operation, options, (context) =>
+      withSchema(this.provider, name, context, (schema) => work(schema, context)),
+    );
+  }
+
+  protected async run<R>(
+    name: string,
+    options: CallOptions | undefined,
+    work: (context: OperationContext) => Promise<R>,
+  ): Promise<R> {
+    const operation = this.begin(name, options);
+    try {
+      return await work(operation.context);
+    } finally {
+      operation.end();
+    }
+  }
+}

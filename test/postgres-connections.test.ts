@@ -1,0 +1,255 @@
+import { inspect } from 'node:util';
+import { getEventListeners } from 'node:events';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { systemClock as clock } from '../src/clock.js';
+import type { OperationContext } from '../src/component.js';
+import type { SqlPool } from '../src/pools/pool.js';
+import {
+  backendPid,
+  context,
+  describeServer,
+  Fixture,
+  gate,
+  openContext,
+  rowsOf,
+  until,
+} from './support/postgres/fixture.js';
+
+let fixture: Fixture;
+let observer: SqlPool;
+
+/** Takes all connections of a pool of `max`; `end` gives them back. */
+async function occupy(pool: SqlPool, more: Partial<OperationContext> = {}) {
+  const { passed, open } = gate();
+  const begun = Array.from({ length: pool.figures().max }, gate);
+  const done = Promise.all(
+    begun.map(({ open: begin }) =>
+      pool.transaction({ context: context(more) }, async () => {
+        begin();
+        await passed;
+      }),
+    ),
+  );
+  await Promise.all(begun.map(({ passed: started }) => started));
+  return {
+    end: () => {
+      open();
+      return done;
+    },
+  };
+}
+
+const runningOn = async (pid: number): Promise<unknown> =>
+  (await rowsOf(observer, `SELECT state FROM pg_stat_activity WHERE pid = ${pid}`))[0]?.['state'] ?? 'gone';
+
+describeServer('the connections', () => {
+  beforeAll(async () => {
+    fixture = await Fixture.open();
+    const setup = await fixture.pool();
+    await setup.script('CREATE TABLE item (id int PRIMARY KEY)', context());
+    await fixture.closePools();
+    observer = await fixture.pool({ pool: { max: 1 } });
+  });
+  afterEach(async () => {
+    await fixture.closePools();
+    observer = await fixture.pool({ pool: { max: 1 } });
+  });
+  afterAll(() => fixture.close());
+
+  test('100 duplicate keys: typed errors, and the same connection throughout', async () => {
+    const pool = await fixture.pool({ pool: { max: 1 } });
+    await pool.query('INSERT INTO item VALUES (1)', [], context());
+    const before = await backendPid(pool);
+    for (let i = 0; i < 100; i++)
+      await expect(pool.query('INSERT INTO item VALUES (1)', [], context())).rejects.toMatchObject({
+        code: 'ALREADY_EXISTS',
+        component: 'main',
+        details: { sqlstate: '23505', constraint: 'item_pkey' },
+      });
+    expect(await backendPid(pool)).toBe(before);
+  });
+
+  test('an exhausted pool: UNAVAILABLE with the figures within acquireTimeout, and the check answers', async () => {
+    const pool = await fixture.pool({ pool: { max: 2, acquireTimeout: 200 } });
+    const held = await occupy(pool);
+    const started = performance.now();
+    const refused = pool.query('SELECT 1', [], context());
+    expect(await pool.check(AbortSignal.timeout(1_000))).toMatchObject({
+      status: 'degraded',
+      message: 'All 2 connections are in use, and 1 operations wait',
+      details: { size: 2, idle: 0, waiting: 1, max: 2 },
+    });
+    expect(performance.now() - started).toBeLessThan(200);
+    await expect(refused).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      retryable: true,
+      details: { size: 2, idle: 0, max: 2 },
+    });
+    const waited = performance.now() - started;
+    expect(waited).toBeGreaterThan(190);
+    expect(waited).toBeLessThan(1_000);
+    await held.end();
+    expect(pool.figures()).toEqual({ size: 2, idle: 2, waiting: 0, max: 2 });
+  });
+
+  test('who waits is served in the order of arrival; the deadline and the signal end a wait', async () => {
+    const pool = await fixture.pool({ pool: { max: 1 } });
+    const held = await occupy(pool);
+    const order: number[] = [];
+    const waiting = [1, 2, 3].map((n) => rowsOf(pool, 'SELECT 1').then(() => order.push(n)));
+    const late = pool.query('SELECT 1', [], context({ timeout: 50 }));
+    const controller = new AbortController();
+    const aborted = pool.query('SELECT 1', [], context({ signal: controller.signal }));
+    await expect(late).rejects.toMatchObject({ code: 'TIMEOUT' });
+    controller.abort();
+    await expect(aborted).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+    await held.end();
+    await Promise.all(waiting);
+    expect(order).toEqual([1, 2, 3]);
+  });
+
+  test('the deadline of a statement ends it here and on the server, and the next statement is served', async () => {
+    const pool = await fixture.pool({ pool: { max: 1 } });
+    const pid = await backendPid(pool);
+    const started = performance.now();
+    await expect(pool.query('SELECT pg_sleep(30)', [], context({ timeout: 150 }))).rejects.toMatchObject({
+      code: 'TIMEOUT',
+    });
+    expect(performance.now() - started).toBeLessThan(1_000);
+    await until(async () => (await runningOn(pid)) === 'gone');
+    expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  test('deadlines among many statements: each at its own time', async () => {
+    const pool = await fixture.pool({ pool: { max: 4 } });
+    const times = [300, 100, 200].map(async (timeout) => {
+      const started = performance.now();
+      await expect(pool.query('SELECT pg_sleep(30)', [], context({ timeout }))).rejects.toMatchObject({
+        code: 'TIMEOUT',
+      });
+      return performance.now() - started - timeout;
+    });
+    for (const late of await Promise.all(times)) expect(late).toBeLessThan(90);
+    expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  test('the signal ends a statement here and on the server', async () => {
+    const pool = await fixture.pool({ pool: { max: 1 } });
+    const pid = await backendPid(pool);
+    const controller = new AbortController();
+    const running = pool.query('SELECT pg_sleep(30)', [], context({ signal: controller.signal }));
+    await until(async () => (await runningOn(pid)) === 'active');
+    controller.abort();
+    await expect(running).rejects.toMatchObject({ code: 'ABORTED' });
+    await until(async () => (await runningOn(pid)) === 'gone');
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+  });
+
+  test("the server's own limit: a cap by the settings, and room for a longer deadline without one", async () => {
+    const capped = await fixture.pool({ statementTimeout: 100 });
+    await expect(capped.query('SELECT pg_sleep(30)', [], context())).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      details: { sqlstate: '57014' },
+    });
+    const pool = await fixture.pool({ pool: { max: 1 } });
+    const limit = async (timeout: number) =>
+      (await pool.query("SELECT current_setting('statement_timeout') AS t", [], context({ timeout }))).rows[0]?.['t'];
+    expect(await limit(1_000)).toBe('1min');
+    expect(parseInt(String(await limit(300_000)))).toBeGreaterThanOrEqual(300);
+    await expect(
+      pool.transaction({ context: context({ timeout: 3_600_000 }) }, (session) =>
+        rowsOf(pool, "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8 AS t", session),
+      ),
+    ).resolves.toEqual([{ t: expect.closeTo(3_601, 0) as unknown }]);
+  });
+
+  test('the death of an idle connection and of one in use is no uncaught exception', async () => {
+    const pool = await fixture.pool({ pool: { max: 2 } });
+    const pid = await backendPid(pool);
+    await rowsOf(observer, `SELECT pg_terminate_backend(${pid})`);
+    await until(() => pool.figures().size === 0);
+    const second = await backendPid(pool);
+    const running = pool.query('SELECT pg_sleep(30)', [], context());
+    await until(async () => (await runningOn(second)) === 'active');
+    await rowsOf(observer, `SELECT pg_terminate_backend(${second})`);
+    await expect(running).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true });
+    const host = await (pool.raw!.client() as HostPool).connect();
+    await rowsOf(observer, `SELECT pg_terminate_backend(${host.processID})`);
+    await until(() => pool.figures().size === 0);
+    host.release();
+    expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  test('a connection is closed when it is idle for long, or old', async () => {
+    const pool = await fixture.pool({ pool: { max: 3, idleTimeout: 300, lifetime: 0, min: 1 } });
+    await Promise.all([1, 2, 3].map(() => rowsOf(pool, 'SELECT pg_sleep(0.05)')));
+    expect(pool.figures().size).toBe(3);
+    const old = await fixture.pool({ pool: { max: 1, lifetime: 300 } });
+    const first = await backendPid(old);
+    await until(async () => (await runningOn(first)) === 'gone');
+    await until(() => pool.figures().size === 1);
+    expect(await backendPid(old)).not.toBe(first);
+  });
+
+  test('a leak is told in the health report, with the stack of who took it', async () => {
+    const pool = await fixture.pool({ pool: { max: 2, leakTimeout: 50 } });
+    const client = await leakOne(pool);
+    const report = async () => (await pool.check(AbortSignal.timeout(1_000))) as unknown as Report;
+    await until(async () => (await report()).details.leaks !== undefined);
+    const { status, details } = await report();
+    expect(status).toBe('degraded');
+    expect(details.leaks![0]!.heldFor).toBeGreaterThanOrEqual(50);
+    expect(details.leaks![0]!.stack).toContain('leakOne');
+    client.release();
+    await until(async () => (await report()).details.leaks === undefined);
+  });
+
+  test('names stand for one text; the server keeps the plan; a plan that is gone is made again', async () => {
+    const pool = await fixture.pool({ pool: { max: 1 } });
+    const named = (text: string, n: number) => pool.query(text, [n], context(), { name: 'n'.repeat(100) });
+    for (const n of [1, 2, 3]) expect((await named('SELECT $1::int AS n', n)).rows).toEqual([{ n }]);
+    expect((await named('SELECT $1::int + 1 AS m', 1)).rows).toEqual([{ m: 2 }]);
+    const kept =
+      "SELECT statement, generic_plans + custom_plans AS runs FROM pg_prepared_statements WHERE statement NOT LIKE '%prepared%'";
+    expect(await rowsOf(pool, kept)).toEqual([{ statement: 'SELECT $1::int AS n', runs: 3 }]);
+    await pool.script('DEALLOCATE ALL', context());
+    expect((await named('SELECT $1::int AS n', 4)).rows).toEqual([{ n: 4 }]);
+    const table = 'SELECT * FROM plan WHERE $1 > 0';
+    await pool.script('CREATE TABLE plan AS SELECT 1 AS a', context());
+    const read = () => pool.query(table, [1], context(), { name: 'plan' });
+    expect((await read()).rows).toEqual([{ a: 1 }]);
+    await pool.script('ALTER TABLE plan ADD b int DEFAULT 2', context());
+    expect((await read()).rows).toEqual([{ a: 1, b: 2 }]);
+    expect((await read()).rows).toEqual([{ a: 1, b: 2 }]);
+  });
+
+  test('no secret is shown', async () => {
+    const url = fixture.url.replace('postgres@', 'postgres:open-sesame@');
+    const pool = await fixture.pool({ ssl: { mode: 'disable', key: 'open-sesame' } }, url);
+    const client = await (pool.raw!.client() as HostPool).connect();
+    for (const value of [pool, pool.raw!.client()]) {
+      expect(inspect(value, { depth: 12, showHidden: true })).not.toContain('open-sesame');
+      expect(JSON.stringify(value)).not.toContain('open-sesame');
+    }
+    client.release();
+    await pool.close(clock.monotonic() + 1_000);
+    const refused = fixture.make({}, url.replace(/\/[^/]*$/, '/no_such_database'));
+    const error = await refused.open(openContext()).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'CONFIGURATION', message: 'The server has no database "no_such_database"' });
+    expect(inspect(error)).not.toContain('open-sesame');
+  });
+});
+
+interface HostPool {
+  connect(): Promise<{ release(): void; processID: number }>;
+}
+
+interface Report {
+  readonly status: string;
+  readonly details: { readonly leaks?: readonly { readonly heldFor: number; readonly stack: string }[] };
+}
+
+function leakOne(pool: SqlPool): ReturnType<HostPool['connect']> {
+  return (pool.raw!.client() as HostPool).connect();
+}

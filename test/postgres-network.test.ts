@@ -1,0 +1,153 @@
+/** A way to the server that breaks, freezes or lies. */
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { systemClock as clock } from '../src/clock.js';
+import {
+  backendPid,
+  context,
+  describeServer,
+  Fixture,
+  openContext,
+  rowsOf,
+  serverUrl,
+  until,
+} from './support/postgres/fixture.js';
+import { ManualClock } from './support/manual-clock.js';
+import { Proxy } from './support/postgres/proxy.js';
+
+let fixture: Fixture;
+let proxy: Proxy;
+
+describeServer('the network', () => {
+  beforeAll(async () => {
+    fixture = await Fixture.open();
+  });
+  beforeEach(async () => {
+    proxy = await Proxy.open(serverUrl);
+  });
+  afterEach(async () => {
+    await fixture.closePools();
+    await proxy.close();
+  });
+  afterAll(() => fixture.close());
+
+  const through = (settings: Record<string, unknown> = {}) => fixture.pool(settings, fixture.through(proxy.port));
+
+  test('connections that are reset: typed errors for what runs, and the next statement is served', async () => {
+    const pool = await through({ pool: { max: 3 } });
+    const running = [1, 2, 3].map(() => rowsOf(pool, 'SELECT pg_sleep(5)'));
+    const outcomes = Promise.allSettled(running);
+    await until(() => pool.figures().size === 3);
+    proxy.cut();
+    for (const outcome of await outcomes)
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'UNAVAILABLE', retryable: true } });
+    expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  test('a black hole: the deadline is kept, the half-open connections are given up, the service comes back', async () => {
+    const pool = await through({ pool: { max: 2, connectTimeout: 200 } });
+    await Promise.all([1, 2].map(() => rowsOf(pool, 'SELECT pg_sleep(0.02)')));
+    expect(pool.figures().size).toBe(2);
+    proxy.freeze();
+    await expect(pool.query('SELECT 1', [], context({ timeout: 100 }))).rejects.toMatchObject({ code: 'TIMEOUT' });
+    const started = performance.now();
+    expect(await pool.check(AbortSignal.timeout(100))).toMatchObject({ status: 'unhealthy' });
+    expect(performance.now() - started).toBeLessThan(500);
+    proxy.thaw();
+    proxy.cut();
+    expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    expect(await pool.check(AbortSignal.timeout(1_000))).toMatchObject({ status: 'healthy' });
+  });
+
+  test('after a timeout the other idle connections are tried before they are used', async () => {
+    const pool = await through({ pool: { max: 3 } });
+    const pids = await Promise.all([1, 2, 3].map(() => rowsOf(pool, 'SELECT pg_backend_pid() AS pid, pg_sleep(0.05)')));
+    await expect(pool.query('SELECT pg_sleep(9)', [], context({ timeout: 50 }))).rejects.toMatchObject({
+      code: 'TIMEOUT',
+    });
+    const before = proxy.roundTrips;
+    const used = await backendPid(pool);
+    expect(proxy.roundTrips - before).toBe(2);
+    expect(pids.map(([row]) => row!['pid'])).toContain(used);
+    await backendPid(pool);
+    expect(proxy.roundTrips - before).toBe(3);
+  });
+
+  test('a connection that was idle for long is tried before its next use', async () => {
+    const manual = new ManualClock();
+    const pool = await fixture.pool({ pool: { max: 1, idleTimeout: 3_600_000 } }, fixture.through(proxy.port), manual);
+    const ask = () =>
+      pool.query('SELECT pg_backend_pid() AS pid', [], { now: manual.now(), deadline: manual.monotonic() + 60_000 });
+    const first = await ask();
+    await manual.advance(40_000);
+    const before = proxy.roundTrips;
+    expect((await ask()).rows).toEqual(first.rows);
+    expect(proxy.roundTrips - before).toBe(2);
+  });
+
+  test('a server that accepts and says nothing: the connect timeout covers the whole handshake', async () => {
+    proxy.freeze();
+    const pool = fixture.make({ pool: { connectTimeout: 150 } }, fixture.through(proxy.port));
+    const started = performance.now();
+    await expect(pool.open(openContext())).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true });
+    expect(performance.now() - started).toBeLessThan(1_000);
+    const aborting = fixture.make({ pool: { connectTimeout: 60_000 } }, fixture.through(proxy.port));
+    await expect(aborting.open({ clock, signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ code: 'ABORTED' });
+  });
+
+  test('nobody listens: UNAVAILABLE, and the same pool opens once there is somebody', async () => {
+    const { port } = proxy;
+    await proxy.close();
+    const pool = fixture.make({}, fixture.through(port));
+    await expect(pool.open(openContext())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(pool.query('SELECT 1', [], context())).rejects.toMatchObject({ code: 'CLOSED' });
+    proxy = await Proxy.open(serverUrl, port);
+    await pool.open(openContext());
+    expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  test.each([
+    ['28P01', 'UNAUTHORIZED', false],
+    ['53300', 'UNAVAILABLE', true],
+    ['57P03', 'UNAVAILABLE', true],
+  ])('a server that refuses a connection with %s: %s', async (state, code, retryable) => {
+    const server = createServer((socket: Socket) => {
+      socket.once('data', () => socket.end(errorMessage(state)));
+      socket.on('error', () => undefined);
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const pool = fixture.make({}, fixture.through((server.address() as AddressInfo).port));
+    await expect(pool.open(openContext())).rejects.toMatchObject({ code, retryable, details: { sqlstate: state } });
+    server.close();
+  });
+
+  test('a server that speaks no TLS: CONFIGURATION when it is required, a plain connection when it is preferred', async () => {
+    const url = fixture.through(proxy.port);
+    const [{ ssl }] = (await rowsOf(await through(), "SELECT current_setting('ssl') AS ssl")) as [{ ssl: string }];
+    expect(ssl).toBe('off');
+    await expect(fixture.make({ ssl: { mode: 'require' } }, url).open(openContext())).rejects.toMatchObject({
+      code: 'CONFIGURATION',
+    });
+    const preferring = await fixture.pool({}, `${url}?sslmode=prefer`);
+    expect(await rowsOf(preferring, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  test("the clock's offset is half a round trip exact", async () => {
+    const pool = await through();
+    expect(Math.abs(pool.clockOffset!)).toBeLessThan(50);
+    const shifted = new ManualClock();
+    const wrong = await fixture.pool({}, fixture.through(proxy.port), shifted);
+    const expected = Date.now() - shifted.now().getTime();
+    expect(Math.abs(wrong.clockOffset! - expected)).toBeLessThan(1_000);
+  });
+});
+
+/** An ErrorResponse of the protocol. */
+function errorMessage(state: string): Buffer {
+  const fields = Buffer.from(`SFATAL\0VFATAL\0C${state}\0Mno\0\0`);
+  const head = Buffer.alloc(5);
+  head.write('E');
+  head.writeInt32BE(fields.length + 4, 1);
+  return Buffer.concat([head, fields]);
+}

@@ -1,0 +1,122 @@
+/** `pipeline: true`: statements outside of transactions share connections, and each gets its own answer. */
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { SqlPool } from '../src/pools/pool.js';
+import { context, describeServer, Fixture, rowsOf, until } from './support/postgres/fixture.js';
+import { Proxy } from './support/postgres/proxy.js';
+
+let fixture: Fixture;
+let proxy: Proxy;
+let pool: SqlPool;
+let next = 0;
+
+const named = (text: string, n: number, name?: string) =>
+  pool.query(text, [n], context(), name === undefined ? undefined : { name });
+
+/** Each statement, with what it must answer: a row, or the SQLSTATE of its error. */
+const KINDS: readonly ((n: number) => Promise<void>)[] = [
+  async (n) => expect((await named('SELECT $1::int AS n', n)).rows).toEqual([{ n }]),
+  async (n) => expect((await named('SELECT $1::int AS n', n, 'same')).rows).toEqual([{ n }]),
+  async (n) => expect((await named("SELECT $1::int AS n, 'x' AS x", n, `name ${n % 7}`)).rows).toEqual([{ n, x: 'x' }]),
+  async (n) => expect((await named('SELECT $1::int AS n FROM generate_series(1, 300)', n)).rows).toHaveLength(300),
+  async (n) => expect((await named('INSERT INTO item VALUES ($1)', n, 'insert')).affected).toBe(1),
+  async (n) =>
+    expect(named('INSERT INTO item VALUES (-1 + 0 * $1)', n)).rejects.toMatchObject({ details: { sqlstate: '23505' } }),
+  async (n) => expect(named('SELECT $1::int / 0', n, 'zero')).rejects.toMatchObject({ details: { sqlstate: '22012' } }),
+  async (n) =>
+    expect(named('SELECT no_such_column, $1::int', n, 'wrong')).rejects.toMatchObject({
+      details: { sqlstate: '42703' },
+    }),
+  async () =>
+    expect(pool.query('SELECT $1::int AS n', ['x'], context(), { name: 'same' })).rejects.toMatchObject({
+      details: { sqlstate: '22P02' },
+    }),
+  async (n) => {
+    const [row] = await pool.transaction({ context: context() }, async (session) => {
+      await pool.query('INSERT INTO item VALUES ($1)', [n], context({ session }), { name: 'insert' });
+      return rowsOf(pool, `SELECT id AS n FROM item WHERE id = ${n}`, session);
+    });
+    expect(row).toEqual({ n });
+  },
+  async () => expect(pool.query('BEGIN', [], context())).rejects.toMatchObject({ code: 'VALIDATION' }),
+];
+/** Without the control statement, which takes its neighbours with it. */
+const USUAL = KINDS.length - 1;
+
+describeServer('the pipeline', () => {
+  beforeAll(async () => {
+    fixture = await Fixture.open();
+    proxy = await Proxy.open(fixture.url);
+    pool = await fixture.pool({ pipeline: true, pool: { max: 2 } }, fixture.through(proxy.port));
+    await pool.script('CREATE TABLE item (id int PRIMARY KEY); INSERT INTO item VALUES (-1)', context());
+  });
+  afterEach(() => expect(pool.figures()).toMatchObject({ waiting: 0, idle: pool.figures().size }));
+  afterAll(async () => {
+    await fixture.close();
+    await proxy.close();
+  });
+
+  test('every statement gets its own answer or its own error, in any order', () =>
+    fc.assert(
+      fc.asyncProperty(fc.array(fc.nat(USUAL - 1), { minLength: 1, maxLength: 120 }), async (kinds) => {
+        await Promise.all(kinds.map((kind) => KINDS[kind]!(++next)));
+      }),
+      { numRuns: 60 },
+    ));
+
+  test('they do not wait for each other: many take the round trips of a few', async () => {
+    const before = proxy.roundTrips;
+    await Promise.all(Array.from({ length: 100 }, () => KINDS[1]!(++next)));
+    expect(proxy.roundTrips - before).toBeLessThan(20);
+  });
+
+  test('a statement that begins a transaction undoes none that was acknowledged', async () => {
+    for (let round = 0; round < 20; round++) {
+      const ids = Array.from({ length: 30 }, () => ++next);
+      const outcomes = await Promise.allSettled(
+        ids.map((n, i) => (i === 10 ? pool.query('BEGIN', [], context()) : named('INSERT INTO item VALUES ($1)', n))),
+      );
+      const kept = new Set((await rowsOf(pool, 'SELECT id FROM item')).map((row) => row['id']));
+      const acknowledged = ids.filter((_, i) => i !== 10 && outcomes[i]!.status === 'fulfilled');
+      expect(acknowledged.filter((id) => !kept.has(id))).toEqual([]);
+      expect(outcomes[10]).toMatchObject({ status: 'rejected', reason: { code: 'VALIDATION' } });
+    }
+    await until(() => pool.figures().idle === pool.figures().size);
+  });
+
+  test('a deadline ends its own statement; what shared the connection is told that nobody knows', async () => {
+    const slow = [1, 2].map(() => pool.query('SELECT pg_sleep(30)', [], context({ timeout: 300 })));
+    await until(() => pool.figures().idle === 0 && pool.figures().size === 2);
+    const behind = named('INSERT INTO item VALUES ($1)', ++next);
+    const sooner = pool.query('SELECT 1', [], context({ timeout: 50 }));
+    await expect(sooner).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await expect(behind).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    for (const one of slow) await expect(one).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await KINDS[1]!(++next);
+  });
+
+  test('a connection that is cut: each gets a typed error, and nothing acknowledged is lost', async () => {
+    const ids = Array.from({ length: 400 }, () => ++next);
+    const running = Promise.allSettled(ids.map((n) => named('INSERT INTO item VALUES ($1)', n, 'insert')));
+    await until(() => pool.figures().idle === 0);
+    proxy.cut();
+    const outcomes = await running;
+    const kept = new Set((await rowsOf(pool, 'SELECT id FROM item')).map((row) => row['id']));
+    expect(ids.filter((id, i) => outcomes[i]!.status === 'fulfilled' && !kept.has(id))).toEqual([]);
+    for (const outcome of outcomes)
+      if (outcome.status === 'rejected')
+        expect(['OUTCOME_UNKNOWN', 'UNAVAILABLE']).toContain((outcome.reason as { code: string }).code);
+  });
+
+  test('transactions are not starved by statements that share', async () => {
+    let stopped = false;
+    const stream = Promise.all(
+      Array.from({ length: 40 }, async () => {
+        while (!stopped) await KINDS[1]!(++next);
+      }),
+    );
+    for (let i = 0; i < 20; i++) await KINDS[9]!(++next);
+    stopped = true;
+    await stream;
+  });
+});

@@ -1,0 +1,78 @@
+/** PgBouncer in transaction mode, in between: each transaction may be another session of the server. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type pg from 'pg';
+import type { SqlPool } from '../src/pools/pool.js';
+import { context, Fixture, openContext, rowsOf, serverUrl, until } from './support/postgres/fixture.js';
+import { pgbouncerProgram, startPgBouncer, type PgBouncer } from './support/postgres/pgbouncer.js';
+
+const program = pgbouncerProgram();
+const missing = program === undefined ? 'PgBouncer to be installed here' : 'a server in TEST_POSTGRES_URL';
+const possible = program !== undefined && serverUrl !== '';
+const describePooler = possible ? describe : describe.skip;
+
+let fixture: Fixture;
+let bouncer: PgBouncer;
+let pool: SqlPool;
+
+describePooler(`a pooler in transaction mode${possible ? '' : ` (waits for ${missing})`}`, () => {
+  beforeAll(async () => {
+    fixture = await Fixture.open();
+    bouncer = await startPgBouncer(program!, serverUrl);
+    const made = fixture.make({ pooler: 'transaction', pool: { max: 6 } }, fixture.through(bouncer.port));
+    await until(() =>
+      made.open(openContext()).then(
+        () => true,
+        () => false,
+      ),
+    );
+    pool = made;
+    await pool.script('CREATE TABLE item (id int PRIMARY KEY)', context());
+  });
+  afterAll(async () => {
+    await fixture.closePools();
+    await bouncer.stop();
+    await fixture.close();
+  });
+
+  test('without the setting the session is refused: it would not be ours', async () => {
+    const plain = fixture.make({}, fixture.through(bouncer.port));
+    await expect(plain.open(openContext())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
+  test('statements with names, by many, on fewer sessions than connections', async () => {
+    const named = (n: number) => pool.query('SELECT $1::int AS n', [n], context(), { name: 'n' });
+    const all = await Promise.all(Array.from({ length: 60 }, (_, n) => named(n)));
+    expect(all.map(({ rows }) => rows[0]!['n'])).toEqual(Array.from({ length: 60 }, (_, n) => n));
+    expect(pool.figures().size).toBeGreaterThan(2);
+  });
+
+  test('transactions, at once, with a limit of their own on the server', async () => {
+    await Promise.all(
+      Array.from({ length: 20 }, (_, id) =>
+        pool.transaction({ context: context({ timeout: 30_000 }), isolation: 'snapshot' }, async (session) => {
+          await pool.query('INSERT INTO item VALUES ($1)', [id], context({ session }), { name: 'insert' });
+          const limit = 'SELECT extract(epoch FROM current_setting($$statement_timeout$$)::interval)::int AS seconds';
+          const [{ seconds }] = (await rowsOf(pool, limit, session)) as [{ seconds: number }];
+          expect(seconds).toBeGreaterThan(20);
+          expect(seconds).toBeLessThan(32);
+        }),
+      ),
+    );
+    expect(await rowsOf(pool, 'SELECT count(*) AS n FROM item')).toEqual([{ n: 20 }]);
+    expect(await rowsOf(pool, 'SHOW statement_timeout')).toEqual([{ statement_timeout: '0' }]);
+  });
+
+  test('a deadline stops the statement on the server', async () => {
+    await expect(pool.query("SELECT pg_sleep(30) /* 'slow' */", [], context({ timeout: 100 }))).rejects.toMatchObject({
+      code: 'TIMEOUT',
+    });
+    const slow =
+      "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%''slow''%' AND state = 'active' AND pid <> pg_backend_pid()";
+    await until(async () => (await rowsOf(pool, slow)).length === 0);
+  });
+
+  test('the check and the raw client', async () => {
+    expect(await pool.check(AbortSignal.timeout(2_000))).toMatchObject({ status: 'healthy' });
+    expect((await (pool.raw!.client() as pg.Pool).query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
+  });
+});

@@ -1,0 +1,231 @@
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import type { Session } from '../src/component.js';
+import { isSerializationFailure } from '../src/errors.js';
+import type { SqlPool } from '../src/pools/pool.js';
+import { backendPid, context, describeServer, Fixture, gate, rowsOf, until } from './support/postgres/fixture.js';
+import { Proxy } from './support/postgres/proxy.js';
+
+let fixture: Fixture;
+let proxy: Proxy;
+let pool: SqlPool;
+
+const insert = (id: number, session?: Session) =>
+  pool.query('INSERT INTO item VALUES ($1, 0)', [id], context({ session }), { name: 'insert' });
+const ids = async () => (await rowsOf(pool, 'SELECT id FROM item ORDER BY id')).map((row) => row['id']);
+const open = async () => (pool = await fixture.pool({ pool: { max: 4 } }, fixture.through(proxy.port)));
+
+describeServer('transactions', () => {
+  beforeAll(async () => {
+    fixture = await Fixture.open();
+    proxy = await Proxy.open(fixture.url);
+    await open();
+    await pool.script('CREATE TABLE item (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, n int)', context());
+  });
+  afterEach(async () => {
+    if (pool.figures().max !== 4 || pool.figures().size === 0) await open();
+    await pool.script('TRUNCATE item', context());
+    expect(pool.figures()).toMatchObject({ waiting: 0, idle: pool.figures().size });
+  });
+  afterAll(async () => {
+    await fixture.close();
+    await proxy.close();
+  });
+
+  test('BEGIN travels with the first statement: one write is two round trips, no statement is none', async () => {
+    await pool.transaction({ context: context() }, (session) => insert(1, session));
+    const trips = async (work: (session: Session) => Promise<unknown>) => {
+      const before = proxy.roundTrips;
+      await pool.transaction({ context: context() }, work);
+      return proxy.roundTrips - before;
+    };
+    expect(await trips((session) => insert(2, session))).toBe(2);
+    expect(await trips(() => Promise.resolve())).toBe(0);
+    expect(
+      await trips((session) => pool.script('UPDATE item SET n = 1; UPDATE item SET n = 2', context({ session }))),
+    ).toBe(2);
+    const before = proxy.roundTrips;
+    await insert(3);
+    expect(proxy.roundTrips - before).toBe(1);
+    expect(await rowsOf(pool, 'SELECT id, n FROM item ORDER BY id')).toEqual([
+      { id: 1, n: 2 },
+      { id: 2, n: 2 },
+      { id: 3, n: 0 },
+    ]);
+  });
+
+  test.each([
+    ['serializable', 'serializable'],
+    ['snapshot', 'repeatable read'],
+  ] as const)('the isolation %s is %s on the server', async (isolation, level) => {
+    await pool.transaction({ isolation, context: context() }, async (session) => {
+      expect(await rowsOf(pool, 'SHOW transaction_isolation', session)).toEqual([{ transaction_isolation: level }]);
+    });
+  });
+
+  test('an error undoes everything and leaves the connection usable', async () => {
+    const pid = await backendPid(pool);
+    await expect(
+      pool.transaction({ context: context() }, async (session) => {
+        await insert(1, session);
+        throw new Error('no');
+      }),
+    ).rejects.toThrow('no');
+    expect(await ids()).toEqual([]);
+    expect(await backendPid(pool)).toBe(pid);
+  });
+
+  test('a failed statement fails the transaction, even when the function goes on; the first error is told', async () => {
+    await expect(
+      pool.transaction({ context: context() }, async (session) => {
+        await pool.query('SELECT 1/0', [], context({ session })).catch(() => undefined);
+        await expect(insert(1, session)).rejects.toMatchObject({ details: { sqlstate: '22012' } });
+      }),
+    ).rejects.toMatchObject({ code: 'INTERNAL', details: { sqlstate: '22012' } });
+    expect(await ids()).toEqual([]);
+  });
+
+  test('a failure that only COMMIT finds is the error of the transaction', async () => {
+    await insert(1);
+    await expect(pool.transaction({ context: context() }, (session) => insert(1, session))).rejects.toMatchObject({
+      code: 'ALREADY_EXISTS',
+    });
+  });
+
+  test('a COMMIT that the server answers with ROLLBACK is a failure', async () => {
+    await expect(
+      pool.transaction({ context: context() }, async (session) => {
+        await insert(1, session);
+        // Out of the session's sight, as a function of the host could do it.
+        await pool.script('DO $$ BEGIN NULL; END $$; ROLLBACK; BEGIN; SELECT 1/0', context({ session })).catch(() => {
+          session.failure = undefined;
+        });
+      }),
+    ).rejects.toMatchObject({ code: 'INTERNAL', message: 'The database rolled the transaction back' });
+    expect(await ids()).toEqual([]);
+  });
+
+  test('session.failure rolls back and is thrown', async () => {
+    const failure = Object.assign(new Error('broken'), { code: 'CONFLICT' });
+    await expect(
+      pool.transaction({ context: context() }, async (session) => {
+        await insert(1, session);
+        session.failure = failure as never;
+      }),
+    ).rejects.toBe(failure);
+    expect(await ids()).toEqual([]);
+  });
+
+  test('statements at once in one transaction run one after the other, in order', async () => {
+    await pool.transaction({ context: context() }, async (session) => {
+      const all = await Promise.all([1, 2, 3, 4].map((id) => insert(id, session)));
+      expect(all.map(({ affected }) => affected)).toEqual([1, 1, 1, 1]);
+    });
+    expect(await ids()).toEqual([1, 2, 3, 4]);
+  });
+
+  test('statements that are not awaited are waited for, or refused after the end', async () => {
+    let late: Promise<unknown> = Promise.resolve();
+    let kept: Session | undefined;
+    await pool.transaction({ context: context() }, async (session) => {
+      kept = session;
+      void insert(1, session);
+      void insert(2, session);
+      late = rowsOf(pool, 'SELECT pg_sleep(0.05)', session);
+    });
+    await late;
+    expect(await ids()).toEqual([1, 2]);
+    await expect(insert(3, kept)).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+
+  test('a function that hangs is ended at the deadline, and by the signal', async () => {
+    const never = new Promise<never>(() => undefined);
+    const hang = async (session: Session) => {
+      await insert(1, session);
+      await never;
+    };
+    const started = performance.now();
+    await expect(pool.transaction({ context: context({ timeout: 100 }) }, hang)).rejects.toMatchObject({
+      code: 'TIMEOUT',
+    });
+    expect(performance.now() - started).toBeLessThan(1_000);
+    const controller = new AbortController();
+    const aborted = pool.transaction({ context: context({ signal: controller.signal }) }, hang);
+    setTimeout(() => controller.abort(), 30);
+    await expect(aborted).rejects.toMatchObject({ code: 'ABORTED' });
+    // Its lock is gone with it.
+    await insert(1);
+    expect(await ids()).toEqual([1]);
+  });
+
+  test('a statement that runs at the deadline of the transaction is stopped on the server', async () => {
+    let pid = 0;
+    await expect(
+      pool.transaction({ context: context({ timeout: 150 }) }, async (session) => {
+        pid = await backendPid(pool, session);
+        await rowsOf(pool, 'SELECT pg_sleep(30)', session);
+      }),
+    ).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await until(async () => (await rowsOf(pool, `SELECT 1 FROM pg_stat_activity WHERE pid = ${pid}`)).length === 0);
+  });
+
+  test('two that read what the other writes: one fails with a serialization failure, run again it succeeds', async () => {
+    await Promise.all([insert(1), insert(2)]);
+    const [first, second] = [gate(), gate()];
+    const skew = (read: number, write: number, mine: () => void, other: Promise<void>) =>
+      pool.transaction({ context: context() }, async (session) => {
+        await pool.query('SELECT n FROM item WHERE id = $1', [read], context({ session }));
+        mine();
+        await other;
+        await pool.query('UPDATE item SET n = n + 1 WHERE id = $1', [write], context({ session }));
+      });
+    const outcomes = await Promise.allSettled([
+      skew(1, 2, first.open, second.passed),
+      skew(2, 1, second.open, first.passed),
+    ]);
+    const failed = outcomes.filter((outcome) => outcome.status === 'rejected');
+    expect(failed).toHaveLength(1);
+    expect(isSerializationFailure(failed[0]!.reason)).toBe(true);
+    await skew(1, 2, () => undefined, Promise.resolve());
+  });
+
+  test('control statements are refused, and leave no open transaction to the next', async () => {
+    await expect(pool.query('BEGIN', [], context())).rejects.toMatchObject({ code: 'VALIDATION' });
+    await expect(
+      pool.transaction({ context: context() }, (session) => pool.script('COMMIT', context({ session }))),
+    ).rejects.toMatchObject({ code: 'VALIDATION' });
+    await until(() => pool.figures().idle === pool.figures().size);
+    for (let i = 0; i < 4; i++)
+      await expect(rowsOf(pool, 'SAVEPOINT outside')).rejects.toMatchObject({ details: { sqlstate: '25P01' } });
+  });
+
+  test('a session of another pool is refused', async () => {
+    const other = await fixture.pool();
+    await other.transaction({ context: context() }, async (session) => {
+      await expect(insert(1, session)).rejects.toMatchObject({ code: 'VALIDATION' });
+    });
+    await other.close(0);
+  });
+
+  test('a COMMIT whose reply is lost: OUTCOME_UNKNOWN, and the row is there', async () => {
+    proxy.loseAnswerTo((sent) => sent.includes('COMMIT'));
+    await expect(pool.transaction({ context: context() }, (session) => insert(1, session))).rejects.toMatchObject({
+      code: 'OUTCOME_UNKNOWN',
+      retryable: false,
+    });
+    expect(await ids()).toEqual([1]);
+  });
+
+  test('so with a write by itself; a read may be repeated, and a transaction before its COMMIT too', async () => {
+    proxy.loseAnswerTo((sent) => sent.includes('-- lost'));
+    await expect(pool.query('INSERT INTO item VALUES (1, 0) -- lost', [], context())).rejects.toMatchObject({
+      code: 'OUTCOME_UNKNOWN',
+    });
+    proxy.loseAnswerTo((sent) => sent.includes('-- lost'));
+    await expect(rowsOf(pool, 'SELECT 1 -- lost')).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true });
+    proxy.loseAnswerTo((sent) => sent.includes('-- lost'));
+    await expect(
+      pool.transaction({ context: context() }, (session) => rowsOf(pool, 'DELETE FROM item -- lost', session)),
+    ).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true });
+    expect(await ids()).toEqual([1]);
+  });
+});
