@@ -9,7 +9,7 @@ import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from 
 import type { MigrationHost } from './migrations/lock.js';
 import { LIBRARY } from './collection/library.js';
 import { Migrations } from './migrations/migrations.js';
-import type { MigrationStep } from './migrations/steps.js';
+import { hasFunctions, type MigrationStep } from './migrations/steps.js';
 import type { RawClient } from './pools/pool.js';
 import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
@@ -89,8 +89,8 @@ export class StorageManager extends Storage {
   }
 
   /**
-   * The host's versioned steps on a database. `tenant` is whose data the `tx` of a function step is bound to; default: the
-   * manager's own. No I/O. @throws `VALIDATION` for malformed steps, `UNSUPPORTED` for steps the database cannot run.
+   * The host's versioned steps on a database. `tenant` is whose data the `tx` of a function step is bound to; default:
+   * `defaultTenant`, unless `tenancy` requires one. No I/O. @throws `VALIDATION` for malformed steps, `UNSUPPORTED` for steps the database cannot run.
    */
   migrations(
     steps: readonly MigrationStep<Transaction>[],
@@ -98,7 +98,15 @@ export class StorageManager extends Storage {
   ): Migrations<Transaction> {
     const parts = this.parts();
     const database = this.database(parts, options.on);
-    const tenant = options.tenant === undefined ? this.tenantOf(parts) : checkTenant(options.tenant);
+    const required = parts.tenancy === 'required' && options.tenant === undefined;
+    if (required && hasFunctions(steps))
+      throw invalid(
+        'tenant',
+        undefined,
+        "the tenant whose data the functions of the steps change (tenancy: 'required')",
+      );
+    // Steps of SQL alone are nobody's.
+    const tenant = required ? LIBRARY.tenant : checkTenant(options.tenant ?? parts.defaultTenant);
     const records = this.host(parts, database, LIBRARY.tenant);
     const transaction: MigrationHost<Transaction>['transaction'] = (work, callOptions) =>
       this.runTransaction(work, { ...callOptions, on: database.name }, tenant);

@@ -59,6 +59,13 @@ export function checkSteps<Tx>(steps: unknown): CheckedStep<Tx>[] {
   });
 }
 
+/** Whether some step is a function, and so works with the data of a tenant. */
+export function hasFunctions(steps: unknown): boolean {
+  const isOne = (step: unknown): boolean =>
+    isPlainObject(step) && (typeof step['up'] === 'function' || typeof step['down'] === 'function');
+  return isList(steps) && steps.some(isOne);
+}
+
 function checkWork(work: unknown, at: string): void {
   if (typeof work !== 'function' && (typeof work !== 'string' || work.trim() === ''))
     throw invalid(at, work, 'the text of SQL statements, or a function');
