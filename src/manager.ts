@@ -1,19 +1,21 @@
 /** The one owner of everything a service stores: settings, pools, backends, providers, their lifecycle and their health. */
 import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
+import type { CollectionHost } from './collection/host.js';
 import { composeComponents } from './composition.js';
 import { foreignErrorName, invalid, StorageError, UnsupportedError } from './errors.js';
 import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
 import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from './lifecycle.js';
 import type { MigrationHost } from './migrations/lock.js';
-import { LIBRARY } from './migrations/records.js';
+import { LIBRARY } from './collection/library.js';
 import { Migrations } from './migrations/migrations.js';
-import type { MigrationStep } from './migrations/steps.js';
+import { hasFunctions, type MigrationStep } from './migrations/steps.js';
 import type { RawClient } from './pools/pool.js';
 import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
 import type { Settings } from './settings.js';
 import { Storage, type OpenParts, type Transaction } from './storage.js';
+import { Outbox } from './unit-of-work/outbox/outbox.js';
 
 export interface ManagerOptions {
   readonly registry: Registry;
@@ -87,8 +89,8 @@ export class StorageManager extends Storage {
   }
 
   /**
-   * The host's versioned steps on a database. `tenant` is whose data the `tx` of a function step is bound to; default: the
-   * manager's own. No I/O. @throws `VALIDATION` for malformed steps, `UNSUPPORTED` for steps the database cannot run.
+   * The host's versioned steps on a database. `tenant` is whose data the `tx` of a function step is bound to; default:
+   * `defaultTenant`, unless `tenancy` requires one. No I/O. @throws `VALIDATION` for malformed steps, `UNSUPPORTED` for steps the database cannot run.
    */
   migrations(
     steps: readonly MigrationStep<Transaction>[],
@@ -96,11 +98,30 @@ export class StorageManager extends Storage {
   ): Migrations<Transaction> {
     const parts = this.parts();
     const database = this.database(parts, options.on);
-    const tenant = options.tenant === undefined ? this.tenantOf(parts) : checkTenant(options.tenant);
+    const required = parts.tenancy === 'required' && options.tenant === undefined;
+    if (required && hasFunctions(steps))
+      throw invalid(
+        'tenant',
+        undefined,
+        "the tenant whose data the functions of the steps change (tenancy: 'required')",
+      );
+    // Steps of SQL alone are nobody's.
+    const tenant = required ? LIBRARY.tenant : checkTenant(options.tenant ?? parts.defaultTenant);
     const records = this.host(parts, database, LIBRARY.tenant);
     const transaction: MigrationHost<Transaction>['transaction'] = (work, callOptions) =>
       this.runTransaction(work, { ...callOptions, on: database.name }, tenant);
     return new Migrations({ records, transaction }, steps);
+  }
+
+  /** The delivery of what transactions have left in their outbox, of every tenant. */
+  get outbox(): Outbox {
+    const hostOf = (on: string | undefined): CollectionHost => {
+      const parts = this.parts();
+      return this.host(parts, this.database(parts, on), LIBRARY.tenant);
+    };
+    const onClosing = (listener: () => void): (() => void) =>
+      this.on('state', (state) => state !== 'ready' && listener());
+    return new Outbox(hostOf, onClosing);
   }
 
   /**

@@ -14,6 +14,7 @@ import {
   type Attempt,
   type TransactionCallOptions,
 } from './unit-of-work/transaction.js';
+import { TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
 import { Sequences } from './unit-of-work/sequences.js';
 import type { Pool } from './pools/pool.js';
 import type { VectorProvider } from './vectors/provider.js';
@@ -226,6 +227,12 @@ export class Transaction extends Storage {
     protected readonly forTenant: boolean,
   ) {
     super();
+  }
+
+  /** Leaves messages that are delivered after the commit: `storage.outbox.relay` delivers them. */
+  get outbox(): TransactionOutbox {
+    const host = this.host(this.opening, this.database(this.opening, undefined));
+    return new TransactionOutbox(host, (hook) => this.onCommit(hook));
   }
 
   /** Runs once, after the commit; never for a run that was rolled back. */

@@ -1,13 +1,17 @@
 /** A host's versioned steps. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { LIBRARY } from '../src/collection/library.js';
 import { defineCollection, isStorageError, openStorage, type MigrationStep, type Transaction } from '../src/index.js';
 import { ALL } from '../src/filter/syntax.js';
 import type { StorageManager } from '../src/manager.js';
-import { LIBRARY, MIGRATIONS } from '../src/migrations/records.js';
+import { MIGRATIONS } from '../src/migrations/records.js';
 import { checkSchemaVersion, SCHEMA_VERSION } from '../src/migrations/schema-version.js';
+import type { SqlPool } from '../src/pools/pool.js';
+import { checkSteps } from '../src/migrations/steps.js';
 import { ManualClock } from './support/manual-clock.js';
 import { databaseOf } from './support/open-parts.js';
 import { openManager, sharedMemory } from './support/shared-memory.js';
+import { storageTargets } from './support/storage-targets.js';
 
 type Step = MigrationStep<Transaction>;
 const Notes = defineCollection<{ text: string }>({ name: 'notes', id: 'given' });
@@ -36,12 +40,20 @@ async function refusal(work: Promise<unknown>): Promise<unknown> {
   );
 }
 
-describe.each(['memory:', 'pglite::memory:'])('migrations on %s', (url) => {
+const TARGETS = storageTargets('migrations');
+
+describe.each(TARGETS)('migrations on $name', ({ prepare }) => {
   let storage: StorageManager;
+  let drop: () => Promise<void>;
   beforeAll(async () => {
+    const { url, drop: end } = await prepare();
+    drop = end;
     storage = await openStorage({ databases: { main: url } });
   });
-  afterAll(() => storage.close());
+  afterAll(async () => {
+    await storage.close();
+    await drop();
+  });
   beforeEach(async () => {
     const { backend } = databaseOf(storage);
     await storage.collection(Notes).deleteWhere({ all: true });
@@ -241,40 +253,88 @@ describe.each(['memory:', 'pglite::memory:'])('migrations on %s', (url) => {
   });
 });
 
-describe('SQL steps', () => {
-  test('run in the transaction of their record, and are rolled back with it', async () => {
-    await using storage = await openStorage({ databases: { main: 'pglite::memory:' } });
+describe.each(TARGETS)('SQL steps on $name', ({ prepare }) => {
+  test('run in the transaction of their record, or are unsupported before any I/O', async () => {
+    const { url, drop } = await prepare();
+    const storage = await openStorage({ databases: { main: url } });
     const create: Step = {
       version: 1,
       name: 'create',
       up: 'CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items VALUES (1)',
       down: 'DROP TABLE items',
     };
-    const broken: Step = { version: 2, name: 'fill', up: 'INSERT INTO items VALUES (2); INSERT INTO items VALUES (1)' };
-    const error = await refusal(storage.migrations([create, broken]).up());
-    expect(error).toMatchObject({ code: 'MIGRATION', details: { version: 2, name: 'fill', code: 'ALREADY_EXISTS' } });
-    const { backend } = databaseOf(storage);
-    const { pool } = backend as unknown as { pool: { query(...args: unknown[]): Promise<{ rows: unknown[] }> } };
-    const rows = async (): Promise<unknown[]> => (await pool.query('SELECT id FROM items', [], context())).rows;
-    expect(await rows()).toEqual([{ id: 1 }]);
-    await storage.migrations([create, { ...broken, up: 'INSERT INTO items VALUES (2)' }]).up();
-    expect(await rows()).toEqual([{ id: 1 }, { id: 2 }]);
-    const back = storage.migrations([
-      create,
-      { ...broken, up: 'INSERT INTO items VALUES (2)', down: 'DELETE FROM items WHERE id = 2' },
-    ]);
-    await back.down({ to: 0 });
-    await expect(rows()).rejects.toThrow();
+    const fill: Step = { version: 2, name: 'fill', up: 'INSERT INTO items VALUES (2)' };
+    const broken: Step = { ...fill, up: `${fill.up as string}; INSERT INTO items VALUES (1)` };
+    const { pool } = databaseOf(storage);
+    if ('script' in pool) {
+      const error = await refusal(storage.migrations([create, broken]).up());
+      expect(error).toMatchObject({ code: 'MIGRATION', details: { version: 2, name: 'fill', code: 'ALREADY_EXISTS' } });
+      const sql = pool as SqlPool;
+      const rows = async (): Promise<unknown> => (await sql.query('SELECT id FROM items', [], context())).rows;
+      expect(await rows()).toEqual([{ id: 1 }]);
+      await storage.migrations([create, fill]).up();
+      expect(await rows()).toEqual([{ id: 1 }, { id: 2 }]);
+      await storage.migrations([create, { ...fill, down: 'DELETE FROM items WHERE id = 2' }]).down({ to: 0 });
+      await expect(rows()).rejects.toThrow();
+    } else {
+      for (const steps of [[create], [step(1, 'a', { down: 'SELECT 1' })]])
+        expect(() => storage.migrations(steps)).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }));
+    }
+    await storage.close();
+    await drop();
+  });
+});
+
+describe('SQL steps', () => {
+  test.each([
+    ['COMMIT', 'CREATE TABLE a (id int); commit; SELECT 1'],
+    ['ROLLBACK', '/* ; */ -- a comment\nROLLBACK'],
+    ['BEGIN', 'BEGIN; SELECT 1'],
+    ['START', 'START  TRANSACTION ISOLATION LEVEL SERIALIZABLE'],
+    ['END', "SELECT 'a;b'; END"],
+    ['PREPARE', "PREPARE TRANSACTION 'x'"],
+  ])('that end or begin a transaction (%s) are refused', (word, up) => {
+    expect(() => checkSteps([step(1, 'a', { up })])).toThrow(
+      expect.objectContaining({ code: 'VALIDATION', message: expect.stringContaining(`a statement ${word})`) }),
+    );
   });
 
-  test('are unsupported where the database does not speak SQL', async () => {
-    await using storage = await openStorage({ databases: { main: 'memory:' } });
-    expect(() => storage.migrations([step(1, 'a', { up: 'SELECT 1' })])).toThrow(
-      expect.objectContaining({ code: 'UNSUPPORTED', details: { version: 1, name: 'a' } }),
+  test.each([
+    ['a text', "INSERT INTO a VALUES ('it''s; COMMIT')"],
+    ['a body', 'CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $x$ BEGIN PERFORM 1; COMMIT; END $x$'],
+    ['a function of the standard', 'CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END'],
+    ['a trigger', 'CREATE TRIGGER t AFTER INSERT ON a BEGIN UPDATE b SET n = 1; END'],
+    ['a comment', '-- COMMIT;\nSELECT 1 /* ; COMMIT; */'],
+    ['a savepoint', 'SAVEPOINT a; ROLLBACK TO a; ROLLBACK TO SAVEPOINT a; ROLLBACK WORK TO a; RELEASE a'],
+    ['a name', 'SELECT "a;COMMIT" FROM commits; PREPARE q AS SELECT 1'],
+  ])('with such words in %s are not', (_case, up) => {
+    expect(checkSteps([step(1, 'a', { up })])).toHaveLength(1);
+  });
+});
+
+describe.each(TARGETS.filter(({ server }) => server))('several processes on $name', ({ prepare }) => {
+  test('run each step once, and a step that fails once fails for one of them', async () => {
+    const { url, drop } = await prepare();
+    const managers = await Promise.all([1, 2, 3].map(() => openStorage({ databases: { main: url } })));
+    const runs: number[] = [];
+    let failing = true;
+    const counted = STEPS.map((each) =>
+      step(each.version, each.name, {
+        up: async (tx) => {
+          tx.onCommit(() => void runs.push(each.version));
+          await insert(each.name)(tx);
+          if (each.version !== 2 || !failing) return;
+          failing = false;
+          throw new Error('no');
+        },
+      }),
     );
-    expect(() => storage.migrations([step(1, 'a', { down: 'SELECT 1' })])).toThrow(
-      expect.objectContaining({ code: 'UNSUPPORTED' }),
-    );
+    const outcomes = await Promise.allSettled(managers.map((manager) => manager.migrations(counted).up()));
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'fulfilled', 'rejected']);
+    expect(runs).toEqual([1, 2, 5]);
+    expect(await ids(managers[0]!)).toEqual(['five', 'one', 'two']);
+    await Promise.all(managers.map((manager) => manager.close()));
+    await drop();
   });
 });
 
@@ -293,7 +353,7 @@ describe('two managers over one memory', () => {
     );
     await Promise.all(managers.map((manager) => manager.migrations(counted).up()));
     expect(runs).toEqual([1, 2, 5]);
-    expect(await ids(managers[0]!)).toEqual(['five', 'one', 'two']);
+    expect(await ids(managers[0])).toEqual(['five', 'one', 'two']);
     await Promise.all(managers.map((manager) => manager.close()));
   });
 
@@ -331,7 +391,7 @@ describe('two managers over one memory', () => {
     await clock.advance(1);
     // The first process is frozen: what it would renew is not renewed, and its lease runs out.
     const frozenBackend = databaseOf(first).backend;
-    const { write } = frozenBackend;
+    const write = frozenBackend.write.bind(frozenBackend);
     frozenBackend.write = () => Promise.reject(new Error('frozen'));
     await clock.advance(40_000);
     const taking = second.migrations([step(1, 'one')]).up();
@@ -365,8 +425,14 @@ describe('two managers over one memory', () => {
   });
 });
 
-test('a tenant is asked for where one is required', async () => {
-  await using storage = await openStorage({ databases: { main: 'memory:' }, tenancy: 'required' });
+test('a tenant is asked for where one is required, unless the steps are of SQL alone', async () => {
+  await using storage = await openStorage({
+    databases: { main: 'memory:', sql: 'pglite::memory:' },
+    stores: { default: 'main' },
+    tenancy: 'required',
+  });
+  const sql = storage.migrations([{ version: 1, name: 'a', up: 'CREATE TABLE a (id int)' }], { on: 'sql' });
+  expect((await sql.up()).steps).toHaveLength(1);
   expect(() => storage.migrations(STEPS)).toThrow(expect.objectContaining({ code: 'VALIDATION' }));
   await storage.migrations(STEPS, { tenant: 'acme' }).up();
   expect(await storage.tenant('acme').collection(Notes).count()).toBe(3);

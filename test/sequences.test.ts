@@ -3,13 +3,20 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { openStorage } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 import { sharedMemory } from './support/shared-memory.js';
+import { storageTargets } from './support/storage-targets.js';
 
-describe.each(['memory:', 'pglite::memory:'])('sequences on %s', (url) => {
+describe.each(storageTargets('sequences'))('sequences on $name', ({ prepare }) => {
   let storage: StorageManager;
+  let drop: () => Promise<void>;
   beforeAll(async () => {
+    const { url, drop: end } = await prepare();
+    drop = end;
     storage = await openStorage({ databases: { main: url } });
   });
-  afterAll(() => storage.close());
+  afterAll(async () => {
+    await storage.close();
+    await drop();
+  });
   let tenants = 0;
   const fresh = () => storage.tenant(`t${++tenants}`);
 

@@ -6,12 +6,13 @@
 import type { RecordBackend, RecordKey, Write } from '../backends/backend.js';
 import { equals } from '../collection/conditions.js';
 import { COUNTERS, takeNumbers } from '../collection/counters.js';
+import { LIBRARY } from '../collection/library.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
 import { sleep, type Timer } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import { StorageError, TimeoutError } from '../errors.js';
 import type { Attempt } from '../unit-of-work/transaction.js';
-import { LIBRARY, MIGRATIONS } from './records.js';
+import { MIGRATIONS } from './records.js';
 
 /** The records of the database under the reserved tenant, and transactions on it. */
 export interface MigrationHost<Tx> {

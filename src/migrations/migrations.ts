@@ -1,10 +1,11 @@
 /** The host's versioned steps on one database: what has run, running what has not, taking back what has. */
 import type { Clock } from '../clock.js';
+import { LIBRARY } from '../collection/library.js';
 import { runOperation } from '../collection/host.js';
 import type { CallOptions, OperationContext } from '../component.js';
 import { invalid, isStorageError, StorageError, UnsupportedError, type ErrorCode } from '../errors.js';
 import type { SqlPool } from '../pools/pool.js';
-import { LIBRARY, MIGRATIONS, readApplied, stepKey, type AppliedStep } from './records.js';
+import { MIGRATIONS, readApplied, stepKey, type AppliedStep } from './records.js';
 import { MigrationLock, type MigrationHost } from './lock.js';
 import { checkSteps, type CheckedStep, type StepWork } from './steps.js';
 import { planDown, planUp, statusOf, type StepStatus } from './plan.js';

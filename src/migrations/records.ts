@@ -1,10 +1,8 @@
 /** What is kept of migrations: one record an applied step, one for the library's own schema, two for the lock. */
-import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backends/backend.js';
+import type { RecordBackend, RecordSchema, Stored } from '../backends/backend.js';
 import { all, compares, equals, orderBy } from '../collection/conditions.js';
+import { LIBRARY } from '../collection/library.js';
 import type { OperationContext } from '../component.js';
-
-/** The reserved tenant, which no host can name. */
-export const LIBRARY: TenantScope = { tenant: 'quartermaster' };
 
 export const MIGRATIONS: RecordSchema = {
   name: 'qm_migrations',

@@ -1,8 +1,9 @@
 /** The version of the library's own tables and records, kept in each database. */
 import type { RecordBackend } from '../backends/backend.js';
+import { LIBRARY } from '../collection/library.js';
 import type { OperationContext } from '../component.js';
 import { StorageError } from '../errors.js';
-import { LIBRARY, MIGRATIONS } from './records.js';
+import { MIGRATIONS } from './records.js';
 
 /** What this version of the library reads and writes. It grows when an older one could not work with the data. */
 export const SCHEMA_VERSION = 1;

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { invalid } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
+import { controlStatement } from './statements.js';
 
 /** What a step runs: statements of SQL, or a function that gets the transaction. */
 export type StepWork<Tx> = string | ((tx: Tx) => Promise<unknown>);
@@ -58,9 +59,19 @@ export function checkSteps<Tx>(steps: unknown): CheckedStep<Tx>[] {
   });
 }
 
+/** Whether some step is a function, and so works with the data of a tenant. */
+export function hasFunctions(steps: unknown): boolean {
+  const isOne = (step: unknown): boolean =>
+    isPlainObject(step) && (typeof step['up'] === 'function' || typeof step['down'] === 'function');
+  return isList(steps) && steps.some(isOne);
+}
+
 function checkWork(work: unknown, at: string): void {
   if (typeof work !== 'function' && (typeof work !== 'string' || work.trim() === ''))
     throw invalid(at, work, 'the text of SQL statements, or a function');
+  const control = typeof work === 'string' ? controlStatement(work) : undefined;
+  if (control !== undefined)
+    throw invalid(at, work, `SQL that leaves the transaction to the library (it has a statement ${control})`);
 }
 
 /** The ends of lines do not count: the same file is checked out with others on Windows. */

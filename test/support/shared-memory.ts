@@ -34,15 +34,22 @@ registerPool(driver);
 
 let names = 0;
 
-/** Gives a function that opens a manager, each time another one, over one memory. */
-export function sharedMemory(seed = 1, clock: Clock = systemClock): () => Promise<StorageManager> {
+/**
+ * Gives a function that opens a manager, each time another one, over one memory. A manager may have a clock of its own, as
+ * a process that is frozen; the memory judges deadlines by the first one's.
+ */
+export function sharedMemory(seed = 1, clock: Clock = systemClock): (own?: Clock) => Promise<StorageManager> {
   const url = `shared:${++names}:${seed}`;
-  return () => openManager(url, clock);
+  return (own = clock) => openManager(url, own);
 }
 
 /** An open manager of one database, whose time is the test's. */
 export async function openManager(url: string, clock: Clock): Promise<StorageManager> {
-  const settings = await loadSettings({ registry, environment: {}, overrides: { databases: { main: { url } } } });
+  const settings = await loadSettings({
+    registry,
+    environment: {},
+    overrides: { databases: { main: { url } }, lifecycle: { sweepInterval: 0 } },
+  });
   const manager = new StorageManager({ registry, settings, clock });
   await manager.open();
   return manager;

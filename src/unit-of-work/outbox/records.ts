@@ -1,0 +1,81 @@
+/**
+ * What the outbox keeps. A `message` waits in a `lane`: the messages of one topic and key that are not delivered, in the
+ * order of their transactions' commits. A relay claims lanes, never messages, so that no message can be met before those
+ * ahead of it. The record of a `key` names its lane and counts its messages: every transaction that adds one writes it,
+ * so those of one key commit one after another; and the relay deletes it, together with the lane, in the version it read
+ * before it looked for messages, so that a message which commits meanwhile is not lost.
+ */
+import { createHash } from 'node:crypto';
+import type { JsonValue, RecordSchema, Stored } from '../../backends/backend.js';
+
+export const TOPIC = /^[a-z][a-z0-9_.-]{0,63}$/;
+
+/** By a hash of topic and key; deleted once its lane is empty. */
+export const KEYS: RecordSchema = {
+  name: 'qm_outbox_keys',
+  fields: new Map([['last', { type: 'number', maxBytes: 0 }]]),
+  indexes: [],
+  unique: [],
+  text: [],
+};
+
+/** `dueAt`: from when it may be claimed; of a claimed one, the end of the lease; absent while a dead letter blocks it. */
+export const LANES: RecordSchema = {
+  name: 'qm_outbox_lanes',
+  fields: new Map([
+    ['topic', { type: 'string', maxBytes: 64 }],
+    ['dueAt', { type: 'date', maxBytes: 0 }],
+    ['token', { type: 'number', maxBytes: 0 }],
+    ['attempts', { type: 'number', maxBytes: 0 }],
+  ]),
+  indexes: [index('all', 'topic', 'dueAt')],
+  unique: [],
+  text: [],
+};
+
+export const MESSAGES: RecordSchema = {
+  name: 'qm_outbox',
+  fields: new Map([
+    ['lane', { type: 'string', maxBytes: 64 }],
+    ['order', { type: 'number', maxBytes: 0 }],
+    ['deadAt', { type: 'date', maxBytes: 0 }],
+  ]),
+  indexes: [index('tenant', 'lane', 'order'), index('all', 'deadAt')],
+  unique: [],
+  text: [],
+};
+
+/** A message as its handler gets it. */
+export interface OutboxMessage {
+  readonly id: string;
+  /** Whose transaction wrote it. */
+  readonly tenant: string;
+  readonly topic: string;
+  readonly key: string;
+  /** JSON, as it was enqueued. */
+  readonly payload: JsonValue;
+  /** The same at every delivery of this message: the receiver refuses what it has had. Default: the message's id. */
+  readonly idempotencyKey: string;
+  readonly enqueuedAt: Date;
+}
+
+export function keyId(topic: string, key: string): string {
+  return createHash('sha256').update(`${topic}\n${key}`).digest('hex');
+}
+
+export function readMessage({ id, tenant, createdAt, value }: Stored): OutboxMessage {
+  return {
+    id,
+    tenant,
+    topic: value['topic'] as string,
+    key: value['key'] as string,
+    payload: value['payload']!,
+    idempotencyKey: value['idempotencyKey'] as string,
+    enqueuedAt: createdAt,
+  };
+}
+
+function index(scope: 'tenant' | 'all', ...fields: readonly string[]): RecordSchema['indexes'][number] {
+  const keys = fields.map((field) => ({ field, direction: 'asc' as const }));
+  return { name: [...fields, scope].join(', '), keys, scope };
+}

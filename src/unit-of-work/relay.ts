@@ -1,0 +1,188 @@
+/** The delivery loop: claims lanes that are due and delivers them side by side, until it is stopped. */
+import type { RecordBackend, Stored } from '../backends/backend.js';
+import { COUNTERS } from '../collection/counters.js';
+import { runOperation, type CollectionHost } from '../collection/host.js';
+import type { OperationContext } from '../component.js';
+import { invalid, isStorageError } from '../errors.js';
+import { onWake } from './outbox/wake.js';
+import { claim, findDue, takeTokens, type ClaimedLane } from './relay/claim.js';
+import { LaneDelivery, OUTBOX_TABLES } from './relay/lane.js';
+import { backoffDelay, type DeliveryFailure, type RelaySettings } from './relay/options.js';
+
+export interface RelayStatus {
+  /** `stopped` also when the manager was closed under it. */
+  readonly state: 'running' | 'stopping' | 'stopped';
+  /** Keys that are being delivered now. */
+  readonly inFlight: number;
+  readonly delivered: number;
+  readonly failed: number;
+  readonly dead: number;
+}
+
+/** The longest wait between looks while the database cannot be reached. */
+const LONGEST_WAIT = 60_000;
+
+export class Relay {
+  private readonly backend: RecordBackend;
+  private readonly lanes = new Map<string, { readonly delivery: LaneDelivery; readonly ended: Promise<void> }>();
+  private readonly settings: RelaySettings;
+  private readonly cleanUp: (() => void)[] = [];
+  private readonly loopEnded: Promise<void>;
+  private readonly counts = { delivered: 0, failed: 0, dead: 0 };
+  private stopping = false;
+  private ended = false;
+  private stopped: Promise<void> | undefined;
+  private isWoken = false;
+  private wakeUp: (() => void) | undefined;
+
+  /** @param onClosing calls back when the manager is about to close, until the returned function is called */
+  constructor(
+    private readonly host: CollectionHost,
+    settings: RelaySettings,
+    onClosing: (listener: () => void) => () => void,
+  ) {
+    this.backend = host.backend;
+    this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
+    this.cleanUp.push(
+      onWake(this.backend, () => this.wake()),
+      onClosing(() => void this.stop({ deadline: 0 })),
+    );
+    this.loopEnded = this.loop();
+  }
+
+  status(): RelayStatus {
+    const state = this.ended ? 'stopped' : this.stopping ? 'stopping' : 'running';
+    return { state, inFlight: this.lanes.size, ...this.counts };
+  }
+
+  /**
+   * Claims nothing more, waits for the deliveries in flight and gives their keys back. Those that take longer than
+   * `deadline` (milliseconds, default 10,000) are aborted, and will be delivered again. Nothing runs afterwards.
+   */
+  stop(options: { readonly deadline?: number } = {}): Promise<void> {
+    const { deadline = 10_000 } = options;
+    if (typeof deadline !== 'number' || !(deadline >= 0) || deadline > 2 ** 31 - 1)
+      throw invalid('deadline', deadline, 'a number of milliseconds, 0 or more');
+    if (deadline === 0) this.giveUp();
+    return (this.stopped ??= this.end(deadline));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  private async end(deadline: number): Promise<void> {
+    this.stopping = true;
+    this.wake();
+    const timer = this.host.clock.after(deadline, () => this.giveUp());
+    await this.loopEnded;
+    await Promise.all([...this.lanes.values()].map(({ ended }) => ended));
+    timer.cancel();
+    this.ended = true;
+  }
+
+  private giveUp(): void {
+    this.lanes.forEach(({ delivery }) => delivery.stop());
+  }
+
+  private async loop(): Promise<void> {
+    let failures = 0;
+    while (!this.stopping) {
+      let more = false;
+      try {
+        more = await this.claimSome();
+        failures = 0;
+      } catch (error) {
+        failures++;
+        this.fault(error);
+      }
+      if (!more && !this.stopping) await this.pause(this.delay(failures));
+    }
+    this.cleanUp.forEach((undo) => undo());
+  }
+
+  /** @returns whether to look again at once. */
+  private async claimSome(): Promise<boolean> {
+    const { concurrency, handlers, lease } = this.settings;
+    this.isWoken = false;
+    const free = concurrency - this.lanes.size;
+    if (free === 0) return false;
+    // More than are wanted, and not the first of them: relays that look at the same time would all want the same ones.
+    const limit = 2 * free + this.lanes.size;
+    const found = await this.operate((context) => findDue(this.backend, [...handlers.keys()], limit, context));
+    const due = shuffled(found.filter(({ id }) => !this.lanes.has(id))).slice(0, free);
+    if (due.length === 0) return false;
+    const first = await this.operate((context) => takeTokens(this.backend, due.length, context));
+    const claims = await Promise.allSettled(
+      due.map((lane, i) => this.operate((context) => claim(this.backend, lane, first + i, lease, context))),
+    );
+    let lost = 0;
+    for (const outcome of claims) {
+      if (outcome.status === 'fulfilled' && outcome.value !== undefined) this.deliver(outcome.value);
+      else lost++;
+    }
+    const failed = claims.find((outcome) => outcome.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return lost > 0 || found.length === limit;
+  }
+
+  private deliver(lane: ClaimedLane): void {
+    const delivery = new LaneDelivery(this.host, lane, this.settings, () => this.stopping);
+    const ended = delivery
+      .run()
+      .catch((error: unknown) => this.fault(error))
+      .finally(() => {
+        this.counts.delivered += delivery.delivered;
+        this.lanes.delete(lane.id);
+        this.wake();
+      });
+    this.lanes.set(lane.id, { delivery, ended });
+  }
+
+  private count(failure: DeliveryFailure, tell: (failure: DeliveryFailure) => void): void {
+    this.counts.failed++;
+    if (failure.dead) this.counts.dead++;
+    tell(failure);
+  }
+
+  private fault(error: unknown): void {
+    if (isStorageError(error, 'CLOSED')) void this.stop({ deadline: 0 });
+    else this.settings.onError(error);
+  }
+
+  private wake(): void {
+    this.isWoken = true;
+    this.wakeUp?.();
+  }
+
+  private delay(failures: number): number {
+    const { poll } = this.settings;
+    if (failures > 0) return backoffDelay({ base: poll, max: Math.max(poll, LONGEST_WAIT) }, failures);
+    return poll / 2 + Math.random() * poll;
+  }
+
+  /** Ends early when there may be something to do. Somebody asked for the relay, so it keeps the process alive. */
+  private pause(milliseconds: number): Promise<void> {
+    if (this.isWoken) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        timer.cancel();
+        this.wakeUp = undefined;
+        resolve();
+      };
+      const timer = this.host.clock.after(milliseconds, done);
+      this.wakeUp = done;
+    });
+  }
+
+  private operate<R>(work: (context: OperationContext) => Promise<R>): Promise<R> {
+    return runOperation(this.host, [...OUTBOX_TABLES, COUNTERS], 'relay', { timeout: this.settings.lease }, work);
+  }
+}
+
+function shuffled(lanes: readonly Stored[]): Stored[] {
+  return lanes
+    .map((lane) => ({ lane, rank: Math.random() }))
+    .sort((a, b) => a.rank - b.rank)
+    .map(({ lane }) => lane);
+}

@@ -1,0 +1,137 @@
+/** What a host says of a relay, with its defaults. */
+import { invalid } from '../../errors.js';
+import { isPlainObject } from '../../filter/json.js';
+import { TOPIC, type OutboxMessage } from '../outbox/records.js';
+
+export interface DeliveryContext {
+  /** Aborts when the delivery is given up: its time is over, its lease is lost, the relay stops. */
+  readonly signal: AbortSignal;
+  /** 1 at the first delivery; grows also when the process died during one. */
+  readonly attempt: number;
+  /** Fencing token: greater than that of every earlier claim of this key. */
+  readonly token: number;
+}
+
+export type Handler = (message: OutboxMessage, context: DeliveryContext) => Promise<unknown>;
+
+/** Milliseconds doubled from `base` up to `max`; each delay is between half of that and the whole. */
+export interface Backoff {
+  readonly base: number;
+  readonly max: number;
+}
+
+export interface RelayOptions {
+  /** By topic. Messages of other topics are left to other relays. */
+  readonly handlers: Readonly<Record<string, Handler>>;
+  /** The database whose outbox it is. Default: `stores.default`. */
+  readonly on?: string;
+  /** Keys delivered at the same time; default 10. Within a key it is one after another. */
+  readonly concurrency?: number;
+  /** Messages of one key read at once; default 20. */
+  readonly batch?: number;
+  /** Milliseconds after which another relay takes over from one that died; default 30,000. Renewed at a third. */
+  readonly lease?: number;
+  /** Milliseconds a handler may take; default 60,000. */
+  readonly timeout?: number;
+  /** Milliseconds between looks for messages of other processes, half of it up or down at random; default 1,000. */
+  readonly poll?: number;
+  /** Deliveries that may fail before the message is a dead letter; default 10. */
+  readonly maxAttempts?: number;
+  /** The wait after a failure; default `{ base: 1_000, max: 300_000 }`. */
+  readonly backoff?: Partial<Backoff>;
+  /** Told of each failed delivery. What it throws is ignored, as of `onError`. */
+  readonly onFailure?: (failure: DeliveryFailure) => void;
+  /** Told of the relay's own faults: the database cannot be reached. It goes on by itself. */
+  readonly onError?: (error: unknown) => void;
+}
+
+export interface DeliveryFailure {
+  readonly message: OutboxMessage;
+  readonly error: unknown;
+  readonly attempt: number;
+  /** It is a dead letter now, and the later messages of its key wait for a decision. */
+  readonly dead: boolean;
+}
+
+export interface RelaySettings {
+  readonly handlers: ReadonlyMap<string, Handler>;
+  readonly concurrency: number;
+  readonly batch: number;
+  readonly lease: number;
+  readonly timeout: number;
+  readonly poll: number;
+  readonly maxAttempts: number;
+  readonly backoff: Backoff;
+  readonly onFailure: (failure: DeliveryFailure) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+const KEYS = ['handlers', 'on', 'concurrency', 'batch', 'lease', 'timeout', 'poll', 'maxAttempts', 'backoff'];
+const CALLBACKS = ['onFailure', 'onError'];
+
+/** @throws `VALIDATION` */
+export function checkRelayOptions(options: unknown): RelaySettings {
+  if (!isPlainObject(options)) throw invalid('relay', options, 'an object of handlers and options');
+  for (const key of Object.keys(options))
+    if (![...KEYS, ...CALLBACKS].includes(key))
+      throw invalid(`relay.${key}`, options[key], `one of ${[...KEYS, ...CALLBACKS].join(', ')}`);
+  for (const key of CALLBACKS)
+    if (options[key] !== undefined && typeof options[key] !== 'function')
+      throw invalid(`relay.${key}`, options[key], 'a function');
+  const { handlers, backoff = {} } = options;
+  if (!isPlainObject(handlers)) throw invalid('relay.handlers', handlers, 'an object of functions by topic');
+  for (const [topic, handler] of Object.entries(handlers)) {
+    if (!TOPIC.test(topic))
+      throw invalid(`relay.handlers.${topic}`, topic, 'a topic of the form [a-z][a-z0-9_.-]{0,63}');
+    if (typeof handler !== 'function') throw invalid(`relay.handlers.${topic}`, handler, 'a function');
+  }
+  if (Object.keys(handlers).length === 0) throw invalid('relay.handlers', handlers, 'at least one topic');
+  if (!isPlainObject(backoff)) throw invalid('relay.backoff', backoff, 'an object of base and max');
+  const { onFailure, onError } = options as unknown as RelayOptions;
+  return {
+    handlers: new Map(Object.entries(handlers as Record<string, Handler>)),
+    concurrency: whole(options, 'concurrency', 10, 1_000),
+    batch: whole(options, 'batch', 20, 1_000),
+    lease: milliseconds(options['lease'], 'relay.lease', 30_000),
+    timeout: milliseconds(options['timeout'], 'relay.timeout', 60_000),
+    poll: milliseconds(options['poll'], 'relay.poll', 1_000),
+    maxAttempts: whole(options, 'maxAttempts', 10, 1_000_000),
+    backoff: {
+      base: milliseconds(backoff['base'], 'relay.backoff.base', 1_000),
+      max: milliseconds(backoff['max'], 'relay.backoff.max', 300_000),
+    },
+    onFailure: quietly(onFailure),
+    onError: quietly(onError),
+  };
+}
+
+/** The wait before the next try, after `failures` in a row. */
+export function backoffDelay({ base, max }: Backoff, failures: number): number {
+  const full = Math.min(max, base * 2 ** Math.min(failures - 1, 52));
+  return full / 2 + (Math.random() * full) / 2;
+}
+
+function whole(options: Record<string, unknown>, key: string, standard: number, most: number): number {
+  const value = options[key] ?? standard;
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1 || value > most)
+    throw invalid(`relay.${key}`, value, `a whole number from 1 to ${most}`);
+  return value;
+}
+
+function milliseconds(value: unknown, key: string, standard: number): number {
+  if (value === undefined) return standard;
+  // The longest delay of a Node timer.
+  if (typeof value !== 'number' || !(value > 0) || value > 2 ** 31 - 1)
+    throw invalid(key, value, 'a number of milliseconds above 0 and below 2^31');
+  return value;
+}
+
+function quietly<A>(callback: ((argument: A) => void) | undefined): (argument: A) => void {
+  return (argument) => {
+    try {
+      callback?.(argument);
+    } catch {
+      // A fault of the host's reporting must not change what is delivered.
+    }
+  };
+}

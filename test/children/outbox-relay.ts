@@ -1,0 +1,19 @@
+/** Leaves two messages in the outbox of a PGlite directory, begins to deliver the first, and never ends. */
+import { writeSync } from 'node:fs';
+import { openStorage } from '../../src/index.js';
+
+const [directory] = process.argv.slice(2) as [string];
+const storage = await openStorage({ databases: { main: `pglite:${directory}` } }, { environment: {} });
+await storage.transaction(async (tx) => {
+  await tx.outbox.enqueue({ topic: 'mail', key: 'ann', payload: 1 });
+  await tx.outbox.enqueue({ topic: 'mail', key: 'ann', payload: 2 });
+});
+storage.outbox.relay({
+  handlers: {
+    mail: ({ payload }, { token }) => {
+      writeSync(1, `${payload as number} ${token}\n`);
+      return new Promise(() => undefined);
+    },
+  },
+  lease: 1_000,
+});

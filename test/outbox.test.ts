@@ -1,0 +1,414 @@
+/** Messages of transactions, and their delivery: nothing lost, nothing out of order, nothing left behind. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { defineCollection, openStorage, type OutboxMessage, type Relay, type RelayOptions } from '../src/index.js';
+import { ALL } from '../src/filter/syntax.js';
+import type { StorageManager } from '../src/manager.js';
+import { OUTBOX_TABLES } from '../src/unit-of-work/relay/lane.js';
+import { settled } from './support/manual-clock.js';
+import { databaseOf } from './support/open-parts.js';
+import { sharedMemory } from './support/shared-memory.js';
+import { storageTargets } from './support/storage-targets.js';
+
+const Notes = defineCollection<{ n: number }>({ name: 'notes', id: 'given' });
+const context = () => ({ now: new Date(), deadline: performance.now() + 60_000 });
+
+/** Resolves when it has been told of `count` things. */
+class Tally<T> {
+  readonly seen: T[] = [];
+  private readonly waiters: { count: number; resolve: () => void }[] = [];
+
+  add(item: T): void {
+    this.seen.push(item);
+    for (const { count, resolve } of this.waiters) if (this.seen.length >= count) resolve();
+  }
+
+  until(count: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.seen.length >= count) resolve();
+      else this.waiters.push({ count, resolve });
+    });
+  }
+}
+
+const kept = async (storage: StorageManager): Promise<number[]> => {
+  const { backend } = databaseOf(storage);
+  return Promise.all(OUTBOX_TABLES.map((collection) => backend.count('all', { collection, filter: ALL }, context())));
+};
+
+const enqueue = (storage: Pick<StorageManager, 'transaction'>, key: string, payload: unknown, topic = 'mail') =>
+  storage.transaction((tx) => tx.outbox.enqueue({ topic, key, payload }));
+
+const TARGETS = storageTargets('the outbox');
+
+describe.each(TARGETS)('the outbox on $name', ({ prepare }) => {
+  let storage: StorageManager;
+  let drop: () => Promise<void>;
+  beforeAll(async () => {
+    const { url, drop: end } = await prepare();
+    drop = end;
+    storage = await openStorage({ databases: { main: url } });
+  });
+  afterAll(async () => {
+    await storage.close();
+    await drop();
+  });
+
+  test('delivers after the commit, with everything a receiver needs, and keeps nothing', async () => {
+    const tally = new Tally<OutboxMessage>();
+    await using relay = storage.outbox.relay({
+      handlers: {
+        mail: async (message, { attempt, token, signal }) => {
+          expect([attempt, token > 0, signal.aborted]).toEqual([1, true, false]);
+          tally.add(message);
+        },
+      },
+    });
+    const { id } = await storage.tenant('acme').transaction(async (tx) => {
+      await tx.collection(Notes).insert({ n: 1 }, { id: 'one' });
+      await expect(storage.tenant('acme').collection(Notes).find('one')).rejects.toMatchObject({ code: 'VALIDATION' });
+      return tx.outbox.enqueue({ topic: 'mail', key: 'ann', payload: { to: ['ann'] }, idempotencyKey: 'mail-1' });
+    });
+    await tally.until(1);
+    expect(tally.seen).toEqual([
+      {
+        id,
+        tenant: 'acme',
+        topic: 'mail',
+        key: 'ann',
+        payload: { to: ['ann'] },
+        idempotencyKey: 'mail-1',
+        enqueuedAt: expect.any(Date),
+      },
+    ]);
+    await relay.stop();
+    expect(await kept(storage)).toEqual([0, 0, 0]);
+    expect(relay.status()).toEqual({ state: 'stopped', inFlight: 0, delivered: 1, failed: 0, dead: 0 });
+  });
+
+  test('a message of a transaction that rolls back is never delivered', async () => {
+    const tally = new Tally<unknown>();
+    await using relay = storage.outbox.relay({
+      handlers: { mail: async ({ payload }) => tally.add(payload) },
+      poll: 5,
+    });
+    await storage
+      .transaction(async (tx) => {
+        await tx.outbox.enqueue({ topic: 'mail', key: 'ann', payload: 'no' });
+        throw new Error('no');
+      })
+      .catch(() => undefined);
+    await enqueue(storage, 'ann', 'yes');
+    await tally.until(1);
+    await relay.stop();
+    expect(tally.seen).toEqual(['yes']);
+    expect(await kept(storage)).toEqual([0, 0, 0]);
+  });
+
+  test('the messages of a key in order, more of them than are read at once', async () => {
+    const tally = new Tally<unknown>();
+    for (let i = 0; i < 3; i++)
+      await storage.transaction(async (tx) => {
+        for (let n = 0; n < 5; n++) await tx.outbox.enqueue({ topic: 'mail', key: 'ann', payload: i * 5 + n });
+      });
+    await using relay = storage.outbox.relay({
+      handlers: { mail: async ({ payload }) => tally.add(payload) },
+      batch: 4,
+    });
+    await tally.until(15);
+    await relay.stop();
+    expect(tally.seen).toEqual(Array.from({ length: 15 }, (_, i) => i));
+    expect(await kept(storage)).toEqual([0, 0, 0]);
+  });
+
+  test('topics that a relay has no handler for are left to others', async () => {
+    const [mails, pages] = [new Tally<unknown>(), new Tally<unknown>()];
+    await enqueue(storage, 'ann', 1, 'page');
+    await enqueue(storage, 'ann', 2, 'mail');
+    await using mail = storage.outbox.relay({ handlers: { mail: async ({ payload }) => mails.add(payload) }, poll: 5 });
+    await mails.until(1);
+    await mail.stop();
+    expect(await kept(storage)).toEqual([1, 1, 1]);
+    await using page = storage.outbox.relay({ handlers: { page: async ({ payload }) => pages.add(payload) } });
+    await pages.until(1);
+    await page.stop();
+    expect([mails.seen, pages.seen]).toEqual([[2], [1]]);
+  });
+
+  test('tenants have keys of their own', async () => {
+    const tally = new Tally<string>();
+    const gate = new Tally<string>();
+    await enqueue(storage.tenant('a'), 'ann', 1);
+    await enqueue(storage.tenant('b'), 'ann', 1);
+    await using relay = storage.outbox.relay({
+      handlers: {
+        mail: async ({ tenant }) => {
+          gate.add(tenant);
+          // Both are in flight at once, or neither ends.
+          await gate.until(2);
+          tally.add(tenant);
+        },
+      },
+    });
+    await tally.until(2);
+    await relay.stop();
+    expect(tally.seen.sort()).toEqual(['a', 'b']);
+  });
+
+  test('several relays and writers: every message once or more, and in the order of the commits of its key', async () => {
+    const seen = new Map<string, number[]>();
+    const tally = new Tally<void>();
+    const options: RelayOptions = {
+      handlers: {
+        mail: async ({ key, payload }) => {
+          const numbers = seen.get(key) ?? [];
+          seen.set(key, numbers);
+          if (numbers.includes(payload as number)) return;
+          numbers.push(payload as number);
+          tally.add();
+        },
+      },
+      poll: 5,
+      batch: 2,
+      concurrency: 2,
+    };
+    const relays = [1, 2, 3].map(() => storage.outbox.relay(options));
+    await fill(storage.tenant('writers'), ['k1', 'k2', 'k3'], 12);
+    await tally.until(36);
+    await Promise.all(relays.map((relay) => relay.stop()));
+    for (const key of ['k1', 'k2', 'k3']) expect(seen.get(key)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+    expect(await kept(storage)).toEqual([0, 0, 0]);
+  }, 30_000);
+
+  test('a poison message becomes a dead letter that holds its key back, and no other', async () => {
+    const tally = new Tally<string>();
+    const failures = new Tally<boolean>();
+    let cured = false;
+    const options: RelayOptions = {
+      handlers: {
+        mail: async ({ key, payload }) => {
+          if (payload === 'poison' && !cured) throw Object.assign(new Error('a secret'), { code: 'E_POISON' });
+          tally.add(`${key} ${payload as string}`);
+        },
+      },
+      poll: 2,
+      maxAttempts: 3,
+      backoff: { base: 1, max: 2 },
+      onFailure: ({ dead }) => failures.add(dead),
+    };
+    await using relay = storage.outbox.relay(options);
+    await enqueue(storage, 'ann', 'poison');
+    await enqueue(storage, 'ann', 'next');
+    await enqueue(storage, 'bob', 'other');
+    await failures.until(3);
+    await tally.until(1);
+    expect([failures.seen, tally.seen]).toEqual([[false, false, true], ['bob other']]);
+    const [letter, ...others] = await storage.outbox.deadLetters();
+    expect(others).toEqual([]);
+    expect(letter).toMatchObject({ key: 'ann', payload: 'poison', attempts: 3, error: 'E_POISON' });
+    expect(letter!.deadAt).toBeInstanceOf(Date);
+    cured = true;
+    await storage.outbox.retry(letter!);
+    await tally.until(3);
+    expect(tally.seen.slice(1)).toEqual(['ann poison', 'ann next']);
+    await relay.stop();
+    expect(relay.status()).toMatchObject({ delivered: 3, failed: 3, dead: 1 });
+    expect(await kept(storage)).toEqual([0, 0, 0]);
+    await expect(storage.outbox.retry(letter!)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  test('a dead letter that is discarded lets its key go on', async () => {
+    const tally = new Tally<unknown>();
+    const failures = new Tally<boolean>();
+    await using relay = storage.outbox.relay({
+      handlers: {
+        mail: async ({ payload }) => {
+          if (payload === 'poison') throw new Error('no');
+          tally.add(payload);
+        },
+      },
+      maxAttempts: 1,
+      onFailure: ({ dead }) => failures.add(dead),
+    });
+    await enqueue(storage, 'ann', 'poison');
+    await enqueue(storage, 'ann', 'next');
+    await failures.until(1);
+    const [letter] = await storage.outbox.deadLetters();
+    await expect(storage.outbox.discard({ tenant: 'other', id: letter!.id })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
+    await storage.outbox.discard(letter!);
+    await tally.until(1);
+    await relay.stop();
+    expect(tally.seen).toEqual(['next']);
+    expect(await kept(storage)).toEqual([0, 0, 0]);
+  });
+
+  test.each([
+    ['no topic', { key: 'a', payload: 1 }],
+    ['a malformed topic', { topic: 'No Topic', key: 'a', payload: 1 }],
+    ['no key', { topic: 'mail', payload: 1 }],
+    ['an empty key', { topic: 'mail', key: '', payload: 1 }],
+    ['no payload', { topic: 'mail', key: 'a' }],
+    ['a payload that is no JSON', { topic: 'mail', key: 'a', payload: { at: new Date() } }],
+    ['an unknown field', { topic: 'mail', key: 'a', payload: 1, delay: 5 }],
+    ['a malformed idempotency key', { topic: 'mail', key: 'a', payload: 1, idempotencyKey: '' }],
+  ])('%s is refused, and the transaction stays usable', async (_case, message) => {
+    await storage.transaction(async (tx) => {
+      await expect(tx.outbox.enqueue(message as never)).rejects.toMatchObject({ code: 'VALIDATION' });
+      await tx.collection(Notes).count();
+    });
+  });
+
+  test.each([
+    ['no handlers', {}],
+    ['no topic', { handlers: {} }],
+    ['a malformed topic', { handlers: { 'No Topic': async () => undefined } }],
+    ['a handler that is no function', { handlers: { mail: 'send' } }],
+    ['a batch of 0', { handlers: { mail: async () => undefined }, batch: 0 }],
+    ['an endless poll', { handlers: { mail: async () => undefined }, poll: Infinity }],
+    ['an unknown option', { handlers: { mail: async () => undefined }, polling: 1 }],
+    ['a malformed backoff', { handlers: { mail: async () => undefined }, backoff: { base: -1 } }],
+    ['an unknown database', { handlers: { mail: async () => undefined }, on: 'other' }],
+  ])('a relay with %s is refused', (_case, options) => {
+    expect(() => storage.outbox.relay(options as unknown as RelayOptions)).toThrow(
+      expect.objectContaining({ code: 'VALIDATION' }),
+    );
+  });
+});
+
+/** Writers side by side; what they leave is numbered by the order of their commits, a key apart. */
+async function fill(
+  storage: Pick<StorageManager, 'transaction'>,
+  keys: readonly string[],
+  each: number,
+): Promise<void> {
+  const add = (key: string) =>
+    storage.transaction(
+      async (tx) => {
+        const number = await tx.sequences().next(key);
+        await tx.outbox.enqueue({ topic: 'mail', key, payload: number });
+      },
+      { retries: 1_000 },
+    );
+  await Promise.all(keys.flatMap((key) => Array.from({ length: each }, () => add(key))));
+}
+
+/** Writers and relays in each of the managers. */
+async function checkDelivery(managers: readonly StorageManager[]): Promise<void> {
+  const keys = ['k1', 'k2', 'k3'];
+  const delivered = new Map(keys.map((key) => [key, [] as number[]]));
+  const tally = new Tally<void>();
+  const relays: Relay[] = managers.map((manager) =>
+    manager.outbox.relay({
+      handlers: {
+        mail: async ({ key, payload }) => {
+          // Long enough for commits in the midst of it.
+          for (let turn = Math.random() * 4; turn > 1; turn--) await settled();
+          delivered.get(key)!.push(payload as number);
+          tally.add();
+        },
+      },
+      poll: 3,
+      batch: 2,
+      concurrency: 2,
+    }),
+  );
+  await Promise.all(managers.map((manager) => fill(manager, keys, 5)));
+  await tally.until(5 * managers.length * keys.length);
+  await Promise.all(relays.map((relay) => relay.stop()));
+  const expected = Array.from({ length: 5 * managers.length }, (_, i) => i + 1);
+  for (const key of keys) expect(delivered.get(key)).toEqual(expected);
+  expect(await kept(managers[0]!)).toEqual([0, 0, 0]);
+}
+
+describe.each(TARGETS.filter(({ server }) => server))('several processes on $name', ({ prepare }) => {
+  let managers: StorageManager[];
+  let drop: () => Promise<void>;
+  beforeAll(async () => {
+    const { url, drop: end } = await prepare();
+    drop = end;
+    managers = await Promise.all([1, 2, 3].map(() => openStorage({ databases: { main: url } })));
+  });
+  afterAll(async () => {
+    await Promise.all(managers.map((manager) => manager.close()));
+    await drop();
+  });
+
+  test('nothing is lost or out of order', () => checkDelivery(managers), 60_000);
+
+  test('a late commit is neither lost nor overtaken', async () => {
+    const [first, second] = managers;
+    const tally = new Tally<string>();
+    const relays = managers.map((manager) =>
+      manager.outbox.relay({ handlers: { mail: async ({ payload }) => tally.add(payload as string) }, poll: 5 }),
+    );
+    let commit!: () => void;
+    const late = new Promise<void>((resolve) => (commit = resolve));
+    const begun = new Tally<void>();
+    const slow = first!.transaction(async (tx) => {
+      await tx.outbox.enqueue({ topic: 'mail', key: 'late', payload: 'late' });
+      await tx.outbox.enqueue({ topic: 'mail', key: 'shared', payload: 'shared, first' });
+      begun.add();
+      await late;
+    });
+    await begun.until(1);
+    await enqueue(second!, 'other', 'other');
+    await tally.until(1);
+    // Waits for the late one, or runs again after it.
+    const behind = enqueue(second!, 'shared', 'shared, second');
+    commit();
+    await Promise.all([slow, behind]);
+    await tally.until(4);
+    await Promise.all(relays.map((relay) => relay.stop()));
+    expect(tally.seen[0]).toBe('other');
+    expect([...tally.seen].sort()).toEqual(['late', 'other', 'shared, first', 'shared, second']);
+    expect(tally.seen.filter((payload) => payload.startsWith('shared'))).toEqual(['shared, first', 'shared, second']);
+    expect(await kept(first!)).toEqual([0, 0, 0]);
+  }, 60_000);
+});
+
+describe('several processes over one memory', () => {
+  test.each(Array.from({ length: 25 }, (_, i) => i + 1))(
+    'nothing is lost or out of order (seed %d)',
+    async (seed) => {
+      const open = sharedMemory(seed);
+      const managers = await Promise.all([open(), open(), open()]);
+      await checkDelivery(managers);
+      await Promise.all(managers.map((manager) => manager.close()));
+    },
+    20_000,
+  );
+
+  test.each([1, 2, 3, 4, 5])('a late commit is neither lost nor overtaken (seed %d)', async (seed) => {
+    const open = sharedMemory(seed);
+    const managers = await Promise.all([open(), open()]);
+    const [first, second] = managers;
+    const tally = new Tally<string>();
+    const relays = managers.map((manager) =>
+      manager.outbox.relay({ handlers: { mail: async ({ payload }) => tally.add(payload as string) }, poll: 2 }),
+    );
+    let commit!: () => void;
+    const late = new Promise<void>((resolve) => (commit = resolve));
+    const begun = new Tally<number>();
+    let runs = 0;
+    const slow = first.transaction(async (tx) => {
+      await tx.outbox.enqueue({ topic: 'mail', key: 'late', payload: 'late' });
+      await tx.outbox.enqueue({ topic: 'mail', key: 'shared', payload: 'shared, late' });
+      begun.add(++runs);
+      await late;
+    });
+    await begun.until(1);
+    // Begun later, committed earlier, and delivered before the late one commits.
+    await enqueue(second, 'shared', 'shared, early');
+    await enqueue(second, 'other', 'other');
+    await tally.until(2);
+    commit();
+    await slow;
+    await tally.until(4);
+    await Promise.all(relays.map((relay) => relay.stop()));
+    expect(tally.seen.slice(0, 2).sort()).toEqual(['other', 'shared, early']);
+    expect(tally.seen.slice(2).sort()).toEqual(['late', 'shared, late']);
+    expect(await kept(first)).toEqual([0, 0, 0]);
+    await Promise.all(managers.map((manager) => manager.close()));
+  });
+});

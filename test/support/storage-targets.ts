@@ -1,0 +1,28 @@
+/** The databases that the registry says can be tested here, as a host opens them. */
+import { describe, expect, test } from '@jest/globals';
+import type { PreparedTarget } from '../../src/component.js';
+import { registry } from '../../src/registry.js';
+import { availableTargets } from '../../src/testing/index.js';
+
+export interface StorageTarget {
+  readonly name: string;
+  /** Whether several processes, each with a manager of its own, can open it at once. */
+  readonly server: boolean;
+  readonly prepare: () => Promise<PreparedTarget>;
+}
+
+const drivers = await Promise.all(registry.names().pools.map((name) => registry.pool(name)));
+
+/** Those that are here; what waits for a server is reported as skipped under `suite`. */
+export function storageTargets(suite: string): StorageTarget[] {
+  return drivers.flatMap(({ tests }) => {
+    const { available, waiting } = availableTargets(tests, process.env);
+    for (const { name, variable } of waiting)
+      describe.skip(`${suite} on ${name}`, () =>
+        test(`waits for a server in ${variable}`, () => expect(variable).toBeDefined()));
+    return available.map((target) => {
+      const server = tests.find(({ name }) => name === target.name)?.variable !== undefined;
+      return { name: target.name, server, prepare: () => target.prepare() };
+    });
+  });
+}
