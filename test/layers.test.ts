@@ -48,7 +48,9 @@ const ROOMS: readonly Room[] = [
   },
   {
     name: 'pool parts',
-    files: ['slot', 'local-session', 'sqlstate', 'directory-lock', 'process-identity'].map((file) => `pools/${file}`),
+    files: ['slot', 'local-session', 'local-pool', 'sqlstate', 'directory-lock', 'process-identity'].map(
+      (file) => `pools/${file}`,
+    ),
     may: [...BASE, 'pool contract'],
   },
   { name: 'pool', files: ['pools/*'], may: [...BASE, 'pool contract', 'pool parts'], apart: true },
