@@ -53,7 +53,7 @@ export abstract class LocalPool<D> implements Pool {
   protected abstract unusable(database: D): StorageError | undefined;
   protected abstract ping(database: D): Promise<unknown>;
   protected abstract begin(opened: Opened<D>): Promise<void>;
-  protected abstract commit(opened: Opened<D>, session: LocalSession): Promise<void>;
+  protected abstract commit(opened: Opened<D>, session: LocalSession, context: OperationContext): Promise<void>;
   /** Never rejects. */
   protected abstract rollBack(database: D): Promise<void>;
 
@@ -72,7 +72,7 @@ export abstract class LocalPool<D> implements Pool {
       const refusal = session.refusal() ?? this.unusable(opened.database);
       session.end();
       if (refusal !== undefined) throw refusal;
-      await this.commit(opened, session);
+      await this.commit(opened, session, context);
       opened.lastSuccess = this.clock.monotonic();
       return result;
     } catch (error) {

@@ -22,8 +22,9 @@ import { postgres } from './postgres/dialect.js';
 import { readKeys } from './read.js';
 import { readRow } from './row.js';
 import { ensureTables } from './schema.js';
+import { sqlite } from './sqlite/dialect.js';
 
-const DIALECTS = new Map<string, Dialect>([postgres].map((dialect) => [dialect.name, dialect]));
+const DIALECTS = new Map<string, Dialect>([postgres, sqlite].map((dialect) => [dialect.name, dialect]));
 
 class SqlBackend implements RecordBackend, Database {
   constructor(
@@ -68,9 +69,13 @@ class SqlBackend implements RecordBackend, Database {
 
   async find(scope: Scope, request: FindRequest, context: OperationContext): Promise<Stored[]> {
     const rows = await this.findRows(scope, request, context);
-    return rows.map((row) =>
-      readRow(this.dialect, row, scope === 'all' ? (row['tenant'] as string) : scope.tenant, row['id'] as string),
-    );
+    // Not `map`: a driver's array may be of another realm, and would make its result one too.
+    const records: Stored[] = [];
+    for (const row of rows) {
+      const tenant = scope === 'all' ? (row['tenant'] as string) : scope.tenant;
+      records.push(readRow(this.dialect, row, tenant, row['id'] as string));
+    }
+    return records;
   }
 
   async count(
