@@ -254,7 +254,7 @@ describe('tables', () => {
 
   test('are not made over a pool that speaks something else', () => {
     const other = new Proxy(pool, {
-      get: (target, key) => (key === 'dialect' ? 'sqlite' : (Reflect.get(target, key, target) as unknown)),
+      get: (target, key) => (key === 'dialect' ? 'another' : (Reflect.get(target, key, target) as unknown)),
     }) as Pool;
     let error: unknown;
     try {

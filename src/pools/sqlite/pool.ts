@@ -131,7 +131,7 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     context: OperationContext,
     run: (database: Database) => R,
   ): Promise<R> {
-    if (context.session !== undefined || !isBusy(error)) return Promise.reject(error as StorageError);
+    if (context.session !== undefined || !isBusy(error)) return Promise.reject(error);
     return this.again(context, error, async () => {
       const opened = this.require(operation);
       const turn = opened.slot.acquire(context);
