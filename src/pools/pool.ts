@@ -59,6 +59,13 @@ export interface SqlResult {
   readonly affected: number;
 }
 
+export interface QueryOptions {
+  /** Lets a server keep the plan. */
+  readonly name?: string;
+  /** The statement only reads, and gives at most one row. */
+  readonly single?: boolean;
+}
+
 export type SqlDialectName = 'postgres' | 'sqlite';
 
 /** A pool that speaks SQL: what the `sql` backend and `pgvector` ride on. */
@@ -66,12 +73,12 @@ export interface SqlPool extends Pool {
   readonly dialect: SqlDialectName;
   /** Whether the data outlive the process. */
   readonly durable: boolean;
-  /** Runs one statement, in the context's session when it has one. `name` lets a server keep the plan. */
+  /** Runs one statement, in the context's session when it has one. */
   query(
     text: string,
     parameters: readonly SqlValue[],
     context: OperationContext,
-    options?: { readonly name?: string },
+    options?: QueryOptions,
   ): Promise<SqlResult>;
   /** Runs statements without parameters in one round trip: DDL, `SET LOCAL`. */
   script(text: string, context: OperationContext): Promise<void>;

@@ -6,7 +6,7 @@
 import type { OperationContext } from '../../component.js';
 import type { FieldReference, FieldType, LeafNode, Scalar } from '../../filter/syntax.js';
 import type { Range } from '../../filter/cursor.js';
-import type { SqlDialectName, SqlPool, SqlResult, SqlValue } from '../../pools/pool.js';
+import type { QueryOptions, SqlDialectName, SqlPool, SqlResult, SqlValue } from '../../pools/pool.js';
 import type {
   FindRequest,
   JsonObject,
@@ -45,8 +45,8 @@ export interface Statement {
 
 export interface KeyStatement {
   readonly text: string;
-  /** The name under which a server may keep the plan; it stands for this text only. */
-  readonly options: { readonly name: string };
+  /** Its name stands for this text only. */
+  readonly options: QueryOptions;
 }
 
 /** The statements of one key. Their parameters come in one order on every database. */

@@ -14,7 +14,8 @@ export function bySchema(make: (schema: RecordSchema) => KeyStatements): (schema
 
 export function namedStatement(kind: string, text: string, schema: RecordSchema): KeyStatement {
   // At most 63 bytes: PostgreSQL cuts longer ones.
-  return { text, options: { name: `${kind} ${schema.name}${schema.text.length > 0 ? ' w' : ''}` } };
+  const name = `${kind} ${schema.name}${schema.text.length > 0 ? ' w' : ''}`;
+  return { text, options: { name, single: kind === 'get' } };
 }
 
 /** What an insert does to the row it meets: start the record again. */

@@ -19,8 +19,9 @@ class BetterDatabase implements EngineDatabase {
     const statement = this.client.prepare(text);
     return {
       reader: statement.reader,
-      all: (parameters) => statement.all(parameters) as Row[],
-      run: (parameters) => statement.run(parameters).changes,
+      get: (parameters) => statement.get(...parameters) as Row | undefined,
+      all: (parameters) => statement.all(...parameters) as Row[],
+      run: (parameters) => statement.run(...parameters).changes,
     };
   }
 

@@ -35,11 +35,15 @@ export class Database {
     return this.engine.inTransaction;
   }
 
-  query(text: string, parameters: readonly SqlValue[], operation = 'query'): SqlResult {
+  query(text: string, parameters: readonly SqlValue[], operation = 'query', single = false): SqlResult {
     checkParameters(parameters);
     try {
       const statement = this.statements.get(text);
       if (!statement.reader) return { rows: NO_ROWS, affected: statement.run(parameters) };
+      if (single) {
+        const row = statement.get(parameters);
+        return { rows: row === undefined ? NO_ROWS : [row], affected: 0 };
+      }
       const rows = statement.all(parameters);
       return { rows, affected: statement.returning ? rows.length : 0 };
     } catch (error) {

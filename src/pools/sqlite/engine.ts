@@ -5,6 +5,8 @@ export type BoundValue = null | number | string | Uint8Array;
 export interface EngineStatement {
   /** Whether it gives rows. */
   readonly reader: boolean;
+  /** Its first row. Not for statements that write: one that is not run to its end makes no checkpoint. */
+  get(parameters: readonly BoundValue[]): Row | undefined;
   all(parameters: readonly BoundValue[]): Row[];
   /** @returns the number of changed rows. */
   run(parameters: readonly BoundValue[]): number;

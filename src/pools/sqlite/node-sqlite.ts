@@ -2,6 +2,7 @@
 import type { EngineDatabase, EngineStatement, OpenEngine, Row } from './engine.js';
 
 interface NodeStatement {
+  get(...parameters: readonly unknown[]): unknown;
   all(...parameters: readonly unknown[]): unknown[];
   run(...parameters: readonly unknown[]): { readonly changes: number | bigint };
   columns(): readonly unknown[];
@@ -47,6 +48,7 @@ class NodeEngine implements EngineDatabase {
     const statement = this.client.prepare(text);
     return {
       reader: statement.columns().length > 0,
+      get: (parameters) => statement.get(...parameters) as Row | undefined,
       all: (parameters) => statement.all(...parameters) as Row[],
       run: (parameters) => Number(statement.run(...parameters).changes),
     };

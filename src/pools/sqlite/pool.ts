@@ -4,7 +4,15 @@ import type { OpenContext, OperationContext } from '../../component.js';
 import { isStorageError, type StorageError, TimeoutError } from '../../errors.js';
 import { LocalPool, type Opened } from '../local-pool.js';
 import type { LocalSession } from '../local-session.js';
-import type { PoolEnvironment, RawClient, RunStatement, SqliteDialectPool, SqlResult, SqlValue } from '../pool.js';
+import type {
+  PoolEnvironment,
+  QueryOptions,
+  RawClient,
+  RunStatement,
+  SqliteDialectPool,
+  SqlResult,
+  SqlValue,
+} from '../pool.js';
 import { type Database, openDatabase, type SqliteOptions } from './database.js';
 import { isBusy, sqliteCode } from './errors.js';
 
@@ -34,8 +42,13 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     return this.file !== undefined;
   }
 
-  query(text: string, parameters: readonly SqlValue[], context: OperationContext): Promise<SqlResult> {
-    return this.operate('query', context, (database) => database.query(text, parameters));
+  query(
+    text: string,
+    parameters: readonly SqlValue[],
+    context: OperationContext,
+    options?: QueryOptions,
+  ): Promise<SqlResult> {
+    return this.operate('query', context, (database) => database.query(text, parameters, 'query', options?.single));
   }
 
   script(text: string, context: OperationContext): Promise<void> {
@@ -125,13 +138,13 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     }
   }
 
-  private afterBusy<R>(
+  private async afterBusy<R>(
     error: unknown,
     operation: string,
     context: OperationContext,
     run: (database: Database) => R,
   ): Promise<R> {
-    if (context.session !== undefined || !isBusy(error)) return Promise.reject(error);
+    if (context.session !== undefined || !isBusy(error)) throw error;
     return this.again(context, error, async () => {
       const opened = this.require(operation);
       const turn = opened.slot.acquire(context);
