@@ -1,6 +1,7 @@
 /** An open SQLite database: one handle, its compiled statements, its settings. */
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { types } from 'node:util';
 import { sleep } from '../../clock.js';
 import type { OpenContext } from '../../component.js';
 import { isStorageError, StorageError, ValidationError } from '../../errors.js';
@@ -85,7 +86,7 @@ const NO_ROWS: SqlResult['rows'] = [];
 
 function checkParameters(parameters: readonly SqlValue[]): asserts parameters is readonly BoundValue[] {
   for (const value of parameters)
-    if (typeof value !== 'string' && typeof value !== 'number' && value !== null && !(value instanceof Uint8Array))
+    if (typeof value !== 'string' && typeof value !== 'number' && value !== null && !types.isUint8Array(value))
       throw new ValidationError('VALIDATION', 'SQLite takes numbers, text, bytes and null as parameters', {
         details: { type: typeof value },
       });
@@ -131,12 +132,21 @@ function prepare(database: Database, { synchronous }: SqliteOptions, component: 
       });
     ask('journal_mode = WAL');
     database.exec(`PRAGMA synchronous = ${synchronous.toUpperCase()}`);
-    // What is not writable, or not a database, says so here and not at the first write.
-    database.exec('BEGIN IMMEDIATE; ROLLBACK');
+    tryWriting(database);
     return database;
   } catch (error) {
     database.close();
     throw error;
+  }
+}
+
+/** What cannot be written says so at the opening, and not at the first write. */
+function tryWriting(database: Database): void {
+  try {
+    database.exec('BEGIN IMMEDIATE; ROLLBACK');
+  } catch (error) {
+    // Another process writes, so that it can be done.
+    if (!isBusy(error)) throw error;
   }
 }
 

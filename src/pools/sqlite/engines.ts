@@ -4,7 +4,9 @@ import { loadBetterSqlite3 } from './better-sqlite3.js';
 import { ENGINES, type EngineName, type OpenEngine } from './engine.js';
 import { loadNodeSqlite, loadPhotostructure } from './node-sqlite.js';
 
-const LOADERS: Readonly<Record<EngineName, () => OpenEngine | Promise<OpenEngine>>> = {
+export type EngineLoaders = Readonly<Record<EngineName, () => OpenEngine | Promise<OpenEngine>>>;
+
+const LOADERS: EngineLoaders = {
   'better-sqlite3': loadBetterSqlite3,
   'node:sqlite': loadNodeSqlite,
   '@photostructure/sqlite': loadPhotostructure,
@@ -20,12 +22,16 @@ const REMEDIES: Readonly<Record<EngineName, string>> = {
 /**
  * @throws `DEPENDENCY_MISSING` when none can be loaded, `UNSUPPORTED` when its SQLite is too old or reads numbers wrong.
  */
-export async function loadEngine(choice: EngineName | 'auto', component: string): Promise<OpenEngine> {
-  if (choice !== 'auto') return load(choice, component);
+export async function loadEngine(
+  choice: EngineName | 'auto',
+  component: string,
+  loaders = LOADERS,
+): Promise<OpenEngine> {
+  if (choice !== 'auto') return load(choice, loaders[choice], component);
   let unsupported: StorageError | undefined;
   for (const name of ENGINES)
     try {
-      return await load(name, component);
+      return await load(name, loaders[name], component);
     } catch (error) {
       if (isStorageError(error, 'UNSUPPORTED')) unsupported ??= error;
     }
@@ -37,11 +43,11 @@ export async function loadEngine(choice: EngineName | 'auto', component: string)
   );
 }
 
-async function load(name: EngineName, component: string): Promise<OpenEngine> {
+async function load(name: EngineName, loader: EngineLoaders[EngineName], component: string): Promise<OpenEngine> {
   let open: OpenEngine;
   let faults: string[];
   try {
-    open = await LOADERS[name]();
+    open = await loader();
     faults = probe(open);
   } catch (cause) {
     throw new StorageError('DEPENDENCY_MISSING', `${name} cannot be loaded (${reasonOf(cause)}); ${REMEDIES[name]}`, {
@@ -55,7 +61,7 @@ async function load(name: EngineName, component: string): Promise<OpenEngine> {
   return open;
 }
 
-/** Two numbers that SQLite before 3.47 reads as one. */
+/** Two numbers that the number parser of older versions (3.45, for one) reads as one. */
 const CLOSE = ['0.3112906610273454', '0.31129066102734543'] as const;
 
 /** What the statements need; the compiled part of a library is loaded here at the latest. */

@@ -199,13 +199,17 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
       session.opened.lastSuccess = this.clock.monotonic();
       return result;
     } catch (error) {
-      // As on a server: after an error of the database nothing may be committed. A step has undone itself.
-      if (
-        isStorageError(error) &&
-        (!database.inTransaction || (operation !== 'step' && sqliteCode(error) !== undefined))
-      )
+      if (isStorageError(error) && (!database.inTransaction || failsSession(error, operation)))
         session.failure ??= error;
       throw error;
     }
   }
+}
+
+/**
+ * As on a server: after an error of the database nothing of the transaction may be committed. Whoever runs a step is told of
+ * a constraint, may try another way (the step has undone itself), and fails the session when there is none.
+ */
+function failsSession(error: StorageError, operation: string): boolean {
+  return sqliteCode(error) !== undefined && !(operation === 'step' && error.code === 'ALREADY_EXISTS');
 }
