@@ -45,8 +45,9 @@ const TEXTS: readonly (readonly [RegExp, string])[] = [
 /** The primary result code's name; `undefined` for what is no error of SQLite, also one that was mapped already. */
 export function sqliteCode(error: unknown): string | undefined {
   if (isStorageError(error)) return error.details['sqlite'] as string | undefined;
-  if (!(error instanceof Error)) return undefined;
-  const { code, errcode, sqliteCode: own } = error as { code?: unknown; errcode?: unknown; sqliteCode?: unknown };
+  // Not `instanceof`: what compiled code throws may be of another realm.
+  if (typeof error !== 'object' || error === null) return undefined;
+  const { code, message, errcode, sqliteCode: own } = error as Readonly<Record<string, unknown>>;
   const number = typeof errcode === 'number' ? errcode : typeof own === 'number' ? own : undefined;
   if (number !== undefined) return NAMES.get(number & 0xff) ?? 'SQLITE_ERROR';
   if (typeof code !== 'string') return undefined;
@@ -55,7 +56,7 @@ export function sqliteCode(error: unknown): string | undefined {
     return CODES.has(primary!) ? primary : 'SQLITE_ERROR';
   }
   if (code !== 'ERR_SQLITE_ERROR') return undefined;
-  return TEXTS.find(([text]) => text.test(error.message))?.[1] ?? 'SQLITE_ERROR';
+  return TEXTS.find(([text]) => text.test(String(message)))?.[1] ?? 'SQLITE_ERROR';
 }
 
 /** Whether another connection has the lock: the same may succeed soon. */

@@ -1,7 +1,10 @@
-/** The parameters of one statement. Everything a caller gave is bound, never spliced. */
+/** The parameters of one statement. Everything a caller gave is bound, but for numbers that not every library can bind. */
 import type { FieldReference, FieldType } from '../../../filter/syntax.js';
 import type { SqlValue } from '../../../pools/pool.js';
 import type { Operand, Parameters } from '../dialect.js';
+
+/** @photostructure/sqlite binds positive numbers below this as 0, so they stand in the text. */
+const BINDABLE = Number.EPSILON;
 
 export class SqliteParameters implements Parameters {
   readonly values: SqlValue[] = [];
@@ -13,6 +16,7 @@ export class SqliteParameters implements Parameters {
 
   operand(value: Operand, source: FieldReference['source'], type: FieldType): string {
     if (typeof value === 'boolean') return this.add(value ? 1 : 0);
+    if (typeof value === 'number' && value > 0 && value < BINDABLE) return String(value);
     return this.add(source === 'envelope' && type === 'date' ? Date.parse(String(value)) : value);
   }
 
