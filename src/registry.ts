@@ -180,6 +180,7 @@ function vectorProviderDriver(name: string, target: ProviderClass, options: Prov
 }
 
 registry.addPool('pglite', ['pglite'], async () => (await import('./pools/pglite/index.js')).pglite);
+registry.addPool('sqlite', ['sqlite'], async () => (await import('./pools/sqlite/index.js')).sqlite);
 registry.addPool('memory', ['memory'], async () => (await import('./pools/memory.js')).memory);
 registry.addBackend('sql', async () => (await import('./backends/sql/index.js')).sql);
 registry.addBackend('memory', async () => (await import('./backends/memory.js')).memory);

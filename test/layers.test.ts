@@ -48,7 +48,7 @@ const ROOMS: readonly Room[] = [
   },
   {
     name: 'pool parts',
-    files: ['slot', 'local-session', 'sqlstate', 'timestamptz', 'directory-lock', 'process-identity'].map(
+    files: ['slot', 'local-session', 'local-pool', 'sqlstate', 'timestamptz', 'directory-lock', 'process-identity'].map(
       (file) => `pools/${file}`,
     ),
     may: [...BASE, 'pool contract'],

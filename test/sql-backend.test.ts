@@ -6,6 +6,8 @@ import { ALL } from '../src/filter/syntax.js';
 import type { RecordBackend, RecordSchema, Write } from '../src/backends/backend.js';
 import { findStatement } from '../src/backends/sql/find.js';
 import { sql } from '../src/backends/sql/index.js';
+import { postgres } from '../src/backends/sql/postgres/dialect.js';
+import { rangesStatement } from '../src/backends/sql/postgres/ranges.js';
 import { tablePlan } from '../src/backends/sql/schema.js';
 import {
   A,
@@ -44,14 +46,11 @@ describe('finds', () => {
     for (const direction of ['asc', 'desc'] as const) {
       const sort = parseSort({ s: direction }, domain);
       for (const ranges of [undefined, cursorRanges(sort, ['s3', 'x3'])]) {
-        const request = {
-          collection: things,
-          filter: ALL,
-          sort,
-          limit: 5,
-          ...(ranges === undefined ? {} : { ranges }),
-        };
-        const { text, parameters } = findStatement(A, request, at(1));
+        const request = { collection: things, filter: ALL, sort, limit: 5 };
+        const { text, parameters } =
+          ranges === undefined
+            ? findStatement(postgres, A, request, undefined, at(1))
+            : rangesStatement(postgres, A, request, ranges, at(1));
         const plan = await pool.query(`EXPLAIN ${text}`, parameters.values, ctx);
         const shown = plan.rows.map((row) => String(row['QUERY PLAN'])).join('\n');
         expect(shown).toMatch(/Index Scan.* using things_i_/);
@@ -205,7 +204,7 @@ describe('tables', () => {
     expect(await backend.count(A, { collection: late, filter }, ctx)).toBe(1);
     const { rows } = await pool.query(`SELECT indexname FROM pg_indexes WHERE tablename = 'early'`, [], ctx);
     const names = rows.map((row) => row['indexname']);
-    expect(names).toEqual(expect.arrayContaining(tablePlan(late).indexes.map((index) => index.name)));
+    expect(names).toEqual(expect.arrayContaining(tablePlan(postgres, late).indexes.map((index) => index.name)));
     expect(names.every((name) => Buffer.byteLength(String(name)) <= 63)).toBe(true);
     const texts: string[] = [];
     const counting = new Proxy(pool, {
@@ -255,7 +254,7 @@ describe('tables', () => {
 
   test('are not made over a pool that speaks something else', () => {
     const other = new Proxy(pool, {
-      get: (target, key) => (key === 'dialect' ? 'sqlite' : (Reflect.get(target, key, target) as unknown)),
+      get: (target, key) => (key === 'dialect' ? 'another' : (Reflect.get(target, key, target) as unknown)),
     }) as Pool;
     let error: unknown;
     try {

@@ -42,17 +42,28 @@ export interface Pool extends Component {
 }
 
 /**
- * A parameter. JSON is given as its text (`JSON.stringify(value)`), for `json`, `jsonb` and their arrays alike: it
- * arrives as that JSON. An array is a PostgreSQL array, for parameters of an array type; a `timestamptz` takes a Date,
- * or `Infinity` and `-Infinity`. Text is well-formed and has no NUL.
+ * A parameter. Text is well-formed and has no NUL. On `sqlite`: null, a number, text or bytes, nothing else. On `postgres`
+ * JSON is given as its text (`JSON.stringify(value)`), for `json`, `jsonb` and their arrays alike: it arrives as that JSON.
+ * An array is a PostgreSQL array, for parameters of an array type; a `timestamptz` takes a Date, or `Infinity` and
+ * `-Infinity`.
  */
 export type SqlValue = null | boolean | number | string | Date | Uint8Array | readonly SqlValue[];
 
 export interface SqlResult {
-  /** `bigint` comes as a number, `json` and `jsonb` parsed, `timestamptz` as a Date or, when infinite, a number. */
+  /**
+   * On `sqlite` what SQLite has: numbers, text, bytes, null. On `postgres` `bigint` comes as a number, `json` and `jsonb`
+   * parsed, `timestamptz` as a Date or, when infinite, a number.
+   */
   readonly rows: readonly Readonly<Record<string, unknown>>[];
   /** Rows inserted, updated or deleted. */
   readonly affected: number;
+}
+
+export interface QueryOptions {
+  /** Lets a server keep the plan. */
+  readonly name?: string;
+  /** The statement only reads, and gives at most one row. */
+  readonly single?: boolean;
 }
 
 export type SqlDialectName = 'postgres' | 'sqlite';
@@ -62,15 +73,28 @@ export interface SqlPool extends Pool {
   readonly dialect: SqlDialectName;
   /** Whether the data outlive the process. */
   readonly durable: boolean;
-  /** Runs one statement, in the context's session when it has one. `name` lets a server keep the plan. */
+  /** Runs one statement, in the context's session when it has one. */
   query(
     text: string,
     parameters: readonly SqlValue[],
     context: OperationContext,
-    options?: { readonly name?: string },
+    options?: QueryOptions,
   ): Promise<SqlResult>;
   /** Runs statements without parameters in one round trip: DDL, `SET LOCAL`. */
   script(text: string, context: OperationContext): Promise<void>;
+}
+
+/** Runs one statement now. @throws what `SqlPool.query` rejects with. */
+export type RunStatement = (text: string, parameters: readonly SqlValue[]) => SqlResult;
+
+/** A pool whose statements are synchronous, so that several can be one step. */
+export interface SqliteDialectPool extends SqlPool {
+  readonly dialect: 'sqlite';
+  /**
+   * Runs `work` in one turn of the event loop and in one transaction; in a session, as a part of it that is undone by
+   * itself. When `work` throws nothing of it is kept. `read` takes no lock against writers.
+   */
+  step<R>(access: 'read' | 'write', context: OperationContext, work: (run: RunStatement) => R): Promise<R>;
 }
 
 export interface PoolEnvironment {

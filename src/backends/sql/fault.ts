@@ -1,12 +1,27 @@
-/** What the server says in an error, whatever wrapping the pool gave it. */
-export interface SqlFault {
-  /** SQLSTATE. */
-  readonly state: string;
+/** What the database says in an error, whatever wrapping the pool gave it. */
+import { isStorageError } from '../../errors.js';
+
+export interface Violation {
   /** The name of the violated index. */
-  readonly constraint: string | undefined;
+  readonly index: string | undefined;
 }
 
 const SQLSTATE = /^[0-9A-Z]{5}$/;
+
+/** What an error says of a unique index; `undefined` for every other error. */
+export function uniqueViolation(error: unknown): Violation | undefined {
+  const fault = sqlFault(error);
+  if (fault?.state === '23505') return { index: fault.constraint };
+  if (!isStorageError(error, 'ALREADY_EXISTS')) return undefined;
+  const { constraint } = error.details;
+  return { index: typeof constraint === 'string' ? constraint : undefined };
+}
+
+interface SqlFault {
+  /** SQLSTATE. */
+  readonly state: string;
+  readonly constraint: string | undefined;
+}
 
 export function sqlFault(error: unknown): SqlFault | undefined {
   // A pool keeps the driver's error as the cause; the bound is for causes that refer to each other.

@@ -2,111 +2,111 @@
 import type { FindRequest, Scope } from '../backend.js';
 import type { Range, RangeEnd, SortKey } from '../../filter/cursor.js';
 import { ALL } from '../../filter/syntax.js';
-import { keyExpression, orderTerm, tableName } from './expressions.js';
+import type { Dialect, Parameters, Statement } from './dialect.js';
+import { keyExpression, orderTerm } from './expressions.js';
 import { compileFilter } from './filter.js';
-import { bindType, bindValue, Parameters, timeText } from './parameters.js';
 import { RECORD_COLUMNS } from './row.js';
 
-export interface Statement {
-  readonly text: string;
-  readonly parameters: Parameters;
-}
-
 /** The predicate of what a scope and a filter may see at `now`. */
-export function whereLive(scope: Scope, filter: FindRequest['filter'], now: Date, parameters: Parameters): string {
+export function whereLive(
+  dialect: Dialect,
+  scope: Scope,
+  filter: FindRequest['filter'],
+  now: Date,
+  parameters: Parameters,
+): string {
   const terms: string[] = [];
-  if (scope !== 'all') terms.push(`t.tenant = ${parameters.add(scope.tenant, 'text')}`);
-  terms.push(`t.expires_at > ${parameters.add(timeText(now), 'timestamptz')}`);
-  if (filter !== ALL) terms.push(compileFilter(filter, parameters));
+  if (scope !== 'all') terms.push(`t.tenant = ${parameters.text(scope.tenant)}`);
+  terms.push(`t.expires_at > ${parameters.time(now)}`);
+  if (filter !== ALL) terms.push(compileFilter(dialect, filter, parameters));
   return terms.join(' AND ');
 }
 
-export function findStatement(scope: Scope, request: FindRequest, now: Date): Statement {
-  const parameters = new Parameters();
-  const table = tableName(request.collection.name);
-  const where = whereLive(scope, request.filter, now, parameters);
-  const order = orderBy(scope, request.sort);
-  const limit = parameters.add(request.limit, 'integer');
-  const columns = scope === 'all' ? `t.tenant, ${RECORD_COLUMNS}` : RECORD_COLUMNS;
-  const { ranges } = request;
-  if (ranges === undefined || ranges.length === 1) {
-    const range = ranges?.[0];
-    const within = range === undefined ? where : `${where} AND ${rangePredicate(range, parameters)}`;
-    return { text: `SELECT ${columns} FROM ${table} t WHERE ${within} ORDER BY ${order} LIMIT ${limit}`, parameters };
-  }
-  if (ranges.length === 0)
-    return { text: `SELECT ${columns} FROM ${table} t WHERE FALSE`, parameters: new Parameters() };
-  // Each range is one part of an index and stops at the limit; a predicate with OR would read the whole tenant.
-  const parts = ranges.map(
-    (range, i) =>
-      `(SELECT ${columns}, ${i} AS part, row_number() OVER (ORDER BY ${order}) AS place FROM ${table} t` +
-      ` WHERE ${where} AND ${rangePredicate(range, parameters)} ORDER BY ${order} LIMIT ${limit})`,
-  );
-  return { text: `${parts.join(' UNION ALL ')} ORDER BY part, place LIMIT ${limit}`, parameters };
+export function findColumns(scope: Scope): string {
+  return scope === 'all' ? `t.tenant, ${RECORD_COLUMNS}` : RECORD_COLUMNS;
+}
+
+/** @param range where the rows lie; absent: anywhere. */
+export function findStatement(
+  dialect: Dialect,
+  scope: Scope,
+  request: FindRequest,
+  range: Range | undefined,
+  now: Date,
+): Statement {
+  const parameters = dialect.parameters();
+  const where = whereLive(dialect, scope, request.filter, now, parameters);
+  const within = range === undefined ? where : `${where} AND ${rangePredicate(dialect, range, parameters)}`;
+  const order = orderBy(dialect, scope, request.sort, range);
+  const limit = parameters.integer(request.limit);
+  const table = dialect.tableName(request.collection.name);
+  return {
+    text: `SELECT ${findColumns(scope)} FROM ${table} t WHERE ${within} ORDER BY ${order} LIMIT ${limit}`,
+    parameters,
+  };
 }
 
 export function countStatement(
+  dialect: Dialect,
   scope: Scope,
   request: Pick<FindRequest, 'collection' | 'filter'>,
   now: Date,
 ): Statement {
-  const parameters = new Parameters();
-  const where = whereLive(scope, request.filter, now, parameters);
+  const parameters = dialect.parameters();
+  const where = whereLive(dialect, scope, request.filter, now, parameters);
   return {
-    text: `SELECT count(*)::float8 AS count FROM ${tableName(request.collection.name)} t WHERE ${where}`,
+    text: `SELECT ${dialect.count} AS count FROM ${dialect.tableName(request.collection.name)} t WHERE ${where}`,
     parameters,
   };
 }
 
 export function deleteManyStatement(
+  dialect: Dialect,
   scope: Scope,
   request: Pick<FindRequest, 'collection' | 'filter' | 'limit'>,
   now: Date,
 ): Statement {
-  const parameters = new Parameters();
-  const table = tableName(request.collection.name);
-  const where = whereLive(scope, request.filter, now, parameters);
-  const limit = parameters.add(request.limit, 'integer');
-  // The condition stands outside too: a row that changed meanwhile is asked again before it is deleted.
-  return {
-    text: `DELETE FROM ${table} t WHERE (t.tenant, t.id) IN (SELECT t.tenant, t.id FROM ${table} t WHERE ${where} LIMIT ${limit}) AND ${where}`,
-    parameters,
-  };
+  const parameters = dialect.parameters();
+  const where = whereLive(dialect, scope, request.filter, now, parameters);
+  const limit = parameters.integer(request.limit);
+  const table = dialect.tableName(request.collection.name);
+  return { text: dialect.deleteText(table, where, `LIMIT ${limit}`), parameters };
 }
 
-export function sweepStatement(collection: string, before: Date, limit: number): Statement {
-  const parameters = new Parameters();
-  const table = tableName(collection);
-  // `< 'infinity'` lets the planner use the partial index of what expires.
-  const where = `t.expires_at <= ${parameters.add(timeText(before), 'timestamptz')} AND t.expires_at < 'infinity'::timestamptz`;
-  const bound = parameters.add(limit, 'integer');
-  return {
-    text: `DELETE FROM ${table} t WHERE (t.tenant, t.id) IN (SELECT t.tenant, t.id FROM ${table} t WHERE ${where} ORDER BY t.expires_at LIMIT ${bound}) AND ${where}`,
-    parameters,
-  };
+export function sweepStatement(dialect: Dialect, collection: string, before: Date, limit: number): Statement {
+  const parameters = dialect.parameters();
+  // The second condition lets the planner use the partial index of what expires.
+  const where = `t.expires_at <= ${parameters.time(before)} AND ${dialect.expires('t.')}`;
+  const bound = parameters.integer(limit);
+  const tail = `ORDER BY t.expires_at LIMIT ${bound}`;
+  return { text: dialect.deleteText(dialect.tableName(collection), where, tail), parameters };
 }
 
-function orderBy(scope: Scope, sort: readonly SortKey[]): string {
-  // All keys stay in the order within a range: the planner does not know that `IS NULL` pins a key.
-  const terms = sort.map((key) => orderTerm(key, key.direction, 't.'));
+export function orderBy(dialect: Dialect, scope: Scope, sort: readonly SortKey[], range?: Range): string {
+  const keys =
+    range === undefined || dialect.pinnedKeys
+      ? sort
+      : // An order that names a pinned key would be sorted for, and not be read from the index.
+        sort.filter((key, i) => i >= range.equal.length && !(range.last.op === 'isNull' && key === range.last.key));
+  const terms = keys.map((key) => orderTerm(dialect, key, key.direction, 't.'));
   if (scope === 'all') terms.push('t.tenant ASC');
   return terms.join(', ');
 }
 
-function rangePredicate(range: Range, parameters: Parameters): string {
+export function rangePredicate(dialect: Dialect, range: Range, parameters: Parameters): string {
   const terms = range.equal.map(([key, value]) => {
-    const expression = keyExpression(key, 't.');
-    if (value === null) return `${expression} IS NULL`;
-    const type = bindType(key.source, key.type);
-    return `${expression} = ${parameters.add(bindValue(value, type), type)}`;
+    const expression = keyExpression(dialect, key, 't.');
+    return value === null
+      ? `${expression} IS NULL`
+      : `${expression} = ${parameters.operand(value, key.source, key.type)}`;
   });
-  terms.push(rangeEnd(range.last, parameters));
+  terms.push(rangeEnd(dialect, range.last, parameters));
   return terms.join(' AND ');
 }
 
-function rangeEnd(end: RangeEnd, parameters: Parameters): string {
-  const expression = keyExpression(end.key, 't.');
-  if (!('value' in end)) return `${expression} ${end.op === 'isNull' ? 'IS NULL' : 'IS NOT NULL'}`;
-  const type = bindType(end.key.source, end.key.type);
-  return `${expression} ${end.op === 'gt' ? '>' : '<'} ${parameters.add(bindValue(end.value, type), type)}`;
+function rangeEnd(dialect: Dialect, end: RangeEnd, parameters: Parameters): string {
+  const expression = keyExpression(dialect, end.key, 't.');
+  if (end.op === 'isNull') return `${expression} IS NULL`;
+  if (end.op === 'notNull') return dialect.notNull(expression, end.key);
+  return `${expression} ${end.op === 'gt' ? '>' : '<'} ${parameters.operand(end.value, end.key.source, end.key.type)}`;
 }

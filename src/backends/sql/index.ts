@@ -16,15 +16,20 @@ import type {
   WriteResult,
 } from '../backend.js';
 import { LIMITS } from '../limits.js';
-import { countStatement, deleteManyStatement, findStatement, sweepStatement, type Statement } from './find.js';
+import type { Database, Dialect, Row, Statement } from './dialect.js';
+import { countStatement, deleteManyStatement, findStatement, sweepStatement } from './find.js';
+import { postgres } from './postgres/dialect.js';
 import { readKeys } from './read.js';
 import { readRow } from './row.js';
 import { ensureTables } from './schema.js';
-import { writeAll } from './write.js';
+import { sqlite } from './sqlite/dialect.js';
 
-class SqlBackend implements RecordBackend {
+const DIALECTS = new Map<string, Dialect>([postgres, sqlite].map((dialect) => [dialect.name, dialect]));
+
+class SqlBackend implements RecordBackend, Database {
   constructor(
     readonly pool: SqlPool,
+    readonly dialect: Dialect,
     readonly name: string,
   ) {}
 
@@ -51,22 +56,26 @@ class SqlBackend implements RecordBackend {
   async close(): Promise<void> {}
 
   ensure(collections: readonly RecordSchema[], context: OperationContext): Promise<void> {
-    return ensureTables(this.pool, collections, context);
+    return ensureTables(this, collections, context);
   }
 
   read(scope: TenantScope, keys: readonly RecordKey[], context: OperationContext): Promise<(Stored | undefined)[]> {
-    return readKeys(this.pool, scope.tenant, keys, context);
+    return readKeys(this, scope.tenant, keys, context);
   }
 
-  write(scope: TenantScope, writes: readonly Write[], context: OperationContext): Promise<WriteResult[]> {
-    return writeAll(this.pool, scope.tenant, writes, context);
+  async write(scope: TenantScope, writes: readonly Write[], context: OperationContext): Promise<WriteResult[]> {
+    return writes.length === 0 ? [] : this.dialect.write(this, scope.tenant, writes, context);
   }
 
   async find(scope: Scope, request: FindRequest, context: OperationContext): Promise<Stored[]> {
-    const { rows } = await this.run(findStatement(scope, request, context.now), context);
-    return rows.map((row) =>
-      readRow(row, scope === 'all' ? (row['tenant'] as string) : scope.tenant, row['id'] as string),
-    );
+    const rows = await this.findRows(scope, request, context);
+    // Not `map`: a driver's array may be of another realm, and would make its result one too.
+    const records: Stored[] = [];
+    for (const row of rows) {
+      const tenant = scope === 'all' ? (row['tenant'] as string) : scope.tenant;
+      records.push(readRow(this.dialect, row, tenant, row['id'] as string));
+    }
+    return records;
   }
 
   async count(
@@ -74,12 +83,12 @@ class SqlBackend implements RecordBackend {
     request: Pick<FindRequest, 'collection' | 'filter'>,
     context: OperationContext,
   ): Promise<number> {
-    const { rows } = await this.run(countStatement(scope, request, context.now), context);
+    const { rows } = await this.run(countStatement(this.dialect, scope, request, context.now), context);
     return Number(rows[0]?.['count']);
   }
 
   async sweep(collection: RecordSchema, before: Date, limit: number, context: OperationContext): Promise<number> {
-    return (await this.run(sweepStatement(collection.name, before, limit), context)).affected;
+    return (await this.run(sweepStatement(this.dialect, collection.name, before, limit), context)).affected;
   }
 
   async deleteMany(
@@ -87,7 +96,15 @@ class SqlBackend implements RecordBackend {
     request: Pick<FindRequest, 'collection' | 'filter' | 'limit'>,
     context: OperationContext,
   ): Promise<number> {
-    return (await this.run(deleteManyStatement(scope, request, context.now), context)).affected;
+    return (await this.run(deleteManyStatement(this.dialect, scope, request, context.now), context)).affected;
+  }
+
+  private async findRows(scope: Scope, request: FindRequest, context: OperationContext): Promise<readonly Row[]> {
+    const { ranges } = request;
+    if (ranges?.length === 0) return [];
+    if (ranges !== undefined && ranges.length > 1)
+      return this.dialect.findRanges(this, scope, request, ranges, context);
+    return (await this.run(findStatement(this.dialect, scope, request, ranges?.[0], context.now), context)).rows;
   }
 
   private run({ text, parameters }: Statement, context: OperationContext): ReturnType<SqlPool['query']> {
@@ -101,12 +118,14 @@ function isSqlPool(pool: Pool): pool is SqlPool {
 
 export const sql: BackendDriver = {
   name: 'sql',
-  /** @throws `UNSUPPORTED` for a pool that does not speak PostgreSQL's SQL. */
+  /** @throws `UNSUPPORTED` for a pool that speaks no SQL, or none of the dialects. */
   create(pool: Pool, name: string): RecordBackend {
-    if (!isSqlPool(pool) || pool.dialect !== 'postgres')
-      throw new UnsupportedError(`The backend sql needs a pool that speaks PostgreSQL; ${pool.name} does not`, {
-        component: name,
-      });
-    return new SqlBackend(pool, name);
+    const dialect = isSqlPool(pool) ? DIALECTS.get(pool.dialect) : undefined;
+    if (!isSqlPool(pool) || dialect === undefined)
+      throw new UnsupportedError(
+        `The backend sql needs a pool that speaks the SQL of ${[...DIALECTS.keys()].join(' or ')}; ${pool.name} does not`,
+        { component: name },
+      );
+    return new SqlBackend(pool, dialect, name);
   },
 };

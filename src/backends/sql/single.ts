@@ -1,109 +1,80 @@
-/** One write in one statement; a second one only to say why it was refused. */
-import type { OperationContext } from '../../component.js';
-import { ConflictError } from '../../errors.js';
-import { recordWords } from '../../filter/text.js';
-import type { SqlPool, SqlValue } from '../../pools/pool.js';
+/** One write in one statement of its key: what is bound, and what its result means. */
+import type { SqlResult, SqlValue } from '../../pools/pool.js';
 import type { JsonObject, RecordSchema, Write, WriteResult } from '../backend.js';
-import { refusal } from './outcome.js';
-import { expiryText, Parameters, timeText } from './parameters.js';
-import { patchStatement } from './patch.js';
-import { readMet } from './read.js';
-import { readRow, readTime, type Row } from './row.js';
-import { keyStatements } from './statements.js';
+import type { Dialect, KeyStatement, Row } from './dialect.js';
+import { readRow, readTime } from './row.js';
 
-/** How often a write is tried whose condition holds again each time it is asked why it was refused. */
-export const ATTEMPTS = 5;
+/** A patch is no statement of its key alone. */
+export type KeyWrite = Exclude<Write, { kind: 'patch' }>;
 
-export async function writeOne(
-  pool: SqlPool,
-  tenant: string,
-  write: Write,
-  context: OperationContext,
-): Promise<WriteResult> {
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const result = await attemptWrite(pool, tenant, write, context);
-    if (result !== undefined) return result;
-    const [met] = await readMet(pool, tenant, [write], context);
-    const refused = refusal(write, met);
-    if (refused !== undefined) return refused;
-  }
-  throw contention('write');
+export interface KeyOperation extends KeyStatement {
+  readonly values: readonly SqlValue[];
 }
 
-export function contention(operation: string): ConflictError {
-  return new ConflictError('CONFLICT', 'The record changed at every attempt to write it', {
-    operation,
-    retryable: true,
-  });
-}
-
-async function attemptWrite(
-  pool: SqlPool,
-  tenant: string,
-  write: Write,
-  context: OperationContext,
-): Promise<WriteResult | undefined> {
+export function keyOperation(dialect: Dialect, tenant: string, write: KeyWrite, now: Date): KeyOperation {
   const { collection, id } = write;
-  const now = timeText(context.now);
-  const statements = keyStatements(collection);
+  const statements = dialect.statements(collection);
   switch (write.kind) {
-    case 'insert': {
-      const createdAt = write.createdAt ?? context.now;
-      const values = insertValues(tenant, write, createdAt, now);
-      const { affected } = await pool.query(statements.insert.text, values, context, statements.insert.options);
-      return affected === 0 ? undefined : { status: 'written', version: 1, createdAt: new Date(createdAt) };
-    }
+    case 'insert':
     case 'put': {
-      const values = insertValues(tenant, write, write.createdAt ?? context.now, now);
-      const { rows } = await pool.query(statements.put.text, values, context, statements.put.options);
-      return written(rows[0]);
+      const { text, options } = statements[write.kind];
+      const values: SqlValue[] = [
+        tenant,
+        id,
+        dialect.time(write.createdAt ?? now),
+        dialect.time(now),
+        dialect.expiry(write.expiresAt),
+        JSON.stringify(write.value),
+      ];
+      pushWords(dialect, values, collection, write.value);
+      return { text, options, values };
     }
     case 'replace': {
-      const values: SqlValue[] = [tenant, id, now, expiryText(write.expiresAt), JSON.stringify(write.value)];
-      pushWords(values, collection, write.value);
+      const values: SqlValue[] = [
+        tenant,
+        id,
+        dialect.time(now),
+        dialect.expiry(write.expiresAt),
+        JSON.stringify(write.value),
+      ];
+      pushWords(dialect, values, collection, write.value);
       if (write.ifVersion !== undefined) values.push(write.ifVersion);
       const { text, options } = write.ifVersion === undefined ? statements.replace : statements.replaceVersion;
-      const { rows } = await pool.query(text, values, context, options);
-      return written(rows[0]);
+      return { text, options, values: statements.arrange?.(values) ?? values };
     }
     case 'delete': {
       const { text, options } = write.ifVersion === undefined ? statements.delete : statements.deleteVersion;
-      const values = write.ifVersion === undefined ? [tenant, id, now] : [tenant, id, now, write.ifVersion];
-      const { rows } = await pool.query(text, values, context, options);
-      return rows[0] === undefined ? undefined : { status: 'deleted', record: readRow(rows[0], tenant, id) };
-    }
-    case 'patch': {
-      const parameters = new Parameters();
-      const text = patchStatement(tenant, write, context.now, parameters);
-      const { rows } = await pool.query(text, parameters.values, context);
-      return rows[0] === undefined ? undefined : { status: 'patched', record: readRow(rows[0], tenant, id) };
+      const time = dialect.time(now);
+      return {
+        text,
+        options,
+        values: write.ifVersion === undefined ? [tenant, id, time] : [tenant, id, time, write.ifVersion],
+      };
     }
   }
 }
 
-function insertValues(
+/** @returns `undefined` when the write's condition did not hold. */
+export function keyResult(
+  dialect: Dialect,
   tenant: string,
-  write: Extract<Write, { kind: 'insert' | 'put' }>,
-  createdAt: Date,
-  now: string,
-): SqlValue[] {
-  const values: SqlValue[] = [
-    tenant,
-    write.id,
-    timeText(createdAt),
-    now,
-    expiryText(write.expiresAt),
-    JSON.stringify(write.value),
-  ];
-  pushWords(values, write.collection, write.value);
-  return values;
-}
-
-function pushWords(values: SqlValue[], collection: RecordSchema, value: JsonObject): void {
-  if (collection.text.length > 0) values.push(recordWords(collection.text, value));
-}
-
-function written(row: Row | undefined): WriteResult | undefined {
+  write: KeyWrite,
+  { rows, affected }: SqlResult,
+  now: Date,
+): WriteResult | undefined {
+  // What an insert writes is known, so it returns nothing: the number of affected rows tells.
+  if (write.kind === 'insert')
+    return affected === 0 ? undefined : { status: 'written', version: 1, createdAt: new Date(write.createdAt ?? now) };
+  const row = rows[0];
   if (row === undefined) return undefined;
+  if (write.kind === 'delete') return { status: 'deleted', record: readRow(dialect, row, tenant, write.id) };
+  return written(row);
+}
+
+export function written(row: Row): WriteResult {
   return { status: 'written', version: Number(row['version']), createdAt: readTime(row['created_at']) };
+}
+
+function pushWords(dialect: Dialect, values: SqlValue[], collection: RecordSchema, value: JsonObject): void {
+  if (collection.text.length > 0) values.push(dialect.words(collection.text, value));
 }

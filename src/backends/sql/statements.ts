@@ -1,37 +1,21 @@
-/** The statements of one key, made once for a collection. */
+/** What the statements of one key have in common. */
 import type { RecordSchema } from '../backend.js';
-import { tableName } from './expressions.js';
-import { CONTENT_COLUMNS, WRITTEN_COLUMNS } from './row.js';
+import type { KeyStatement, KeyStatements } from './dialect.js';
 
-export interface KeyStatement {
-  readonly text: string;
-  /** The name under which a server may keep the plan; it stands for this text only. */
-  readonly options: { readonly name: string };
+/** Makes the statements of a collection once. */
+export function bySchema(make: (schema: RecordSchema) => KeyStatements): (schema: RecordSchema) => KeyStatements {
+  const made = new WeakMap<RecordSchema, KeyStatements>();
+  return (schema) => {
+    let statements = made.get(schema);
+    if (statements === undefined) made.set(schema, (statements = make(schema)));
+    return statements;
+  };
 }
 
-export interface KeyStatements {
-  /** Parameters: tenant, id, now. */
-  readonly get: KeyStatement;
-  /** Parameters: tenant, id, created, now, expires, value, and words where text is declared. */
-  readonly insert: KeyStatement;
-  readonly put: KeyStatement;
-  /** Parameters: tenant, id, now, expires, value, words where text is declared, and the version where one is asked. */
-  readonly replace: KeyStatement;
-  readonly replaceVersion: KeyStatement;
-  /** Parameters: tenant, id, now, and the version where one is asked. */
-  readonly delete: KeyStatement;
-  readonly deleteVersion: KeyStatement;
-}
-
-const STATEMENTS = new WeakMap<RecordSchema, KeyStatements>();
-
-export function keyStatements(schema: RecordSchema): KeyStatements {
-  let statements = STATEMENTS.get(schema);
-  if (statements === undefined) {
-    statements = makeStatements(schema);
-    STATEMENTS.set(schema, statements);
-  }
-  return statements;
+export function namedStatement(kind: string, text: string, schema: RecordSchema): KeyStatement {
+  // At most 63 bytes: PostgreSQL cuts longer ones.
+  const name = `${kind} ${schema.name}${schema.text.length > 0 ? ' w' : ''}`;
+  return { text, options: { name, single: kind === 'get' } };
 }
 
 /** What an insert does to the row it meets: start the record again. */
@@ -54,35 +38,4 @@ export function putOver(words: boolean, now: string): string {
 
 export function insertColumns(words: boolean): string {
   return `(tenant, id, version, created_at, updated_at, expires_at, value${words ? ', words' : ''})`;
-}
-
-function makeStatements(schema: RecordSchema): KeyStatements {
-  const table = tableName(schema.name);
-  const words = schema.text.length > 0;
-  const statement = (kind: string, text: string): KeyStatement => ({
-    text,
-    // At most 63 bytes: PostgreSQL cuts longer ones.
-    options: { name: `${kind} ${schema.name}${words ? ' w' : ''}` },
-  });
-  const key = 't.tenant = $1 AND t.id = $2 AND t.expires_at > $3';
-  const insert =
-    `INSERT INTO ${table} AS t ${insertColumns(words)} ` +
-    `VALUES ($1, $2, 1, $3, $4::timestamptz, $5, $6::text::jsonb${words ? ', $7::text[]' : ''}) ` +
-    'ON CONFLICT (tenant, id) DO UPDATE SET ';
-  const replace =
-    `UPDATE ${table} AS t SET value = $5::text::jsonb, version = t.version + 1, updated_at = $3::timestamptz, ` +
-    `expires_at = $4${words ? ', words = $6::text[]' : ''} WHERE ${key}`;
-  const remove = `DELETE FROM ${table} AS t WHERE ${key}`;
-  const written = `RETURNING ${WRITTEN_COLUMNS}`;
-  const deleted = `RETURNING ${CONTENT_COLUMNS}`;
-  return {
-    get: statement('get', `SELECT ${CONTENT_COLUMNS} FROM ${table} AS t WHERE ${key}`),
-    // What it writes is known, so it returns nothing: the number of affected rows tells.
-    insert: statement('insert', `${insert}${insertOver(words)} WHERE t.expires_at <= $4`),
-    put: statement('put', `${insert}${putOver(words, '$4')} ${written}`),
-    replace: statement('replace', `${replace} ${written}`),
-    replaceVersion: statement('replacev', `${replace} AND t.version = ${words ? '$7' : '$6'}::float8 ${written}`),
-    delete: statement('delete', `${remove} ${deleted}`),
-    deleteVersion: statement('deletev', `${remove} AND t.version = $4::float8 ${deleted}`),
-  };
 }

@@ -1,12 +1,13 @@
 /** The statement of a batch: one modifying part for each collection and kind, and the rows of all of them. */
-import { recordWords } from '../../filter/text.js';
-import type { RecordSchema, Write } from '../backend.js';
+import { recordWords } from '../../../filter/text.js';
+import type { RecordSchema, Write } from '../../backend.js';
+import type { Dialect, Statement } from '../dialect.js';
+import { RECORD_COLUMNS } from '../row.js';
+import { insertColumns, insertOver, putOver } from '../statements.js';
 import { tableName } from './expressions.js';
-import type { Statement } from './find.js';
-import { expiryText, Parameters, timeText } from './parameters.js';
+import { expiryText, PostgresParameters, timeText } from './parameters.js';
 import { patchStatement } from './patch.js';
-import { RECORD_COLUMNS, WRITTEN_COLUMNS } from './row.js';
-import { insertColumns, insertOver, putOver } from './statements.js';
+import { WRITTEN_COLUMNS } from './statements.js';
 
 export type Kind = Write['kind'];
 export interface Group {
@@ -21,19 +22,20 @@ export const REFUSED = '22012';
 
 /** @param complete how many rows there must be, or the statement raises `REFUSED`; absent: it never does. */
 export function batchStatement(
+  dialect: Dialect,
   tenant: string,
   writes: readonly Write[],
   groups: readonly Group[],
   complete: number | undefined,
   now: Date,
 ): Statement {
-  const parameters = new Parameters();
+  const parameters = new PostgresParameters();
   const parts = groups.map((group, part) => {
     const own = groupWritesOf(group, writes);
     const first = own[0]!;
     const text =
       first.kind === 'patch'
-        ? patchStatement(tenant, first, now, parameters)
+        ? patchStatement(dialect, tenant, first, now, parameters)
         : groupStatement(tenant, group, own, now, parameters);
     return `p${part} AS (${text})`;
   });
@@ -65,7 +67,7 @@ function groupStatement(
   group: Group,
   writes: readonly Write[],
   now: Date,
-  parameters: Parameters,
+  parameters: PostgresParameters,
 ): string {
   const owner = parameters.add(tenant, 'text');
   const time = parameters.add(timeText(now), 'timestamptz');

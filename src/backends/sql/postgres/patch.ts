@@ -1,42 +1,38 @@
 /** A patch as one atomic statement: its preconditions in WHERE, its effect as one expression. */
-import { invalid } from '../../errors.js';
-import { recordWords } from '../../filter/text.js';
-import type { PatchChanges, Write } from '../backend.js';
-import { incrementRange, isStep, patchTree, type PatchStep, type PatchTree } from '../patch.js';
-import { literal, tableName, typedJson } from './expressions.js';
-import { compileFilter } from './filter.js';
-import { expiryText, timeText, type Parameters } from './parameters.js';
-import { RECORD_COLUMNS } from './row.js';
-import { insertColumns } from './statements.js';
-
-export type PatchWrite = Extract<Write, { kind: 'patch' }>;
-
-/** The hard limit of a stored value, in bytes of its JSON. */
-export const MAX_VALUE_BYTES = 2 * 1_048_576;
+import { recordWords } from '../../../filter/text.js';
+import type { PatchChanges } from '../../backend.js';
+import { incrementRange, isStep, type PatchStep, type PatchTree } from '../../patch.js';
+import { changesTree, MAX_VALUE_BYTES, type PatchWrite } from '../changes.js';
+import type { Dialect } from '../dialect.js';
+import { literal } from '../expressions.js';
+import { compileFilter } from '../filter.js';
+import { RECORD_COLUMNS } from '../row.js';
+import { insertColumns } from '../statements.js';
+import { tableName, typedJson } from './expressions.js';
+import { expiryText, timeText, type PostgresParameters } from './parameters.js';
 
 /** PostgreSQL functions take 100 arguments: a key and a value each. */
 const PAIRS = 50;
-
-/** A patch's tree. @throws `VALIDATION` when one path stands under another. */
-export function changesTree(changes: PatchChanges): PatchTree {
-  const tree = patchTree(changes);
-  if ('overlap' in tree) throw invalid('changes', changes, `no path under another (${tree.overlap})`);
-  return tree;
-}
 
 export function patchBytes(changes: PatchChanges): number {
   return Buffer.byteLength(JSON.stringify(changes));
 }
 
 /** The statement; it returns the patched record, or no row when a condition does not hold. */
-export function patchStatement(tenant: string, write: PatchWrite, now: Date, parameters: Parameters): string {
+export function patchStatement(
+  dialect: Dialect,
+  tenant: string,
+  write: PatchWrite,
+  now: Date,
+  parameters: PostgresParameters,
+): string {
   const table = tableName(write.collection.name);
   const tree = changesTree(write.changes);
   const time = parameters.add(timeText(now), 'timestamptz');
   const key = [parameters.add(tenant, 'text'), parameters.add(write.id, 'text')] as const;
   const value = objectExpression('t.value', tree, parameters);
   const expiry = write.expiresAt === undefined ? undefined : parameters.add(expiryText(write.expiresAt), 'timestamptz');
-  const conditions = patchConditions(write, tree, parameters).join(' AND ');
+  const conditions = patchConditions(dialect, write, tree, parameters).join(' AND ');
   if (write.orInsert === undefined)
     return (
       `UPDATE ${table} AS t SET value = ${value}, version = t.version + 1, updated_at = ${time}` +
@@ -64,17 +60,22 @@ export function patchStatement(tenant: string, write: PatchWrite, now: Date, par
   );
 }
 
-function patchConditions(write: PatchWrite, tree: PatchTree, parameters: Parameters): string[] {
+function patchConditions(
+  dialect: Dialect,
+  write: PatchWrite,
+  tree: PatchTree,
+  parameters: PostgresParameters,
+): string[] {
   const size = parameters.add(MAX_VALUE_BYTES - patchBytes(write.changes), 'integer');
   const conditions = [`octet_length(t.value::text) <= ${size}`];
   if (write.ifVersion !== undefined) conditions.push(`t.version = ${parameters.add(write.ifVersion, 'float8')}`);
-  if (write.if !== undefined) conditions.push(`${compileFilter(write.if, parameters)}`);
+  if (write.if !== undefined) conditions.push(`${compileFilter(dialect, write.if, parameters)}`);
   addConditions('t.value', tree, parameters, conditions);
   return conditions;
 }
 
 /** What must hold of the value for the patch to fit it; none of it can raise an error, whatever the order. */
-function addConditions(base: string, tree: PatchTree, parameters: Parameters, conditions: string[]): void {
+function addConditions(base: string, tree: PatchTree, parameters: PostgresParameters, conditions: string[]): void {
   for (const [key, node] of tree.children) {
     const json = `(${base}->${literal(key)})`;
     const type = `jsonb_typeof(${json})`;
@@ -95,7 +96,7 @@ function addConditions(base: string, tree: PatchTree, parameters: Parameters, co
 }
 
 /** The object at `base` (an object or missing, by the conditions) with the changes of one level made. */
-function objectExpression(base: string, tree: PatchTree, parameters: Parameters): string {
+function objectExpression(base: string, tree: PatchTree, parameters: PostgresParameters): string {
   const unset: string[] = [];
   const pairs: string[] = [];
   const optional: string[] = [];
@@ -120,7 +121,11 @@ function objectExpression(base: string, tree: PatchTree, parameters: Parameters)
   return `(${parts.join(' || ')})`;
 }
 
-function stepExpression(json: string, step: Exclude<PatchStep, { op: 'unset' }>, parameters: Parameters): string {
+function stepExpression(
+  json: string,
+  step: Exclude<PatchStep, { op: 'unset' }>,
+  parameters: PostgresParameters,
+): string {
   switch (step.op) {
     case 'set':
       return parameters.json(step.value);

@@ -1,15 +1,42 @@
 /** The parameters of one statement, numbered as they are bound. Everything a caller gave is bound, never spliced. */
-import type { FieldType, Scalar } from '../../filter/syntax.js';
-import type { SqlValue } from '../../pools/pool.js';
+import type { FieldReference, FieldType } from '../../../filter/syntax.js';
+import type { SqlValue } from '../../../pools/pool.js';
+import type { Operand, Parameters } from '../dialect.js';
 
 export type SqlType = 'text' | 'float8' | 'boolean' | 'timestamptz' | 'integer';
 
-export class Parameters {
+export class PostgresParameters implements Parameters {
   readonly values: SqlValue[] = [];
 
   add(value: SqlValue, type: SqlType): string {
     this.values.push(value);
     return `$${this.values.length}::${type}`;
+  }
+
+  operand(value: Operand, source: FieldReference['source'], fieldType: FieldType): string {
+    const type = bindType(source, fieldType);
+    return this.add(bindValue(value, type), type);
+  }
+
+  text(value: string): string {
+    return this.add(value, 'text');
+  }
+
+  time(value: Date): string {
+    return this.add(timeText(value), 'timestamptz');
+  }
+
+  integer(value: number): string {
+    return this.add(value, 'integer');
+  }
+
+  /** Operands of a field as one array. */
+  operands(values: readonly Operand[], source: FieldReference['source'], fieldType: FieldType): string {
+    const type = bindType(source, fieldType);
+    return this.list(
+      values.map((value) => bindValue(value, type)),
+      type,
+    );
   }
 
   list(values: readonly SqlValue[], type: SqlType): string {
@@ -30,7 +57,7 @@ export class Parameters {
 }
 
 /** The type an operand of a field is bound as. Dates inside values are text; those of the envelope are not. */
-export function bindType(source: 'value' | 'envelope', type: FieldType): SqlType {
+function bindType(source: FieldReference['source'], type: FieldType): SqlType {
   switch (type) {
     case 'number':
       return 'float8';
@@ -44,7 +71,7 @@ export function bindType(source: 'value' | 'envelope', type: FieldType): SqlType
 }
 
 /** An operand as it is bound. */
-export function bindValue(value: Exclude<Scalar, null>, type: SqlType): SqlValue {
+function bindValue(value: Operand, type: SqlType): SqlValue {
   return type === 'timestamptz' && typeof value === 'string' ? timeText(new Date(value)) : value;
 }
 

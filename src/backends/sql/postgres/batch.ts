@@ -2,14 +2,14 @@
  * Batches: one statement with one modifying part for each collection and kind. As autocommit it raises an error when an
  * item's condition fails, which undoes all of it; what failed is then told from the records as they are.
  */
-import type { OperationContext } from '../../component.js';
-import type { SqlPool } from '../../pools/pool.js';
-import type { RecordSchema, Write, WriteResult } from '../backend.js';
+import type { OperationContext } from '../../../component.js';
+import type { RecordSchema, Write, WriteResult } from '../../backend.js';
+import type { Database, Dialect, Row } from '../dialect.js';
+import { sqlFault } from '../fault.js';
+import { readRow } from '../row.js';
+import { written } from '../single.js';
 import { batchStatement, REFUSED, type Group, type Kind } from './batch-statement.js';
-import { sqlFault } from './fault.js';
-import { refusal } from './outcome.js';
-import { readMet } from './read.js';
-import { readRow, readTime, type Row } from './row.js';
+import { readRefusals } from './read.js';
 import { ATTEMPTS, contention } from './single.js';
 
 /** Patches differ in their text, so each is a part of its own; more than these go into a further statement. */
@@ -19,17 +19,16 @@ const PATCHES = 40;
 const KINDS: readonly Kind[] = ['delete', 'replace', 'patch', 'put', 'insert'];
 
 export async function writeBatch(
-  pool: SqlPool,
+  database: Database,
   tenant: string,
   writes: readonly Write[],
   context: OperationContext,
 ): Promise<WriteResult[]> {
   const statements = groupWrites(writes);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const results = await attemptBatch(pool, tenant, writes, statements, context);
+    const results = await attemptBatch(database, tenant, writes, statements, context);
     if (results !== undefined) return results;
-    const met = await readMet(pool, tenant, writes, context);
-    const refusals = writes.map((write, i) => refusal(write, met[i]));
+    const refusals = await readRefusals(database, tenant, writes, context);
     if (refusals.some((refused) => refused !== undefined))
       return refusals.map((refused) => refused ?? { status: 'skipped' });
   }
@@ -61,22 +60,23 @@ function groupWrites(writes: readonly Write[]): Group[][] {
 
 /** @returns `undefined` when an item's condition failed and nothing was written. */
 async function attemptBatch(
-  pool: SqlPool,
+  database: Database,
   tenant: string,
   writes: readonly Write[],
   statements: readonly (readonly Group[])[],
   context: OperationContext,
 ): Promise<WriteResult[] | undefined> {
+  const { pool } = database;
   if (context.session !== undefined) {
     await pool.script('SAVEPOINT quartermaster_batch', context);
-    const results = await runStatements(pool, tenant, writes, statements, context);
+    const results = await runStatements(database, tenant, writes, statements, context);
     const end = results === undefined ? 'ROLLBACK TO SAVEPOINT quartermaster_batch; ' : '';
     await pool.script(`${end}RELEASE SAVEPOINT quartermaster_batch`, context);
     return results;
   }
   if (statements.length === 1) {
     try {
-      return await runStatement(pool, tenant, writes, statements[0]!, true, context);
+      return await runStatement(database, tenant, writes, statements[0]!, true, context);
     } catch (error) {
       if (sqlFault(error)?.state === REFUSED) return undefined;
       throw error;
@@ -85,7 +85,7 @@ async function attemptBatch(
   const refused = new Error('A condition of the batch failed');
   try {
     return await pool.transaction({ context }, async (session) => {
-      const results = await runStatements(pool, tenant, writes, statements, { ...context, session });
+      const results = await runStatements(database, tenant, writes, statements, { ...context, session });
       if (results === undefined) throw refused;
       return results;
     });
@@ -96,7 +96,7 @@ async function attemptBatch(
 }
 
 async function runStatements(
-  pool: SqlPool,
+  database: Database,
   tenant: string,
   writes: readonly Write[],
   statements: readonly (readonly Group[])[],
@@ -104,7 +104,7 @@ async function runStatements(
 ): Promise<WriteResult[] | undefined> {
   const all: WriteResult[] = [];
   for (const groups of statements) {
-    const results = await runStatement(pool, tenant, writes, groups, false, context);
+    const results = await runStatement(database, tenant, writes, groups, false, context);
     if (results === undefined) return undefined;
     // Sparse: each statement fills the places of its own writes.
     results.forEach((result, place) => (all[place] = result));
@@ -113,15 +113,16 @@ async function runStatements(
 }
 
 async function runStatement(
-  pool: SqlPool,
+  database: Database,
   tenant: string,
   writes: readonly Write[],
   groups: readonly Group[],
   raise: boolean,
   context: OperationContext,
 ): Promise<WriteResult[] | undefined> {
+  const { pool, dialect } = database;
   const items = groups.reduce((sum, group) => sum + group.places.size, 0);
-  const { text, parameters } = batchStatement(tenant, writes, groups, raise ? items : undefined, context.now);
+  const { text, parameters } = batchStatement(dialect, tenant, writes, groups, raise ? items : undefined, context.now);
   const { rows } = await pool.query(text, parameters.values, context);
   // With no row at all the guard is not asked; nothing was written then.
   if (rows.length < items) return undefined;
@@ -129,13 +130,13 @@ async function runStatement(
   for (const row of rows) {
     const group = groups[Number(row['part'])]!;
     const id = row['id'] as string;
-    results[group.places.get(id)!] = resultOf(row, group.kind, tenant, id);
+    results[group.places.get(id)!] = resultOf(dialect, row, group.kind, tenant, id);
   }
   return results;
 }
 
-function resultOf(row: Row, kind: Kind, tenant: string, id: string): WriteResult {
-  if (kind === 'patch') return { status: 'patched', record: readRow(row, tenant, id) };
-  if (kind === 'delete') return { status: 'deleted', record: readRow(row, tenant, id) };
-  return { status: 'written', version: Number(row['version']), createdAt: readTime(row['created_at']) };
+function resultOf(dialect: Dialect, row: Row, kind: Kind, tenant: string, id: string): WriteResult {
+  if (kind === 'patch') return { status: 'patched', record: readRow(dialect, row, tenant, id) };
+  if (kind === 'delete') return { status: 'deleted', record: readRow(dialect, row, tenant, id) };
+  return written(row);
 }

@@ -1,0 +1,157 @@
+/**
+ * In what the databases of this backend differ. Which statements there are, what a filter's tree means and why a write is
+ * refused is written once beside this file; the SQL of one field, and how many statements are one atomic step, is said by a
+ * value of this type.
+ */
+import type { OperationContext } from '../../component.js';
+import type { FieldReference, FieldType, LeafNode, Scalar } from '../../filter/syntax.js';
+import type { Range } from '../../filter/cursor.js';
+import type { QueryOptions, SqlDialectName, SqlPool, SqlResult, SqlValue } from '../../pools/pool.js';
+import type {
+  FindRequest,
+  JsonObject,
+  RecordKey,
+  RecordSchema,
+  Scope,
+  Stored,
+  Write,
+  WriteResult,
+} from '../backend.js';
+
+/** What every function that runs statements is given. */
+export interface Database {
+  readonly pool: SqlPool;
+  readonly dialect: Dialect;
+}
+
+export type Row = SqlResult['rows'][number];
+export type Operand = Exclude<Scalar, null>;
+export type TypedField = FieldReference & { readonly type: FieldType };
+
+/** The parameters of one statement, in the order they are bound. Each call adds one and gives its place in the text. */
+export interface Parameters {
+  readonly values: SqlValue[];
+  /** What a field of this source and type is compared with. */
+  operand(value: Operand, source: FieldReference['source'], type: FieldType): string;
+  text(value: string): string;
+  time(value: Date): string;
+  integer(value: number): string;
+}
+
+export interface Statement {
+  readonly text: string;
+  readonly parameters: Parameters;
+}
+
+export interface KeyStatement {
+  readonly text: string;
+  /** Its name stands for this text only. */
+  readonly options: QueryOptions;
+}
+
+/** The statements of one key. Their parameters come in one order on every database. */
+export interface KeyStatements {
+  /** Parameters: tenant, id, now. */
+  readonly get: KeyStatement;
+  /** Parameters: tenant, id, created, now, expires, value, and words where text is declared. */
+  readonly insert: KeyStatement;
+  readonly put: KeyStatement;
+  /** Parameters: tenant, id, now, expires, value, words where text is declared, and the version where one is asked. */
+  readonly replace: KeyStatement;
+  readonly replaceVersion: KeyStatement;
+  /** Parameters: tenant, id, now, and the version where one is asked. */
+  readonly delete: KeyStatement;
+  readonly deleteVersion: KeyStatement;
+  /** The values of a replace as its text has them, where it does not have them in that order. */
+  arrange?(values: readonly SqlValue[]): SqlValue[];
+}
+
+/** How tables and indexes are made and found. */
+export interface Definitions {
+  /** The table's name as the catalogue has it. */
+  catalogueName(collection: string): string;
+  tableDdl(collection: string): string;
+  readonly wordsIndex: string | undefined;
+  readonly wordsColumn: string;
+  /** Rows `name` and `words` (whether it has that column) of the names that are there. */
+  catalogue(names: readonly string[]): { readonly text: string; readonly values: readonly SqlValue[] };
+  /** Taken by everybody who makes tables, until the transaction ends. */
+  lock(pool: SqlPool, context: OperationContext): Promise<void>;
+  /** What must be there before the first table. */
+  prepare(pool: SqlPool, context: OperationContext): Promise<void>;
+  saveWords(pool: SqlPool, table: string, rows: readonly WordsRow[], context: OperationContext): Promise<void>;
+}
+
+export interface WordsRow {
+  readonly tenant: string;
+  readonly id: string;
+  readonly words: readonly string[];
+}
+
+export interface Dialect {
+  readonly name: SqlDialectName;
+
+  parameters(): Parameters;
+  time(value: Date): SqlValue;
+  /** `undefined` and null: never. */
+  expiry(value: Date | null | undefined): SqlValue;
+  words(paths: readonly string[], value: JsonObject): SqlValue;
+  readValue(column: unknown): JsonObject;
+  /** Whether a row's `expires_at` means never. */
+  isNever(column: unknown): boolean;
+
+  tableName(collection: string): string;
+  /** The typed expression at a path, NULL for every other type. `prefix` is the table's alias with its dot, empty in an index. */
+  typedAt(path: readonly string[], type: FieldType, prefix: string): string;
+  /** A column of the envelope. "Never expires" is a missing value in filters and sorts. */
+  envelopeColumn(name: string, prefix: string): string;
+  /** What a nullable term of an order ends with, so that missing comes first ascending and last descending. */
+  readonly nulls: { readonly asc: string; readonly desc: string };
+  /** Of a row that expires at some time. */
+  expires(prefix: string): string;
+  notNull(expression: string, key: TypedField): string;
+  /** NULL when the path is missing in `t.value`, and equal to `jsonNull` for null. */
+  presence(path: readonly string[]): string;
+  readonly jsonNull: string;
+
+  oneOf(expression: string, values: readonly Operand[], field: TypedField, parameters: Parameters): string;
+  /** `eq` and `in` on a path without a declared type; no value of `eq` is null. */
+  untypedEqual(path: readonly string[], value: Operand, parameters: Parameters): string;
+  untypedIn(path: readonly string[], values: readonly Scalar[], parameters: Parameters): string;
+  contains(path: readonly string[], value: Scalar, parameters: Parameters): string;
+  startsWith(text: string, value: string, parameters: Parameters): string;
+  /** `value` has its ASCII letters folded. */
+  icontains(text: string, value: string, parameters: Parameters): string;
+  hasWords(words: (LeafNode & { op: 'text' })['words'], parameters: Parameters): string;
+
+  readonly count: string;
+  /** Deletes rows that fulfil `where`, those that `tail` (an order, a limit) picks. */
+  deleteText(table: string, where: string, tail: string): string;
+  /** Whether keys that a range pins to one value stand in its order too. */
+  readonly pinnedKeys: boolean;
+
+  statements(schema: RecordSchema): KeyStatements;
+  readonly definitions: Definitions;
+
+  readMany(
+    database: Database,
+    tenant: string,
+    keys: readonly RecordKey[],
+    context: OperationContext,
+  ): Promise<(Stored | undefined)[]>;
+  /** The rows of several ranges, in their order. */
+  findRanges(
+    database: Database,
+    scope: Scope,
+    request: FindRequest,
+    ranges: readonly Range[],
+    context: OperationContext,
+  ): Promise<readonly Row[]>;
+  /** At least one write. */
+  write(
+    database: Database,
+    tenant: string,
+    writes: readonly Write[],
+    context: OperationContext,
+  ): Promise<WriteResult[]>;
+}

@@ -1,0 +1,86 @@
+/** Node's own SQLite as an engine, and the package of the same interface for versions of Node without it. */
+import { UnsupportedError } from '../../errors.js';
+import type { BoundValue, EngineDatabase, EngineStatement, OpenEngine, Row } from './engine.js';
+
+interface NodeStatement {
+  get(...parameters: readonly unknown[]): unknown;
+  all(...parameters: readonly unknown[]): unknown[];
+  run(...parameters: readonly unknown[]): { readonly changes: number | bigint };
+  columns(): readonly unknown[];
+}
+
+interface NodeDatabase {
+  readonly isTransaction: boolean;
+  prepare(text: string): NodeStatement;
+  exec(text: string): void;
+  close(): void;
+}
+
+interface NodeSqlite {
+  readonly DatabaseSync: new (path: string) => NodeDatabase;
+}
+
+type Check = (parameters: readonly BoundValue[]) => void;
+
+/** @throws when this Node has no SQLite, or a first version of it. */
+export function loadNodeSqlite(): OpenEngine {
+  const library = process.getBuiltinModule('node:sqlite') as NodeSqlite | undefined;
+  if (library === undefined) throw new Error(`Node ${process.version} has no node:sqlite`);
+  return openWith(library, () => undefined);
+}
+
+/** @throws when the package, or its compiled part, is not there. */
+export async function loadPhotostructure(): Promise<OpenEngine> {
+  return openWith(await import('@photostructure/sqlite'), checkTiny);
+}
+
+/** It takes what is next to an integer for that integer: these would be bound as 0. */
+function checkTiny(parameters: readonly BoundValue[]): void {
+  for (const value of parameters)
+    if (typeof value === 'number' && value > 0 && value < Number.EPSILON)
+      throw new UnsupportedError(`@photostructure/sqlite cannot bind a number between 0 and ${Number.EPSILON}`);
+}
+
+function openWith({ DatabaseSync }: NodeSqlite, check: Check): OpenEngine {
+  if (!('isTransaction' in DatabaseSync.prototype)) throw new Error('It does not tell whether it is in a transaction');
+  return (path) => new NodeEngine(new DatabaseSync(path), check);
+}
+
+class NodeEngine implements EngineDatabase {
+  constructor(
+    readonly client: NodeDatabase,
+    private readonly check: Check,
+  ) {}
+
+  get inTransaction(): boolean {
+    return this.client.isTransaction;
+  }
+
+  prepare(text: string): EngineStatement {
+    const statement = this.client.prepare(text);
+    const { check } = this;
+    return {
+      reader: statement.columns().length > 0,
+      get(parameters) {
+        check(parameters);
+        return statement.get(...parameters) as Row | undefined;
+      },
+      all(parameters) {
+        check(parameters);
+        return statement.all(...parameters) as Row[];
+      },
+      run(parameters) {
+        check(parameters);
+        return Number(statement.run(...parameters).changes);
+      },
+    };
+  }
+
+  exec(text: string): void {
+    this.client.exec(text);
+  }
+
+  close(): void {
+    this.client.close();
+  }
+}

@@ -1,0 +1,303 @@
+import { spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { Write } from '../src/backends/backend.js';
+import { ALL } from '../src/filter/syntax.js';
+import { sqlite } from '../src/pools/sqlite/index.js';
+import { context, Folder, openContext, openSqlite, parcels } from './support/sqlite/fixture.js';
+
+const WRITER = fileURLToPath(new URL('./children/sqlite-writer.js', import.meta.url));
+const T = { tenant: 't' };
+const all = { collection: parcels, filter: ALL };
+const put = (id: string, value = {}): Write => ({ kind: 'put', collection: parcels, id, value });
+
+let folder: Folder;
+beforeEach(() => {
+  folder = new Folder();
+});
+afterEach(() => folder.remove());
+
+/** Runs the writer; `lines` resolves when it has acknowledged so many batches. */
+function write(file: string, first: number, count: number) {
+  const child = spawn(process.execPath, [WRITER, file, String(first), String(count)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const acknowledged: number[] = [];
+  const waiting: { count: number; reached: () => void }[] = [];
+  let rest = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop()!;
+    acknowledged.push(...lines.map(Number));
+    for (const { count, reached } of waiting) if (acknowledged.length >= count) reached();
+  });
+  const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+  return {
+    acknowledged,
+    ended,
+    kill: () => child.kill('SIGKILL'),
+    reached: (count: number) => new Promise<void>((reached) => waiting.push({ count, reached })),
+  };
+}
+
+describe('a file', () => {
+  test('keeps what was written, and is one database under all its names', async () => {
+    const { path } = folder;
+    const file = folder.file('deep/er/file.db');
+    const url = `sqlite:${file}`;
+    const before = sqlite.key(url, {}, 'a');
+    const first = await openSqlite(url);
+    expect(first.backend.capabilities.durable).toBe(true);
+    await first.backend.ensure([parcels], context());
+    await first.backend.write(T, [put('x', { status: 'kept' })], context());
+    await first.close();
+    await first.close();
+    await expect(first.backend.read(T, [{ collection: parcels, id: 'x' }], context())).rejects.toMatchObject({
+      code: 'CLOSED',
+    });
+    expect(() => first.pool.raw!.client()).toThrow(expect.objectContaining({ code: 'CLOSED' }));
+    // A clean end leaves the file alone.
+    expect(existsSync(`${file}-wal`)).toBe(false);
+    symlinkSync(join(path, 'deep'), join(path, 'link'));
+    symlinkSync(file, join(path, 'other.db'));
+    const names = [`sqlite:${path}/link/er/file.db`, `sqlite:${path}/other.db`, `sqlite:${relative('.', file)}`];
+    for (const name of names) expect(sqlite.key(name, {}, 'b')).toBe(before);
+    expect(sqlite.key(`sqlite:${path}/another.db`, {}, 'a')).not.toBe(before);
+    const again = await openSqlite(names[0]!);
+    const [record] = await again.backend.read(T, [{ collection: parcels, id: 'x' }], context());
+    expect(record).toMatchObject({ version: 1, value: { status: 'kept' } });
+    await again.close();
+  });
+
+  test('is checked by its URL and its name in memory', () => {
+    expect(['sqlite:./a.db', 'sqlite:/a.db', 'sqlite::memory:'].map((url) => sqlite.checkUrl(url))).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    for (const url of ['sqlite:', 'sqlite://a.db', 'sqlite::shared:', 'sqlite:a.db?mode=ro', 'sqlite:./dir/'])
+      expect(sqlite.checkUrl(url)).toEqual(expect.any(String));
+    expect(sqlite.key('sqlite::memory:', {}, 'a')).not.toBe(sqlite.key('sqlite::memory:', {}, 'b'));
+  });
+
+  test('that is no database, is damaged, is a directory or in none: each is told apart', async () => {
+    writeFileSync(folder.file('text.db'), 'no database at all\n'.repeat(500));
+    await expect(openSqlite(`sqlite:${folder.file('text.db')}`)).rejects.toMatchObject({
+      code: 'CONFIGURATION',
+      details: { reason: 'SQLITE_NOTADB' },
+    });
+    expect(readFileSync(folder.file('text.db'), 'utf8')).toMatch(/^no database/);
+    await expect(openSqlite(`sqlite:${folder.path}`)).rejects.toMatchObject({ code: 'CONFIGURATION' });
+    await expect(openSqlite(`sqlite:${folder.file('text.db')}/a.db`)).rejects.toMatchObject({
+      code: 'CONFIGURATION',
+      details: { reason: expect.stringMatching(/ENOTDIR|EEXIST/) as unknown },
+    });
+    const file = folder.file();
+    const { backend, close } = await openSqlite(`sqlite:${file}`);
+    await backend.ensure([parcels], context());
+    const writes = Array.from({ length: 200 }, (_, i) => put(`x${i}`, { filling: 'x'.repeat(1_000) }));
+    await backend.write(T, writes, context());
+    await close();
+    truncateSync(file, 3 * 4_096);
+    const damaged = await openSqlite(`sqlite:${file}`).catch((error: unknown) => error);
+    if (damaged instanceof Error) expect(damaged).toMatchObject({ code: 'INTERNAL' });
+    else {
+      const { backend, close } = damaged as Awaited<ReturnType<typeof openSqlite>>;
+      await expect(backend.count(T, all, context())).rejects.toMatchObject({
+        code: 'INTERNAL',
+        message: 'The database file is damaged',
+      });
+      await close();
+    }
+  });
+
+  test('whose text is UTF-16 is refused', async () => {
+    const { default: Sqlite } = await import('better-sqlite3');
+    const database = new Sqlite(folder.file());
+    database.exec("PRAGMA encoding = 'UTF-16'; CREATE TABLE t (a)");
+    database.close();
+    await expect(openSqlite(`sqlite:${folder.file()}`)).rejects.toMatchObject({
+      code: 'CONFIGURATION',
+      message: expect.stringMatching(/UTF-16/) as unknown,
+    });
+  });
+
+  test('that may not be written is refused when it is opened', async () => {
+    const file = folder.file();
+    await (await openSqlite(`sqlite:${file}`)).close();
+    chmodSync(file, 0o444);
+    chmodSync(folder.path, 0o555);
+    const root = process.getuid?.() === 0;
+    // Permissions do not bind root.
+    if (root) process.seteuid!(65_534);
+    try {
+      const refused = openSqlite(`sqlite:${file}`);
+      await expect(refused).rejects.toMatchObject({ code: 'CONFIGURATION' });
+      await expect(openSqlite(`sqlite:${folder.path}/new/file.db`)).rejects.toMatchObject({
+        code: 'CONFIGURATION',
+        details: { reason: 'EACCES' },
+      });
+    } finally {
+      if (root) process.seteuid!(0);
+      chmodSync(folder.path, 0o755);
+    }
+  });
+
+  test('that is full says so, keeps what it has, and goes on when there is room', async () => {
+    const { pool, backend, close } = await openSqlite(`sqlite:${folder.file()}`);
+    await backend.ensure([parcels], context());
+    await backend.write(T, [put('kept')], context());
+    await pool.script('PRAGMA max_page_count = 30', context());
+    const filling = { filling: 'x'.repeat(100_000) };
+    const full = { code: 'STORAGE_FULL' };
+    await expect(backend.write(T, [put('a', filling)], context())).resolves.toMatchObject([{ status: 'written' }]);
+    await expect(backend.write(T, [put('b', filling)], context())).rejects.toMatchObject(full);
+    await expect(backend.write(T, [put('c'), put('d', filling)], context())).rejects.toMatchObject(full);
+    const work = pool.transaction({ context: context() }, async (session) => {
+      await backend.write(T, [put('e')], context({ session }));
+      await backend.write(T, [put('f', filling)], context({ session })).catch(() => undefined);
+      await backend.write(T, [put('g')], context({ session })).catch(() => undefined);
+    });
+    await expect(work).rejects.toMatchObject(full);
+    expect(await backend.count(T, all, context())).toBe(2);
+    await pool.script('PRAGMA max_page_count = 10000', context());
+    await backend.write(T, [put('b', filling)], context());
+    expect(await backend.count(T, all, context())).toBe(3);
+    await close();
+  });
+});
+
+describe('two processes on one file', () => {
+  test('both write, and nothing is lost', async () => {
+    const file = folder.file();
+    const one = write(file, 0, 150);
+    const two = write(file, 1_000, 150);
+    const { backend, close } = await openSqlite(`sqlite:${file}`);
+    await backend.ensure([parcels], context());
+    for (let i = 0; i < 150; i++) {
+      const increment: Write = {
+        kind: 'patch',
+        collection: parcels,
+        id: 'counter',
+        changes: { increment: { weight: 1 } },
+        orInsert: { weight: 1 },
+      };
+      await backend.write(T, [increment], context());
+    }
+    expect(await Promise.all([one.ended, two.ended])).toEqual([0, 0]);
+    const [counter] = await backend.read(T, [{ collection: parcels, id: 'counter' }], context());
+    expect(counter).toMatchObject({ version: 450, value: { weight: 450 } });
+    expect(await backend.count(T, all, context())).toBe(901);
+    await close();
+  }, 60_000);
+
+  test('make the tables together', async () => {
+    const file = folder.file();
+    const writers = [0, 1, 2, 3].map((i) => write(file, i * 100, 1));
+    expect(await Promise.all(writers.map((writer) => writer.ended))).toEqual([0, 0, 0, 0]);
+    const { backend, close } = await openSqlite(`sqlite:${file}`);
+    expect(await backend.count(T, all, context())).toBe(13);
+    await close();
+  }, 60_000);
+
+  test('that are killed leave whole batches, and all that they acknowledged', async () => {
+    const file = folder.file();
+    let first = 0;
+    for (let round = 0; round < 4; round++) {
+      const writer = write(file, first, 1_000_000);
+      await writer.reached(20 + round * 13);
+      writer.kill();
+      await writer.ended;
+      const { backend, close } = await openSqlite(`sqlite:${file}`);
+      const found = await backend.find(
+        T,
+        { ...all, sort: [{ source: 'envelope', path: ['id'], type: 'string', direction: 'asc' }], limit: 1_000_000 },
+        context(),
+      );
+      const batches = new Map<string, number>();
+      for (const { id } of found)
+        if (id !== 'counter') batches.set(id.split('-')[0]!, (batches.get(id.split('-')[0]!) ?? 0) + 1);
+      expect([...batches.values()].every((parts) => parts === 3)).toBe(true);
+      expect(writer.acknowledged.filter((batch) => !batches.has(String(batch)))).toEqual([]);
+      expect(found.find(({ id }) => id === 'counter')?.value['weight']).toBe(batches.size);
+      first = Math.max(...[...batches.keys()].map(Number)) + 1;
+      await close();
+    }
+  }, 60_000);
+});
+
+describe('a lock of somebody else', () => {
+  test('is waited for up to the deadline, with reads and the event loop free', async () => {
+    const file = folder.file();
+    const other = await openSqlite(`sqlite:${file}`);
+    const { pool, backend, close } = await openSqlite(`sqlite:${file}`);
+    await backend.ensure([parcels], context());
+    await backend.write(T, [put('x', { weight: 1 })], context());
+    let release!: () => void;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    let begun!: () => void;
+    const beginning = new Promise<void>((resolve) => (begun = resolve));
+    const holder = other.pool.transaction({ context: context() }, async (session) => {
+      await other.backend.write(T, [put('y')], context({ session }));
+      begun();
+      await held;
+    });
+    await beginning;
+    const soon = () => context({ deadline: performance.now() + 150 });
+    const late = [
+      backend.write(T, [put('a')], soon()),
+      backend.write(T, [put('a'), put('b')], soon()),
+      pool.transaction({ context: soon() }, async () => undefined),
+    ];
+    const refused = Promise.all(late.map((each) => expect(each).rejects.toMatchObject({ code: 'TIMEOUT' })));
+    const controller = new AbortController();
+    const cancelled = backend.write(T, [put('a')], context({ signal: controller.signal }));
+    const aborted = expect(cancelled).rejects.toMatchObject({ code: 'ABORTED' });
+    controller.abort();
+    const [seen] = await backend.read(T, [{ collection: parcels, id: 'x' }], soon());
+    expect(seen?.value).toEqual({ weight: 1 });
+    await Promise.all([refused, aborted]);
+    // Who opens meanwhile does not wait either.
+    const third = await openSqlite(`sqlite:${file}`);
+    await third.close();
+    const patient = [
+      backend.write(T, [put('c')], context()),
+      backend.write(T, [put('d'), put('e')], context()),
+      pool.transaction({ context: context() }, (session) => backend.write(T, [put('f')], context({ session }))),
+    ];
+    release();
+    await holder;
+    await Promise.all(patient);
+    expect(await backend.count(T, all, context())).toBe(6);
+    await close();
+    await other.close();
+  });
+
+  test('ends with the pool that waits for it', async () => {
+    const file = folder.file();
+    const other = await openSqlite(`sqlite:${file}`);
+    const { backend, close } = await openSqlite(`sqlite:${file}`);
+    await backend.ensure([parcels], context());
+    await other.pool.transaction({ context: context() }, async () => {
+      const waiting = expect(backend.write(T, [put('a')], context())).rejects.toMatchObject({ code: 'CLOSED' });
+      await close();
+      await waiting;
+    });
+    await other.close();
+  });
+});
+
+test('an opening that was aborted leaves nothing open', async () => {
+  mkdirSync(folder.file('dir'));
+  const pool = sqlite.create(`sqlite:${folder.file()}`, {}, { clock: openContext().clock, name: 'main' });
+  const opening = pool.open(openContext());
+  const closing = pool.close(performance.now() + 1_000);
+  await expect(opening).rejects.toMatchObject({ code: 'CLOSED' });
+  await closing;
+  expect(existsSync(`${folder.file()}-wal`)).toBe(false);
+  await pool.open(openContext());
+  expect(pool.figures()).toMatchObject({ size: 1, idle: 1 });
+  await pool.close(performance.now() + 1_000);
+});
