@@ -95,4 +95,19 @@ export interface TestTarget {
   readonly variable?: string;
   /** The URL of a target that needs no server. */
   readonly url?: string;
+  /** Makes a database for one run on the server at `url`, so that runs do not meet. Absent: the URL is used as it is. */
+  readonly prepare?: (url: string) => Promise<PreparedTarget>;
+  /** The numbers that the server behind the target orders rightly, by their absolute value; 0 is always one. Absent: all. */
+  readonly magnitudes?: Magnitudes;
+}
+
+export interface Magnitudes {
+  readonly least: number;
+  readonly most: number;
+}
+
+export interface PreparedTarget {
+  readonly url: string;
+  /** Takes the database away; nothing is connected to it any more. */
+  readonly drop: () => Promise<void>;
 }

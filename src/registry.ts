@@ -185,3 +185,5 @@ registry.addBackend('sql', async () => (await import('./backends/sql/index.js'))
 registry.addBackend('memory', async () => (await import('./backends/memory.js')).memory);
 registry.addProvider('pgvector', async () => (await import('./vectors/pgvector.js')).pgvector);
 registry.addProvider('memory', async () => (await import('./vectors/memory.js')).memory);
+registry.addPool('mongo', ['mongodb', 'mongodb+srv'], async () => (await import('./pools/mongo/index.js')).mongo);
+registry.addBackend('mongo', async () => (await import('./backends/mongo/index.js')).mongo);

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { systemClock } from '../src/clock.js';
 import { registry } from '../src/registry.js';
 import { availableTargets, describeRecordBackend } from '../src/testing/index.js';
+import { openPool } from './support/open-target.js';
 
 const runner = { describe, test, beforeAll, afterAll };
 const { QUARTERMASTER_CASES: cases, QUARTERMASTER_SEED: seed } = process.env;
@@ -22,15 +23,14 @@ for (const driver of drivers) {
         name: target.name,
         async open() {
           const clock = systemClock;
-          const pool = driver.create(target.url, defaults(driver.settings), { clock, name: target.name });
-          await pool.open({ clock, signal: new AbortController().signal });
+          const { pool, close } = await openPool(driver, target);
           const backend = (await registry.backend(driver.backend)).create(pool, `records:${target.name}`);
           await backend.open({ clock, signal: new AbortController().signal });
           return {
             backend,
             async close() {
               await backend.close(0);
-              await pool.close(clock.monotonic() + 5_000);
+              await close();
             },
           };
         },
@@ -46,9 +46,3 @@ test('every registered backend is tested, or waits for a server by name', () => 
   expect(registry.names().backends.filter((name) => !named.has(name))).toEqual([]);
   expect([...tested].length).toBeGreaterThan(0);
 });
-
-function defaults(settings: object): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(settings).map(([key, spec]) => [key, (spec as { default: unknown }).default]),
-  );
-}
