@@ -1,7 +1,7 @@
 /** One write outside of transactions: one atomic step of the server, and a read only to say why it was refused. */
 import { ConflictError } from '../../errors.js';
 import type { Document, MongoUse } from '../../pools/mongo/pool.js';
-import type { Stored, Write, WriteResult } from '../backend.js';
+import type { RecordSchema, Stored, Write, WriteResult } from '../backend.js';
 import { isRefused, planWrite } from '../plan.js';
 import { contentOf, documentId, missingFields, type RecordDocument, toDocument, toStored } from './document.js';
 import { duplicateIndex, ID_INDEX } from './fault.js';
@@ -15,7 +15,7 @@ const ATTEMPTS = 50;
 
 export async function writeOne(use: MongoUse, tenant: string, write: Write, now: Date): Promise<WriteResult> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const result = await attemptWrite(use, tenant, write, now);
+    const result = await attemptWrite(use, tenant, write, now, attempt === 0);
     if (result !== undefined) return result;
     const met = await readOne(use, tenant, write, now);
     const { result: refusal, row } = planWrite(met, tenant, write, now);
@@ -31,12 +31,18 @@ export async function writeOne(use: MongoUse, tenant: string, write: Write, now:
   });
 }
 
-function attemptWrite(use: MongoUse, tenant: string, write: Write, now: Date): Promise<WriteResult | undefined> {
+function attemptWrite(
+  use: MongoUse,
+  tenant: string,
+  write: Write,
+  now: Date,
+  first: boolean,
+): Promise<WriteResult | undefined> {
   switch (write.kind) {
     case 'insert':
       return attemptInsert(use, tenant, write, now);
     case 'put':
-      return attemptPut(use, tenant, write, now);
+      return attemptPut(use, tenant, write, now, first);
     case 'replace':
       return attemptReplace(use, tenant, write, now);
     case 'delete':
@@ -66,9 +72,17 @@ async function insert(use: MongoUse, write: Write, row: Stored, now: Date): Prom
     });
     return true;
   } catch (error) {
-    if (duplicateIndex(error) === ID_INDEX) return false;
+    // Of two indexes that have the key, servers name any: that of the id decides.
+    if (await isThere(use, write.collection, _id, error)) return false;
     throw error;
   }
+}
+
+/** Whether `error` says that the id is there, or some index that has the same document. */
+async function isThere(use: MongoUse, collection: RecordSchema, _id: string, error: unknown): Promise<boolean> {
+  const index = duplicateIndex(error);
+  if (index === undefined || index === ID_INDEX) return index === ID_INDEX;
+  return (await records(use, collection).findOne({ _id }, { ...use.bounds, projection: { _id: 1 } })) !== null;
 }
 
 async function attemptPut(
@@ -76,6 +90,7 @@ async function attemptPut(
   tenant: string,
   { collection, id, value, createdAt, expiresAt }: Extract<Write, { kind: 'put' }>,
   now: Date,
+  first: boolean,
 ): Promise<WriteResult | undefined> {
   const _id = documentId(tenant, id);
   const { v, w, ...content } = contentOf(collection, value, expiresAt);
@@ -97,7 +112,7 @@ async function attemptPut(
     return writtenResult(written);
   } catch (error) {
     // Two that each found nothing to update.
-    if (duplicateIndex(error) === ID_INDEX) return undefined;
+    if (first && (await isThere(use, collection, _id, error))) return undefined;
     throw error;
   }
 }
