@@ -83,6 +83,16 @@ export function collectionOn<T>(
   });
 }
 
+/** Saves all: at once where batches are atomic, else one by one. */
+export async function saveAll<T>(
+  collection: Collection<T>,
+  backend: RecordBackend,
+  items: readonly { readonly id?: string; readonly value: T }[],
+): Promise<void> {
+  if (backend.capabilities.batch === 'atomic') await collection.saveMany(items);
+  else for (const { value, ...options } of items) await collection.save(value, options);
+}
+
 /** The oracle: a memory backend of its own. */
 export async function openOracle(seed: number | null = null): Promise<OpenRecords> {
   const pool = memoryPool.create('memory:', { seed }, { clock: systemClock, name: 'oracle' });

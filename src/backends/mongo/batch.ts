@@ -4,7 +4,7 @@ import type { AnyBulkWriteOperation, MongoUse } from '../../pools/mongo/pool.js'
 import type { RecordSchema, Stored, Write, WriteResult } from '../backend.js';
 import { isRefused, planWrite, type Planned, withSkipped } from '../plan.js';
 import { documentId, type RecordDocument, toDocument, toStored } from './document.js';
-import { duplicateIndex, ID_INDEX } from './fault.js';
+import { ID_INDEX } from './fault.js';
 import { records } from './find.js';
 import { byCollection, readDocuments } from './read.js';
 import { dropExpired, uniqueError } from './unique.js';
@@ -66,8 +66,8 @@ async function apply(
     done = result.insertedCount + result.matchedCount + result.deletedCount;
   } catch (error) {
     // The snapshot had no such id: another transaction was first.
-    if (duplicateIndex(error) === ID_INDEX) throw serializationFailure('write', error);
-    throw uniqueError(error, writes) ?? error;
+    if (use.duplicateIndex(error) === ID_INDEX) throw serializationFailure('write', error);
+    throw uniqueError(use, error, writes) ?? error;
   }
   if (done !== operations.length) throw serializationFailure('write');
 }

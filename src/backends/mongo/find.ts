@@ -43,7 +43,7 @@ export async function find(use: MongoUse, scope: Scope, request: FindRequest, no
         ...withoutWords(collection),
       })
       .toArray();
-    for (const document of documents) found.push(toStored(document as RecordDocument));
+    for (const document of documents) found.push(toStored(document));
   }
   return found;
 }

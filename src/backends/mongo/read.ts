@@ -43,7 +43,7 @@ export async function readOne(
     { _id: documentId(tenant, id), x: { $gt: now } },
     { ...use.bounds, ...withoutWords(collection) },
   );
-  return document === null ? undefined : toStored(document as RecordDocument);
+  return document === null ? undefined : toStored(document);
 }
 
 /** The documents of these ids, expired ones too. */

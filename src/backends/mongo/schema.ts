@@ -6,7 +6,7 @@ import { recordWords } from '../../filter/text.js';
 import type { MongoPool, MongoUse } from '../../pools/mongo/pool.js';
 import type { JsonObject, RecordSchema } from '../backend.js';
 import { toStored } from './document.js';
-import { errorCode, isDuplicate } from './fault.js';
+import { errorCode } from './fault.js';
 import { collectionName, records } from './find.js';
 import { collectionPlan, type IndexPart } from './indexes.js';
 
@@ -53,11 +53,11 @@ async function make(use: MongoUse, schema: RecordSchema): Promise<void> {
   const name = collectionName(schema);
   const plan = collectionPlan(schema);
   const { signal, maxTimeMS } = use.bounds;
-  await again(use, () => use.db.command({ create: name, maxTimeMS }, { signal }), EXISTS);
+  await again(use, () => use.db.command({ create: name, maxTimeMS }, { signal }), { done: EXISTS });
   await again(use, () => createIndexes(use, name, plan.indexes));
   for (const { index, constraint } of plan.unique)
     await again(use, () => createIndexes(use, name, [index])).catch((cause: unknown) => {
-      throw isDuplicate(cause) || isUniqueRefusal(cause) ? migrationError(schema, constraint, cause) : cause;
+      throw use.duplicateIndex(cause) !== undefined ? migrationError(schema, constraint, cause) : cause;
     });
   const catalogue = use.collection<SchemaDocument>(CATALOGUE);
   if (plan.words !== undefined) {
@@ -65,7 +65,7 @@ async function make(use: MongoUse, schema: RecordSchema): Promise<void> {
     if (noted === null) await addWords(use, schema);
   }
   const made = { $addToSet: { parts: { $each: [...plan.parts] } } };
-  await again(use, () => catalogue.updateOne({ _id: name }, made, { ...use.bounds, upsert: true }));
+  await again(use, () => catalogue.updateOne({ _id: name }, made, { ...use.bounds, upsert: true }), { met: DUPLICATE });
 }
 
 function createIndexes(use: MongoUse, name: string, indexes: readonly IndexPart[]): Promise<unknown> {
@@ -77,28 +77,29 @@ function createIndexes(use: MongoUse, name: string, indexes: readonly IndexPart[
 }
 
 const EXISTS = 48;
+const DUPLICATE = 11_000;
 /** Builds of the same index that met: background operation in progress, aborted build, a catalogue that changed. */
-const MET = new Set([12_587, 276, 319, 112, 117, 85, 86, 26, 11_000]);
+const MET = new Set([12_587, 276, 319, 112, 117, 85, 86, 26]);
 const ATTEMPTS = 20;
 
 /** Tries again while another process makes the same thing. */
-async function again(use: MongoUse, work: () => Promise<unknown>, ignored?: number): Promise<void> {
+async function again(
+  use: MongoUse,
+  work: () => Promise<unknown>,
+  codes: { readonly done?: number; readonly met?: number } = {},
+): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       await work();
       return;
     } catch (error) {
       const code = errorCode(error);
-      if (code !== undefined && code === ignored) return;
-      if (code === undefined || !MET.has(code) || attempt === ATTEMPTS || use.bounds.signal.aborted) throw error;
+      if (code !== undefined && code === codes.done) return;
+      const hasMet = code !== undefined && (MET.has(code) || code === codes.met);
+      if (!hasMet || attempt === ATTEMPTS || use.bounds.signal.aborted) throw error;
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * attempt));
     }
   }
-}
-
-/** FerretDB's index build has no code for duplicate keys: it tells of the constraint of PostgreSQL beneath it. */
-function isUniqueRefusal(error: unknown): boolean {
-  return errorCode(error) === 1 && error instanceof Error && error.message.includes('exclusion constraint');
 }
 
 function migrationError(schema: RecordSchema, constraint: string, cause: unknown): StorageError {

@@ -4,7 +4,7 @@ import type { Document, MongoUse } from '../../pools/mongo/pool.js';
 import type { RecordSchema, Stored, Write, WriteResult } from '../backend.js';
 import { isRefused, planWrite } from '../plan.js';
 import { contentOf, documentId, missingFields, type RecordDocument, toDocument, toStored } from './document.js';
-import { duplicateIndex, ID_INDEX } from './fault.js';
+import { ID_INDEX } from './fault.js';
 import { all } from './filter.js';
 import { records, withoutWords } from './find.js';
 import { type PatchWrite, patchUpdate } from './patch.js';
@@ -80,7 +80,7 @@ async function insert(use: MongoUse, write: Write, row: Stored, now: Date): Prom
 
 /** Whether `error` says that the id is there, or some index that has the same document. */
 async function isThere(use: MongoUse, collection: RecordSchema, _id: string, error: unknown): Promise<boolean> {
-  const index = duplicateIndex(error);
+  const index = use.duplicateIndex(error);
   if (index === undefined || index === ID_INDEX) return index === ID_INDEX;
   return (await records(use, collection).findOne({ _id }, { ...use.bounds, projection: { _id: 1 } })) !== null;
 }
@@ -143,7 +143,7 @@ async function attemptDelete(
   const filter = { _id: documentId(tenant, id), x: { $gt: now }, ...(ifVersion === undefined ? {} : { n: ifVersion }) };
   const options = { ...use.bounds, ...withoutWords(collection) };
   const document = await records(use, collection).findOneAndDelete(filter, options);
-  return document === null ? undefined : { status: 'deleted', record: toStored(document as RecordDocument) };
+  return document === null ? undefined : { status: 'deleted', record: toStored(document) };
 }
 
 async function attemptPatch(
@@ -157,7 +157,7 @@ async function attemptPatch(
   const filter = { _id: documentId(tenant, write.id), x: { $gt: now }, ...all(patch.conditions) };
   const options = { ...use.bounds, returnDocument: 'after', ...withoutWords(write.collection) } as const;
   const document = await records(use, write.collection).findOneAndUpdate(filter, patch.update, options);
-  return document === null ? undefined : { status: 'patched', record: toStored(document as RecordDocument) };
+  return document === null ? undefined : { status: 'patched', record: toStored(document) };
 }
 
 /** Whether the record was still the one that was read. */

@@ -5,7 +5,7 @@ import { valueAt } from '../../filter/json.js';
 import type { MongoUse } from '../../pools/mongo/pool.js';
 import type { JsonObject, RecordSchema, Stored, Write } from '../backend.js';
 import { documentId } from './document.js';
-import { duplicateIndex, ID_INDEX } from './fault.js';
+import { ID_INDEX } from './fault.js';
 import { records } from './find.js';
 import { collectionPlan } from './indexes.js';
 import { valuePath } from './keys.js';
@@ -14,20 +14,23 @@ import { valuePath } from './keys.js';
 const MAX_KEYS = 100;
 
 /** @returns `undefined` when `error` is not about a constraint of these collections. */
-export function uniqueError(error: unknown, writes: readonly Write[]): ConflictError | undefined {
-  const name = duplicateIndex(error);
+export function uniqueError(use: MongoUse, error: unknown, writes: readonly Write[]): ConflictError | undefined {
+  const name = use.duplicateIndex(error);
   if (name === undefined || name === ID_INDEX) return undefined;
-  for (const { collection } of writes) {
-    const broken = collectionPlan(collection).unique.find(({ index }) => index.name === name);
-    if (broken === undefined) continue;
-    const { constraint } = broken;
-    return new ConflictError(
-      'ALREADY_EXISTS',
-      `Another record of ${collection.name} has the values of the unique constraint ${constraint}`,
-      { operation: 'write', details: { constraint, collection: collection.name }, cause: error },
-    );
-  }
-  return undefined;
+  const collections = [...new Set(writes.map(({ collection }) => collection))];
+  const known = collections.flatMap((collection) =>
+    collectionPlan(collection).unique.map(({ index, constraint }) => ({ index, constraint, collection })),
+  );
+  // Not every server names the index in every answer: then only a lone constraint can be told.
+  const broken = name === '' && known.length === 1 ? known[0] : known.find(({ index }) => index.name === name);
+  if (broken === undefined && (name !== '' || known.length === 0)) return undefined;
+  const constraint = broken?.constraint;
+  const collection = (broken?.collection ?? collections[0])?.name;
+  return new ConflictError(
+    'ALREADY_EXISTS',
+    `Another record of ${collection} has the values of ${constraint === undefined ? 'a unique constraint' : `the unique constraint ${constraint}`}`,
+    { operation: 'write', details: { constraint, collection }, cause: error },
+  );
 }
 
 /**

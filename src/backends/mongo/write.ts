@@ -57,13 +57,13 @@ async function writeUnique(use: MongoUse, tenant: string, write: Write, now: Dat
   try {
     return await writeOne(use, tenant, write, now);
   } catch (error) {
-    if (uniqueError(error, [write]) === undefined) throw error;
+    if (uniqueError(use, error, [write]) === undefined) throw error;
   }
   await dropExpired(use, tenant, write.collection, knownRow(tenant, write, now), now);
   try {
     return await writeOne(use, tenant, write, now);
   } catch (error) {
-    throw uniqueError(error, [write]) ?? error;
+    throw uniqueError(use, error, [write]) ?? error;
   }
 }
 

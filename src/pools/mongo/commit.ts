@@ -63,7 +63,7 @@ function within(promise: Promise<unknown>, clock: Clock, milliseconds: number): 
       },
       (error: unknown) => {
         timer.cancel();
-        reject(error as Error);
+        reject(error);
       },
     );
   });

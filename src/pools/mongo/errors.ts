@@ -55,7 +55,10 @@ export function serverFault(error: unknown): ServerFault | undefined {
 /** The index that a duplicate key was found in (`_id_`: the id), `''` when the server does not say; else `undefined`. */
 export function duplicateIndex(error: unknown): string | undefined {
   const fault = serverFault(error);
-  if (fault === undefined || !DUPLICATE.has(fault.code)) return undefined;
+  if (fault === undefined) return undefined;
+  // FerretDB's findAndModify tells of the PostgreSQL beneath it.
+  if (fault.code === 1 && fault.message.includes('exclusion constraint')) return '';
+  if (!DUPLICATE.has(fault.code)) return undefined;
   const [, name, quoted] = /\bindex: (?:\S+\.\$)?(\S+)|\bIndex '([^']+)'/.exec(fault.message) ?? [];
   return name ?? quoted ?? '';
 }
@@ -96,7 +99,7 @@ function byCode({ code }: ServerFault, options: StorageErrorOptions, error: unkn
   const { codeName } = error as { codeName?: unknown };
   const named = typeof codeName === 'string' ? `${code} ${codeName}` : String(code);
   const told = { ...options, details: { code } };
-  if (DUPLICATE.has(code))
+  if (duplicateIndex(error) !== undefined)
     return new ConflictError('ALREADY_EXISTS', 'A unique index has the key already', {
       ...told,
       details: { code, index: duplicateIndex(error) },

@@ -9,7 +9,7 @@ const REMEDY = 'run: npm install mongodb@^7.8.0';
 export interface Library {
   client(url: string, options: MongoClientOptions): MongoClient;
   /** A number that servers keep as a double, whatever its value. */
-  double(value: number): Double;
+  readonly double: (value: number) => Double;
 }
 
 /** @throws `DEPENDENCY_MISSING` */

@@ -8,7 +8,7 @@ import { boundsExceeded, timerDelay, untilAborted } from '../slot.js';
 import { commit, rollBack } from './commit.js';
 import { clientOptions, connect, type Deployment } from './connect.js';
 import { Connections } from './connections.js';
-import { mapError } from './errors.js';
+import { duplicateIndex, mapError } from './errors.js';
 import { Gate } from './gate.js';
 import type { Library } from './library.js';
 import { Limit } from './limit.js';
@@ -40,6 +40,7 @@ export interface MongoUse {
   readonly db: Db;
   readonly bounds: CallBounds;
   readonly double: Library['double'];
+  readonly duplicateIndex: typeof duplicateIndex;
   collection<D extends Document>(name: string): Collection<D>;
 }
 
@@ -303,6 +304,7 @@ function useOf({ library, db, collections }: Opened, limit: Limit, session: Clie
   return {
     db,
     double: library.double,
+    duplicateIndex,
     bounds: session === undefined ? { signal, maxTimeMS } : { signal, maxTimeMS, session },
     collection<D extends Document>(name: string): Collection<D> {
       let collection = collections.get(name);
