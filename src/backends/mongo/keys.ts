@@ -1,6 +1,7 @@
 /**
- * How keys of values are stored. A `$` at the beginning means something to servers; the client takes `_bsontype` for one
- * of its own types, and gives arrays back as raw bytes under the names that every object inherits.
+ * How keys of values are stored. A `$` at the beginning and a dot mean something to servers; the client takes `_bsontype`
+ * for one of its own types, and gives arrays back as raw bytes under the names that every object inherits. An array under
+ * the empty key leaves its document out of FerretDB's indexes.
  */
 import type { FieldReference } from '../../filter/syntax.js';
 import type { JsonObject, JsonValue } from '../backend.js';
@@ -11,7 +12,8 @@ export function encodeKey(key: string): string {
 
 function isPlainKey(key: string): boolean {
   const first = key.charCodeAt(0);
-  return first !== TILDE && first !== DOLLAR && key !== '_bsontype' && !(key in Object.prototype);
+  if (first === TILDE || first === DOLLAR || key === '') return false;
+  return key !== '_bsontype' && !key.includes('.') && !(key in Object.prototype);
 }
 
 const TILDE = 0x7e;

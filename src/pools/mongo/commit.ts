@@ -61,7 +61,7 @@ function within(promise: Promise<unknown>, clock: Clock, milliseconds: number): 
         timer.cancel();
         resolve(true);
       },
-      (error: unknown) => {
+      (error: Error) => {
         timer.cancel();
         reject(error);
       },
