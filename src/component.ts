@@ -97,6 +97,13 @@ export interface TestTarget {
   readonly url?: string;
   /** Makes a database for one run on the server at `url`, so that runs do not meet. Absent: the URL is used as it is. */
   readonly prepare?: (url: string) => Promise<PreparedTarget>;
+  /** The numbers that the server behind the target orders rightly, by their absolute value; 0 is always one. Absent: all. */
+  readonly magnitudes?: Magnitudes;
+}
+
+export interface Magnitudes {
+  readonly least: number;
+  readonly most: number;
 }
 
 export interface PreparedTarget {

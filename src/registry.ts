@@ -191,3 +191,5 @@ registry.addPool(
   ['postgresql', 'postgres'],
   async () => (await import('./pools/postgres/index.js')).postgres,
 );
+registry.addPool('mongo', ['mongodb', 'mongodb+srv'], async () => (await import('./pools/mongo/index.js')).mongo);
+registry.addBackend('mongo', async () => (await import('./backends/mongo/index.js')).mongo);

@@ -21,6 +21,7 @@ for (const driver of drivers) {
     describeRecordBackend(
       {
         name: target.name,
+        magnitudes: target.magnitudes,
         async open() {
           const clock = systemClock;
           const { pool, close } = await openPool(driver, target);

@@ -22,23 +22,15 @@ import type {
   WriteResult,
 } from './backend.js';
 import { LIMITS } from './limits.js';
-import { applyPatch, patchTree } from './patch.js';
+import { isRefused, planWrite, withSkipped } from './plan.js';
 import { copyJson } from './value.js';
 import { inWriteOrder } from './write-order.js';
-
-/** A write that can be made: the row after it, `undefined` for a delete. */
-interface Planned {
-  readonly result: WriteResult;
-  readonly row?: Stored | undefined;
-}
 
 class Unwritten extends Error {
   constructor(readonly results: WriteResult[]) {
     super('A condition of the batch failed');
   }
 }
-
-const FAILURES: ReadonlySet<string> = new Set(['exists', 'conflict', 'unmatched', 'invalid', 'missing']);
 
 class MemoryBackend implements RecordBackend {
   readonly capabilities: RecordCapabilities = {
@@ -76,9 +68,12 @@ class MemoryBackend implements RecordBackend {
   async write(scope: TenantScope, writes: readonly Write[], context: OperationContext): Promise<WriteResult[]> {
     try {
       return await this.pool.run(context, (view) => {
-        const planned = writes.map((write) => plan(view, scope.tenant, write, context.now));
+        const planned = writes.map((write) => {
+          const current = live(view, scope.tenant, write, context.now);
+          return planWrite(current, scope.tenant, write, context.now);
+        });
         const results = planned.map(({ result }) => result);
-        if (results.some(failed)) throw new Unwritten(results);
+        if (results.some(isRefused)) throw new Unwritten(results);
         const rows = planned.map(({ row }) => row);
         for (const i of inWriteOrder(writes)) {
           const { collection, id } = writes[i]!;
@@ -89,8 +84,7 @@ class MemoryBackend implements RecordBackend {
         return results.map(copyResult);
       });
     } catch (error) {
-      if (error instanceof Unwritten)
-        return error.results.map((result) => (failed(result) ? result : { status: 'skipped' }));
+      if (error instanceof Unwritten) return withSkipped(error.results);
       if (error instanceof ConflictError && context.session !== undefined) context.session.failure ??= error;
       throw error;
     }
@@ -157,51 +151,6 @@ function copyOut(row: Stored | undefined): Stored | undefined {
 
 function copyResult(result: WriteResult): WriteResult {
   return 'record' in result ? { ...result, record: copyOut(result.record)! } : result;
-}
-
-function failed(result: WriteResult): boolean {
-  return FAILURES.has(result.status);
-}
-
-function plan(view: MemoryView, tenant: string, write: Write, now: Date): Planned {
-  const current = live(view, tenant, write, now);
-  const row = (version: number, value: JsonObject, createdAt: Date, expiresAt: Date | undefined): Stored => {
-    const base = { tenant, id: write.id, version, createdAt, updatedAt: now, value };
-    return expiresAt === undefined ? base : { ...base, expiresAt };
-  };
-  if (write.kind === 'insert' || write.kind === 'put') {
-    if (current !== undefined && write.kind === 'insert')
-      return { result: { status: 'exists', version: current.version } };
-    const createdAt = current?.createdAt ?? write.createdAt ?? now;
-    return written(row((current?.version ?? 0) + 1, write.value, createdAt, write.expiresAt));
-  }
-  if (current === undefined) {
-    if (write.kind !== 'patch' || write.orInsert === undefined) return { result: { status: 'missing' } };
-    return patched(row(1, write.orInsert, now, write.expiresAt ?? undefined));
-  }
-  if (write.ifVersion !== undefined && write.ifVersion !== current.version)
-    return { result: { status: 'conflict', version: current.version } };
-  if (write.kind === 'delete') return { result: { status: 'deleted', record: current } };
-  if (write.kind === 'replace')
-    return written(row(current.version + 1, write.value, current.createdAt, write.expiresAt));
-  if (write.if !== undefined && !evaluate(write.if, recordSubject(current, write.collection.text)))
-    return { result: { status: 'unmatched', version: current.version } };
-  const tree = patchTree(write.changes);
-  if ('overlap' in tree) throw new TypeError(`Two changes at ${tree.overlap}`);
-  const outcome = applyPatch(current.value, tree);
-  if (!outcome.ok) return { result: { status: 'invalid', path: outcome.path, reason: outcome.reason } };
-  if (Buffer.byteLength(JSON.stringify(outcome.value)) > 2 * LIMITS.recordBytes)
-    return { result: { status: 'invalid', path: '', reason: 'too-large' } };
-  const expiresAt = write.expiresAt === undefined ? current.expiresAt : (write.expiresAt ?? undefined);
-  return patched(row(current.version + 1, outcome.value, current.createdAt, expiresAt));
-}
-
-function written(row: Stored): Planned {
-  return { result: { status: 'written', version: row.version, createdAt: row.createdAt }, row };
-}
-
-function patched(row: Stored): Planned {
-  return { result: { status: 'patched', record: row }, row };
 }
 
 /** A constraint is broken by another live record, as the batch has left it so far. */

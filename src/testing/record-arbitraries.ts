@@ -1,5 +1,6 @@
 /** Random records, filters, sorts and patches, drawn to meet each other and to hit what databases disagree about. */
 import type * as FastCheck from 'fast-check';
+import type { Magnitudes } from '../component.js';
 import type { JsonObject, JsonValue, PatchChanges } from '../backends/backend.js';
 import { defineCollection } from '../collection/definition.js';
 
@@ -95,15 +96,21 @@ export interface RecordArbitraries {
   readonly changes: Arbitrary<PatchChanges>;
 }
 
-export function recordArbitraries(fc: FC): RecordArbitraries {
+export function recordArbitraries(fc: FC, magnitudes?: Magnitudes): RecordArbitraries {
+  const { least = 0, most = Infinity } = magnitudes ?? {};
+  const isOrdered = (x: number): boolean => x === 0 || (Math.abs(x) >= least && Math.abs(x) <= most);
   const string = fc.oneof(
     { weight: 4, arbitrary: fc.constantFrom(...STRINGS, ...MORE_STRINGS) },
     { weight: 1, arbitrary: fc.string({ unit: 'grapheme', maxLength: 12 }).filter(isStorable) },
     { weight: 1, arbitrary: fc.string({ unit: 'binary', maxLength: 6 }).filter(isStorable) },
   );
+  const double = fc
+    .double({ noNaN: true, noDefaultInfinity: true, ...(magnitudes === undefined ? {} : { min: -most, max: most }) })
+    .map((x) => (x === 0 ? 0 : x))
+    .filter(isOrdered);
   const number = fc.oneof(
-    { weight: 4, arbitrary: fc.constantFrom(...NUMBERS, ...MORE_NUMBERS) },
-    { weight: 1, arbitrary: fc.double({ noNaN: true, noDefaultInfinity: true }).map((x) => (x === 0 ? 0 : x)) },
+    { weight: 4, arbitrary: fc.constantFrom(...[...NUMBERS, ...MORE_NUMBERS].filter(isOrdered)) },
+    { weight: 1, arbitrary: double },
     { weight: 1, arbitrary: fc.integer({ min: -5, max: 5 }) },
   );
   const date = fc.constantFrom(...DATES);
@@ -161,7 +168,7 @@ export function recordArbitraries(fc: FC): RecordArbitraries {
     sample,
     sort,
     changes: changesArbitrary(fc, json, number),
-    filter: filterArbitrary(fc, scalar),
+    filter: filterArbitrary(fc, scalar, Math.min(most, 1e300)),
   };
 }
 
@@ -169,7 +176,7 @@ function isStorable(text: string): boolean {
   return text.isWellFormed() && !text.includes('\0');
 }
 
-function filterArbitrary(fc: FC, scalar: Arbitrary<JsonValue>) {
+function filterArbitrary(fc: FC, scalar: Arbitrary<JsonValue>, largest: number) {
   return (values: readonly JsonObject[]): Arbitrary<Record<string, unknown>> => {
     const seen = values.flatMap(scalarsIn);
     const drawn: Arbitrary<JsonValue> =
@@ -205,7 +212,7 @@ function filterArbitrary(fc: FC, scalar: Arbitrary<JsonValue>) {
       fc
         .array(fc.constantFrom(...WORDS, 'nowhere', '!'), { maxLength: 2 })
         .map((words) => ({ $text: words.join(' ') })),
-      envelopeLeaf(fc),
+      envelopeLeaf(fc, largest),
     );
     return fc.letrec<{ filter: Record<string, unknown> }>((tie) => ({
       filter: fc.oneof(
@@ -220,14 +227,14 @@ function filterArbitrary(fc: FC, scalar: Arbitrary<JsonValue>) {
   };
 }
 
-function envelopeLeaf(fc: FC): Arbitrary<Record<string, unknown>> {
+function envelopeLeaf(fc: FC, largest: number): Arbitrary<Record<string, unknown>> {
   const operator = fc.constantFrom('$eq', '$ne', '$gt', '$gte', '$lt', '$lte');
   const time = fc
     .constantFrom(-60_000, -1, 0, 1, 60_000)
     .map((offset) => new Date(Date.UTC(2026, 2, 4, 5, 6, 7, 8) + offset));
   return fc.oneof(
     fc.tuple(operator, fc.constantFrom('r0', 'r1', 'r10', 'R', '')).map(([op, v]) => ({ id: { [op]: v } })),
-    fc.tuple(operator, fc.constantFrom(0, 1, 1.5, 2, 1e300)).map(([op, v]) => ({ version: { [op]: v } })),
+    fc.tuple(operator, fc.constantFrom(0, 1, 1.5, 2, largest)).map(([op, v]) => ({ version: { [op]: v } })),
     fc
       .tuple(fc.constantFrom('createdAt', 'updatedAt', 'expiresAt'), operator, time)
       .map(([field, op, v]) => ({ [field]: { [op]: v } })),

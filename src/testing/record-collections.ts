@@ -189,14 +189,16 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
       const { id } = await all.save({ status: 'b', code: 'y' });
       await assert.rejects(all.patch(id, { set: { code: 'x' } }), broken);
       await assert.rejects(all.replace(id, { status: 'b', code: 'x' }), broken);
-      await assert.rejects(all.saveMany([{ value: { status: 'c' } }, { value: { status: 'd', code: 'x' } }]), broken);
+      const many = all.saveMany([{ value: { status: 'c' } }, { value: { status: 'd', code: 'x' } }]);
+      const { batch } = target().backend.capabilities;
+      await assert.rejects(many, batch === 'atomic' ? broken : refusedWith('UNSUPPORTED'));
       assert.equal(await all.count({ status: 'c' }), 0);
       clock.time = new Date(NOW.getTime() + 1_000);
       await all.save({ status: 'heir', code: 'x' });
       assert.equal(await all.count({ code: 'x' }), 1);
     });
 
-    test('a batch is written wholly or not at all, also over collections', async () => {
+    test('a batch is written wholly or not at all, or up to its first failure, also over collections', async () => {
       const { backend } = target();
       const tenant = freshTenant();
       const context = contextAt(NOW);
@@ -209,17 +211,26 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
         [insert(Orders.schema, 'a'), insert(Invoices.schema, 'b')],
         context,
       );
-      if (backend.capabilities.batch === 'atomic') {
-        assert.deepEqual(
-          refused.map(({ status }) => status),
-          ['skipped', 'exists'],
-        );
-        const keys = [{ collection: Orders.schema, id: 'a' }];
-        assert.deepEqual(await backend.read({ tenant }, keys, context), [undefined]);
-      }
+      const isAtomic = backend.capabilities.batch === 'atomic';
+      assert.deepEqual(
+        refused.map(({ status }) => status),
+        isAtomic ? ['skipped', 'exists'] : ['written', 'exists'],
+      );
+      const keys = [{ collection: Orders.schema, id: 'a' }];
+      const [left] = await backend.read({ tenant }, keys, context);
+      assert.equal(left === undefined, isAtomic);
+      const stopped = await backend.write(
+        { tenant },
+        [insert(Invoices.schema, 'b'), insert(Orders.schema, 'd'), insert(Orders.schema, 'e')],
+        context,
+      );
+      assert.deepEqual(
+        stopped.map(({ status }) => status),
+        ['exists', 'skipped', 'skipped'],
+      );
       const written = await backend.write(
         { tenant },
-        [insert(Orders.schema, 'a'), insert(Invoices.schema, 'c')],
+        [insert(Orders.schema, 'd'), insert(Invoices.schema, 'c')],
         context,
       );
       assert.deepEqual(
@@ -231,6 +242,11 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
     test('1,000 records at once, in the order of their making', async () => {
       const all = orders();
       const values = Array.from({ length: 1_000 }, (_, i) => ({ value: { status: 's', total: i } }));
+      if (target().backend.capabilities.batch !== 'atomic') {
+        await assert.rejects(all.saveMany(values), refusedWith('UNSUPPORTED'));
+        assert.equal(await all.count(), 0);
+        return;
+      }
       const saved = await all.saveMany(values);
       const seen: (number | null | undefined)[] = [];
       for await (const record of all.each()) seen.push(record.value.total);

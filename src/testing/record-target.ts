@@ -1,6 +1,6 @@
 /** What the record suites run against, and the collections they run on. */
 import { systemClock, type Clock } from '../clock.js';
-import type { CallOptions, OperationContext, Session } from '../component.js';
+import type { CallOptions, Magnitudes, OperationContext, Session } from '../component.js';
 import type { RecordBackend, RecordSchema } from '../backends/backend.js';
 import { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
@@ -12,6 +12,7 @@ export interface RecordTarget {
   readonly name: string;
   /** An open backend over an open pool. Tables that are there already are left alone: the suites use tenants of their own. */
   open(): Promise<OpenRecords>;
+  readonly magnitudes?: Magnitudes | undefined;
 }
 
 export interface OpenRecords {
@@ -80,6 +81,16 @@ export function collectionOn<T>(
       });
     },
   });
+}
+
+/** Saves all: at once where batches are atomic, else one by one. */
+export async function saveAll<T>(
+  collection: Collection<T>,
+  backend: RecordBackend,
+  items: readonly { readonly id?: string; readonly value: T }[],
+): Promise<void> {
+  if (backend.capabilities.batch === 'atomic') await collection.saveMany(items);
+  else for (const { value, ...options } of items) await collection.save(value, options);
 }
 
 /** The oracle: a memory backend of its own. */

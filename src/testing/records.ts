@@ -22,6 +22,7 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
     });
     afterAll(() => open?.close());
     const opened = (): OpenRecords => open!;
+    const drawn = { ...options, magnitudes: target.magnitudes };
 
     describeCollections(runner, opened);
     describeQueries(runner, opened);
@@ -31,12 +32,12 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
 
     describe('against the oracle', () => {
       test('random filters, sorts and cursors', async () => {
-        const { cases, nonEmpty } = await compareQueries(opened().backend, options);
+        const { cases, nonEmpty } = await compareQueries(opened().backend, drawn);
         assert.ok(nonEmpty > cases / 10, `only ${nonEmpty} of ${cases} cases had an answer`);
       });
 
       test('random writes, batches, patches and expiry', async () => {
-        const { cases, nonEmpty } = await compareWrites(opened().backend, options);
+        const { cases, nonEmpty } = await compareWrites(opened().backend, drawn);
         assert.ok(nonEmpty > cases / 10, `only ${nonEmpty} of ${cases} cases wrote something`);
       });
 

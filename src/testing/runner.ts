@@ -1,3 +1,5 @@
+import type { Magnitudes } from '../component.js';
+
 /** What the suites need of a test runner: jest, vitest and node:test all have it. */
 export interface TestRunner {
   readonly describe: (name: string, body: () => void) => void;
@@ -8,6 +10,8 @@ export interface TestRunner {
 
 /** How many cases the property tests run: `QUARTERMASTER_CASES`, else 2,000. `QUARTERMASTER_SEED` replays a failure. */
 export interface PropertyOptions {
+  /** The numbers to draw from, by their absolute value. */
+  readonly magnitudes?: Magnitudes | undefined;
   readonly cases?: number;
   readonly seed?: number;
 }

@@ -1,11 +1,12 @@
 /** What the registry says can be tested here, and with which variable. */
-import type { PreparedTarget, TestTarget } from '../component.js';
+import type { Magnitudes, PreparedTarget, TestTarget } from '../component.js';
 
 export interface AvailableTarget {
   readonly name: string;
   readonly url: string;
   /** A database for one run, as the registration makes it; else the URL as it is. */
   prepare(): Promise<PreparedTarget>;
+  readonly magnitudes?: Magnitudes | undefined;
 }
 
 /** Splits targets into those that can run now, and those that wait for the variable with a server's URL. */
@@ -15,13 +16,14 @@ export function availableTargets(
 ): { readonly available: AvailableTarget[]; readonly waiting: { readonly name: string; readonly variable: string }[] } {
   const available: AvailableTarget[] = [];
   const waiting: { name: string; variable: string }[] = [];
-  for (const { name, url, variable, prepare } of targets) {
+  for (const { name, url, variable, prepare, magnitudes } of targets) {
     const found = variable === undefined ? url : environment[variable];
     if (found !== undefined && found !== '')
       available.push({
         name,
         url: found,
         prepare: async () => prepare?.(found) ?? { url: found, drop: async () => {} },
+        magnitudes,
       });
     else waiting.push({ name, variable: variable ?? '' });
   }

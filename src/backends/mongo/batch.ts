@@ -1,0 +1,73 @@
+/** Writes inside a transaction: read, decide in this process, write what was decided under the versions that were read. */
+import { serializationFailure } from '../../errors.js';
+import type { AnyBulkWriteOperation, MongoUse } from '../../pools/mongo/pool.js';
+import type { RecordSchema, Stored, Write, WriteResult } from '../backend.js';
+import { isRefused, planWrite, type Planned, withSkipped } from '../plan.js';
+import { documentId, type RecordDocument, toDocument, toStored } from './document.js';
+import { ID_INDEX } from './fault.js';
+import { records } from './find.js';
+import { byCollection, readDocuments } from './read.js';
+import { dropExpired, uniqueError } from './unique.js';
+
+type Documents = ReadonlyMap<string, RecordDocument>;
+
+export async function writePlanned(
+  use: MongoUse,
+  tenant: string,
+  writes: readonly Write[],
+  now: Date,
+): Promise<WriteResult[]> {
+  const met = new Map<RecordSchema, Documents>();
+  for (const [collection, ids] of byCollection(writes)) {
+    const documents = await readDocuments(use, tenant, collection, ids);
+    met.set(collection, new Map(documents.map((document) => [document.i, document])));
+  }
+  const planned = writes.map((write) => {
+    const document = met.get(write.collection)?.get(write.id);
+    const live = document !== undefined && document.x > now ? toStored(document) : undefined;
+    return planWrite(live, tenant, write, now);
+  });
+  const results = planned.map(({ result }) => result);
+  if (results.some(isRefused)) return withSkipped(results);
+  for (const collection of met.keys()) {
+    const own = planned.filter((_, i) => writes[i]!.collection === collection);
+    const rows = own.map(({ row }) => row).filter((row): row is Stored => row !== undefined);
+    await dropExpired(use, tenant, collection, rows, now);
+    const keys = writes.filter((write) => write.collection === collection);
+    await apply(use, tenant, collection, keys, own, met.get(collection)!);
+  }
+  return results;
+}
+
+async function apply(
+  use: MongoUse,
+  tenant: string,
+  collection: RecordSchema,
+  writes: readonly Write[],
+  planned: readonly Planned[],
+  met: Documents,
+): Promise<void> {
+  const inserts: AnyBulkWriteOperation<RecordDocument>[] = [];
+  const replacements: AnyBulkWriteOperation<RecordDocument>[] = [];
+  const deletions: AnyBulkWriteOperation<RecordDocument>[] = [];
+  for (const [i, { id }] of writes.entries()) {
+    const { row } = planned[i]!;
+    const document = met.get(id);
+    const filter = { _id: documentId(tenant, id), n: document?.n ?? 0 };
+    if (row === undefined) deletions.push({ deleteOne: { filter } });
+    else if (document === undefined) inserts.push({ insertOne: { document: toDocument(collection, row) } });
+    else replacements.push({ replaceOne: { filter, replacement: toDocument(collection, row) } });
+  }
+  // Deletions come last: a key that one of them frees is not free for the others, as on every backend.
+  const operations = [...inserts, ...replacements, ...deletions];
+  let done: number;
+  try {
+    const result = await records(use, collection).bulkWrite(operations, { ...use.bounds, ordered: true });
+    done = result.insertedCount + result.matchedCount + result.deletedCount;
+  } catch (error) {
+    // The snapshot had no such id: another transaction was first.
+    if (use.duplicateIndex(error) === ID_INDEX) throw serializationFailure('write', error);
+    throw uniqueError(use, error, writes) ?? error;
+  }
+  if (done !== operations.length) throw serializationFailure('write');
+}

@@ -1,0 +1,127 @@
+/** Queries: a cursor's ranges one after the other, each one range of an index. */
+import type { Document } from '../../pools/mongo/pool.js';
+import { isNullable, type Range, type RangeEnd, type SortKey } from '../../filter/cursor.js';
+import type { FieldReference, FilterNode, Scalar } from '../../filter/syntax.js';
+import type { MongoUse } from '../../pools/mongo/pool.js';
+import type { FindRequest, RecordSchema, Scope, Stored } from '../backend.js';
+import { type RecordDocument, toStored } from './document.js';
+import { compileFilter } from './filter.js';
+import { fieldPath } from './keys.js';
+
+export function collectionName(schema: RecordSchema): string {
+  return `qm_${schema.name}`;
+}
+
+export function records(use: MongoUse, schema: RecordSchema) {
+  return use.collection<RecordDocument>(collectionName(schema));
+}
+
+/** Live records of the scope that match. */
+export function whereLive(scope: Scope, filter: FilterNode, now: Date): Document {
+  const live = { x: { $gt: now } };
+  const own = scope === 'all' ? live : { t: scope.tenant, ...live };
+  const compiled = compileFilter(filter);
+  return Object.keys(compiled).length === 0 ? own : { ...own, $and: [compiled] };
+}
+
+export async function find(use: MongoUse, scope: Scope, request: FindRequest, now: Date): Promise<Stored[]> {
+  const { collection, filter, sort, ranges, limit } = request;
+  const where = whereLive(scope, filter, now);
+  const order = new Map<string, 1 | -1>(sort.map((key) => [fieldPath(key), key.direction === 'asc' ? 1 : -1]));
+  if (scope === 'all') order.set('t', 1);
+  const found: Stored[] = [];
+  for (const range of ranges ?? [undefined]) {
+    const missing = limit - found.length;
+    if (missing <= 0) break;
+    const condition = range === undefined ? where : { ...where, $and: [...listed(where), ...rangeTerms(range)] };
+    const documents = await records(use, collection)
+      .find(condition, {
+        ...use.bounds,
+        sort: order,
+        limit: missing,
+        batchSize: missing,
+        ...withoutWords(collection),
+      })
+      .toArray();
+    for (const document of documents) found.push(toStored(document));
+  }
+  return found;
+}
+
+/** The words serve the search only, and can be longer than the value. */
+export function withoutWords(schema: RecordSchema): { projection?: Document } {
+  return schema.text.length === 0 ? {} : { projection: { w: 0 } };
+}
+
+function listed({ $and }: Document): readonly Document[] {
+  return ($and as readonly Document[] | undefined) ?? [];
+}
+
+function rangeTerms(range: Range): Document[] {
+  const terms = range.equal.map(([key, value]) => ({ [fieldPath(key)]: bound(key, value) }));
+  return [...terms, rangeEnd(range.last)];
+}
+
+function rangeEnd(end: RangeEnd): Document {
+  const path = fieldPath(end.key);
+  // Null matches what is missing, too: in an order they are one value.
+  if (end.op === 'isNull') return { [path]: null };
+  if (end.op === 'notNull') return isNullable(end.key) ? { [path]: { $gte: least(end.key) } } : {};
+  return { [path]: { [`$${end.op}`]: bound(end.key, end.value) } };
+}
+
+function bound({ source, type }: FieldReference, value: Scalar): Scalar | Date {
+  return source === 'envelope' && type === 'date' && typeof value === 'string' ? new Date(value) : value;
+}
+
+function least({ source, type }: SortKey): Scalar | Date {
+  switch (type) {
+    case 'number':
+      return -Infinity;
+    case 'boolean':
+      return false;
+    case 'string':
+      return '';
+    case 'date':
+      return source === 'envelope' ? new Date(-8_640_000_000_000_000) : '';
+  }
+}
+
+export async function count(
+  use: MongoUse,
+  scope: Scope,
+  { collection, filter }: Pick<FindRequest, 'collection' | 'filter'>,
+  now: Date,
+): Promise<number> {
+  return records(use, collection).countDocuments(whereLive(scope, filter, now), use.bounds);
+}
+
+export async function deleteMany(
+  use: MongoUse,
+  scope: Scope,
+  { collection, filter, limit }: Pick<FindRequest, 'collection' | 'filter' | 'limit'>,
+  now: Date,
+): Promise<number> {
+  return deleteWhere(use, collection, whereLive(scope, filter, now), limit);
+}
+
+export async function sweep(use: MongoUse, schema: RecordSchema, before: Date, limit: number): Promise<number> {
+  return deleteWhere(use, schema, { e: { $lte: before } }, limit, { e: 1 });
+}
+
+/** Servers have no limit for a deletion: the ids are read first, and the condition is asked again. */
+async function deleteWhere(
+  use: MongoUse,
+  schema: RecordSchema,
+  where: Document,
+  limit: number,
+  sort?: Document,
+): Promise<number> {
+  const collection = records(use, schema);
+  const options = { ...use.bounds, projection: { _id: 1 }, limit, batchSize: limit };
+  const found = await collection.find(where, sort === undefined ? options : { ...options, sort }).toArray();
+  if (found.length === 0) return 0;
+  const ids = found.map(({ _id }) => _id);
+  const { deletedCount } = await collection.deleteMany({ ...where, _id: { $in: ids } }, use.bounds);
+  return deletedCount;
+}

@@ -1,0 +1,62 @@
+/** Unique constraints: what breaks one, and the expired records that still hold a key. */
+import type { Document } from '../../pools/mongo/pool.js';
+import { ConflictError } from '../../errors.js';
+import { valueAt } from '../../filter/json.js';
+import type { MongoUse } from '../../pools/mongo/pool.js';
+import type { JsonObject, RecordSchema, Stored, Write } from '../backend.js';
+import { documentId } from './document.js';
+import { ID_INDEX } from './fault.js';
+import { records } from './find.js';
+import { collectionPlan } from './indexes.js';
+import { valuePath } from './keys.js';
+
+/** Beyond it the records that expired are deleted whatever their keys. */
+const MAX_KEYS = 100;
+
+/** @returns `undefined` when `error` is not about a constraint of these collections. */
+export function uniqueError(use: MongoUse, error: unknown, writes: readonly Write[]): ConflictError | undefined {
+  const name = use.duplicateIndex(error);
+  if (name === undefined || name === ID_INDEX) return undefined;
+  const collections = [...new Set(writes.map(({ collection }) => collection))];
+  const known = collections.flatMap((collection) =>
+    collectionPlan(collection).unique.map(({ index, constraint }) => ({ index, constraint, collection })),
+  );
+  // Not every server names the index in every answer: then only a lone constraint can be told.
+  const broken = name === '' && known.length === 1 ? known[0] : known.find(({ index }) => index.name === name);
+  if (broken === undefined && (name !== '' || known.length === 0)) return undefined;
+  const constraint = broken?.constraint;
+  const collection = (broken?.collection ?? collections[0])?.name;
+  return new ConflictError(
+    'ALREADY_EXISTS',
+    `Another record of ${collection} has the values of ${constraint === undefined ? 'a unique constraint' : `the unique constraint ${constraint}`}`,
+    { operation: 'write', details: { constraint, collection }, cause: error },
+  );
+}
+
+/**
+ * Deletes expired records of the tenant that hold a key which one of `rows` is to have.
+ * @param rows `undefined`: they are not known, and every expired record of the tenant goes.
+ */
+export async function dropExpired(
+  use: MongoUse,
+  tenant: string,
+  schema: RecordSchema,
+  rows: readonly Stored[] | undefined,
+  now: Date,
+): Promise<void> {
+  if (schema.unique.length === 0) return;
+  const expired = { t: tenant, e: { $lte: now } };
+  const keys = rows?.flatMap((row) => keysOf(schema, row.value));
+  if (keys?.length === 0) return;
+  const held = keys === undefined || keys.length > MAX_KEYS ? expired : { ...expired, $or: keys };
+  const own = (rows ?? []).map((row) => documentId(tenant, row.id));
+  await records(use, schema).deleteMany({ ...held, _id: { $nin: own } }, use.bounds);
+}
+
+function keysOf(schema: RecordSchema, value: JsonObject): Document[] {
+  return collectionPlan(schema).unique.flatMap(({ paths }) => {
+    const values = paths.map((path) => valueAt(value, path));
+    if (values.some((part) => part === undefined || part === null)) return [];
+    return [Object.fromEntries(paths.map((path, i) => [valuePath(path), { $eq: values[i] }]))];
+  });
+}

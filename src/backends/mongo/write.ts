@@ -1,0 +1,75 @@
+/** Writes: one or a batch, in a session, in a transaction of their own, or one after another where there is none. */
+import { sleep, type Clock } from '../../clock.js';
+import type { OperationContext } from '../../component.js';
+import { isSerializationFailure } from '../../errors.js';
+import type { MongoPool, MongoUse } from '../../pools/mongo/pool.js';
+import type { Stored, Write, WriteResult } from '../backend.js';
+import { isRefused } from '../plan.js';
+import { writePlanned } from './batch.js';
+import { writeOne } from './single.js';
+import { dropExpired, uniqueError } from './unique.js';
+
+/** How often a batch is tried that lost against other writes. */
+const ATTEMPTS = 30;
+
+export async function writeAll(
+  pool: MongoPool,
+  tenant: string,
+  writes: readonly Write[],
+  context: OperationContext,
+): Promise<WriteResult[]> {
+  if (writes.length === 0) return [];
+  const { now } = context;
+  if (context.session !== undefined) return pool.run('write', context, (use) => writePlanned(use, tenant, writes, now));
+  if (writes.length > 1 && pool.transactions !== 'none') return inTransaction(pool, tenant, writes, context);
+  const results: WriteResult[] = [];
+  for (const write of writes) {
+    if (results.some(isRefused)) results.push({ status: 'skipped' });
+    else results.push(await pool.run('write', context, (use) => writeUnique(use, tenant, write, now)));
+  }
+  return results;
+}
+
+async function inTransaction(
+  pool: MongoPool,
+  tenant: string,
+  writes: readonly Write[],
+  context: OperationContext,
+): Promise<WriteResult[]> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await pool.transaction({ context, isolation: 'snapshot' }, (session) =>
+        pool.run('write', { ...context, session }, (use) => writePlanned(use, tenant, writes, context.now)),
+      );
+    } catch (error) {
+      if (!isSerializationFailure(error) || attempt === ATTEMPTS) throw error;
+      await pause(pool.clock, attempt, context);
+    }
+  }
+}
+
+function pause(clock: Clock, attempt: number, { signal }: OperationContext): Promise<void> {
+  return sleep(clock, Math.random() * Math.min(2 ** attempt, 100), signal);
+}
+
+/** A key may be held by an expired record that no sweep has met yet. */
+async function writeUnique(use: MongoUse, tenant: string, write: Write, now: Date): Promise<WriteResult> {
+  try {
+    return await writeOne(use, tenant, write, now);
+  } catch (error) {
+    if (uniqueError(use, error, [write]) === undefined) throw error;
+  }
+  await dropExpired(use, tenant, write.collection, knownRow(tenant, write, now), now);
+  try {
+    return await writeOne(use, tenant, write, now);
+  } catch (error) {
+    throw uniqueError(use, error, [write]) ?? error;
+  }
+}
+
+/** The record after the write, where the write alone tells its value. */
+function knownRow(tenant: string, write: Write, now: Date): Stored[] | undefined {
+  if (write.kind === 'patch' || write.kind === 'delete') return undefined;
+  const { id, value } = write;
+  return [{ tenant, id, version: 1, createdAt: now, updatedAt: now, value }];
+}

@@ -1,0 +1,127 @@
+/** The errors of the MongoDB client and its servers, as the library's own. */
+import {
+  ConflictError,
+  isStorageError,
+  serializationFailure,
+  StorageError,
+  type StorageErrorOptions,
+  TimeoutError,
+  UnavailableError,
+  UnsupportedError,
+} from '../../errors.js';
+
+/** What a server said, whichever class of the client wraps it. */
+export interface ServerFault {
+  readonly code: number;
+  readonly message: string;
+}
+
+const UNAUTHORIZED = new Set([11, 13, 18, 8_000]);
+const TIMED_OUT = new Set([50, 262]);
+/** Stepping down, shutting down, no primary, a member of the cluster that cannot be reached. */
+const UNAVAILABLE = new Set([
+  6, 7, 89, 91, 133, 189, 202, 384, 462, 9_001, 10_058, 10_107, 11_600, 11_602, 13_435, 13_436,
+]);
+const DISK_FULL = 14_031;
+const DUPLICATE = new Set([11_000, 11_001, 12_582]);
+/** Write conflict, lock timeout, no such transaction, transaction too old, a chunk or a catalogue that moved. */
+const LOST = new Set([24, 112, 225, 244, 246, 251, 13_388]);
+const UNKNOWN_COMMAND = new Set([20, 59, 115, 238, 263]);
+const WRITE_CONCERN = new Set([64, 75]);
+
+/** The client's own errors when it has no server, or lost the one it had. */
+const NETWORK = new Set([
+  'MongoNetworkError',
+  'MongoNetworkTimeoutError',
+  'MongoServerSelectionError',
+  'MongoWaitQueueTimeoutError',
+  'MongoPoolClearedError',
+  'MongoPoolClosedError',
+  'MongoPoolClearedOnNetworkError',
+  'MongoNotConnectedError',
+  'MongoTopologyClosedError',
+  'MongoServerClosedError',
+  'MongoClientClosedError',
+  'MongoExpiredSessionError',
+  'MongoUnexpectedServerResponseError',
+]);
+
+export function serverFault(error: unknown): ServerFault | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { code } = error as { code?: unknown };
+  return typeof code === 'number' ? { code, message: error.message } : undefined;
+}
+
+/** The index that a duplicate key was found in (`_id_`: the id), `''` when the server does not say; else `undefined`. */
+export function duplicateIndex(error: unknown): string | undefined {
+  const fault = serverFault(error);
+  if (fault === undefined) return undefined;
+  // FerretDB's findAndModify tells of the PostgreSQL beneath it.
+  if (fault.code === 1 && fault.message.includes('exclusion constraint')) return '';
+  if (!DUPLICATE.has(fault.code)) return undefined;
+  const [, name, quoted] = /\bindex: (?:\S+\.\$)?(\S+)|\bIndex '([^']+)'/.exec(fault.message) ?? [];
+  return name ?? quoted ?? '';
+}
+
+export function hasLabel(error: unknown, label: string): boolean {
+  const { errorLabels } = (error ?? {}) as { errorLabels?: unknown };
+  return Array.isArray(errorLabels) && errorLabels.includes(label);
+}
+
+export function isNetworkFault(error: unknown): boolean {
+  return error instanceof Error && NETWORK.has(error.name);
+}
+
+export function mapError(error: unknown, component: string, operation?: string): StorageError {
+  if (isStorageError(error)) return error;
+  const options: StorageErrorOptions = { component, operation, cause: error };
+  const fault = serverFault(error);
+  if (fault !== undefined) return byCode(fault, options, error);
+  const { name, cause } = (error ?? {}) as { name?: unknown; cause?: unknown };
+  // The search for a server ends with what the last of them said.
+  const refused = serverFault(cause);
+  if (refused !== undefined && UNAUTHORIZED.has(refused.code)) return byCode(refused, options, error);
+  if (isNetworkFault(error) || isSystemFault(error))
+    return new UnavailableError('The server cannot be reached', {
+      ...options,
+      details: { reason: typeof name === 'string' ? name : undefined },
+    });
+  if (typeof name === 'string' && /^Mongo(Parse|InvalidArgument|MissingCredentials|API|Compatibility)/.test(name))
+    return new StorageError(
+      'CONFIGURATION',
+      `The client refused the URL, its options or the server (${name})`,
+      options,
+    );
+  return new StorageError('INTERNAL', 'The client could not run the operation', options);
+}
+
+function byCode({ code }: ServerFault, options: StorageErrorOptions, error: unknown): StorageError {
+  const { codeName } = error as { codeName?: unknown };
+  const named = typeof codeName === 'string' ? `${code} ${codeName}` : String(code);
+  const told = { ...options, details: { code } };
+  if (duplicateIndex(error) !== undefined)
+    return new ConflictError('ALREADY_EXISTS', 'A unique index has the key already', {
+      ...told,
+      details: { code, index: duplicateIndex(error) },
+    });
+  if (LOST.has(code)) return serializationFailure(options.component ?? '', error);
+  if (UNAUTHORIZED.has(code))
+    return new StorageError('UNAUTHORIZED', `The server refused the credentials, or the right (code ${named})`, told);
+  if (TIMED_OUT.has(code)) return new TimeoutError('The server ended the operation at its time limit', told);
+  if (code === DISK_FULL) return new StorageError('STORAGE_FULL', 'The server has no room left on its disk', told);
+  if (UNAVAILABLE.has(code)) return new UnavailableError(`The server cannot serve the operation (code ${named})`, told);
+  if (WRITE_CONCERN.has(code))
+    return new StorageError(
+      'OUTCOME_UNKNOWN',
+      'The write was made, but not confirmed by a majority of the servers',
+      told,
+    );
+  if (UNKNOWN_COMMAND.has(code))
+    return new UnsupportedError(`The server does not support the operation (code ${named})`, told);
+  return new StorageError('INTERNAL', `The server refused the operation (code ${named})`, told);
+}
+
+function isSystemFault(error: unknown): boolean {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return typeof code === 'string' && /^(E[A-Z]{3,}|[A-Z]*NOTFOUND|EAI_AGAIN)$/.test(code);
+}

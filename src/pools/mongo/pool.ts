@@ -1,0 +1,315 @@
+/** The pool over one MongoClient: turns, deadlines, transactions, health. */
+import type { ClientSession, Collection, Db, Document, MongoClient } from 'mongodb';
+import type { Clock } from '../../clock.js';
+import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
+import { isStorageError, StorageError, UnsupportedError, ValidationError } from '../../errors.js';
+import type { Pool, PoolEnvironment, PoolFigures, RawClient, TransactionOptions } from '../pool.js';
+import { boundsExceeded, timerDelay, untilAborted } from '../slot.js';
+import { commit, rollBack } from './commit.js';
+import { clientOptions, connect, type Deployment } from './connect.js';
+import { Connections } from './connections.js';
+import { duplicateIndex, mapError } from './errors.js';
+import { Gate } from './gate.js';
+import type { Library } from './library.js';
+import { Limit } from './limit.js';
+import { Probe } from './probe.js';
+import { MongoSession } from './session.js';
+import type { MongoOptions } from './settings.js';
+
+export type {
+  AnyBulkWriteOperation,
+  CreateIndexesOptions,
+  Document,
+  Double,
+  IndexDescription,
+  UpdateFilter,
+} from 'mongodb';
+
+/** How long the client itself gets to close its connections. */
+const CLOSE_GRACE = 2_000;
+
+/** What bounds every call to the client; to be given to each of them. */
+export interface CallBounds {
+  readonly signal: AbortSignal;
+  readonly maxTimeMS: number;
+  readonly session?: ClientSession;
+}
+
+/** The database for the length of one operation. */
+export interface MongoUse {
+  readonly db: Db;
+  readonly bounds: CallBounds;
+  readonly double: Library['double'];
+  readonly duplicateIndex: typeof duplicateIndex;
+  collection<D extends Document>(name: string): Collection<D>;
+}
+
+interface Opened {
+  readonly library: Library;
+  readonly client: MongoClient;
+  readonly db: Db;
+  readonly deployment: Deployment;
+  readonly gate: Gate;
+  readonly connections: Connections;
+  readonly probe: Probe;
+  readonly collections: Map<string, Collection>;
+  readonly limits: Set<Limit>;
+  readonly sessions: Set<MongoSession>;
+  /** Set while a close waits for the work in flight. */
+  onIdle: (() => void) | undefined;
+}
+
+export class MongoPool implements Pool {
+  readonly name: string;
+  readonly clock: Clock;
+  // Private in earnest: what inspects or serialises a pool must not meet the password.
+  readonly #options: MongoOptions;
+  #opened: Opened | undefined;
+  #opening: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+  #clockOffset: number | undefined;
+  readonly #owners = new WeakMap<MongoSession, Opened>();
+  private generation = 0;
+
+  constructor(options: MongoOptions, environment: PoolEnvironment) {
+    this.#options = options;
+    this.name = environment.name;
+    this.clock = environment.clock;
+  }
+
+  get raw(): RawClient {
+    return { language: 'mongo', client: () => this.require('mongo').client };
+  }
+
+  get clockOffset(): number {
+    return this.#clockOffset ?? 0;
+  }
+
+  /** `none` until it is open. */
+  get transactions(): 'snapshot' | 'none' {
+    return this.#opened?.deployment.transactions ?? 'none';
+  }
+
+  open(context: OpenContext): Promise<void> {
+    if (this.#opened !== undefined) return Promise.resolve();
+    this.#opening ??= this.start(context, this.generation).finally(() => (this.#opening = undefined));
+    return this.#opening;
+  }
+
+  /** Runs `work` on one turn, in the context's session when it has one. What it throws becomes the library's error. */
+  async run<R>(operation: string, context: OperationContext, work: (use: MongoUse) => Promise<R>): Promise<R> {
+    if (context.session !== undefined) return this.inSession(context.session, operation, context, work);
+    const opened = this.require(operation);
+    const turn = opened.gate.acquire(context);
+    if (turn !== undefined) await turn;
+    return this.onTurn(opened, operation, context, undefined, work);
+  }
+
+  async transaction<R>({ context }: TransactionOptions, work: (session: Session) => Promise<R>): Promise<R> {
+    const opened = this.require('transaction');
+    if (opened.deployment.transactions === 'none')
+      throw new UnsupportedError('The server has no transactions: it is neither a replica set nor a sharded cluster', {
+        component: this.name,
+        operation: 'transaction',
+      });
+    const { clock } = this;
+    const over = boundsExceeded(context, clock.monotonic(), this.name);
+    if (over !== undefined) throw over;
+    const client = opened.client.startSession();
+    const session = new MongoSession(this, client, context, clock);
+    opened.sessions.add(session);
+    this.#owners.set(session, opened);
+    try {
+      client.startTransaction({
+        readConcern: { level: 'snapshot' },
+        writeConcern: { w: 'majority' },
+        readPreference: 'primary',
+        maxCommitTimeMS: Math.max(1, Math.ceil(timerDelay(context.deadline - clock.monotonic()))),
+      });
+      const result = await session.run(work);
+      await session.settled();
+      const refusal = session.refusal();
+      session.end();
+      if (refusal !== undefined) throw refusal;
+      await commit(client, clock, context.deadline, this.name);
+      void client.endSession().catch(() => undefined);
+      return result;
+    } catch (error) {
+      session.end();
+      await rollBack(client, clock);
+      throw error;
+    } finally {
+      opened.sessions.delete(session);
+      this.tellIdle(opened);
+    }
+  }
+
+  figures(): PoolFigures {
+    const { max } = this.#options.pool;
+    const opened = this.#opened;
+    if (opened === undefined) return { size: 0, idle: 0, waiting: 0, max };
+    const { connections, gate } = opened;
+    return { size: connections.size, idle: connections.idle, waiting: gate.waiting, max };
+  }
+
+  async check(signal: AbortSignal): Promise<CheckResult> {
+    const opened = this.#opened;
+    if (opened === undefined) return { status: 'unhealthy', message: 'The database is not open' };
+    try {
+      const { clockOffset, transactions } = await untilAborted(
+        opened.probe.ask(this.#options.pool.connectTimeout),
+        signal,
+      );
+      this.#clockOffset = clockOffset;
+      return { status: 'healthy', details: { ...this.figures(), transactions, clockOffset } };
+    } catch (error) {
+      const message = isStorageError(error) ? error.message : 'The server did not answer in time';
+      return { status: 'unhealthy', message, details: { ...this.figures() } };
+    }
+  }
+
+  close(deadline: number): Promise<void> {
+    this.generation++;
+    this.#closing ??= this.stop(deadline).finally(() => (this.#closing = undefined));
+    return this.#closing;
+  }
+
+  /** @param generation of the moment `open` was called: a later `close` wins. */
+  private async start({ signal }: OpenContext, generation: number): Promise<void> {
+    await this.#closing;
+    const { clock, name: component } = this;
+    const { url, database, pool } = this.#options;
+    const options = clientOptions(this.#options);
+    const connections = new Connections();
+    const { client, library, deployment } = await connect(url, options, { clock, signal, component }, (made) =>
+      connections.watch(made),
+    );
+    if (generation !== this.generation) {
+      await client.close().catch(() => undefined);
+      throw this.closedError('open');
+    }
+    // A server that is no member of a set knows no majority to read from.
+    const level = deployment.transactions === 'snapshot' ? 'majority' : 'local';
+    this.#clockOffset = deployment.clockOffset;
+    this.#opened = {
+      library,
+      client,
+      db: client.db(database, { readConcern: { level, toJSON: () => ({ level }) } }),
+      deployment,
+      gate: new Gate({ clock, component, max: pool.max, acquireTimeout: pool.acquireTimeout }),
+      connections,
+      probe: new Probe(url, options, clock, component),
+      collections: new Map(),
+      limits: new Set(),
+      sessions: new Set(),
+      onIdle: undefined,
+    };
+  }
+
+  private async stop(deadline: number): Promise<void> {
+    const opening = this.#opening;
+    // An opening that is still under way sees the new generation, and closes what it opened.
+    if (opening !== undefined)
+      await this.until(
+        deadline,
+        opening.catch(() => undefined),
+      );
+    const opened = this.#opened;
+    if (opened === undefined) return;
+    this.#opened = undefined;
+    const reason = this.closedError();
+    opened.gate.close(reason);
+    if (!isIdle(opened)) await this.until(deadline, new Promise<void>((resolve) => (opened.onIdle = resolve)));
+    for (const session of opened.sessions) session.cut(reason);
+    for (const limit of opened.limits) limit.cut(reason);
+    const closed = Promise.all([opened.probe.close(), opened.client.close().catch(() => undefined)]);
+    await this.until(this.clock.monotonic() + CLOSE_GRACE, closed);
+  }
+
+  private inSession<R>(
+    session: Session,
+    operation: string,
+    context: OperationContext,
+    work: (use: MongoUse) => Promise<R>,
+  ): Promise<R> {
+    if (!(session instanceof MongoSession) || session.pool !== this)
+      throw new ValidationError('VALIDATION', 'The session belongs to another database', {
+        component: this.name,
+        operation,
+      });
+    return session.inTurn(async () => {
+      const refusal = session.refusal(context);
+      if (refusal !== undefined) throw refusal;
+      const opened = this.#owners.get(session)!;
+      const turn = opened.gate.acquire(context, true);
+      if (turn !== undefined) await turn;
+      try {
+        return await this.onTurn(opened, operation, context, session.client, work);
+      } catch (error) {
+        // The server has ended the transaction with its first error.
+        session.failure ??= error as StorageError;
+        throw session.failure;
+      }
+    });
+  }
+
+  private async onTurn<R>(
+    opened: Opened,
+    operation: string,
+    context: OperationContext,
+    session: ClientSession | undefined,
+    work: (use: MongoUse) => Promise<R>,
+  ): Promise<R> {
+    const limit = new Limit(context, this.clock, this.name);
+    opened.limits.add(limit);
+    try {
+      return await limit.race(work(useOf(opened, limit, session)));
+    } catch (error) {
+      throw mapError(error, this.name, operation);
+    } finally {
+      limit.end();
+      opened.limits.delete(limit);
+      opened.gate.release();
+      this.tellIdle(opened);
+    }
+  }
+
+  private tellIdle(opened: Opened): void {
+    if (opened.onIdle !== undefined && isIdle(opened)) opened.onIdle();
+  }
+
+  private until(deadline: number, promise: Promise<unknown>): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.clock.after(timerDelay(deadline - this.clock.monotonic()), resolve);
+      void promise.then(() => resolve()).finally(() => timer.cancel());
+    });
+  }
+
+  private require(operation: string): Opened {
+    if (this.#opened === undefined) throw this.closedError(operation);
+    return this.#opened;
+  }
+
+  private closedError(operation?: string): StorageError {
+    return new StorageError('CLOSED', 'The database is closed', { component: this.name, operation });
+  }
+}
+
+function isIdle({ gate, sessions }: Opened): boolean {
+  return gate.taken === 0 && sessions.size === 0;
+}
+
+function useOf({ library, db, collections }: Opened, limit: Limit, session: ClientSession | undefined): MongoUse {
+  const { signal, maxTimeMS } = limit;
+  return {
+    db,
+    double: library.double,
+    duplicateIndex,
+    bounds: session === undefined ? { signal, maxTimeMS } : { signal, maxTimeMS, session },
+    collection<D extends Document>(name: string): Collection<D> {
+      let collection = collections.get(name);
+      if (collection === undefined) collections.set(name, (collection = db.collection(name)));
+      return collection as unknown as Collection<D>;
+    },
+  };
+}

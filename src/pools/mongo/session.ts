@@ -1,0 +1,33 @@
+/** A transaction: one session of the client, whose operations run one after another. */
+import type { ClientSession } from 'mongodb';
+import type { Clock } from '../../clock.js';
+import type { OperationContext } from '../../component.js';
+import { LocalSession } from '../local-session.js';
+import type { Pool } from '../pool.js';
+
+export class MongoSession extends LocalSession {
+  // Private in earnest: what inspects or serialises a session must not meet the client, which holds the password.
+  readonly #client: ClientSession;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(pool: Pool, client: ClientSession, bounds: OperationContext, clock: Clock) {
+    super(pool, bounds, clock);
+    this.#client = client;
+  }
+
+  get client(): ClientSession {
+    return this.#client;
+  }
+
+  /** MongoDB forbids two operations of a transaction at once. */
+  inTurn<R>(work: () => Promise<R>): Promise<R> {
+    const turn = this.#turn.then(work, work);
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Resolves when no operation of it runs any more, awaited by the caller or not. */
+  async settled(): Promise<void> {
+    for (let turn: Promise<unknown> | undefined; turn !== this.#turn; await turn) turn = this.#turn;
+  }
+}
