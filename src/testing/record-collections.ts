@@ -198,65 +198,6 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
       assert.equal(await all.count({ code: 'x' }), 1);
     });
 
-    test('a batch is written wholly or not at all, or up to its first failure, also over collections', async () => {
-      const { backend } = target();
-      const tenant = freshTenant();
-      const context = contextAt(NOW);
-      await backend.ensure([Orders.schema, Invoices.schema], context);
-      const insert = (collection: typeof Orders.schema, id: string) =>
-        ({ collection, id, kind: 'insert', value: { total: 1, status: 's' } }) as const;
-      await backend.write({ tenant }, [insert(Invoices.schema, 'b')], context);
-      const refused = await backend.write(
-        { tenant },
-        [insert(Orders.schema, 'a'), insert(Invoices.schema, 'b')],
-        context,
-      );
-      const isAtomic = backend.capabilities.batch === 'atomic';
-      assert.deepEqual(
-        refused.map(({ status }) => status),
-        isAtomic ? ['skipped', 'exists'] : ['written', 'exists'],
-      );
-      const keys = [{ collection: Orders.schema, id: 'a' }];
-      const [left] = await backend.read({ tenant }, keys, context);
-      assert.equal(left === undefined, isAtomic);
-      const stopped = await backend.write(
-        { tenant },
-        [insert(Invoices.schema, 'b'), insert(Orders.schema, 'd'), insert(Orders.schema, 'e')],
-        context,
-      );
-      assert.deepEqual(
-        stopped.map(({ status }) => status),
-        ['exists', 'skipped', 'skipped'],
-      );
-      const written = await backend.write(
-        { tenant },
-        [insert(Orders.schema, 'd'), insert(Invoices.schema, 'c')],
-        context,
-      );
-      assert.deepEqual(
-        written.map(({ status }) => status),
-        ['written', 'written'],
-      );
-    });
-
-    test('1,000 records at once, in the order of their making', async () => {
-      const all = orders();
-      const values = Array.from({ length: 1_000 }, (_, i) => ({ value: { status: 's', total: i } }));
-      if (target().backend.capabilities.batch !== 'atomic') {
-        await assert.rejects(all.saveMany(values), refusedWith('UNSUPPORTED'));
-        assert.equal(await all.count(), 0);
-        return;
-      }
-      const saved = await all.saveMany(values);
-      const seen: (number | null | undefined)[] = [];
-      for await (const record of all.each()) seen.push(record.value.total);
-      assert.deepEqual(
-        seen,
-        values.map(({ value }) => value.total),
-      );
-      assert.equal(new Set(saved.map(({ id }) => id)).size, 1_000);
-    });
-
     test('sequence ids count up, sort by number and are never given twice', async () => {
       const invoices = collectionOn(target().backend, Invoices, freshTenant());
       const saved = await Promise.all(Array.from({ length: 100 }, (_, i) => invoices.save({ total: i })));

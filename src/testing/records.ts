@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { compareQueries, compareWrites } from './record-properties.js';
 import { compareBulk, describeBulk } from './record-bulk.js';
+import { describeBatches } from './record-batches.js';
 import { describeCollections } from './record-collections.js';
 import { describeQueries } from './record-queries.js';
 import { describeFilters } from './record-filters.js';
@@ -25,6 +26,7 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
     const drawn = { ...options, magnitudes: target.magnitudes };
 
     describeCollections(runner, opened);
+    describeBatches(runner, opened);
     describeQueries(runner, opened);
     describeFilters(runner, opened);
     describeBulk(runner, opened);

@@ -1,6 +1,6 @@
 /** Writes inside a transaction: read, decide in this process, write what was decided under the versions that were read. */
 import { serializationFailure } from '../../errors.js';
-import type { AnyBulkWriteOperation, MongoUse } from '../../pools/mongo/pool.js';
+import type { AnyBulkWriteOperation, MongoUse } from '../../pools/mongo/opened.js';
 import type { RecordSchema, Stored, Write, WriteResult } from '../backend.js';
 import { isRefused, planWrite, type Planned, withSkipped } from '../plan.js';
 import { documentId, type RecordDocument, toDocument, toStored } from './document.js';

@@ -1,8 +1,8 @@
 /** Queries: a cursor's ranges one after the other, each one range of an index. */
-import type { Document } from '../../pools/mongo/pool.js';
+import type { Document } from '../../pools/mongo/opened.js';
 import { isNullable, type Range, type RangeEnd, type SortKey } from '../../filter/cursor.js';
 import type { FieldReference, FilterNode, Scalar } from '../../filter/syntax.js';
-import type { MongoUse } from '../../pools/mongo/pool.js';
+import type { MongoUse } from '../../pools/mongo/opened.js';
 import type { FindRequest, RecordSchema, Scope, Stored } from '../backend.js';
 import { type RecordDocument, toStored } from './document.js';
 import { compileFilter } from './filter.js';

@@ -1,6 +1,7 @@
 /** Reads by key. */
 import type { OperationContext } from '../../component.js';
-import type { MongoPool, MongoUse } from '../../pools/mongo/pool.js';
+import type { MongoUse } from '../../pools/mongo/opened.js';
+import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { RecordKey, RecordSchema, Stored } from '../backend.js';
 import { copyJson } from '../value.js';
 import { documentId, type RecordDocument, toStored } from './document.js';

@@ -1,9 +1,10 @@
 /** Collections and indexes: the call that makes what is missing, from any number of processes at once. */
-import type { CreateIndexesOptions } from '../../pools/mongo/pool.js';
+import type { CreateIndexesOptions } from '../../pools/mongo/opened.js';
 import type { OperationContext } from '../../component.js';
 import { StorageError } from '../../errors.js';
 import { recordWords } from '../../filter/text.js';
-import type { MongoPool, MongoUse } from '../../pools/mongo/pool.js';
+import type { MongoUse } from '../../pools/mongo/opened.js';
+import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { JsonObject, RecordSchema } from '../backend.js';
 import { toStored } from './document.js';
 import { errorCode } from './fault.js';

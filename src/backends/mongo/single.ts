@@ -1,6 +1,6 @@
 /** One write outside of transactions: one atomic step of the server, and a read only to say why it was refused. */
 import { ConflictError } from '../../errors.js';
-import type { Document, MongoUse } from '../../pools/mongo/pool.js';
+import type { Document, MongoUse } from '../../pools/mongo/opened.js';
 import type { RecordSchema, Stored, Write, WriteResult } from '../backend.js';
 import { isRefused, planWrite } from '../plan.js';
 import { contentOf, documentId, missingFields, type RecordDocument, toDocument, toStored } from './document.js';

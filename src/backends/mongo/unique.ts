@@ -1,8 +1,8 @@
 /** Unique constraints: what breaks one, and the expired records that still hold a key. */
-import type { Document } from '../../pools/mongo/pool.js';
+import type { Document } from '../../pools/mongo/opened.js';
 import { ConflictError } from '../../errors.js';
 import { valueAt } from '../../filter/json.js';
-import type { MongoUse } from '../../pools/mongo/pool.js';
+import type { MongoUse } from '../../pools/mongo/opened.js';
 import type { JsonObject, RecordSchema, Stored, Write } from '../backend.js';
 import { documentId } from './document.js';
 import { ID_INDEX } from './fault.js';

@@ -2,7 +2,8 @@
 import { sleep, type Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { isSerializationFailure } from '../../errors.js';
-import type { MongoPool, MongoUse } from '../../pools/mongo/pool.js';
+import type { MongoUse } from '../../pools/mongo/opened.js';
+import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { Stored, Write, WriteResult } from '../backend.js';
 import { isRefused } from '../plan.js';
 import { writePlanned } from './batch.js';

@@ -1,63 +1,23 @@
 /** The pool over one MongoClient: turns, deadlines, transactions, health. */
-import type { ClientSession, Collection, Db, Document, MongoClient } from 'mongodb';
+import type { ClientSession } from 'mongodb';
 import type { Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
 import { isStorageError, StorageError, UnsupportedError, ValidationError } from '../../errors.js';
 import type { Pool, PoolEnvironment, PoolFigures, RawClient, TransactionOptions } from '../pool.js';
 import { boundsExceeded, timerDelay, untilAborted } from '../slot.js';
 import { commit, rollBack } from './commit.js';
-import { clientOptions, connect, type Deployment } from './connect.js';
+import { clientOptions, connect } from './connect.js';
 import { Connections } from './connections.js';
-import { duplicateIndex, mapError } from './errors.js';
+import { mapError } from './errors.js';
 import { Gate } from './gate.js';
-import type { Library } from './library.js';
 import { Limit } from './limit.js';
+import { isIdle, type MongoUse, type Opened, useOf } from './opened.js';
 import { Probe } from './probe.js';
 import { MongoSession } from './session.js';
 import type { MongoOptions } from './settings.js';
 
-export type {
-  AnyBulkWriteOperation,
-  CreateIndexesOptions,
-  Document,
-  Double,
-  IndexDescription,
-  UpdateFilter,
-} from 'mongodb';
-
 /** How long the client itself gets to close its connections. */
 const CLOSE_GRACE = 2_000;
-
-/** What bounds every call to the client; to be given to each of them. */
-export interface CallBounds {
-  readonly signal: AbortSignal;
-  readonly maxTimeMS: number;
-  readonly session?: ClientSession;
-}
-
-/** The database for the length of one operation. */
-export interface MongoUse {
-  readonly db: Db;
-  readonly bounds: CallBounds;
-  readonly double: Library['double'];
-  readonly duplicateIndex: typeof duplicateIndex;
-  collection<D extends Document>(name: string): Collection<D>;
-}
-
-interface Opened {
-  readonly library: Library;
-  readonly client: MongoClient;
-  readonly db: Db;
-  readonly deployment: Deployment;
-  readonly gate: Gate;
-  readonly connections: Connections;
-  readonly probe: Probe;
-  readonly collections: Map<string, Collection>;
-  readonly limits: Set<Limit>;
-  readonly sessions: Set<MongoSession>;
-  /** Set while a close waits for the work in flight. */
-  onIdle: (() => void) | undefined;
-}
 
 export class MongoPool implements Pool {
   readonly name: string;
@@ -293,23 +253,4 @@ export class MongoPool implements Pool {
   private closedError(operation?: string): StorageError {
     return new StorageError('CLOSED', 'The database is closed', { component: this.name, operation });
   }
-}
-
-function isIdle({ gate, sessions }: Opened): boolean {
-  return gate.taken === 0 && sessions.size === 0;
-}
-
-function useOf({ library, db, collections }: Opened, limit: Limit, session: ClientSession | undefined): MongoUse {
-  const { signal, maxTimeMS } = limit;
-  return {
-    db,
-    double: library.double,
-    duplicateIndex,
-    bounds: session === undefined ? { signal, maxTimeMS } : { signal, maxTimeMS, session },
-    collection<D extends Document>(name: string): Collection<D> {
-      let collection = collections.get(name);
-      if (collection === undefined) collections.set(name, (collection = db.collection(name)));
-      return collection as unknown as Collection<D>;
-    },
-  };
 }

@@ -1,0 +1,74 @@
+/** An open pool: its client, who uses it, and what an operation gets of it. */
+import type { ClientSession, Collection, Db, Document, MongoClient } from 'mongodb';
+import type { Deployment } from './connect.js';
+import type { Connections } from './connections.js';
+import { duplicateIndex } from './errors.js';
+import type { Gate } from './gate.js';
+import type { Library } from './library.js';
+import type { Limit } from './limit.js';
+import type { Probe } from './probe.js';
+import type { MongoSession } from './session.js';
+
+export type {
+  AnyBulkWriteOperation,
+  CreateIndexesOptions,
+  Document,
+  Double,
+  IndexDescription,
+  UpdateFilter,
+} from 'mongodb';
+
+/** What bounds every call to the client; to be given to each of them. */
+export interface CallBounds {
+  readonly signal: AbortSignal;
+  readonly maxTimeMS: number;
+  readonly session?: ClientSession;
+}
+
+/** The database for the length of one operation. */
+export interface MongoUse {
+  readonly db: Db;
+  readonly bounds: CallBounds;
+  readonly double: Library['double'];
+  readonly duplicateIndex: typeof duplicateIndex;
+  collection<D extends Document>(name: string): Collection<D>;
+}
+
+/** What a pool has while it is open. */
+export interface Opened {
+  readonly library: Library;
+  readonly client: MongoClient;
+  readonly db: Db;
+  readonly deployment: Deployment;
+  readonly gate: Gate;
+  readonly connections: Connections;
+  readonly probe: Probe;
+  readonly collections: Map<string, Collection>;
+  readonly limits: Set<Limit>;
+  readonly sessions: Set<MongoSession>;
+  /** Set while a close waits for the work in flight. */
+  onIdle: (() => void) | undefined;
+}
+
+export function isIdle({ gate, sessions }: Opened): boolean {
+  return gate.taken === 0 && sessions.size === 0;
+}
+
+export function useOf(
+  { library, db, collections }: Opened,
+  limit: Limit,
+  session: ClientSession | undefined,
+): MongoUse {
+  const { signal, maxTimeMS } = limit;
+  return {
+    db,
+    double: library.double,
+    duplicateIndex,
+    bounds: session === undefined ? { signal, maxTimeMS } : { signal, maxTimeMS, session },
+    collection<D extends Document>(name: string): Collection<D> {
+      let collection = collections.get(name);
+      if (collection === undefined) collections.set(name, (collection = db.collection(name)));
+      return collection as unknown as Collection<D>;
+    },
+  };
+}
