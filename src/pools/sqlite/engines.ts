@@ -73,6 +73,8 @@ function probe(open: OpenEngine): string[] {
     const version = String(ask('SELECT sqlite_version() AS answer'));
     const [major = 0, minor = 0] = version.split('.').map(Number);
     if (major * 1_000 + minor < 3_038) faults.push(`is ${version}, older than 3.38`);
+    // The first versions of node:sqlite did not.
+    if (typeof database.inTransaction !== 'boolean') faults.push('does not tell whether it is in a transaction');
     for (const text of CLOSE)
       if (ask(`SELECT CAST('${text}' AS REAL) = ? AS answer`, Number(text)) !== 1) {
         faults.push(`(${version}) reads ${text} as another number`);
