@@ -88,5 +88,6 @@ function probe(open: OpenEngine): string[] {
 
 /** The first line of what the loader said: it names the missing module or file. */
 function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message.split('\n', 1)[0]!.slice(0, 200) : 'unknown';
+  const { message } = cause as { readonly message?: unknown };
+  return typeof message === 'string' ? message.split('\n', 1)[0]!.slice(0, 200) : 'unknown';
 }
