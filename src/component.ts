@@ -99,6 +99,8 @@ export interface TestTarget {
   readonly prepare?: (url: string) => Promise<PreparedTarget>;
   /** The numbers that the server behind the target orders rightly, by their absolute value; 0 is always one. Absent: all. */
   readonly magnitudes?: Magnitudes;
+  /** Whether the server behind the target goes on refusing a unique key that a change took from its record. */
+  readonly keepsUniqueKeys?: boolean;
 }
 
 export interface Magnitudes {

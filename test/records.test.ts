@@ -22,6 +22,7 @@ for (const driver of drivers) {
       {
         name: target.name,
         magnitudes: target.magnitudes,
+        keepsUniqueKeys: target.keepsUniqueKeys,
         async open() {
           const clock = systemClock;
           const { pool, close } = await openPool(driver, target);

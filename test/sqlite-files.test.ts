@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Write } from '../src/backends/backend.js';
 import { ALL } from '../src/filter/syntax.js';
+import { loadEngine } from '../src/pools/sqlite/engines.js';
 import { sqlite } from '../src/pools/sqlite/index.js';
 import { context, Folder, openContext, openSqlite, parcels } from './support/sqlite/fixture.js';
 
@@ -114,8 +115,7 @@ describe('a file', () => {
   });
 
   test('whose text is UTF-16 is refused', async () => {
-    const { default: Sqlite } = await import('better-sqlite3');
-    const database = new Sqlite(folder.file());
+    const database = (await loadEngine('auto', 'main'))(folder.file());
     database.exec("PRAGMA encoding = 'UTF-16'; CREATE TABLE t (a)");
     database.close();
     await expect(openSqlite(`sqlite:${folder.file()}`)).rejects.toMatchObject({

@@ -55,9 +55,9 @@ export class Collection<T, In = T> extends BulkCollection<T, In> {
     const { maxBatchItems, maxBatchBytes, batch } = this.backend.capabilities;
     if (items.length > maxBatchItems)
       throw invalid('items', items, `at most ${maxBatchItems} records (load takes any number)`);
+    const parts = await encodeItems(this.codec, items);
     if (items.length > 1 && batch !== 'atomic')
       throw new UnsupportedError(`${this.name}: ${this.backend.name} has no atomic batches`);
-    const parts = await encodeItems(this.codec, items);
     const bound = parts.reduce((sum, { encoded }) => sum + encoded.bound, 0);
     if (bound > maxBatchBytes && parts.reduce((sum, { encoded }) => sum + jsonBytes(encoded.value), 0) > maxBatchBytes)
       throw invalid('items', items, `at most ${maxBatchBytes} bytes of JSON together`);

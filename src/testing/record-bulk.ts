@@ -47,7 +47,7 @@ export function describeBulk({ describe, test }: TestRunner, opened: () => OpenR
 
     test('what a change does not fit is left alone', async () => {
       const all = jobs();
-      await all.saveMany([{ value: { state: 'a', note: 'text' } }, { value: { state: 'a' } }]);
+      await all.load([{ value: { state: 'a', note: 'text' } }, { value: { state: 'a' } }]);
       assert.equal(await all.updateWhere({ state: 'a' }, { increment: { note: 1 } as never }), 1);
       assert.deepEqual(
         (await all.list()).items.map(({ value }) => value),
@@ -93,7 +93,7 @@ export function describeBulk({ describe, test }: TestRunner, opened: () => OpenR
 
     test('aggregate counts and sums up by the values of fields', async () => {
       const all = jobs();
-      await all.saveMany([
+      await all.load([
         { value: { state: 'a', cost: 1, rank: 5 } },
         { value: { state: 'a', cost: 3 } },
         { value: { state: 'b', cost: null } },
@@ -125,7 +125,7 @@ const { schema, domain } = Samples;
 /** Random filters, changes and groups: the backend's own form does what the derived one does. */
 export async function compareBulk(backend: RecordBackend, options: PropertyOptions): Promise<PropertyReport> {
   const fc = await import('fast-check');
-  const arbitraries = recordArbitraries(fc);
+  const arbitraries = recordArbitraries(fc, options.magnitudes);
   let cases = 0;
   let nonEmpty = 0;
   const fields = [...knownFields(domain).values()].filter(({ source }) => source === 'value');

@@ -13,6 +13,7 @@ export interface RecordTarget {
   /** An open backend over an open pool. Tables that are there already are left alone: the suites use tenants of their own. */
   open(): Promise<OpenRecords>;
   readonly magnitudes?: Magnitudes | undefined;
+  readonly keepsUniqueKeys?: boolean | undefined;
 }
 
 export interface OpenRecords {

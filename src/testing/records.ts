@@ -23,7 +23,8 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
     });
     afterAll(() => open?.close());
     const opened = (): OpenRecords => open!;
-    const drawn = { ...options, magnitudes: target.magnitudes };
+    const { magnitudes, keepsUniqueKeys } = target;
+    const drawn = { ...options, magnitudes, keepsUniqueKeys };
 
     describeCollections(runner, opened);
     describeBatches(runner, opened);
@@ -44,12 +45,12 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
       });
 
       test('random changes and questions over many records', async () => {
-        const { cases, nonEmpty } = await compareBulk(opened().backend, options);
+        const { cases, nonEmpty } = await compareBulk(opened().backend, drawn);
         assert.ok(nonEmpty > cases / 10, `only ${nonEmpty} of ${cases} cases matched something`);
       });
 
       test('random batches over a unique constraint', async () => {
-        const { cases, nonEmpty } = await compareUnique(opened().backend, options);
+        const { cases, nonEmpty } = await compareUnique(opened().backend, drawn);
         assert.ok(nonEmpty > cases / 2, `only ${nonEmpty} of ${cases} cases left a record`);
       });
     });

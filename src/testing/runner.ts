@@ -12,6 +12,8 @@ export interface TestRunner {
 export interface PropertyOptions {
   /** The numbers to draw from, by their absolute value. */
   readonly magnitudes?: Magnitudes | undefined;
+  /** Unique keys go by deletion only. */
+  readonly keepsUniqueKeys?: boolean | undefined;
   readonly cases?: number;
   readonly seed?: number;
 }

@@ -7,6 +7,7 @@ export interface AvailableTarget {
   /** A database for one run, as the registration makes it; else the URL as it is. */
   prepare(): Promise<PreparedTarget>;
   readonly magnitudes?: Magnitudes | undefined;
+  readonly keepsUniqueKeys?: boolean | undefined;
 }
 
 /** Splits targets into those that can run now, and those that wait for the variable with a server's URL. */
@@ -16,7 +17,7 @@ export function availableTargets(
 ): { readonly available: AvailableTarget[]; readonly waiting: { readonly name: string; readonly variable: string }[] } {
   const available: AvailableTarget[] = [];
   const waiting: { name: string; variable: string }[] = [];
-  for (const { name, url, variable, prepare, magnitudes } of targets) {
+  for (const { name, url, variable, prepare, magnitudes, keepsUniqueKeys } of targets) {
     const found = variable === undefined ? url : environment[variable];
     if (found !== undefined && found !== '')
       available.push({
@@ -24,6 +25,7 @@ export function availableTargets(
         url: found,
         prepare: async () => prepare?.(found) ?? { url: found, drop: async () => {} },
         magnitudes,
+        keepsUniqueKeys,
       });
     else waiting.push({ name, variable: variable ?? '' });
   }

@@ -2,6 +2,7 @@
 import { serializationFailure } from '../../errors.js';
 import type { AnyBulkWriteOperation, MongoUse } from '../../pools/mongo/opened.js';
 import type { RecordSchema, Stored, Write, WriteResult } from '../backend.js';
+import { inWriteOrder } from '../write-order.js';
 import { isRefused, planWrite, type Planned, withSkipped } from '../plan.js';
 import { documentId, type RecordDocument, toDocument, toStored } from './document.js';
 import { ID_INDEX } from './fault.js';
@@ -47,19 +48,15 @@ async function apply(
   planned: readonly Planned[],
   met: Documents,
 ): Promise<void> {
-  const inserts: AnyBulkWriteOperation<RecordDocument>[] = [];
-  const replacements: AnyBulkWriteOperation<RecordDocument>[] = [];
-  const deletions: AnyBulkWriteOperation<RecordDocument>[] = [];
-  for (const [i, { id }] of writes.entries()) {
-    const { row } = planned[i]!;
+  const operations = inWriteOrder(writes).map((place): AnyBulkWriteOperation<RecordDocument> => {
+    const { id } = writes[place]!;
+    const { row } = planned[place]!;
     const document = met.get(id);
     const filter = { _id: documentId(tenant, id), n: document?.n ?? 0 };
-    if (row === undefined) deletions.push({ deleteOne: { filter } });
-    else if (document === undefined) inserts.push({ insertOne: { document: toDocument(collection, row) } });
-    else replacements.push({ replaceOne: { filter, replacement: toDocument(collection, row) } });
-  }
-  // Deletions come last: a key that one of them frees is not free for the others, as on every backend.
-  const operations = [...inserts, ...replacements, ...deletions];
+    if (row === undefined) return { deleteOne: { filter } };
+    if (document === undefined) return { insertOne: { document: toDocument(collection, row) } };
+    return { replaceOne: { filter, replacement: toDocument(collection, row) } };
+  });
   let done: number;
   try {
     const result = await records(use, collection).bulkWrite(operations, { ...use.bounds, ordered: true });

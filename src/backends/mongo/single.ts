@@ -72,17 +72,17 @@ async function insert(use: MongoUse, write: Write, row: Stored, now: Date): Prom
     });
     return true;
   } catch (error) {
-    // Of two indexes that have the key, servers name any: that of the id decides.
-    if (await isThere(use, write.collection, _id, error)) return false;
+    // Of two indexes that have the key, servers name any: that of the id decides. An expired record is none.
+    if (await isThere(use, write.collection, { _id, x: { $gt: now } }, error)) return false;
     throw error;
   }
 }
 
 /** Whether `error` says that the id is there, or some index that has the same document. */
-async function isThere(use: MongoUse, collection: RecordSchema, _id: string, error: unknown): Promise<boolean> {
+async function isThere(use: MongoUse, collection: RecordSchema, filter: Document, error: unknown): Promise<boolean> {
   const index = use.duplicateIndex(error);
   if (index === undefined || index === ID_INDEX) return index === ID_INDEX;
-  return (await records(use, collection).findOne({ _id }, { ...use.bounds, projection: { _id: 1 } })) !== null;
+  return (await records(use, collection).findOne(filter, { ...use.bounds, projection: { _id: 1 } })) !== null;
 }
 
 async function attemptPut(
@@ -112,7 +112,7 @@ async function attemptPut(
     return writtenResult(written);
   } catch (error) {
     // Two that each found nothing to update.
-    if (first && (await isThere(use, collection, _id, error))) return undefined;
+    if (first && (await isThere(use, collection, { _id }, error))) return undefined;
     throw error;
   }
 }

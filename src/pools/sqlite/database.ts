@@ -73,7 +73,7 @@ export class Database {
   close(): void {
     this.statements.clear();
     this.rollBack();
-    for (const step of [() => this.engine.exec('PRAGMA wal_checkpoint(PASSIVE)'), () => this.engine.close()])
+    for (const step of [() => this.engine.exec('PRAGMA wal_checkpoint(TRUNCATE)'), () => this.engine.close()])
       try {
         step();
       } catch {

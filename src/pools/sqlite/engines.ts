@@ -73,6 +73,8 @@ function probe(open: OpenEngine): string[] {
     const version = String(ask('SELECT sqlite_version() AS answer'));
     const [major = 0, minor = 0] = version.split('.').map(Number);
     if (major * 1_000 + minor < 3_038) faults.push(`is ${version}, older than 3.38`);
+    // The first versions of node:sqlite did not.
+    if (typeof database.inTransaction !== 'boolean') faults.push('does not tell whether it is in a transaction');
     for (const text of CLOSE)
       if (ask(`SELECT CAST('${text}' AS REAL) = ? AS answer`, Number(text)) !== 1) {
         faults.push(`(${version}) reads ${text} as another number`);
@@ -86,5 +88,6 @@ function probe(open: OpenEngine): string[] {
 
 /** The first line of what the loader said: it names the missing module or file. */
 function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message.split('\n', 1)[0]!.slice(0, 200) : 'unknown';
+  const { message } = cause as { readonly message?: unknown };
+  return typeof message === 'string' ? message.split('\n', 1)[0]!.slice(0, 200) : 'unknown';
 }

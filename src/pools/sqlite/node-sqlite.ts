@@ -22,7 +22,7 @@ interface NodeSqlite {
 
 type Check = (parameters: readonly BoundValue[]) => void;
 
-/** @throws when this Node has no SQLite, or a first version of it. */
+/** @throws when this Node has no SQLite. */
 export function loadNodeSqlite(): OpenEngine {
   const library = process.getBuiltinModule('node:sqlite') as NodeSqlite | undefined;
   if (library === undefined) throw new Error(`Node ${process.version} has no node:sqlite`);
@@ -42,7 +42,6 @@ function checkTiny(parameters: readonly BoundValue[]): void {
 }
 
 function openWith({ DatabaseSync }: NodeSqlite, check: Check): OpenEngine {
-  if (!('isTransaction' in DatabaseSync.prototype)) throw new Error('It does not tell whether it is in a transaction');
   return (path) => new NodeEngine(new DatabaseSync(path), check);
 }
 

@@ -8,15 +8,13 @@ import type { Database, Dialect, Row } from '../dialect.js';
 import { sqlFault } from '../fault.js';
 import { readRow } from '../row.js';
 import { written } from '../single.js';
+import { WRITE_ORDER } from '../../write-order.js';
 import { batchStatement, REFUSED, type Group, type Kind } from './batch-statement.js';
 import { readRefusals } from './read.js';
 import { ATTEMPTS, contention } from './single.js';
 
 /** Patches differ in their text, so each is a part of its own; more than these go into a further statement. */
 const PATCHES = 40;
-
-// In this order, so that a batch may free a unique key and take it again.
-const KINDS: readonly Kind[] = ['delete', 'replace', 'patch', 'put', 'insert'];
 
 export async function writeBatch(
   database: Database,
@@ -52,7 +50,7 @@ function groupWrites(writes: readonly Write[]): Group[][] {
   });
   const all = [...groups.values()].flatMap((kinds) => [...kinds.values()]);
   const first = [...all, ...patches.slice(0, PATCHES)];
-  first.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
+  first.sort((a, b) => WRITE_ORDER.indexOf(a.kind) - WRITE_ORDER.indexOf(b.kind));
   const statements = [first];
   for (let i = PATCHES; i < patches.length; i += PATCHES) statements.push(patches.slice(i, i + PATCHES));
   return statements;

@@ -1,5 +1,6 @@
 /** Writes: one or a batch, alone or in a session, and what becomes of unique violations. */
 import type { OperationContext, Session } from '../../../component.js';
+import { SessionQueue } from '../../../pools/session-queue.js';
 import type { SqlPool } from '../../../pools/pool.js';
 import type { RecordSchema, Write, WriteResult } from '../../backend.js';
 import type { Database } from '../dialect.js';
@@ -10,6 +11,9 @@ import { tableName } from './expressions.js';
 import { timeText } from './parameters.js';
 import { writeOne } from './single.js';
 
+/** A batch rolls back to its savepoint, and must undo nothing but itself. */
+const TURNS = new SessionQueue();
+
 export async function writeAll(
   database: Database,
   tenant: string,
@@ -17,7 +21,8 @@ export async function writeAll(
   context: OperationContext,
 ): Promise<WriteResult[]> {
   const { session } = context;
-  if (session !== undefined) return inTurn(session, () => writeInSession(database, tenant, writes, context, session));
+  if (session !== undefined)
+    return TURNS.run(session, () => writeInSession(database, tenant, writes, context, session));
   try {
     return await run(database, tenant, writes, context);
   } catch (error) {
@@ -59,16 +64,6 @@ async function run(
   return writes.length === 1
     ? [await writeOne(database, tenant, writes[0]!, context)]
     : writeBatch(database, tenant, writes, context);
-}
-
-const TURNS = new WeakMap<Session, Promise<unknown>>();
-
-/** One write of a session after the other: a batch rolls back to its savepoint, and must undo nothing but itself. */
-function inTurn<R>(session: Session, work: () => Promise<R>): Promise<R> {
-  const before = TURNS.get(session);
-  const turn = before === undefined ? work() : before.then(work, work);
-  TURNS.set(session, turn);
-  return turn;
 }
 
 async function dropExpired(

@@ -5,6 +5,7 @@
 import type { OperationContext } from '../../../component.js';
 import type { RunStatement } from '../../../pools/pool.js';
 import type { JsonObject, RecordKey, RecordSchema, Stored, Write, WriteResult } from '../../backend.js';
+import { WRITE_ORDER } from '../../write-order.js';
 import { MAX_VALUE_BYTES, type PatchWrite } from '../changes.js';
 import type { Database, Dialect } from '../dialect.js';
 import { uniqueViolation } from '../fault.js';
@@ -67,9 +68,6 @@ async function writeStep(
   }
 }
 
-// In this order, so that a batch may free a unique key and take it again.
-const KINDS: readonly Write['kind'][] = ['delete', 'replace', 'patch', 'put', 'insert'];
-
 const tooLarge = (_write: PatchWrite, value: JsonObject): boolean =>
   Buffer.byteLength(JSON.stringify(value)) > MAX_VALUE_BYTES;
 
@@ -83,7 +81,7 @@ class Step {
 
   write(writes: readonly Write[]): WriteResult[] {
     const results: WriteResult[] = [];
-    for (const kind of KINDS)
+    for (const kind of WRITE_ORDER)
       writes.forEach((write, place) => {
         if (write.kind !== kind) return;
         const result = this.writeOver(write);
