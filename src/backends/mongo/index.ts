@@ -65,11 +65,11 @@ class MongoBackend implements RecordBackend {
   }
 
   find(scope: Scope, request: FindRequest, context: OperationContext): Promise<Stored[]> {
-    return this.pool.run('find', context, (use) => find(use, scope, request, context.now));
+    return this.pool.read('find', context, (use) => find(use, scope, request, context.now));
   }
 
   count(scope: Scope, request: Pick<FindRequest, 'collection' | 'filter'>, context: OperationContext): Promise<number> {
-    return this.pool.run('count', context, (use) => count(use, scope, request, context.now));
+    return this.pool.read('count', context, (use) => count(use, scope, request, context.now));
   }
 
   sweep(collection: RecordSchema, before: Date, limit: number, context: OperationContext): Promise<number> {

@@ -14,7 +14,7 @@ export async function readKeys(
   context: OperationContext,
 ): Promise<(Stored | undefined)[]> {
   if (keys.length === 0) return [];
-  return pool.run('read', context, async (use) => {
+  return pool.read('read', context, async (use) => {
     const [first] = keys;
     if (keys.length === 1) return [await readOne(use, tenant, first!, context.now)];
     const found = new Map<RecordSchema, Map<string, Stored>>();

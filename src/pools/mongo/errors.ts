@@ -121,7 +121,8 @@ function byCode({ code }: ServerFault, options: StorageErrorOptions, error: unkn
   return new StorageError('INTERNAL', `The server refused the operation (code ${named})`, told);
 }
 
-function isSystemFault(error: unknown): boolean {
+/** An error of the socket or of the name service that the client passed on as it was. */
+export function isSystemFault(error: unknown): boolean {
   const { code } = (error ?? {}) as { code?: unknown };
   return typeof code === 'string' && /^(E[A-Z]{3,}|[A-Z]*NOTFOUND|EAI_AGAIN)$/.test(code);
 }

@@ -1,6 +1,6 @@
 /** The pool over one MongoClient: turns, deadlines, transactions, health. */
 import type { ClientSession } from 'mongodb';
-import type { Clock } from '../../clock.js';
+import { sleep, type Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
 import { isStorageError, StorageError, UnsupportedError, ValidationError } from '../../errors.js';
 import type { Pool, PoolEnvironment, PoolFigures, RawClient, TransactionOptions } from '../pool.js';
@@ -8,7 +8,7 @@ import { boundsExceeded, timerDelay, untilAborted } from '../slot.js';
 import { commit, rollBack } from './commit.js';
 import { clientOptions, connect } from './connect.js';
 import { Connections } from './connections.js';
-import { mapError } from './errors.js';
+import { isSystemFault, mapError } from './errors.js';
 import { Gate } from './gate.js';
 import { Limit } from './limit.js';
 import { isIdle, type MongoUse, type Opened, useOf } from './opened.js';
@@ -18,6 +18,9 @@ import type { MongoOptions } from './settings.js';
 
 /** How long the client itself gets to close its connections. */
 const CLOSE_GRACE = 2_000;
+
+const READ_ATTEMPTS = 4;
+const READ_PAUSE = 10;
 
 export class MongoPool implements Pool {
   readonly name: string;
@@ -63,6 +66,24 @@ export class MongoPool implements Pool {
     const turn = opened.gate.acquire(context);
     if (turn !== undefined) await turn;
     return this.onTurn(opened, operation, context, undefined, work);
+  }
+
+  /**
+   * As `run`, for work that changes nothing: it is run again on another connection when the one it had was dead. The
+   * client does that itself, unless the connection dies while a command is being written to it.
+   */
+  read<R>(operation: string, context: OperationContext, work: (use: MongoUse) => Promise<R>): Promise<R> {
+    return this.run(operation, context, async (use) => {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await work(use);
+        } catch (error) {
+          const isLast = attempt === READ_ATTEMPTS || use.bounds.session !== undefined;
+          if (isLast || !isSystemFault(error)) throw error;
+          await sleep(this.clock, attempt * READ_PAUSE, use.bounds.signal);
+        }
+      }
+    });
   }
 
   async transaction<R>({ context }: TransactionOptions, work: (session: Session) => Promise<R>): Promise<R> {

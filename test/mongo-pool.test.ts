@@ -1,0 +1,204 @@
+/** The pool over MongoDB: its lifecycle, its bounds, and what it does when the way to the server fails. */
+import { inspect } from 'node:util';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { offsetClock, systemClock as clock } from '../src/clock.js';
+import { isStorageError, type ErrorCode } from '../src/errors.js';
+import type { MongoPool } from '../src/pools/mongo/pool.js';
+import {
+  clientOf,
+  context,
+  describeServer,
+  failure,
+  Fixture,
+  gate,
+  openContext,
+  SERVERS,
+} from './support/mongo/fixture.js';
+import { Proxy } from './support/mongo/proxy.js';
+
+const TIMES = { pool: { connectTimeout: 700, acquireTimeout: 300 } };
+
+const ping = (pool: MongoPool, more: Parameters<typeof context>[0] = {}): Promise<unknown> =>
+  pool.run('ping', context(more), ({ db, bounds }) => db.command({ ping: 1 }, { signal: bounds.signal }));
+/** Takes a turn until it is told to give it back. */
+const hold = (pool: MongoPool, until: Promise<void>): Promise<void> => pool.run('hold', context(), () => until);
+const codeOf = (error: unknown): ErrorCode | undefined => (isStorageError(error) ? error.code : undefined);
+
+describeServer('mongo', 'the pool', () => {
+  let fixture: Fixture;
+  beforeAll(async () => {
+    fixture = await Fixture.open('mongo');
+  });
+  afterAll(() => fixture.close());
+
+  test('a wrong password and a closed port are told apart, in time, without the secret', async () => {
+    const wrong = fixture.url.replace('//', '//someone:hunter2@');
+    const refused = await failure(fixture.pool(TIMES, wrong));
+    expect(codeOf(refused.error)).toBe('UNAUTHORIZED');
+    expect(JSON.stringify(refused.error)).not.toContain('hunter2');
+    const gone = await failure(fixture.pool(TIMES, 'mongodb://someone:hunter2@127.0.0.1:1/x?directConnection=true'));
+    expect([codeOf(gone.error), (gone.error as { retryable?: boolean }).retryable]).toEqual(['UNAVAILABLE', true]);
+    expect(gone.took).toBeLessThan(3_000);
+    expect(String(gone.error)).not.toContain('hunter2');
+  });
+
+  test('a URL with an option that the client does not know is a matter of the configuration', async () => {
+    const { error } = await failure(fixture.pool(TIMES, `${fixture.url}&nonsense=hunter2`));
+    expect(codeOf(error)).toBe('CONFIGURATION');
+    expect(JSON.stringify(error)).not.toContain('hunter2');
+  });
+
+  test('a server that accepts and never answers ends the opening in time', async () => {
+    const proxy = await Proxy.open(fixture.url);
+    proxy.freeze();
+    const { error, took } = await failure(fixture.pool(TIMES, proxy.through(fixture.url)));
+    expect(codeOf(error)).toBe('UNAVAILABLE');
+    expect(took).toBeLessThan(3_000);
+    const controller = new AbortController();
+    const pool = fixture.make(TIMES, proxy.through(fixture.url));
+    const opening = failure(pool.open(openContext(controller.signal)));
+    controller.abort(new Error('closing'));
+    expect(codeOf((await opening).error)).toBe('ABORTED');
+    // After a failed opening there is another client, not one that is closed for good.
+    proxy.thaw();
+    await pool.open(openContext());
+    await ping(pool);
+    await pool.close(clock.monotonic());
+    await proxy.close();
+  });
+
+  test('many that open share one client; after the close nothing goes on, and it can be opened again', async () => {
+    const pool = fixture.make();
+    await expect(ping(pool)).rejects.toMatchObject({ code: 'CLOSED' });
+    expect(() => pool.raw.client()).toThrow(expect.objectContaining({ code: 'CLOSED' }));
+    await Promise.all(Array.from({ length: 20 }, () => pool.open(openContext())));
+    const first = clientOf(pool);
+    await Promise.all([pool.close(clock.monotonic()), pool.close(clock.monotonic())]);
+    await expect(ping(pool)).rejects.toMatchObject({ code: 'CLOSED' });
+    await expect(pool.transaction({ context: context() }, async () => 1)).rejects.toMatchObject({ code: 'CLOSED' });
+    await pool.open(openContext());
+    expect(clientOf(pool)).not.toBe(first);
+    await ping(pool);
+  });
+
+  test('a close while it opens wins', async () => {
+    const pool = fixture.make();
+    const opening = failure(pool.open(openContext()));
+    await pool.close(clock.monotonic() + 1_000);
+    expect(codeOf((await opening).error)).toBe('CLOSED');
+    await expect(ping(pool)).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+
+  test('a close lets work end that is under way, and refuses who waits', async () => {
+    const pool = await fixture.pool({ pool: { max: 1 } });
+    const { passed, open } = gate();
+    const working = hold(pool, passed);
+    const waiting = failure(ping(pool));
+    const closing = pool.close(clock.monotonic() + 5_000);
+    expect(codeOf((await waiting).error)).toBe('CLOSED');
+    open();
+    await Promise.all([working, closing]);
+    const other = await fixture.pool();
+    const cut = failure(hold(other, new Promise(() => undefined)));
+    await other.close(clock.monotonic() + 50);
+    expect(codeOf((await cut).error)).toBe('CLOSED');
+  });
+
+  test('turns: UNAVAILABLE after acquireTimeout, TIMEOUT at the deadline, ABORTED by the signal', async () => {
+    const pool = await fixture.pool({ pool: { max: 2, acquireTimeout: 150 } });
+    const { passed, open } = gate();
+    const held = [hold(pool, passed), hold(pool, passed)];
+    const controller = new AbortController();
+    const waits = [ping(pool), ping(pool, { timeout: 30 }), ping(pool, { signal: controller.signal })].map(failure);
+    expect(pool.figures()).toMatchObject({ waiting: 3, max: 2 });
+    controller.abort();
+    expect((await Promise.all(waits)).map(({ error }) => codeOf(error))).toEqual(['UNAVAILABLE', 'TIMEOUT', 'ABORTED']);
+    // The check has a connection of its own.
+    expect((await pool.check(AbortSignal.timeout(5_000))).status).toBe('healthy');
+    open();
+    await Promise.all(held);
+    await Promise.all(Array.from({ length: 30 }, () => ping(pool)));
+    expect(pool.figures().size).toBeLessThanOrEqual(2);
+    expect(pool.figures()).toMatchObject({ waiting: 0, idle: pool.figures().size });
+  });
+
+  test('a frozen server: operations end at their deadline or signal, the check fails, and all recovers', async () => {
+    const proxy = await Proxy.open(fixture.url);
+    const pool = await fixture.pool(TIMES, proxy.through(fixture.url));
+    await ping(pool);
+    expect((await pool.check(AbortSignal.timeout(5_000))).status).toBe('healthy');
+    proxy.freeze();
+    const late = await failure(ping(pool, { timeout: 200 }));
+    expect(codeOf(late.error)).toBe('TIMEOUT');
+    expect(late.took).toBeLessThan(1_000);
+    const controller = new AbortController();
+    const stopped = failure(ping(pool, { signal: controller.signal }));
+    setTimeout(() => controller.abort(), 50);
+    expect(codeOf((await stopped).error)).toBe('ABORTED');
+    const checked = performance.now();
+    expect((await pool.check(AbortSignal.timeout(400))).status).toBe('unhealthy');
+    expect(performance.now() - checked).toBeLessThan(1_500);
+    proxy.thaw();
+    await ping(pool);
+    expect((await pool.check(AbortSignal.timeout(5_000))).status).toBe('healthy');
+    await proxy.close();
+    const gone = await failure(ping(pool));
+    expect(codeOf(gone.error)).toBe('UNAVAILABLE');
+    expect(gone.took).toBeLessThan(5_000);
+    await pool.close(clock.monotonic());
+  });
+
+  test('connections that are cut do not reach a reader', async () => {
+    const proxy = await Proxy.open(fixture.url);
+    const pool = await fixture.pool(TIMES, proxy.through(fixture.url));
+    const read = () =>
+      pool.read('read', context(), ({ db, bounds }) =>
+        db
+          .collection('none')
+          .find({}, { ...bounds })
+          .toArray(),
+      );
+    await Promise.all(Array.from({ length: 5 }, read));
+    for (let i = 0; i < 5; i++) {
+      proxy.cut();
+      expect(await read()).toEqual([]);
+    }
+    await pool.close(clock.monotonic());
+    await proxy.close();
+  });
+
+  test('the clock of the server is measured', async () => {
+    const pool = await fixture.pool(
+      {},
+      fixture.url,
+      offsetClock(clock, () => -3_600_000),
+    );
+    expect(Math.abs(pool.clockOffset - 3_600_000)).toBeLessThan(1_000);
+    await pool.check(AbortSignal.timeout(5_000));
+    expect(Math.abs(pool.clockOffset - 3_600_000)).toBeLessThan(1_000);
+  });
+
+  test('neither the pool nor a session shows the password', async () => {
+    const secret = 'pw-4711';
+    const proxy = await Proxy.open(fixture.url);
+    const closed = fixture.make({}, fixture.url.replace('//', `//someone:${secret}@`));
+    expect(inspect(closed, { depth: 9, showHidden: true }) + JSON.stringify(closed)).not.toContain(secret);
+    const pool = await fixture.pool({ applicationName: secret }, proxy.through(fixture.url));
+    const shown = await pool.transaction({ context: context() }, async (session) =>
+      inspect(session, { depth: 9, showHidden: true }),
+    );
+    expect(shown + inspect(pool, { depth: 9, showHidden: true })).not.toContain(secret);
+    await pool.close(clock.monotonic());
+    await proxy.close();
+  });
+
+  test('without transactions nothing of the work runs', async () => {
+    if (SERVERS.ferretdb.url === '') return expect(SERVERS.ferretdb.variable).toBeDefined();
+    const ferret = await Fixture.open('ferretdb');
+    const pool = await ferret.pool();
+    let ran = false;
+    const { error } = await failure(pool.transaction({ context: context() }, async () => (ran = true)));
+    expect([codeOf(error), ran, pool.transactions]).toEqual(['UNSUPPORTED', false, 'none']);
+    await ferret.close();
+  });
+});
