@@ -61,7 +61,8 @@ describe('the planner', () => {
   });
 
   test('answers declared fields from their index, and a sweep from that of what expires', async () => {
-    for (const filter of [{ s: 'a' }, { s: { $in: ['a', 'b'] } }, { n: { $gt: 5 } }]) {
+    const long = Array.from({ length: 50 }, (_, i) => `s${i}`);
+    for (const filter of [{ s: 'a' }, { s: { $in: ['a', 'b'] } }, { s: { $in: long } }, { n: { $gt: 5 } }]) {
       const request = { collection: things, filter: filterOf(filter) };
       const { text, parameters } = countStatement(sqlite, A, request, at(1));
       expect(await planOf(text, parameters.values)).toMatch(
@@ -119,6 +120,35 @@ describe('values', () => {
         ctx,
       ),
     ).toBe(1);
+  });
+
+  test('in long lists are as in short ones', async () => {
+    const numbers = [5e-324, 0.31129066102734543, 2 ** 60 + 256, -1, 7.5];
+    const strings = ['é😀', "q'q", 'tab\t"\\', '[1]', ''];
+    await open.backend.write(
+      A,
+      [...numbers, ...strings, true, null].map((u, i): Write => ({
+        kind: 'insert',
+        collection: things,
+        id: `l${i}`,
+        value: { u, ...(typeof u === 'number' ? { n: u } : typeof u === 'string' ? { s: u } : { b: u }) },
+        createdAt: at(i),
+      })),
+      ctx,
+    );
+    const count = (filter: object) => open.backend.count(A, { collection: things, filter: filterOf(filter) }, ctx);
+    const others = Array.from({ length: 900 }, (_, i) => i * 1e6 + 12_345.25);
+    const texts = others.map((n) => `t${n}`);
+    expect(await count({ n: { $in: [...others, ...numbers] } })).toBe(5);
+    expect(await count({ s: { $in: [...texts, ...strings] } })).toBe(5);
+    expect(await count({ u: { $in: [...others, ...numbers] } })).toBe(5);
+    expect(await count({ u: { $in: [...texts, ...strings.slice(1), 7.5, true, null] } })).toBe(7);
+    expect(await count({ u: { $nin: [...texts, ...strings] } })).toBe(7);
+    expect(await count({ id: { $in: [...texts, 'l1', 'l2'] } })).toBe(2);
+    expect(await count({ createdAt: { $in: [...others.map((_, i) => at(-1 - i)), at(3), at(4)] } })).toBe(2);
+    // More operands than a statement may have parameters.
+    const many = Array.from({ length: 40 }, (_, i) => ({ n: { $in: others.map((n) => n + i / 64) } }));
+    expect(await count({ $or: [...many, { n: { $in: numbers } }] })).toBe(5);
   });
 
   test('of text that looks like SQL stay data, in paths as well', async () => {

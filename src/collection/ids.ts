@@ -33,7 +33,9 @@ export class IdSource {
 
   /** As `resolve`, for one record. */
   resolveOne(given: string | undefined, context: OperationContext): string | Promise<string> {
-    if (this.definition.ids === 'uuid') return given ?? makeUuid(context.now);
+    const { ids } = this.definition;
+    if (ids === 'uuid') return given ?? makeUuid(context.now);
+    if (ids === 'given' && given !== undefined) return given;
     const resolved = this.resolve([given], context);
     return Array.isArray(resolved) ? resolved[0]! : resolved.then(([id]) => id!);
   }

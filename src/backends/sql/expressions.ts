@@ -26,9 +26,21 @@ export function indexName(table: string, kind: 'index' | 'unique' | 'words' | 'e
 
 /** The expression that a sort key or an index key stands for. */
 export function keyExpression(dialect: Dialect, field: TypedField, prefix: string): string {
-  return field.source === 'envelope'
-    ? dialect.envelopeColumn(field.path[0]!, prefix)
-    : dialect.typedAt(field.path, field.type, prefix);
+  if (field.source === 'envelope') return dialect.envelopeColumn(field.path[0]!, prefix);
+  return prefix === 't.' ? typedRow(dialect, field.path, field.type) : dialect.typedAt(field.path, field.type, prefix);
+}
+
+const TYPED = new WeakMap<Dialect, WeakMap<readonly string[], Map<FieldType, string>>>();
+
+/** The typed expression at a path of the row `t`, made once for a declared field: its path is one array for all queries. */
+export function typedRow(dialect: Dialect, path: readonly string[], type: FieldType): string {
+  let paths = TYPED.get(dialect);
+  if (paths === undefined) TYPED.set(dialect, (paths = new WeakMap()));
+  let texts = paths.get(path);
+  if (texts === undefined) paths.set(path, (texts = new Map()));
+  let text = texts.get(type);
+  if (text === undefined) texts.set(type, (text = dialect.typedAt(path, type, 't.')));
+  return text;
 }
 
 /** Missing first ascending and last descending. */

@@ -4,6 +4,7 @@
  */
 import type { FieldReference, FieldType, FilterNode, LeafNode } from '../../filter/syntax.js';
 import { foldAscii } from '../../filter/evaluate.js';
+import { typedRow } from './expressions.js';
 import type { Dialect, Operand, Parameters, TypedField } from './dialect.js';
 
 const FALSE = 'FALSE';
@@ -20,7 +21,7 @@ function compileNot(dialect: Dialect, node: FilterNode, parameters: Parameters):
   if (node.op === 'exists' && node.field.source === 'value' && node.field.type !== undefined) {
     const { path, type } = node.field;
     // The first term is what an index of the field can answer.
-    return `(${dialect.typedAt(path, type, 't.')} IS NULL AND ${dialect.presence(path)} IS NULL)`;
+    return `(${typedRow(dialect, path, type)} IS NULL AND ${dialect.presence(path)} IS NULL)`;
   }
   return `(${compileFilter(dialect, node, parameters)} IS NOT TRUE)`;
 }
@@ -76,7 +77,7 @@ function compileValue(dialect: Dialect, node: FieldLeaf, parameters: Parameters)
     case 'eq':
       if (node.value === null) return compileNull(dialect, node.field);
       if (type === undefined) return dialect.untypedEqual(path, node.value, parameters);
-      return `${dialect.typedAt(path, type, 't.')} = ${parameters.operand(node.value, 'value', type)}`;
+      return `${typedRow(dialect, path, type)} = ${parameters.operand(node.value, 'value', type)}`;
     case 'in':
       return type === undefined
         ? dialect.untypedIn(path, node.values, parameters)
@@ -87,20 +88,20 @@ function compileValue(dialect: Dialect, node: FieldLeaf, parameters: Parameters)
     case 'lte': {
       const operand = type ?? (typeof node.value === 'number' ? 'number' : 'string');
       const bound = parameters.operand(node.value, 'value', operand);
-      return `${dialect.typedAt(path, operand, 't.')} ${COMPARISONS.get(node.op)!} ${bound}`;
+      return `${typedRow(dialect, path, operand)} ${COMPARISONS.get(node.op)!} ${bound}`;
     }
     case 'contains':
       return type === undefined ? dialect.contains(path, node.value, parameters) : FALSE;
     case 'startsWith':
     case 'icontains':
       if (type !== undefined && type !== 'string') return FALSE;
-      return compileText(dialect, node.op, dialect.typedAt(path, 'string', 't.'), node.value, parameters);
+      return compileText(dialect, node.op, typedRow(dialect, path, 'string'), node.value, parameters);
   }
 }
 
 export function compileNull(dialect: Dialect, { path, type }: FieldReference): string {
   const isNull = `${dialect.presence(path)} = ${dialect.jsonNull}`;
-  return type === undefined ? isNull : `(${dialect.typedAt(path, type, 't.')} IS NULL AND ${isNull})`;
+  return type === undefined ? isNull : `(${typedRow(dialect, path, type)} IS NULL AND ${isNull})`;
 }
 
 function compileIn(dialect: Dialect, node: FieldLeaf & { op: 'in' }, type: FieldType, parameters: Parameters): string {
@@ -108,7 +109,7 @@ function compileIn(dialect: Dialect, node: FieldLeaf & { op: 'in' }, type: Field
   const values = node.values.filter((value): value is Operand => value !== null);
   const terms: string[] = [];
   if (values.length > 0)
-    terms.push(dialect.oneOf(dialect.typedAt(field.path, type, 't.'), values, typed(field, type), parameters));
+    terms.push(dialect.oneOf(typedRow(dialect, field.path, type), values, typed(field, type), parameters));
   if (values.length < node.values.length) terms.push(compileNull(dialect, field));
   return terms.length === 0 ? FALSE : `(${terms.join(' OR ')})`;
 }

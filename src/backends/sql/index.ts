@@ -23,6 +23,7 @@ import { readKeys } from './read.js';
 import { readRow } from './row.js';
 import { ensureTables } from './schema.js';
 import { sqlite } from './sqlite/dialect.js';
+import { namedStatement } from './statement-names.js';
 
 const DIALECTS = new Map<string, Dialect>([postgres, sqlite].map((dialect) => [dialect.name, dialect]));
 
@@ -108,7 +109,7 @@ class SqlBackend implements RecordBackend, Database {
   }
 
   private run({ text, parameters }: Statement, context: OperationContext): ReturnType<SqlPool['query']> {
-    return this.pool.query(text, parameters.values, context);
+    return this.pool.query(text, parameters.values, context, namedStatement(this.pool, text));
   }
 }
 

@@ -4,6 +4,7 @@ import type { JsonObject } from '../../backend.js';
 import type { Dialect } from '../dialect.js';
 import { definitions } from './definitions.js';
 import { envelopeColumn, jsonAt, tableName, typedAt } from './expressions.js';
+import { namedStatement } from '../statement-names.js';
 import { expiryText, PostgresParameters, timeText } from './parameters.js';
 import { rangesStatement } from './ranges.js';
 import { readMany } from './read.js';
@@ -55,7 +56,7 @@ export const postgres: Dialect = {
   readMany,
   async findRanges({ pool, dialect }, scope, request, ranges, context) {
     const { text, parameters } = rangesStatement(dialect, scope, request, ranges, context.now);
-    return (await pool.query(text, parameters.values, context)).rows;
+    return (await pool.query(text, parameters.values, context, namedStatement(pool, text))).rows;
   },
   write: writeAll,
 };

@@ -19,15 +19,8 @@ function presence(path: readonly string[]): string {
   return `json_type(t.value,${jsonPath(path)})`;
 }
 
-function oneOf(
-  expression: string,
-  values: readonly Operand[],
-  source: 'value' | 'envelope',
-  type: FieldType,
-  parameters: Parameters,
-): string {
-  return `${expression} IN (${values.map((value) => parameters.operand(value, source, type)).join(', ')})`;
-}
+/** The shared code binds nothing that it was not given by `parameters()`. */
+const own = (parameters: Parameters): SqliteParameters => parameters as SqliteParameters;
 
 function untypedEqual(path: readonly string[], value: Operand, parameters: Parameters): string {
   const type = typeOf(value);
@@ -37,8 +30,8 @@ function untypedEqual(path: readonly string[], value: Operand, parameters: Param
 function untypedIn(path: readonly string[], values: readonly Scalar[], parameters: Parameters): string {
   const terms: string[] = [];
   for (const type of ['string', 'number', 'boolean'] as const) {
-    const own = values.filter((value): value is Operand => typeof value === type);
-    if (own.length > 0) terms.push(oneOf(typedAt(path, type, 't.'), own, 'value', type, parameters));
+    const typed = values.filter((value): value is Operand => typeof value === type);
+    if (typed.length > 0) terms.push(`${typedAt(path, type, 't.')} IN ${own(parameters).list(typed, 'value', type)}`);
   }
   if (values.includes(null)) terms.push(`${presence(path)} = 'null'`);
   return terms.length === 0 ? 'FALSE' : `(${terms.join(' OR ')})`;
@@ -77,7 +70,8 @@ export const sqlite: Dialect = {
   presence,
   jsonNull: `'null'`,
 
-  oneOf: (expression, values, { source, type }, parameters) => oneOf(expression, values, source, type, parameters),
+  oneOf: (expression, values, { source, type }, parameters) =>
+    `${expression} IN ${own(parameters).list(values, source, type)}`,
   untypedEqual,
   untypedIn,
   // The alias: `value` alone would be json_each's own column.

@@ -6,6 +6,15 @@ import type { Operand, Parameters } from '../dialect.js';
 /** @photostructure/sqlite binds positive numbers below this as 0, so they stand in the text. */
 const BINDABLE = Number.EPSILON;
 
+/** The longest list whose items are parameters. */
+const LONG = 16;
+
+/** As the compared expression gives it: booleans as 0 and 1, times of the envelope as milliseconds. */
+function storedOperand(value: Operand, source: FieldReference['source'], type: FieldType): string | number {
+  if (typeof value === 'boolean') return value ? 1 : 0;
+  return source === 'envelope' && type === 'date' ? Date.parse(String(value)) : value;
+}
+
 export class SqliteParameters implements Parameters {
   readonly values: SqlValue[] = [];
 
@@ -15,9 +24,16 @@ export class SqliteParameters implements Parameters {
   }
 
   operand(value: Operand, source: FieldReference['source'], type: FieldType): string {
-    if (typeof value === 'boolean') return this.add(value ? 1 : 0);
-    if (typeof value === 'number' && value > 0 && value < BINDABLE) return String(value);
-    return this.add(source === 'envelope' && type === 'date' ? Date.parse(String(value)) : value);
+    const stored = storedOperand(value, source, type);
+    return typeof stored === 'number' && stored > 0 && stored < BINDABLE ? String(stored) : this.add(stored);
+  }
+
+  /** What stands behind IN. A long list is one parameter: SQLite takes 32,766, and a text for each length is compiled anew. */
+  list(values: readonly Operand[], source: FieldReference['source'], type: FieldType): string {
+    if (values.length <= LONG) return `(${values.map((value) => this.operand(value, source, type)).join(', ')})`;
+    const stored = values.map((value) => storedOperand(value, source, type));
+    const item = typeof stored[0] === 'number' ? 'CAST(e.value AS REAL)' : 'e.value';
+    return `(SELECT ${item} FROM json_each(${this.add(JSON.stringify(stored))}) AS e)`;
   }
 
   text(value: string): string {
