@@ -21,7 +21,8 @@ export async function writeAll(
 ): Promise<WriteResult[]> {
   if (writes.length === 0) return [];
   const { now } = context;
-  if (context.session !== undefined) return pool.write('write', context, (use) => writePlanned(use, tenant, writes, now));
+  if (context.session !== undefined)
+    return pool.write('write', context, (use) => writePlanned(use, tenant, writes, now));
   if (writes.length > 1 && pool.transactions !== 'none') return inTransaction(pool, tenant, writes, context);
   const results: WriteResult[] = [];
   for (const write of writes) {
