@@ -88,10 +88,12 @@ async function isThere(use: MongoUse, collection: RecordSchema, filter: Document
 async function attemptPut(
   use: MongoUse,
   tenant: string,
-  { collection, id, value, createdAt, expiresAt }: Extract<Write, { kind: 'put' }>,
+  write: Extract<Write, { kind: 'put' }>,
   now: Date,
   first: boolean,
 ): Promise<WriteResult | undefined> {
+  if (use.transactions === 'none') return attemptPutInTwo(use, tenant, write, now);
+  const { collection, id, value, createdAt, expiresAt } = write;
   const _id = documentId(tenant, id);
   const { v, w, ...content } = contentOf(collection, value, expiresAt);
   const ifLive = (then: unknown, otherwise: unknown): Document => ({ $cond: [{ $gt: ['$x', now] }, then, otherwise] });
@@ -115,6 +117,19 @@ async function attemptPut(
     if (first && (await isThere(use, collection, { _id }, error))) return undefined;
     throw error;
   }
+}
+
+/** FerretDB tells of an upsert that met another that it inserted, though it updated. */
+async function attemptPutInTwo(
+  use: MongoUse,
+  tenant: string,
+  { createdAt, ...write }: Extract<Write, { kind: 'put' }>,
+  now: Date,
+): Promise<WriteResult | undefined> {
+  const replaced = await attemptReplace(use, tenant, { ...write, kind: 'replace' }, now);
+  if (replaced !== undefined) return replaced;
+  const dated = createdAt === undefined ? {} : { createdAt };
+  return attemptInsert(use, tenant, { ...write, ...dated, kind: 'insert' }, now);
 }
 
 async function attemptReplace(

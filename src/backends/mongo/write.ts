@@ -21,12 +21,13 @@ export async function writeAll(
 ): Promise<WriteResult[]> {
   if (writes.length === 0) return [];
   const { now } = context;
-  if (context.session !== undefined) return pool.run('write', context, (use) => writePlanned(use, tenant, writes, now));
+  if (context.session !== undefined)
+    return pool.write('write', context, (use) => writePlanned(use, tenant, writes, now));
   if (writes.length > 1 && pool.transactions !== 'none') return inTransaction(pool, tenant, writes, context);
   const results: WriteResult[] = [];
   for (const write of writes) {
     if (results.some(isRefused)) results.push({ status: 'skipped' });
-    else results.push(await pool.run('write', context, (use) => writeUnique(use, tenant, write, now)));
+    else results.push(await pool.write('write', context, (use) => writeUnique(use, tenant, write, now)));
   }
   return results;
 }
@@ -40,7 +41,7 @@ async function inTransaction(
   for (let attempt = 1; ; attempt++) {
     try {
       return await pool.transaction({ context, isolation: 'snapshot' }, (session) =>
-        pool.run('write', { ...context, session }, (use) => writePlanned(use, tenant, writes, context.now)),
+        pool.write('write', { ...context, session }, (use) => writePlanned(use, tenant, writes, context.now)),
       );
     } catch (error) {
       if (!isSerializationFailure(error) || attempt === ATTEMPTS) throw error;

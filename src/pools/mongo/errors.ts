@@ -46,6 +46,8 @@ const NETWORK = new Set([
   'MongoUnexpectedServerResponseError',
 ]);
 
+const LOST_ANSWER = new Set(['MongoNetworkError', 'MongoNetworkTimeoutError', 'MongoPoolClearedOnNetworkError']);
+
 export function serverFault(error: unknown): ServerFault | undefined {
   if (!(error instanceof Error)) return undefined;
   const { code } = error as { code?: unknown };
@@ -70,6 +72,14 @@ export function hasLabel(error: unknown, label: string): boolean {
 
 export function isNetworkFault(error: unknown): boolean {
   return error instanceof Error && NETWORK.has(error.name);
+}
+
+/** Whether the server may have done what it was asked, though no answer came. */
+export function isLostAnswer(error: unknown): boolean {
+  if (isSystemFault(error)) return (error as { code: string }).code !== 'ECONNREFUSED';
+  if (!(error instanceof Error) || !LOST_ANSWER.has(error.name)) return false;
+  // The client labels so what happens before a connection is there.
+  return !hasLabel(error, 'HandshakeError') && !hasLabel(error, 'SystemOverloadedError');
 }
 
 export function mapError(error: unknown, component: string, operation?: string): StorageError {

@@ -29,6 +29,7 @@ export interface CallBounds {
 export interface MongoUse {
   readonly db: Db;
   readonly bounds: CallBounds;
+  readonly transactions: Deployment['transactions'];
   readonly double: Library['double'];
   readonly duplicateIndex: typeof duplicateIndex;
   collection<D extends Document>(name: string): Collection<D>;
@@ -55,13 +56,14 @@ export function isIdle({ gate, sessions }: Opened): boolean {
 }
 
 export function useOf(
-  { library, db, collections }: Opened,
+  { library, db, deployment, collections }: Opened,
   limit: Limit,
   session: ClientSession | undefined,
 ): MongoUse {
   const { signal, maxTimeMS } = limit;
   return {
     db,
+    transactions: deployment.transactions,
     double: library.double,
     duplicateIndex,
     bounds: session === undefined ? { signal, maxTimeMS } : { signal, maxTimeMS, session },

@@ -8,7 +8,7 @@ import { boundsExceeded, timerDelay, untilAborted } from '../slot.js';
 import { commit, rollBack } from './commit.js';
 import { clientOptions, connect } from './connect.js';
 import { Connections } from './connections.js';
-import { isSystemFault, mapError } from './errors.js';
+import { isLostAnswer, isSystemFault, mapError } from './errors.js';
 import { Gate } from './gate.js';
 import { Limit } from './limit.js';
 import { isIdle, type MongoUse, type Opened, useOf } from './opened.js';
@@ -82,6 +82,20 @@ export class MongoPool implements Pool {
           if (isLast || !isSystemFault(error)) throw error;
           await sleep(this.clock, attempt * READ_PAUSE, use.bounds.signal);
         }
+      }
+    });
+  }
+
+  /** As `run`, for writes: outside of transactions one whose answer was lost may have been made. */
+  write<R>(operation: string, context: OperationContext, work: (use: MongoUse) => Promise<R>): Promise<R> {
+    if (context.session !== undefined) return this.run(operation, context, work);
+    return this.run(operation, context, async (use) => {
+      try {
+        return await work(use);
+      } catch (cause) {
+        if (!isLostAnswer(cause)) throw cause;
+        const message = 'The answer to the write was lost: it may have been made';
+        throw new StorageError('OUTCOME_UNKNOWN', message, { component: this.name, operation, cause });
       }
     });
   }

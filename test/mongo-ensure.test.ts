@@ -1,0 +1,110 @@
+/** Collections and indexes in MongoDB: made once, by any number at once, and made again when they are gone. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { defineCollection, type CollectionDefinition } from '../src/collection/definition.js';
+import type { RecordBackend, RecordSchema } from '../src/backends/backend.js';
+import type { MongoPool } from '../src/pools/mongo/pool.js';
+import {
+  backendOn,
+  context,
+  describeServer,
+  Fixture,
+  type ServerName,
+  stored,
+  write,
+} from './support/mongo/fixture.js';
+import { Proxy } from './support/mongo/proxy.js';
+
+type Anything = Record<string, unknown>;
+const define = (name: string, more: object = {}): CollectionDefinition<Anything> =>
+  defineCollection<Anything>({ name, fields: { s: 'string', n: 'number' }, id: 'given', ...more });
+
+for (const server of ['mongo', 'ferretdb'] as ServerName[])
+  describeServer(server, 'ensure', () => {
+    let fixture: Fixture;
+    let proxy: Proxy;
+    let pool: MongoPool;
+    let backend: RecordBackend;
+    const scope = { tenant: 't' };
+    beforeAll(async () => {
+      fixture = await Fixture.open(server);
+      proxy = await Proxy.open(fixture.url);
+      pool = await fixture.pool({}, proxy.through(fixture.url));
+      backend = backendOn(pool);
+    });
+    afterAll(async () => {
+      await fixture.close();
+      await proxy.close();
+    });
+
+    const names = async (schema: RecordSchema): Promise<string[]> =>
+      (await stored(pool, fixture.url, schema).indexes()).map(({ name }) => name!).sort();
+    const insert = (schema: RecordSchema, id: string, value: object) =>
+      backend.write(scope, [write(schema, id, { kind: 'insert', value: value as never })], context());
+
+    test('50 at once, from two pools, all succeed, and make each index once', async () => {
+      const { schema } = define('crowd', {
+        indexes: [{ keys: ['s', ['n', 'desc']] }, { keys: ['n'], scope: 'all' }, { keys: ['expiresAt'] }],
+        unique: [{ name: 'byS', fields: ['s'] }],
+        text: ['body'],
+      });
+      const other = backendOn(await fixture.pool());
+      await Promise.all(
+        Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? backend : other).ensure([schema], context())),
+      );
+      // The key of the id, tenant and id, the expiry, the words, the three and the constraint.
+      expect(await names(schema)).toHaveLength(8);
+      await insert(schema, 'a', { s: 'x' });
+      await expect(insert(schema, 'b', { s: 'x' })).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+    });
+
+    test('what is there costs one read of the catalogue and one of the names, however many are asked for', async () => {
+      const schemas = ['one', 'two', 'three'].map((name) => define(name).schema);
+      await backend.ensure(schemas, context());
+      const commands = ['find', 'listCollections', 'create', 'createIndexes', 'update'];
+      const before = commands.map((name) => proxy.count(name));
+      await backend.ensure(schemas, context());
+      expect(commands.map((name, i) => proxy.count(name) - before[i]!)).toEqual([1, 1, 0, 0, 0]);
+    });
+
+    test('a collection that someone dropped is made again, with its indexes', async () => {
+      const { schema } = define('dropped', { unique: [{ name: 'byS', fields: ['s'] }] });
+      await backend.ensure([schema], context());
+      const made = await names(schema);
+      await stored(pool, fixture.url, schema).drop();
+      await backend.ensure([schema], context());
+      expect(await names(schema)).toEqual(made);
+    });
+
+    test('a new definition adds what is new; records that break its constraint are a migration', async () => {
+      const first = define('grown');
+      await backend.ensure([first.schema], context());
+      await insert(first.schema, 'a', { s: 'x', n: 1, body: 'red fox' });
+      await insert(first.schema, 'b', { s: 'x', n: 2, $odd: { body: 'blue' } });
+      const wider = define('grown', { indexes: [{ keys: ['n'] }], text: ['body'] });
+      await backend.ensure([wider.schema], context());
+      const filter = { op: 'text', words: ['fox'] } as const;
+      expect(await backend.count(scope, { collection: wider.schema, filter }, context())).toBe(1);
+      const [record] = await backend.read(scope, [{ collection: wider.schema, id: 'a' }], context());
+      expect(record).toMatchObject({ version: 1, value: { s: 'x', n: 1, body: 'red fox' } });
+      const strict = define('grown', { unique: [{ name: 'byS', fields: ['s'] }] });
+      for (let i = 0; i < 2; i++)
+        await expect(backend.ensure([strict.schema], context())).rejects.toMatchObject({
+          code: 'MIGRATION',
+          details: { collection: 'grown', constraint: 'byS' },
+        });
+      await backend.write(scope, [write(first.schema, 'b', { kind: 'delete' })], context());
+      await backend.ensure([strict.schema], context());
+      await expect(insert(strict.schema, 'c', { s: 'x' })).rejects.toMatchObject({ details: { constraint: 'byS' } });
+    });
+
+    test('within a transaction it makes them outside of it', async () => {
+      if (pool.transactions === 'none') return expect(backend.capabilities.batch).toBe('ordered');
+      const { schema } = define('inside');
+      const work = pool.transaction({ context: context() }, async (session) => {
+        await backend.ensure([schema], context({ session }));
+        throw new Error('changed my mind');
+      });
+      await expect(work).rejects.toThrow('changed my mind');
+      expect(await names(schema)).toHaveLength(3);
+    });
+  });
