@@ -8,15 +8,14 @@ interface Sent {
   readonly text: string;
 }
 
+type Query = (this: pg.Client, query: Sent | string, ...rest: unknown[]) => unknown;
+
 /** The text that an operation sends last. */
 async function textOf(work: () => Promise<unknown>): Promise<string> {
-  const original = pg.Client.prototype.query as (...args: unknown[]) => unknown;
+  const prototype = pg.Client.prototype as unknown as { query: Query };
+  const original: Query = Reflect.get(prototype, 'query');
   let sent = '';
-  (pg.Client.prototype as { query: unknown }).query = function (
-    this: pg.Client,
-    query: Sent | string,
-    ...rest: unknown[]
-  ) {
+  prototype.query = function (query, ...rest) {
     sent = typeof query === 'string' ? query : query.text;
     return original.call(this, query, ...rest);
   };
@@ -24,7 +23,7 @@ async function textOf(work: () => Promise<unknown>): Promise<string> {
     await work();
     return sent;
   } finally {
-    (pg.Client.prototype as { query: unknown }).query = original;
+    prototype.query = original;
   }
 }
 

@@ -37,7 +37,7 @@ export function typedRow(dialect: Dialect, path: readonly string[], type: FieldT
   let paths = TYPED.get(dialect);
   if (paths === undefined) TYPED.set(dialect, (paths = new WeakMap()));
   let texts = paths.get(path);
-  if (texts === undefined) paths.set(path, (texts = new Map()));
+  if (texts === undefined) paths.set(path, (texts = new Map<FieldType, string>()));
   let text = texts.get(type);
   if (text === undefined) texts.set(type, (text = dialect.typedAt(path, type, 't.')));
   return text;
