@@ -101,6 +101,8 @@ export interface TestTarget {
   readonly magnitudes?: Magnitudes;
   /** Whether the server behind the target goes on refusing a unique key that a change took from its record. */
   readonly keepsUniqueKeys?: boolean;
+  /** False where the server behind the target has none. */
+  readonly transactions?: boolean;
 }
 
 export interface Magnitudes {

@@ -7,6 +7,7 @@ import { namingOrigin } from './database/origin.js';
 import { Tables } from './database/tables.js';
 import { foreignErrorName, isStorageError, StorageError } from './errors.js';
 import type { Managed } from './lifecycle.js';
+import { checkSchemaVersion } from './migrations/schema-version.js';
 import type { Pool } from './pools/pool.js';
 import type { Registry } from './registry.js';
 import { urlSource, type Settings } from './settings.js';
@@ -49,7 +50,7 @@ async function composeDatabases(
     const first = pools.get(key);
     if (first !== undefined && !isDeepStrictEqual(first.options, options)) throw unequalOptions(first.name, name);
     const pool = first?.pool ?? construct(name, () => driver.create(url, options, { clock, name }));
-    const tables = first?.tables ?? new Tables(clock, settings.lifecycle.operationTimeout);
+    const tables = first?.tables ?? new Tables(clock, settings.lifecycle.operationTimeout, checkSchemaVersion);
     const shared = managed.get(pool.name)?.critical === true;
     const source = urlSource(settings, pool.name);
     const component = source === undefined ? pool : namingOrigin(pool, `databases.${pool.name}.url`, source);

@@ -40,7 +40,18 @@ async function refusal(work: Promise<unknown>): Promise<unknown> {
   );
 }
 
-const TARGETS = storageTargets('migrations');
+const HERE = storageTargets('migrations');
+const TARGETS = HERE.filter(({ transactions }) => transactions);
+const WITHOUT = HERE.filter(({ transactions }) => !transactions);
+
+if (WITHOUT.length > 0)
+  test.each(WITHOUT)('migrations: refused on $name, which has no transactions', async ({ prepare }) => {
+    const { url, drop } = await prepare();
+    const storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    await expect((async () => storage.migrations(STEPS))()).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+    await storage.close();
+    await drop();
+  });
 
 describe.each(TARGETS)('migrations on $name', ({ prepare }) => {
   let storage: StorageManager;

@@ -38,7 +38,18 @@ const kept = async (storage: StorageManager): Promise<number[]> => {
 const enqueue = (storage: Pick<StorageManager, 'transaction'>, key: string, payload: unknown, topic = 'mail') =>
   storage.transaction((tx) => tx.outbox.enqueue({ topic, key, payload }));
 
-const TARGETS = storageTargets('the outbox');
+const HERE = storageTargets('the outbox');
+const TARGETS = HERE.filter(({ transactions }) => transactions);
+const WITHOUT = HERE.filter(({ transactions }) => !transactions);
+
+if (WITHOUT.length > 0)
+  test.each(WITHOUT)('the outbox: refused on $name, which has no transactions', async ({ prepare }) => {
+    const { url, drop } = await prepare();
+    const storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    await expect((async () => enqueue(storage, 'k', 1))()).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+    await storage.close();
+    await drop();
+  });
 
 describe.each(TARGETS)('the outbox on $name', ({ prepare }) => {
   let storage: StorageManager;

@@ -7,15 +7,22 @@ import type { RecordBackend, RecordSchema } from '../backends/backend.js';
 // The longest delay that a timer of Node takes; a longer one fires at once.
 const LONGEST_DELAY = 2 ** 31 - 1;
 
+type Prepare = (backend: RecordBackend, context: OperationContext) => Promise<void>;
+
 export class Tables {
   private readonly declared = new Map<string, RecordSchema>();
   private readonly there = new Map<string, RecordSchema>();
   private readonly making = new Map<string, Promise<void>>();
+  private prepared: Promise<void> | undefined;
 
-  /** @param timeout milliseconds that the making of one collection's tables may take, whoever waits for it. */
+  /**
+   * @param timeout milliseconds that the making of one collection's tables may take, whoever waits for it.
+   * @param prepare done once before the first tables are made.
+   */
   constructor(
     private readonly clock: Clock,
     private readonly timeout: number,
+    private readonly prepare: Prepare = () => Promise.resolve(),
   ) {}
 
   /** @throws `VALIDATION` when the name stands for another declaration already. */
@@ -54,8 +61,13 @@ export class Tables {
     const known = this.making.get(name);
     if (known !== undefined) return known;
     const { clock, timeout } = this;
-    const making = backend
-      .ensure([schema], { now: clock.now(), deadline: clock.monotonic() + timeout })
+    const context = { now: clock.now(), deadline: clock.monotonic() + timeout };
+    this.prepared ??= this.prepare(backend, context).catch((error: unknown) => {
+      this.prepared = undefined;
+      throw error;
+    });
+    const making = this.prepared
+      .then(() => backend.ensure([schema], context))
       .then(() => void this.there.set(name, schema))
       .finally(() => this.making.delete(name));
     this.making.set(name, making);

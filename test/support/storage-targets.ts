@@ -8,6 +8,7 @@ export interface StorageTarget {
   readonly name: string;
   /** Whether several processes, each with a manager of its own, can open it at once. */
   readonly server: boolean;
+  readonly transactions: boolean;
   readonly prepare: () => Promise<PreparedTarget>;
 }
 
@@ -21,8 +22,8 @@ export function storageTargets(suite: string): StorageTarget[] {
       describe.skip(`${suite} on ${name}`, () =>
         test(`waits for a server in ${variable}`, () => expect(variable).toBeDefined()));
     return available.map((target) => {
-      const server = tests.find(({ name }) => name === target.name)?.variable !== undefined;
-      return { name: target.name, server, prepare: () => target.prepare() };
+      const { variable, transactions = true } = tests.find(({ name }) => name === target.name)!;
+      return { name: target.name, server: variable !== undefined, transactions, prepare: () => target.prepare() };
     });
   });
 }

@@ -22,6 +22,6 @@ export const mongo: PoolDriver<MongoPool> = {
       magnitudes: { least: 1e-99, most: 1e99 },
       keepsUniqueKeys: true,
     },
-    { name: 'ferretdb', variable: 'TEST_FERRETDB_URL', prepare },
+    { name: 'ferretdb', variable: 'TEST_FERRETDB_URL', prepare, transactions: false },
   ],
 };
