@@ -220,7 +220,7 @@ describeServer('mongo', 'transactions', () => {
   });
 
   test('a write whose answer is lost is made once', async () => {
-    proxy.loseAnswers('update');
+    proxy.loseAnswers('insert');
     const [result] = await insert('a', 1);
     expect(result).toMatchObject({ status: 'written', version: 1 });
     proxy.loseAnswers('findAndModify');

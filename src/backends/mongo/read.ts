@@ -40,11 +40,12 @@ export async function readOne(
   { collection, id }: RecordKey,
   now: Date,
 ): Promise<Stored | undefined> {
+  // By the key alone, which is the shortest way in every server.
   const document = await records(use, collection).findOne(
-    { _id: documentId(tenant, id), x: { $gt: now } },
-    { ...use.bounds, ...withoutWords(collection) },
+    { _id: documentId(tenant, id) },
+    { ...use.short, ...withoutWords(collection) },
   );
-  return document === null ? undefined : toStored(document);
+  return document === null || document.x <= now ? undefined : toStored(document);
 }
 
 /** The documents of these ids, expired ones too. */

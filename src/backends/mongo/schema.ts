@@ -83,6 +83,11 @@ const DUPLICATE = 11_000;
 const MET = new Set([12_587, 276, 319, 112, 117, 85, 86, 26]);
 const ATTEMPTS = 20;
 
+/** FerretDB passes on what the PostgreSQL beneath it says of two that made one thing. */
+function isDeadlock(error: unknown): boolean {
+  return errorCode(error) === 1 && error instanceof Error && /deadlock detected|concurrent/.test(error.message);
+}
+
 /** Tries again while another process makes the same thing. */
 async function again(
   use: MongoUse,
@@ -97,7 +102,7 @@ async function again(
       const code = errorCode(error);
       if (code !== undefined && code === codes.done) return;
       const hasMet = code !== undefined && (MET.has(code) || code === codes.met);
-      if (!hasMet || attempt === ATTEMPTS || use.bounds.signal.aborted) throw error;
+      if (!(hasMet || isDeadlock(error)) || attempt === ATTEMPTS || use.bounds.signal.aborted) throw error;
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * attempt));
     }
   }

@@ -65,24 +65,23 @@ async function attemptInsert(
 /** Whether there was no live record: an expired one is replaced. */
 async function insert(use: MongoUse, write: Write, row: Stored, now: Date): Promise<boolean> {
   const { _id, ...document } = toDocument(write.collection, row);
+  const collection = records(use, write.collection);
   try {
-    await records(use, write.collection).replaceOne({ _id, x: { $lte: now } }, document, {
-      ...use.bounds,
-      upsert: true,
-    });
+    await collection.insertOne({ _id, ...document }, use.short);
     return true;
   } catch (error) {
-    // Of two indexes that have the key, servers name any: that of the id decides. An expired record is none.
-    if (await isThere(use, write.collection, { _id, x: { $gt: now } }, error)) return false;
-    throw error;
+    // Of two indexes that have the key, servers name any: that of the id decides.
+    if (!(await isThere(use, write.collection, _id, error))) throw error;
   }
+  const { matchedCount } = await collection.replaceOne({ _id, x: { $lte: now } }, document, use.short);
+  return matchedCount === 1;
 }
 
 /** Whether `error` says that the id is there, or some index that has the same document. */
-async function isThere(use: MongoUse, collection: RecordSchema, filter: Document, error: unknown): Promise<boolean> {
+async function isThere(use: MongoUse, collection: RecordSchema, _id: string, error: unknown): Promise<boolean> {
   const index = use.duplicateIndex(error);
   if (index === undefined || index === ID_INDEX) return index === ID_INDEX;
-  return (await records(use, collection).findOne(filter, { ...use.bounds, projection: { _id: 1 } })) !== null;
+  return (await records(use, collection).findOne({ _id }, { ...use.short, projection: { _id: 1 } })) !== null;
 }
 
 async function attemptPut(
@@ -106,7 +105,7 @@ async function attemptPut(
   };
   try {
     const written = await records(use, collection).findOneAndUpdate({ _id }, [{ $replaceWith: document }], {
-      ...use.bounds,
+      ...use.short,
       upsert: true,
       returnDocument: 'after',
       projection: { n: 1, c: 1 },
@@ -114,7 +113,7 @@ async function attemptPut(
     return writtenResult(written);
   } catch (error) {
     // Two that each found nothing to update.
-    if (first && (await isThere(use, collection, { _id }, error))) return undefined;
+    if (first && (await isThere(use, collection, _id, error))) return undefined;
     throw error;
   }
 }
@@ -145,7 +144,7 @@ async function attemptReplace(
     $inc: { n: 1 },
   };
   const filter = { _id: documentId(tenant, id), x: { $gt: now }, ...(ifVersion === undefined ? {} : { n: ifVersion }) };
-  const options = { ...use.bounds, returnDocument: 'after', projection: { n: 1, c: 1 } } as const;
+  const options = { ...use.short, returnDocument: 'after', projection: { n: 1, c: 1 } } as const;
   return writtenResult(await records(use, collection).findOneAndUpdate(filter, update, options));
 }
 
@@ -156,7 +155,7 @@ async function attemptDelete(
   now: Date,
 ): Promise<WriteResult | undefined> {
   const filter = { _id: documentId(tenant, id), x: { $gt: now }, ...(ifVersion === undefined ? {} : { n: ifVersion }) };
-  const options = { ...use.bounds, ...withoutWords(collection) };
+  const options = { ...use.short, ...withoutWords(collection) };
   const document = await records(use, collection).findOneAndDelete(filter, options);
   return document === null ? undefined : { status: 'deleted', record: toStored(document) };
 }
@@ -170,7 +169,7 @@ async function attemptPatch(
   const patch = patchUpdate(use, write, now);
   if (patch === undefined) return undefined;
   const filter = { _id: documentId(tenant, write.id), x: { $gt: now }, ...all(patch.conditions) };
-  const options = { ...use.bounds, returnDocument: 'after', ...withoutWords(write.collection) } as const;
+  const options = { ...use.short, returnDocument: 'after', ...withoutWords(write.collection) } as const;
   const document = await records(use, write.collection).findOneAndUpdate(filter, patch.update, options);
   return document === null ? undefined : { status: 'patched', record: toStored(document) };
 }
@@ -179,7 +178,7 @@ async function attemptPatch(
 async function exchange(use: MongoUse, write: Write, met: Stored, row: Stored): Promise<boolean> {
   const { _id, ...document } = toDocument(write.collection, row);
   const filter = { _id, n: met.version, c: met.createdAt };
-  const { matchedCount } = await records(use, write.collection).replaceOne(filter, document, use.bounds);
+  const { matchedCount } = await records(use, write.collection).replaceOne(filter, document, use.short);
   return matchedCount === 1;
 }
 

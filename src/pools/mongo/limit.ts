@@ -1,4 +1,4 @@
-/** The end of one call to the client: its deadline, its caller's signal, or the pool that closes under it. */
+/** The end of one operation: its deadline, its caller's signal, or the pool that closes under it. */
 import { aborted, type Clock, type Timer } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { type StorageError, TimeoutError } from '../../errors.js';
@@ -7,9 +7,11 @@ import { timerDelay } from '../slot.js';
 export class Limit {
   /** For the server: it stops what nobody waits for any more. */
   readonly maxTimeMS: number;
-  private readonly controller = new AbortController();
   private readonly timer: Timer;
   private readonly onAbort: (() => void) | undefined;
+  private controller: AbortController | undefined;
+  private reason: StorageError | undefined;
+  private refuse: ((error: StorageError) => void) | undefined;
 
   constructor(
     private readonly context: Pick<OperationContext, 'deadline' | 'signal'>,
@@ -27,19 +29,30 @@ export class Limit {
     signal.addEventListener('abort', this.onAbort, { once: true });
   }
 
-  /** Aborts with the error that the operation is to fail with; the client closes the connection it was using. */
+  /**
+   * Aborts with the error of the cut; the client then closes the connection it was using. It is made when it is asked for:
+   * in the client a signal costs a quarter of a short read.
+   */
   get signal(): AbortSignal {
+    if (this.controller === undefined) {
+      this.controller = new AbortController();
+      if (this.reason !== undefined) this.controller.abort(this.reason);
+    }
     return this.controller.signal;
   }
 
   cut(error: StorageError): void {
-    this.controller.abort(error);
+    if (this.reason !== undefined) return;
+    this.reason = error;
+    this.controller?.abort(error);
+    this.refuse?.(error);
   }
 
   /** What `work` gives, or the error of the cut: no later than it. */
   race<R>(work: Promise<R>): Promise<R> {
     return new Promise((resolve, reject) => {
-      this.signal.addEventListener('abort', () => reject(this.signal.reason as StorageError), { once: true });
+      if (this.reason !== undefined) reject(this.reason);
+      this.refuse = reject;
       work.then(resolve, reject);
     });
   }

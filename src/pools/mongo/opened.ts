@@ -18,16 +18,21 @@ export type {
   UpdateFilter,
 } from 'mongodb';
 
-/** What bounds every call to the client; to be given to each of them. */
-export interface CallBounds {
-  readonly signal: AbortSignal;
+/** What bounds a call to the client that reads or writes one record; to be given to each of them. */
+export interface ShortBounds {
   readonly maxTimeMS: number;
   readonly session?: ClientSession;
+}
+
+/** What bounds every other call: when the operation is cut, its connection is closed. */
+export interface CallBounds extends ShortBounds {
+  readonly signal: AbortSignal;
 }
 
 /** The database for the length of one operation. */
 export interface MongoUse {
   readonly db: Db;
+  readonly short: ShortBounds;
   readonly bounds: CallBounds;
   readonly transactions: Deployment['transactions'];
   readonly double: Library['double'];
@@ -60,13 +65,17 @@ export function useOf(
   limit: Limit,
   session: ClientSession | undefined,
 ): MongoUse {
-  const { signal, maxTimeMS } = limit;
+  const short: ShortBounds =
+    session === undefined ? { maxTimeMS: limit.maxTimeMS } : { maxTimeMS: limit.maxTimeMS, session };
   return {
     db,
+    short,
+    get bounds() {
+      return { ...short, signal: limit.signal };
+    },
     transactions: deployment.transactions,
     double: library.double,
     duplicateIndex,
-    bounds: session === undefined ? { signal, maxTimeMS } : { signal, maxTimeMS, session },
     collection<D extends Document>(name: string): Collection<D> {
       let collection = collections.get(name);
       if (collection === undefined) collections.set(name, (collection = db.collection(name)));

@@ -78,7 +78,7 @@ export class MongoPool implements Pool {
         try {
           return await work(use);
         } catch (error) {
-          const isLast = attempt === READ_ATTEMPTS || use.bounds.session !== undefined;
+          const isLast = attempt === READ_ATTEMPTS || context.session !== undefined;
           if (isLast || !isSystemFault(error)) throw error;
           await sleep(this.clock, attempt * READ_PAUSE, use.bounds.signal);
         }
@@ -144,7 +144,8 @@ export class MongoPool implements Pool {
     const opened = this.#opened;
     if (opened === undefined) return { size: 0, idle: 0, waiting: 0, max };
     const { connections, gate } = opened;
-    return { size: connections.size, idle: connections.idle, waiting: gate.waiting, max };
+    const { size } = connections;
+    return { size, idle: Math.max(0, size - gate.taken), waiting: gate.waiting, max };
   }
 
   async check(signal: AbortSignal): Promise<CheckResult> {
@@ -257,15 +258,20 @@ export class MongoPool implements Pool {
   ): Promise<R> {
     const limit = new Limit(context, this.clock, this.name);
     opened.limits.add(limit);
+    const working = work(useOf(opened, limit, session));
+    const giveBack = (): void => {
+      opened.gate.release();
+      this.tellIdle(opened);
+    };
+    // Work that is cut keeps its turn until the client is done with it: it still has the connection.
+    working.then(giveBack, giveBack);
     try {
-      return await limit.race(work(useOf(opened, limit, session)));
+      return await limit.race(working);
     } catch (error) {
       throw mapError(error, this.name, operation);
     } finally {
       limit.end();
       opened.limits.delete(limit);
-      opened.gate.release();
-      this.tellIdle(opened);
     }
   }
 
