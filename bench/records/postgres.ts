@@ -1,30 +1,13 @@
 /** On PostgreSQL: the statements that a collection sends, as named statements on a client of `pg`. */
 import pg from 'pg';
 import { openStorage } from 'quartermaster';
+import { statementsOf } from '../../test/support/statements.js';
 import { compare, type Row } from '../measure.js';
 import { atOnce, each, idOf, now, Orders, PAGE, PAGE_FILTER, ROWS, valueOf, versions } from './orders.js';
 
-interface Sent {
-  readonly text: string;
-}
-
-type Query = (this: pg.Client, query: Sent | string, ...rest: unknown[]) => unknown;
-
 /** The text that an operation sends last. */
 async function textOf(work: () => Promise<unknown>): Promise<string> {
-  const prototype = pg.Client.prototype as unknown as { query: Query };
-  const original: Query = Reflect.get(prototype, 'query');
-  let sent = '';
-  prototype.query = function (query, ...rest) {
-    sent = typeof query === 'string' ? query : query.text;
-    return original.call(this, query, ...rest);
-  };
-  try {
-    await work();
-    return sent;
-  } finally {
-    prototype.query = original;
-  }
+  return (await statementsOf(work)).at(-1) ?? '';
 }
 
 export async function benchPostgres(): Promise<Row[]> {

@@ -1,0 +1,32 @@
+/** What opening a collection costs where its tables are there already, in statements sent to the server. */
+import { expect, test } from '@jest/globals';
+import { defineCollection, openStorage } from '../src/index.js';
+import { registry } from '../src/registry.js';
+import { availableTargets } from '../src/testing/index.js';
+import { statementsOf } from './support/statements.js';
+
+const Notes = defineCollection<{ text: string }>({
+  name: 'notes',
+  fields: { text: 'string' },
+  indexes: [{ keys: ['text'] }],
+});
+const { tests } = await registry.pool('postgres');
+const { available } = availableTargets(tests, process.env);
+const [target] = available;
+
+(target === undefined ? test.skip : test)('at most three statements before the first of its own', async () => {
+  const { url, drop } = await target!.prepare();
+  try {
+    {
+      await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
+      await storage.collection(Notes).save({ text: 'a' });
+    }
+    await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    const first = await statementsOf(() => storage.collection(Notes).count());
+    const second = await statementsOf(() => storage.collection(Notes).count());
+    expect(second).toHaveLength(1);
+    expect(first.length - second.length).toBeLessThanOrEqual(3);
+  } finally {
+    await drop();
+  }
+});
