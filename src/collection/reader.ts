@@ -48,17 +48,18 @@ export abstract class CollectionReader<T> extends Handle {
 
   /** @throws `NotFoundError` when it is not there, has expired, or is another tenant's. */
   async get(id: string, options?: CallOptions): Promise<StoredRecord<T>> {
-    const record = await this.find(id, options);
-    if (record === undefined) throw this.codec.missing(this.codec.encodeId(id), 'get');
-    return record;
+    checkOptions(options, 'read');
+    const key = this.codec.encodeId(id);
+    const found = await this.read(key, options);
+    if (found[0] === undefined) throw this.codec.missing(key, 'get');
+    return this.codec.decode(found[0]);
   }
 
   /** As `get`, with `undefined` for what is not there. */
   async find(id: string, options?: CallOptions): Promise<StoredRecord<T> | undefined> {
     checkOptions(options, 'read');
-    const key = { collection: this.schema, id: this.codec.encodeId(id) };
-    const [stored] = await this.run('get', options, (context) => this.backend.read(this.scope, [key], context));
-    return stored === undefined ? undefined : this.codec.decode(stored);
+    const found = await this.read(this.codec.encodeId(id), options);
+    return found[0] === undefined ? undefined : this.codec.decode(found[0]);
   }
 
   /** Up to 1,000 records in the order of the ids; `undefined` for what is not there. */
@@ -133,6 +134,11 @@ export abstract class CollectionReader<T> extends Handle {
 
   protected get domain(): FilterDomain {
     return this.definition.domain;
+  }
+
+  private read(id: string, options: CallOptions | undefined): Promise<(Stored | undefined)[]> {
+    const keys = [{ collection: this.schema, id }];
+    return this.run('get', options, (context) => this.backend.read(this.scope, keys, context));
   }
 
   protected run<R>(

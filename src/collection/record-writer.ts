@@ -28,10 +28,10 @@ export class RecordWriter<T> {
   ) {}
 
   async writeOne(write: Write, operation: string, context: OperationContext): Promise<StoredRecord<T>> {
-    const [result] = await this.backend.write(this.scope, [write], context);
-    const failure = this.codec.failure(result!, write.id, operation);
+    const result = (await this.backend.write(this.scope, [write], context))[0]!;
+    const failure = this.codec.failure(result, write.id, operation);
     if (failure !== undefined) throw failure;
-    return this.codec.decode(this.stored(write, result!, context.now));
+    return this.codec.decode(this.stored(write, result, context.now));
   }
 
   /** @throws the error of the first write whose condition failed; nothing is written then. */
