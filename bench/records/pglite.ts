@@ -76,7 +76,7 @@ export async function benchPglite(): Promise<Row[]> {
       '0.9',
       each(find),
       each(() => page.client.query(page.text, ['default', now(), 's7', 21])),
-      { count: 100 },
+      { count: 600 },
     ),
   ];
 }
