@@ -121,7 +121,7 @@ export function fieldsRefused(
   return new StorageError(
     'MIGRATION',
     `The collection ${schema.name} has ${count} records that do not fit its declaration (${names}): change them, or the declaration`,
-    { operation: 'ensure', details: { collection: schema.name, count, fields, records } },
+    { operation: 'ensure', details: { collection: schema.name, count, fields, records: shown(schema, records) } },
   );
 }
 
@@ -129,6 +129,10 @@ export function uniqueRefused(schema: RecordSchema, constraint: string, { count,
   return new StorageError(
     'MIGRATION',
     `The collection ${schema.name} has ${count} records that violate its new unique constraint ${constraint}: change them, or the declaration`,
-    { operation: 'ensure', details: { collection: schema.name, constraint, count, records } },
+    { operation: 'ensure', details: { collection: schema.name, constraint, count, records: shown(schema, records) } },
   );
+}
+
+function shown({ showId = (id) => id }: RecordSchema, records: readonly RecordName[]): RecordName[] {
+  return records.map(({ tenant, id }) => ({ tenant, id: showId(id) }));
 }

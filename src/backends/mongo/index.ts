@@ -52,8 +52,8 @@ class MongoBackend implements RecordBackend {
 
   async close(): Promise<void> {}
 
-  ensure(collections: readonly RecordSchema[], context: OperationContext): Promise<void> {
-    return ensureCollections(this.pool, collections, context);
+  ensure(collections: readonly RecordSchema[], context: OperationContext, patience?: number): Promise<void> {
+    return ensureCollections(this.pool, collections, context, patience);
   }
 
   read(scope: TenantScope, keys: readonly RecordKey[], context: OperationContext): Promise<(Stored | undefined)[]> {

@@ -56,8 +56,8 @@ class SqlBackend implements RecordBackend, Database {
 
   async close(): Promise<void> {}
 
-  ensure(collections: readonly RecordSchema[], context: OperationContext): Promise<void> {
-    return ensureTables(this, collections, context);
+  ensure(collections: readonly RecordSchema[], context: OperationContext, patience?: number): Promise<void> {
+    return ensureTables(this, collections, context, patience);
   }
 
   read(scope: TenantScope, keys: readonly RecordKey[], context: OperationContext): Promise<(Stored | undefined)[]> {
