@@ -156,6 +156,23 @@ for (const server of ['mongo', 'ferretdb'] as ServerName[])
       expect(proxy.count('update')).toBe(updates);
     });
 
+    test('indexes that are no longer declared stay until it is settled, which checks and drops', async () => {
+      const old = define('settled', { indexes: [{ keys: ['n'] }] }).schema;
+      const young = define('settled', { indexes: [{ keys: [['n', 'desc']] }] }).schema;
+      await backend.ensure([old], context());
+      await backend.ensure([young], context());
+      await insert(young, 'a', { n: 'one' });
+      const left = await backend.settle!(young, true, context());
+      expect(left).toHaveLength(1);
+      await expect(backend.settle!(young, false, context())).rejects.toMatchObject({ code: 'MIGRATION' });
+      expect(await names(young)).toContain(left[0]);
+      await backend.write(scope, [write(young, 'a', { kind: 'delete' })], context());
+      expect(await backend.settle!(young, false, context())).toEqual(left);
+      expect(await names(young)).not.toContain(left[0]);
+      await backend.ensure([old], context());
+      expect(await names(young)).toContain(left[0]);
+    });
+
     test('within a transaction it makes them outside of it', async () => {
       if (pool.transactions === 'none') return expect(backend.capabilities.batch).toBe('ordered');
       const { schema } = define('inside');

@@ -155,6 +155,26 @@ for (const name of ['pglite', 'sqlite', 'postgres']) {
       expect(record).toMatchObject({ version: 1, updatedAt: new Date(T0) });
     });
 
+    test('leaves indexes that are no longer declared until it is settled, which checks and drops', async () => {
+      const old = define({ fields: { n: 'number', s: 'string' }, indexes: [{ keys: ['n'] }], text: ['s'] });
+      const young = define({ fields: { n: 'number' }, indexes: [{ keys: [['n', 'desc']] }], text: ['s'] });
+      await backend.ensure([old], context());
+      await backend.ensure([young], context());
+      await save({ a: { n: 'one', s: 'fox' } });
+      const [index, ...others] = await backend.settle!(young, true, context());
+      expect(index).toMatch(/orders_i_[0-9a-f]{8}$/);
+      expect(others).toEqual([]);
+      await expect(backend.settle!(young, false, context())).rejects.toMatchObject({ details: { fields: { n: 1 } } });
+      expect(await backend.settle!(young, true, context())).toEqual([index]);
+      expect(await cost(young)).toBe(1);
+      await save({ a: { n: 1, s: 'fox' } });
+      expect(await found(young, 'fox')).toBe(0);
+      expect(await backend.settle!(young, false, context())).toEqual([index]);
+      expect(await backend.settle!(young, true, context())).toEqual([]);
+      expect(await found(young, 'fox')).toBe(1);
+      expect(await cost(young)).toBe(1);
+    });
+
     test('lets processes with the one before it in for a day, and takes it for a change after that', async () => {
       const old = define({ fields: { n: 'number' }, text: ['title'] });
       const young = define({

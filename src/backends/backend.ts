@@ -201,6 +201,12 @@ export interface RecordBackend extends Component {
    * @throws `MIGRATION` when existing records do not fit: `details` has their `count` and the first of them, `records`.
    */
   ensure(collections: readonly RecordSchema[], context: OperationContext, patience?: number): Promise<void>;
+  /**
+   * The names of indexes that the collection had and no longer declares. Unless `dryRun` they are dropped, and every record
+   * is checked against the declaration, as by `ensure`, whatever is noted of it; earlier declarations are forgotten.
+   * Absent where there is nothing to drop or to check. @throws `MIGRATION` as `ensure`; then nothing is dropped.
+   */
+  settle?(collection: RecordSchema, dryRun: boolean, context: OperationContext): Promise<string[]>;
   /** In the order of the keys; `undefined` for what is not there. All that a backend gives is the caller's own copy. */
   read(scope: TenantScope, keys: readonly RecordKey[], context: OperationContext): Promise<(Stored | undefined)[]>;
   /**

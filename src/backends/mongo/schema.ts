@@ -51,6 +51,19 @@ export async function ensureCollections(
 
 /** Two questions at the same time: what is noted as made, and what is there (someone may have dropped it since). */
 async function incomplete(use: MongoUse, schemas: readonly RecordSchema[], now: Date): Promise<CollectionState[]> {
+  return (await states(use, schemas, now)).filter(({ schema, exists, noted, change }) => {
+    const parts = new Set(noted?.parts);
+    return !exists || change !== undefined || !collectionPlan(schema).parts.every((part) => parts.has(part));
+  });
+}
+
+/** @param isKnown whether what is noted of the records counts; otherwise all must be checked. */
+async function states(
+  use: MongoUse,
+  schemas: readonly RecordSchema[],
+  now: Date,
+  isKnown = true,
+): Promise<CollectionState[]> {
   const names = schemas.map(collectionName);
   const [noted, there] = await Promise.all([
     use
@@ -61,18 +74,36 @@ async function incomplete(use: MongoUse, schemas: readonly RecordSchema[], now: 
   ]);
   const found = new Set(there.map(({ name }) => name));
   const documents = new Map(noted.map((document) => [document._id, document]));
-  return schemas
-    .map((schema): CollectionState => {
-      const name = collectionName(schema);
-      const document = documents.get(name);
-      const note = document?.note === undefined ? undefined : (JSON.parse(document.note) as DeclarationNote);
-      const change = declarationChange(schema, note, now);
-      return { schema, exists: found.has(name), noted: document, change };
-    })
-    .filter(({ schema, exists, noted: document, change }) => {
-      const parts = new Set(document?.parts);
-      return !exists || change !== undefined || !collectionPlan(schema).parts.every((part) => parts.has(part));
-    });
+  return schemas.map((schema): CollectionState => {
+    const name = collectionName(schema);
+    const document = documents.get(name);
+    const note = document?.note === undefined || !isKnown ? undefined : (JSON.parse(document.note) as DeclarationNote);
+    const change = declarationChange(schema, note, now);
+    return { schema, exists: found.has(name), noted: document, change };
+  });
+}
+
+/** As `settleTable` of the SQL backend. */
+export async function settleCollection(
+  pool: MongoPool,
+  schema: RecordSchema,
+  dryRun: boolean,
+  context: OperationContext,
+): Promise<string[]> {
+  await ensureCollections(pool, [schema], context);
+  const { now, deadline, signal } = context;
+  return pool.run('settle', { now, deadline, signal }, async (use) => {
+    if (!dryRun) for (const state of await states(use, [schema], now, false)) await make(use, state, now);
+    const collection = records(use, schema);
+    const { parts } = collectionPlan(schema);
+    const there = (await collection.indexes(use.bounds)).map(({ name }) => name!);
+    const names = there.filter((name) => /^[iuwe]_[0-9a-f]{12}$/.test(name) && !parts.includes(name)).sort();
+    if (dryRun) return names;
+    for (const name of names) await collection.dropIndex(name, use.bounds);
+    const catalogue = use.collection<SchemaDocument>(CATALOGUE);
+    await catalogue.updateOne({ _id: collectionName(schema) }, { $set: { parts } }, use.bounds);
+    return names;
+  });
 }
 
 async function make(use: MongoUse, { schema, exists, noted, change }: CollectionState, now: Date): Promise<void> {

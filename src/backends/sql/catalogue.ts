@@ -36,33 +36,57 @@ export interface TableState {
 
 /** One query for all collections. */
 export async function tablesBehind(
+  database: Database,
+  schemas: readonly RecordSchema[],
+  context: OperationContext,
+): Promise<TableState[]> {
+  return (await tableStates(database, schemas, context)).filter(isBehind);
+}
+
+/** @param isKnown whether what is noted of the records counts; otherwise all must be checked. */
+export async function tableStates(
   { pool, dialect }: Database,
   schemas: readonly RecordSchema[],
   context: OperationContext,
+  isKnown = true,
 ): Promise<TableState[]> {
   const plans = schemas.map((schema) => ({ schema, plan: tablePlan(dialect, schema) }));
   const names = plans.flatMap(({ plan }) => [plan.name, ...plan.indexes.map((index) => index.name)]);
   const rows = await dialect.definitions.catalogue(pool, names, context);
   const found = new Map(rows.map((row) => [row['name'] as string, row]));
-  return plans
-    .map(({ schema, plan }): TableState => {
-      const table = found.get(plan.name);
-      const noted = (table?.['note'] as string | null | undefined) ?? undefined;
-      const note = noted === undefined ? undefined : (JSON.parse(noted) as Note);
-      const missing = plan.indexes.filter(({ name }) => !Boolean(found.get(name)?.['valid']));
-      return {
-        schema,
-        plan,
-        exists: table !== undefined,
-        hasWords: Boolean(table?.['words']),
-        missing,
-        unfinished: new Set(missing.map(({ name }) => name).filter((name) => found.has(name))),
-        noted,
-        note,
-        change: declarationChange(schema, note, context.now),
-      };
-    })
-    .filter(isBehind);
+  return plans.map(({ schema, plan }): TableState => {
+    const table = found.get(plan.name);
+    const noted = (table?.['note'] as string | null | undefined) ?? undefined;
+    const note = noted === undefined ? undefined : (JSON.parse(noted) as Note);
+    const missing = plan.indexes.filter(({ name }) => !Boolean(found.get(name)?.['valid']));
+    return {
+      schema,
+      plan,
+      exists: table !== undefined,
+      hasWords: Boolean(table?.['words']),
+      missing,
+      unfinished: new Set(missing.map(({ name }) => name).filter((name) => found.has(name))),
+      noted,
+      note,
+      change: declarationChange(schema, isKnown ? note : undefined, context.now),
+    };
+  });
+}
+
+/** The indexes of a table that have names of ours, and are not of this declaration. */
+export async function undeclaredIndexes(
+  { pool, dialect }: Database,
+  schema: RecordSchema,
+  context: OperationContext,
+): Promise<string[]> {
+  const { name, indexes } = tablePlan(dialect, schema);
+  const { text, values } = dialect.definitions.indexNames(name);
+  const { rows } = await pool.query(text, values, context);
+  const declared = new Set(indexes.map((index) => index.name));
+  const own = new RegExp(`^${name}_[iuwe]_[0-9a-f]{8}$`);
+  const names: string[] = [];
+  for (const row of rows) names.push(row['name'] as string);
+  return names.filter((index) => own.test(index) && !declared.has(index)).sort();
 }
 
 function isBehind({ schema, exists, hasWords, missing, change }: TableState): boolean {

@@ -37,27 +37,29 @@ export async function createTables(
   await pool.script(definitions.shared!.createOnce(tables), context);
 }
 
-/** Returns when the table is as declared, and after a short while when another process is at it. */
+/** @returns whether it was done; `false` after a short while when another process is at it, or has been meanwhile. */
 export async function alterBesideWriters(
   database: Database,
   state: TableState,
   context: OperationContext,
-): Promise<void> {
+): Promise<boolean> {
   const { pool, dialect } = database;
   const { plan, note } = state;
   const isClaimed = note?.work !== undefined && context.now.getTime() - note.work.at < SILENCE;
   if (isClaimed || (await dialect.definitions.shared!.isHeld(pool, plan.table, context))) {
     await pause(50 + Math.random() * 200, undefined, context.signal === undefined ? {} : { signal: context.signal });
-    return;
+    return false;
   }
   const claim = await Claim.take(database, state, context);
-  if (claim === undefined) return;
+  if (claim === undefined) return false;
   try {
     await alter(database, state, claim, context);
+    return true;
   } catch (error) {
     await claim.release().catch(() => undefined);
     // Another process took it over, or stood in the way: what is there by now is looked at anew.
     if (!isSerializationFailure(error)) throw error;
+    return false;
   }
 }
 

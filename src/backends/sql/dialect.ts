@@ -80,6 +80,9 @@ export interface Definitions {
    * Of the names that are there: `name`, `words` (whether it has that column), `valid` (whether an index can be used), `note`.
    */
   catalogue(pool: SqlPool, names: readonly string[], context: OperationContext): Promise<readonly Row[]>;
+  /** Rows `name`: the indexes of a table. */
+  indexNames(table: string): { readonly text: string; readonly values: readonly SqlValue[] };
+  dropIndex(name: string): string;
   /** Taken by everybody who makes tables, until the transaction ends. */
   lock(pool: SqlPool, context: OperationContext): Promise<void>;
   /** What must be there before the first table. */
@@ -103,6 +106,7 @@ export interface SharedDefinitions {
   hold(table: string): string;
   /** Whether somebody, alive or not, still has the server at work on a change of the table. */
   isHeld(pool: SqlPool, table: string, context: OperationContext): Promise<boolean>;
+  /** As the other one, without holding anyone up. */
   dropIndex(name: string): string;
 }
 

@@ -1,7 +1,7 @@
 /** Tables and indexes: the call that makes them as their collections declare them. */
 import type { OperationContext } from '../../component.js';
 import type { RecordSchema } from '../backend.js';
-import { replaceNote, tablesBehind, type TableState } from './catalogue.js';
+import { replaceNote, tablesBehind, type TableState, tableStates, undeclaredIndexes } from './catalogue.js';
 import { alterBesideWriters, createTables } from './concurrent-schema.js';
 import type { Database } from './dialect.js';
 import { dropExpired, refuseMisfits } from './misfits.js';
@@ -23,11 +23,7 @@ export async function ensureTables(
   if (context.session !== undefined) return alterInside(database, schemas, context);
   let behind = await tablesBehind(database, schemas, context);
   if (behind.length === 0) return;
-  const began = performance.now();
-  const later = (): OperationContext => {
-    const now = new Date(context.now.getTime() + performance.now() - began);
-    return { ...context, now, deadline: patience };
-  };
+  const later = passing({ ...context, deadline: patience });
   const { pool } = database;
   if (pool.concurrent !== true)
     return pool.transaction({ context: later() }, (session) => alterInside(database, schemas, { ...later(), session }));
@@ -37,6 +33,46 @@ export async function ensureTables(
     else for (const state of behind) await alterBesideWriters(database, state, later());
     behind = await tablesBehind(database, schemas, later());
   }
+}
+
+/**
+ * Drops the indexes that are no longer declared, once every record is checked, and forgets earlier declarations.
+ * @returns the names of those indexes, dropped or, by a dry run, not.
+ */
+export async function settleTable(
+  database: Database,
+  schema: RecordSchema,
+  dryRun: boolean,
+  context: OperationContext,
+): Promise<string[]> {
+  const { pool, dialect } = database;
+  const { definitions } = dialect;
+  await ensureTables(database, [schema], context);
+  if (dryRun) return undeclaredIndexes(database, schema, context);
+  if (pool.concurrent !== true)
+    return pool.transaction({ context }, async (session) => {
+      const inside = { ...context, session };
+      await definitions.lock(pool, inside);
+      for (const state of await tableStates(database, [schema], inside, false))
+        await alterTable(database, state, inside);
+      const names = await undeclaredIndexes(database, schema, inside);
+      for (const name of names) await pool.script(definitions.dropIndex(name), inside);
+      return names;
+    });
+  const later = passing(context);
+  for (let isDone = false; !isDone;) {
+    const [state] = await tableStates(database, [schema], later(), false);
+    isDone = await alterBesideWriters(database, state!, later());
+  }
+  const names = await undeclaredIndexes(database, schema, context);
+  for (const name of names) await pool.script(definitions.shared!.dropIndex(name), context);
+  return names;
+}
+
+/** The context as time goes on: a change may take an hour. */
+function passing(context: OperationContext): () => OperationContext {
+  const began = performance.now();
+  return () => ({ ...context, now: new Date(context.now.getTime() + performance.now() - began) });
 }
 
 /** In the context's session, which has the database to itself or at least the lock of all who make tables. */

@@ -39,6 +39,11 @@ export const definitions: Definitions = {
       throw error;
     }
   },
+  indexNames: (table) => ({
+    text: 'SELECT indexname::text AS name FROM pg_catalog.pg_indexes WHERE schemaname = $1 AND tablename = $2',
+    values: [SCHEMA, table],
+  }),
+  dropIndex: (name) => `DROP INDEX IF EXISTS ${identifier(SCHEMA)}.${identifier(name)}`,
   async lock(pool, context) {
     await pool.query(LOCK, [], context);
   },

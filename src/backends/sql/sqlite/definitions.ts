@@ -1,5 +1,6 @@
 /** How SQLite makes and finds tables. */
 import type { Definitions } from '../dialect.js';
+import { identifier } from '../expressions.js';
 import { catalogueName, jsonPath, NEVER, tableName } from './expressions.js';
 import { wordsText } from './words.js';
 
@@ -37,6 +38,11 @@ export const definitions: Definitions = {
       throw error;
     }
   },
+  indexNames: (table) => ({
+    text: "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?",
+    values: [table],
+  }),
+  dropIndex: (name) => `DROP INDEX IF EXISTS ${identifier(name)}`,
   // A transaction has the whole file.
   async lock() {},
   prepare: (pool, context) =>
