@@ -71,6 +71,25 @@ const name = `${PROCESSES} processes at once on`;
   240_000,
 );
 
+(serverUrl === '' ? test.skip : test)(
+  `${name} tables that another declaration has made and filled`,
+  async () => {
+    const { url, drop } = await createTestDatabase(serverUrl);
+    clean = drop;
+    const Older = defineCollection<{ note: string }>({ name: 'orders' });
+    {
+      await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
+      await storage.collection(Older).load(Array.from({ length: 5_000 }, () => ({ value: { note: 'red fox' } })));
+    }
+    expect(await meet(url)).toEqual(NONE);
+    const catalogue =
+      "SELECT relname AS name FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE indrelid = 'quartermaster.orders'::regclass AND indisvalid AND NOT indisprimary";
+    const made = FOUND.made.filter((part) => part.startsWith('orders'));
+    expect(await found(url, catalogue)).toEqual({ orders: PROCESSES + 5_000, bills: PROCESSES, made });
+  },
+  240_000,
+);
+
 test(`${name} a file of SQLite`, async () => {
   const directory = await mkdtemp(join(tmpdir(), 'quartermaster-first-'));
   clean = () => rm(directory, { recursive: true, force: true });

@@ -3,7 +3,7 @@
  * gives signs of life there or by the lock that the server holds for a change; the others wait until it is done.
  */
 import { randomUUID } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
+import { sleep, systemClock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { isSerializationFailure, serializationFailure } from '../../errors.js';
 import { type DeclarationNote, wordsForm } from '../declaration.js';
@@ -37,7 +37,7 @@ export async function createTables(
   await pool.script(definitions.shared!.createOnce(tables), context);
 }
 
-/** @returns whether it was done; `false` after a short while when another process is at it, or has been meanwhile. */
+/** @returns whether it was done; `false` when another process is at it, or has been meanwhile. */
 export async function alterBesideWriters(
   database: Database,
   state: TableState,
@@ -46,10 +46,7 @@ export async function alterBesideWriters(
   const { pool, dialect } = database;
   const { plan, note } = state;
   const isClaimed = note?.work !== undefined && context.now.getTime() - note.work.at < SILENCE;
-  if (isClaimed || (await dialect.definitions.shared!.isHeld(pool, plan.table, context))) {
-    await pause(50 + Math.random() * 200, undefined, context.signal === undefined ? {} : { signal: context.signal });
-    return false;
-  }
+  if (isClaimed || (await dialect.definitions.shared!.isHeld(pool, plan.table, context))) return false;
   const claim = await Claim.take(database, state, context);
   if (claim === undefined) return false;
   try {
@@ -125,7 +122,7 @@ async function addColumn(
     } catch (error) {
       if (!shared!.isHeldUp(error)) throw error;
       await claim.keep();
-      await pause(100 + Math.random() * 400);
+      await sleep(systemClock, 100 + Math.random() * 400, context.signal);
     }
   }
 }

@@ -1,4 +1,5 @@
 /** Tables and indexes: the call that makes them as their collections declare them. */
+import { sleep, systemClock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import type { RecordSchema } from '../backend.js';
 import { replaceNote, tablesBehind, type TableState, tableStates, undeclaredIndexes } from './catalogue.js';
@@ -27,10 +28,12 @@ export async function ensureTables(
   const { pool } = database;
   if (pool.concurrent !== true)
     return pool.transaction({ context: later() }, (session) => alterInside(database, schemas, { ...later(), session }));
-  while (behind.length > 0) {
+  for (let wait = FIRST_WAIT; behind.length > 0;) {
     const absent = behind.filter(({ exists }) => !exists);
+    let isDone = true;
     if (absent.length > 0) await createTables(database, absent, context);
-    else for (const state of behind) await alterBesideWriters(database, state, later());
+    else for (const state of behind) isDone = (await alterBesideWriters(database, state, later())) && isDone;
+    if (!isDone) wait = await pause(wait, context);
     behind = await tablesBehind(database, schemas, later());
   }
 }
@@ -60,13 +63,24 @@ export async function settleTable(
       return names;
     });
   const later = passing(context);
-  for (let isDone = false; !isDone;) {
+  for (let wait = FIRST_WAIT; ;) {
     const [state] = await tableStates(database, [schema], later(), false);
-    isDone = await alterBesideWriters(database, state!, later());
+    if (await alterBesideWriters(database, state!, later())) break;
+    wait = await pause(wait, context);
   }
   const names = await undeclaredIndexes(database, schema, context);
   for (const name of names) await pool.script(definitions.shared!.dropIndex(name), context);
   return names;
+}
+
+/** The wait for another process, in milliseconds: it doubles, and differs at random. */
+const FIRST_WAIT = 50;
+const LONGEST_WAIT = 1_000;
+
+/** @returns how long the next wait is. */
+async function pause(wait: number, { signal }: OperationContext): Promise<number> {
+  await sleep(systemClock, wait * (0.5 + Math.random()), signal);
+  return Math.min(wait * 2, LONGEST_WAIT);
 }
 
 /** The context as time goes on: a change may take an hour. */
