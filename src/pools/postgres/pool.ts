@@ -42,6 +42,7 @@ interface Opened {
 export class PostgresPool implements SqlPool {
   readonly dialect = 'postgres';
   readonly durable = true;
+  readonly concurrent = true;
   readonly name: string;
   clockOffset = 0;
   readonly #options: PostgresOptions;
