@@ -56,8 +56,7 @@ export function classify(error: unknown, component: string, operation: string): 
 
 /** `fetch` says what happened in its cause: `ECONNREFUSED`, `UND_ERR_SOCKET`. */
 function networkReason(error: unknown): string {
-  const cause = error instanceof Error ? error.cause : undefined;
-  return foreignErrorName(cause ?? error);
+  return foreignErrorName((error as { readonly cause?: unknown } | undefined)?.cause ?? error);
 }
 
 function classifyFault(fault: ChromaFault, component: string, operation: string): RemoteFailure {

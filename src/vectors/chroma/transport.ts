@@ -16,22 +16,23 @@ export function makeTransport(signal: AbortSignal, now: () => Date, token: strin
     const text = await response.text();
     const { status } = response;
     if (response.ok) throw new ChromaFault(undefined, undefined, 'its answer is not JSON');
-    const { error, message } = isJson ? readError(text) : {};
-    const shown = (message ?? text).slice(0, SHOWN_MESSAGE);
+    const { error, message = text } = isJson ? readError(text) : {};
+    const masked = (said: string): string => (token === undefined ? said : said.replaceAll(token, '***'));
     throw new ChromaFault(
       status,
-      error,
-      token === undefined ? shown : shown.replaceAll(token, '***'),
+      error !== undefined && /^\w{1,48}$/.test(masked(error)) ? error : undefined,
+      masked(message).slice(0, SHOWN_MESSAGE),
       parseRetryAfter(response.headers.get('retry-after'), now()),
     );
   };
 }
 
+/** The name and the message of an error; neither where something else than the server has answered. */
 function readError(text: string): { error?: string; message?: string } {
   try {
     const { error, message } = JSON.parse(text) as { error?: unknown; message?: unknown };
     return {
-      ...(typeof error === 'string' && /^\w{1,48}$/.test(error) ? { error } : {}),
+      ...(typeof error === 'string' ? { error } : {}),
       ...(typeof message === 'string' ? { message } : {}),
     };
   } catch {
