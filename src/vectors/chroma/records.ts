@@ -2,18 +2,10 @@
 import type { Where } from 'chromadb';
 import type { OperationContext } from '../../component.js';
 import { isStorageError } from '../../errors.js';
-import type {
-  FetchedVector,
-  ScoredVector,
-  StoredVector,
-  VectorInclude,
-  VectorSchema,
-  VectorSearch,
-} from '../provider.js';
+import type { FetchedVector, StoredVector, VectorInclude } from '../provider.js';
 import type { Connection } from './connection.js';
 import { ChromaFault } from './fault.js';
 import { decodeRow, encodeBatch, fieldsOf, type Row } from './record.js';
-import { scoreOfDistance } from './score.js';
 
 /** Records that one request deletes: each then ends well before it is given up. */
 const DELETE_PAGE = 5_000;
@@ -106,32 +98,8 @@ export async function deleteMatching(
   }
 }
 
-export function searchRecords(
-  connection: Connection,
-  id: string,
-  where: Where | undefined,
-  { metric }: VectorSchema,
-  { vector, topK, include }: VectorSearch,
-  context: OperationContext,
-): Promise<ScoredVector[]> {
-  return connection.call(context, 'search', async (client) => {
-    const answer = await client.collection(id).query({
-      queryEmbeddings: [Array.from(vector)],
-      nResults: topK,
-      include: [...fieldsOf(include), 'distances'],
-      ...(where === undefined ? {} : { where }),
-    });
-    const { ids, embeddings, metadatas, documents, distances } = answer;
-    const rows = readRows(ids?.[0], embeddings?.[0], metadatas?.[0], documents?.[0], include);
-    return rows.map((row, i) => ({
-      ...decodeRow(row, include),
-      score: scoreOfDistance(metric, readNumber(distances?.[0]?.[i])),
-    }));
-  });
-}
-
 /** @throws a fault for an answer that does not fit what was asked: something else than the server gave it. */
-function readRows(
+export function readRows(
   ids: unknown,
   embeddings: unknown,
   metadatas: unknown,
@@ -154,7 +122,7 @@ function isTexts(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }
 
-function readNumber(value: unknown): number {
+export function readNumber(value: unknown): number {
   if (typeof value !== 'number') throw malformed();
   return value;
 }
