@@ -74,7 +74,7 @@ export function readOptions(given: Readonly<Record<string, unknown>>, component:
   if (parsed.username !== '' || parsed.password !== '')
     throw fault('url', 'a URL without a user and a password; the token has a setting of its own');
   if (parsed.search !== '' || parsed.hash !== '') throw fault('url', 'a URL without a query');
-  if (/(^|\.)trychroma\.com$/.test(parsed.hostname))
+  if (/(^|\.)trychroma\.com\.?$/.test(parsed.hostname))
     throw new UnsupportedError(
       'Chroma Cloud compares numbers in metadata differently from a server of its own: the provider is not proven there',
       { component, operation: 'open' },

@@ -72,6 +72,7 @@ export class ChromaProxy {
   }
 
   async close(): Promise<void> {
+    if (!this.server.listening) return;
     for (const socket of this.sockets) socket.destroy();
     this.server.close();
     await once(this.server, 'close');
