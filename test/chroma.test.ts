@@ -91,6 +91,20 @@ describeChroma('chroma', () => {
     expect(await store.count('ids')).toBe(0);
   });
 
+  test('a cursor that was made up is refused', async () => {
+    await store.createCollection({ name: 'cursors', dimension: 2 });
+    await store.upsert('cursors', [
+      { id: 'a', vector: [1, 2] },
+      { id: 'b', vector: [1, 2] },
+    ]);
+    const { next } = await store.list('cursors', { limit: 1 });
+    const [format, hash] = JSON.parse(Buffer.from(next!, 'base64url').toString()) as [unknown, unknown];
+    for (const position of ['-1', '1e3', 'x', ' 1', '9'.repeat(20)]) {
+      const after = Buffer.from(JSON.stringify([format, hash, position])).toString('base64url');
+      await expect(store.list('cursors', { after })).rejects.toMatchObject({ code: 'INVALID_CURSOR' });
+    }
+  });
+
   test('filters as large as are allowed are answered, and those beyond are refused before they are sent', async () => {
     const proxy = await fixture.proxy();
     const own = await fixture.store({ url: proxy.url });
@@ -103,12 +117,19 @@ describeChroma('chroma', () => {
     expect(await own.count('filters', { $not: atLeast(120) })).toBe(1);
     const before = proxy.seen.length;
     const tooLarge = own.search('filters', { vector: [1, 2], filter: atLeast(121) });
-    await expect(tooLarge).rejects.toMatchObject({ code: 'UNSUPPORTED', details: { conditions: 605, most: 600 } });
+    await expect(tooLarge).rejects.toMatchObject({ code: 'UNSUPPORTED', details: { conditions: 605 } });
+    const list = (k: number) => Array.from({ length: 1_000 }, (_, i) => `${k}-${i}`);
+    const lists = (count: number) => ({ $or: Array.from({ length: count }, (_, k) => ({ s: { $in: list(k) } })) });
+    await expect(own.count('filters', lists(30))).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      details: { values: 30_030 },
+    });
     await expect(own.list('filters', { filter: { s: { $gt: 'a' } } })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
     await expect(own.search('filters', { vector: [1, 2], exact: true })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
     await expect(own.delete('filters', { filter: {} })).rejects.toMatchObject({ code: 'VALIDATION' });
     await expect(own.search('filters', { vector: [1, 2], topK: 0 })).rejects.toMatchObject({ code: 'VALIDATION' });
     expect(proxy.seen.length).toBe(before);
+    expect(await own.count('filters', lists(29))).toBe(0);
     const values = Array.from({ length: 1_000 }, (_, i) => `v${i}`);
     expect(await own.count('filters', { s: { $in: [...values.slice(1), 'x'] } })).toBe(1);
     expect(await own.count('filters', { s: { $nin: values } })).toBe(1);

@@ -1,5 +1,6 @@
 /** Vectors in a Chroma server of one's own, through the package `chromadb`. */
 import type { CheckResult, OpenContext, OperationContext } from '../component.js';
+import { malformedCursor } from '../filter/cursor.js';
 import { Catalogue } from './chroma/catalogue.js';
 import { Connection } from './chroma/connection.js';
 import { compileFilter, EVERY } from './chroma/filter.js';
@@ -122,7 +123,7 @@ class ChromaProvider implements VectorProvider {
     { filter, limit, after, include }: VectorList,
     context: OperationContext,
   ): Promise<{ items: FetchedVector[]; next?: string }> {
-    const offset = after === undefined ? 0 : Number(after);
+    const offset = after === undefined ? 0 : readPosition(after);
     const selection = { ...this.where(filter), limit: limit + 1, offset };
     const found = await this.parts.read<FetchedVector[]>(schema, scope, context, 'list', [], (id) =>
       getRecords(this.connection, id, selection, include, context, 'list'),
@@ -174,6 +175,12 @@ class ChromaProvider implements VectorProvider {
   private where(filter: CompiledFilter | undefined): { readonly where?: ReturnType<typeof compileFilter> } {
     return filter === undefined ? {} : { where: compileFilter(filter, this.name) };
   }
+}
+
+/** What `list` gave as `next`; a cursor is text that comes back from outside. */
+function readPosition(after: string): number {
+  if (!/^\d{1,15}$/.test(after)) throw malformedCursor();
+  return Number(after);
 }
 
 export const chroma: ProviderDriver = {

@@ -12,18 +12,20 @@ import { ANY, LEAF_TYPES, scalarType, token, TYPES, type LeafType } from './reco
 
 /** The server took 600 conditions, and answered 1,000 with an error. */
 const MAX_CONDITIONS = 600;
+/** The values of all conditions, each a variable of the server's SQL, which has 32,766 of them. */
+const MAX_VALUES = 30_000;
 
 /** Matches every record. */
 export const EVERY: Where = has(ANY);
 
-/** @throws `UNSUPPORTED` for more conditions than the server takes, before any I/O. */
+/** @throws `UNSUPPORTED` for more conditions or values than the server takes, before any I/O. */
 export function compileFilter({ pushed }: CompiledFilter, component: string): Where {
   const where = compile(pushed);
-  const conditions = countConditions(where);
-  if (conditions > MAX_CONDITIONS)
+  const { conditions, values } = sizeOf(where);
+  if (conditions > MAX_CONDITIONS || values > MAX_VALUES)
     throw new UnsupportedError(
-      `filter: Chroma takes at most ${MAX_CONDITIONS} conditions, and this filter needs ${conditions}`,
-      { component, details: { conditions, most: MAX_CONDITIONS } },
+      `filter: Chroma takes at most ${MAX_CONDITIONS} conditions of ${MAX_VALUES} values, and this filter needs ${conditions} of ${values}`,
+      { component, details: { conditions, values } },
     );
   return where;
 }
@@ -134,8 +136,19 @@ function group(op: 'and' | 'or', nodes: readonly Where[]): Where {
   return nodes.length === 1 ? nodes[0]! : ({ [`$${op}`]: nodes } as unknown as Where);
 }
 
-function countConditions(where: Where): number {
-  const { $and, $or } = where as { readonly $and?: readonly Where[]; readonly $or?: readonly Where[] };
-  const nodes = $and ?? $or;
-  return nodes === undefined ? 1 : nodes.reduce((sum, node) => sum + countConditions(node), 0);
+interface Size {
+  readonly conditions: number;
+  readonly values: number;
+}
+
+function sizeOf(where: object): Size {
+  const [[key, operand] = ['', {}]] = Object.entries(where) as [string, object][];
+  if (key !== '$and' && key !== '$or') {
+    const [value] = Object.values(operand) as unknown[];
+    return { conditions: 1, values: Array.isArray(value) ? value.length : 1 };
+  }
+  return (operand as object[]).map(sizeOf).reduce((sum, { conditions, values }) => ({
+    conditions: sum.conditions + conditions,
+    values: sum.values + values,
+  }));
 }
