@@ -61,10 +61,11 @@ const ROOMS: readonly Room[] = [
     types: ['pool'],
     apart: true,
   },
+  { name: 'remote calls', files: ['vectors/remote'], may: BASE },
   {
     name: 'vector provider',
     files: ['vectors/*'],
-    may: [...BASE, 'pool contract', 'vector contract', 'vector codec'],
+    may: [...BASE, 'pool contract', 'vector contract', 'vector codec', 'remote calls'],
     types: ['pool'],
     apart: true,
   },
