@@ -1,0 +1,163 @@
+/** Writes the batches of a load one after another, each while the next is made ready. */
+import { isStorageError, type StorageError } from '../errors.js';
+import type { RecordSchema, Write, WriteResult } from '../backends/backend.js';
+import type { RecordCodec } from './record-codec.js';
+
+export interface LoadProgress {
+  readonly written: number;
+  readonly failed: number;
+}
+
+export interface LoadReport extends LoadProgress {
+  readonly written: number;
+  readonly failed: number;
+  /** The first 100 failures; `index` counts the source's items from 0. */
+  readonly failures: { readonly index: number; readonly id?: string; readonly error: StorageError }[];
+}
+
+type Insert = Write & { readonly kind: 'insert' };
+
+export interface LoadTarget {
+  readonly codec: RecordCodec<unknown>;
+  readonly schema: RecordSchema;
+  resolveIds(given: readonly (string | undefined)[]): Promise<string[]>;
+  write(writes: readonly Write[]): Promise<WriteResult[]>;
+  /** All or none. */
+  readonly bulkLoad: ((writes: readonly Insert[]) => Promise<void>) | undefined;
+}
+
+/** An item of the source that can be written. */
+export interface Pending {
+  readonly index: number;
+  /** Absent: the collection makes one. */
+  readonly id: string | undefined;
+  readonly bound: number;
+  readonly record: Pick<Insert, 'value' | 'createdAt' | 'expiresAt'>;
+}
+
+type Failure = LoadReport['failures'][number];
+
+/** Items that stand one after another in the source. */
+export interface Batch {
+  readonly items: Pending[];
+  /** Those among them that are at fault themselves. */
+  readonly refused: Failure[];
+  /** The ids that were given. */
+  readonly ids: Set<string>;
+  bound: number;
+}
+
+const BATCH_ITEMS = 500;
+const BULK_ITEMS = 2_500;
+const SHOWN_FAILURES = 100;
+
+export class LoadWriter {
+  readonly batchItems: number;
+  /** A batch could not be written: `start` and `end` throw why. */
+  failed = false;
+  private written = 0;
+  private failures = 0;
+  private readonly shown: Failure[] = [];
+  private running: Promise<void> = Promise.resolve();
+  /** How many batches in a row were refused in bulk, and how many from now on are not tried. */
+  private refusals = 0;
+  private untried = 0;
+
+  constructor(
+    private readonly target: LoadTarget,
+    private readonly onProgress: ((progress: LoadProgress) => void) | undefined,
+  ) {
+    this.batchItems = target.bulkLoad === undefined ? BATCH_ITEMS : BULK_ITEMS;
+  }
+
+  /** Begins to write a batch when the one before is written. @throws what ended that one. */
+  async start(batch: Batch): Promise<void> {
+    await this.running;
+    this.running = this.run(batch);
+    // It is thrown by the next call.
+    this.running.catch(() => (this.failed = true));
+  }
+
+  /** Waits for the last batch. @throws what ended it. */
+  end(): Promise<void> {
+    return this.running;
+  }
+
+  report(): LoadReport {
+    return { ...this.progress(), failures: this.shown };
+  }
+
+  private progress(): LoadProgress {
+    return { written: this.written, failed: this.failures };
+  }
+
+  private async run({ items, refused }: Batch): Promise<void> {
+    const failures = [...refused];
+    if (items.length > 0) {
+      const ids = await this.target.resolveIds(items.map(({ id }) => id));
+      if (await this.writeInBulk(items, ids)) this.written += items.length;
+      else await this.writeInPortions(items, ids, failures);
+    }
+    failures.sort((a, b) => a.index - b.index);
+    this.failures += failures.length;
+    this.shown.push(...failures.slice(0, SHOWN_FAILURES - this.shown.length));
+    this.onProgress?.(this.progress());
+  }
+
+  /**
+   * A given id may be there, and is then to be replaced: but what is loaded mostly is new. After a refusal the next batches
+   * are written the other way, one more each time.
+   * @returns whether it was written.
+   */
+  private async writeInBulk(items: readonly Pending[], ids: readonly string[]): Promise<boolean> {
+    const { bulkLoad, schema } = this.target;
+    if (bulkLoad === undefined) return false;
+    if (this.untried > 0) {
+      this.untried--;
+      return false;
+    }
+    try {
+      await bulkLoad(items.map(({ record }, i) => ({ ...record, collection: schema, id: ids[i]!, kind: 'insert' })));
+      this.refusals = 0;
+      return true;
+    } catch (error) {
+      if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
+      this.untried = ++this.refusals;
+      return false;
+    }
+  }
+
+  /** Many at once; where that is refused, item by item, to write what can be written and name what cannot. */
+  private async writeInPortions(items: readonly Pending[], ids: readonly string[], failures: Failure[]): Promise<void> {
+    const { codec, schema } = this.target;
+    for (let start = 0; start < items.length; start += BATCH_ITEMS) {
+      const portion = items.slice(start, start + BATCH_ITEMS);
+      const writes = portion.map(({ id, record }, i): Write => {
+        const kind = id === undefined ? 'insert' : 'put';
+        return { ...record, collection: schema, id: ids[start + i]!, kind };
+      });
+      if ((await this.attempt(writes)) === undefined) continue;
+      for (const [i, write] of writes.entries()) {
+        const error = await this.attempt([write]);
+        if (error !== undefined) failures.push({ index: portion[i]!.index, id: codec.decodeId(write.id), error });
+      }
+    }
+  }
+
+  /** @returns why nothing was written, where that is the records' own fault. */
+  private async attempt(writes: readonly Write[]): Promise<StorageError | undefined> {
+    const { codec } = this.target;
+    try {
+      const results = await this.target.write(writes);
+      results.forEach((result, i) => {
+        const failure = codec.failure(result, writes[i]!.id, 'load');
+        if (failure !== undefined) throw failure;
+      });
+      this.written += writes.length;
+      return undefined;
+    } catch (error) {
+      if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
+      return error;
+    }
+  }
+}
