@@ -111,6 +111,7 @@ export abstract class BulkCollection<T, In> extends CollectionReader<T> {
     return loadRecords(items, options, {
       codec: this.codec,
       schema: this.schema,
+      atomic: backend.capabilities.batch === 'atomic',
       resolveIds: (given) => this.run('load', options, async (context) => this.ids.resolve(given, context)),
       write: (writes: readonly Write[]) =>
         this.run('load', options, (context) => backend.write(scope, writes, context)),

@@ -22,6 +22,8 @@ export interface LoadTarget {
   readonly schema: RecordSchema;
   resolveIds(given: readonly (string | undefined)[]): Promise<string[]>;
   write(writes: readonly Write[]): Promise<WriteResult[]>;
+  /** Whether `write` writes all or none; else it stops at its first failure. */
+  readonly atomic: boolean;
   /** All or none. */
   readonly bulkLoad: ((writes: readonly Insert[]) => Promise<void>) | undefined;
 }
@@ -49,6 +51,8 @@ export interface Batch {
 
 const BATCH_ITEMS = 500;
 const BULK_ITEMS = 2_500;
+/** In how many parts what was refused is tried again, down to the items at fault. */
+const PARTS = 8;
 const SHOWN_FAILURES = 100;
 
 export class LoadWriter {
@@ -127,29 +131,31 @@ export class LoadWriter {
     }
   }
 
-  /** Many at once; where that is refused, item by item, to write what can be written and name what cannot. */
   private async writeInPortions(items: readonly Pending[], ids: readonly string[], failures: Failure[]): Promise<void> {
     const { codec, schema } = this.target;
-    for (let start = 0; start < items.length; start += BATCH_ITEMS) {
-      const portion = items.slice(start, start + BATCH_ITEMS);
-      const writes = portion.map(({ id, record }, i): Write => {
-        const kind = id === undefined ? 'insert' : 'put';
-        return { ...record, collection: schema, id: ids[start + i]!, kind };
-      });
-      if ((await this.attempt(writes)) === undefined) continue;
-      for (const [i, write] of writes.entries()) {
-        const error = await this.attempt([write]);
-        if (error !== undefined) failures.push({ index: portion[i]!.index, id: codec.decodeId(write.id), error });
-      }
-    }
+    const writes = items.map(({ id, record }, i): Write => {
+      return { ...record, collection: schema, id: ids[i]!, kind: id === undefined ? 'insert' : 'put' };
+    });
+    const write = async (start: number, end: number): Promise<void> => {
+      const error = await this.attempt(writes.slice(start, end));
+      if (error === undefined) return;
+      if (end - start > 1) return split(start, end, this.target.atomic ? Math.ceil((end - start) / PARTS) : 1);
+      failures.push({ index: items[start]!.index, id: codec.decodeId(writes[start]!.id), error });
+    };
+    const split = async (start: number, end: number, size: number): Promise<void> => {
+      for (let at = start; at < end; at += size) await write(at, Math.min(at + size, end));
+    };
+    await split(0, writes.length, BATCH_ITEMS);
   }
 
-  /** @returns why nothing was written, where that is the records' own fault. */
+  /** @returns why nothing was written, or not all where batches are not atomic, when that is the records' own fault. */
   private async attempt(writes: readonly Write[]): Promise<StorageError | undefined> {
-    const { codec } = this.target;
+    const { codec, atomic } = this.target;
     try {
       const results = await this.target.write(writes);
       results.forEach((result, i) => {
+        // An id of our own making was there before only by the attempt that was cut short.
+        if (!atomic && writes.length === 1 && writes[0]!.kind === 'insert' && result.status === 'exists') return;
         const failure = codec.failure(result, writes[i]!.id, 'load');
         if (failure !== undefined) throw failure;
       });
