@@ -34,7 +34,8 @@ export interface Pending {
   /** Absent: the collection makes one. */
   readonly id: string | undefined;
   readonly bound: number;
-  readonly record: Pick<Insert, 'value' | 'createdAt' | 'expiresAt'>;
+  /** Its id is set when the batch is written. */
+  readonly write: { -readonly [K in keyof Insert]: Insert[K] };
 }
 
 type Failure = LoadReport['failures'][number];
@@ -99,8 +100,12 @@ export class LoadWriter {
     const failures = [...refused];
     if (items.length > 0) {
       const ids = await this.target.resolveIds(items.map(({ id }) => id));
-      if (await this.writeInBulk(items, ids)) this.written += items.length;
-      else await this.writeInPortions(items, ids, failures);
+      const inserts = items.map(({ write }, i): Insert => {
+        write.id = ids[i]!;
+        return write;
+      });
+      if (await this.writeInBulk(inserts)) this.written += items.length;
+      else await this.writeInPortions(items, inserts, failures);
     }
     failures.sort((a, b) => a.index - b.index);
     this.failures += failures.length;
@@ -113,15 +118,15 @@ export class LoadWriter {
    * are written the other way, one more each time.
    * @returns whether it was written.
    */
-  private async writeInBulk(items: readonly Pending[], ids: readonly string[]): Promise<boolean> {
-    const { bulkLoad, schema } = this.target;
+  private async writeInBulk(inserts: readonly Insert[]): Promise<boolean> {
+    const { bulkLoad } = this.target;
     if (bulkLoad === undefined) return false;
     if (this.untried > 0) {
       this.untried--;
       return false;
     }
     try {
-      await bulkLoad(items.map(({ record }, i) => ({ ...record, collection: schema, id: ids[i]!, kind: 'insert' })));
+      await bulkLoad(inserts);
       this.refusals = 0;
       return true;
     } catch (error) {
@@ -131,15 +136,17 @@ export class LoadWriter {
     }
   }
 
-  private async writeInPortions(items: readonly Pending[], ids: readonly string[], failures: Failure[]): Promise<void> {
-    const { codec, schema } = this.target;
-    const writes = items.map(({ id, record }, i): Write => {
-      return { ...record, collection: schema, id: ids[i]!, kind: id === undefined ? 'insert' : 'put' };
-    });
+  private async writeInPortions(
+    items: readonly Pending[],
+    inserts: readonly Insert[],
+    failures: Failure[],
+  ): Promise<void> {
+    const { codec, atomic } = this.target;
+    const writes = items.map(({ id }, i): Write => (id === undefined ? inserts[i]! : { ...inserts[i]!, kind: 'put' }));
     const write = async (start: number, end: number): Promise<void> => {
       const error = await this.attempt(writes.slice(start, end));
       if (error === undefined) return;
-      if (end - start > 1) return split(start, end, this.target.atomic ? Math.ceil((end - start) / PARTS) : 1);
+      if (end - start > 1) return split(start, end, atomic ? Math.ceil((end - start) / PARTS) : 1);
       failures.push({ index: items[start]!.index, id: codec.decodeId(writes[start]!.id), error });
     };
     const split = async (start: number, end: number, size: number): Promise<void> => {

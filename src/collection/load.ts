@@ -86,7 +86,7 @@ function fits(pending: Pending, { items, ids, bound }: Batch, most: number): boo
   );
 }
 
-async function prepare<T>(item: LoadItem<T>, index: number, { codec }: LoadTarget): Promise<Pending> {
+async function prepare<T>(item: LoadItem<T>, index: number, { codec, schema }: LoadTarget): Promise<Pending> {
   if (typeof item !== 'object' || item === null) throw invalid(`items[${index}]`, item, 'an object with a value');
   checkOptions(item, 'loadItem', `items[${index}]`);
   const id = item.id === undefined && !codec.needsId ? undefined : codec.encodeNewId(item.id);
@@ -94,14 +94,8 @@ async function prepare<T>(item: LoadItem<T>, index: number, { codec }: LoadTarge
   const expiresAt = checkDate(item.expiresAt, 'expiresAt');
   const encoding = codec.encode(item.value);
   const { value, bound } = encoding instanceof Promise ? await encoding : encoding;
-  return {
-    index,
-    id,
-    bound,
-    record: {
-      value,
-      ...(createdAt === undefined ? {} : { createdAt }),
-      ...(expiresAt === undefined ? {} : { expiresAt }),
-    },
-  };
+  const write: Pending['write'] = { collection: schema, kind: 'insert', id: id ?? '', value };
+  if (createdAt !== undefined) write.createdAt = createdAt;
+  if (expiresAt !== undefined) write.expiresAt = expiresAt;
+  return { index, id, bound, write };
 }

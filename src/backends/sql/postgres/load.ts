@@ -86,8 +86,8 @@ class Load {
     for (const { id, value, createdAt, expiresAt } of this.writes) {
       const created = createdAt === undefined ? time : timeText(createdAt);
       const words = text.length === 0 ? '' : `\t${escape(arrayText(recordWords(text, value)))}`;
-      const json = escape(JSON.stringify(value));
-      yield `${tenant}\t${escape(id)}\t1\t${created}\t${time}\t${expiryText(expiresAt)}\t${json}${words}\n`;
+      const json = JSON.stringify(value);
+      yield `${tenant}\t${escape(id)}\t1\t${created}\t${time}\t${expiryText(expiresAt)}\t${escapeJson(json)}${words}\n`;
     }
   }
 
@@ -104,7 +104,8 @@ class Load {
 }
 
 /** Equal order in all batches: two that wait for each other's keys would deadlock. */
-function inOrder(writes: readonly Insert[]): Insert[] {
+function inOrder(writes: readonly Insert[]): readonly Insert[] {
+  if (writes.every(({ id }, i) => i === 0 || writes[i - 1]!.id < id)) return writes;
   return [...writes].sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
@@ -114,6 +115,11 @@ const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '\t': '\\t', '
 /** A value as a field of COPY's text format; `\N`, which stands for NULL, is none. */
 function escape(text: string): string {
   return text.search(SPECIAL) < 0 ? text : text.replace(SPECIAL, (one) => ESCAPES[one]!);
+}
+
+/** JSON has no control characters, and seldom a backslash. */
+function escapeJson(json: string): string {
+  return json.includes('\\') ? json.replaceAll('\\', '\\\\') : json;
 }
 
 /** Words have neither quotes nor backslashes, but one of them may be NULL. */
