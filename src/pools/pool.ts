@@ -86,6 +86,18 @@ export interface SqlPool extends Pool {
   script(text: string, context: OperationContext): Promise<void>;
 }
 
+/** A pool that takes rows in bulk. */
+export interface PostgresDialectPool extends SqlPool {
+  readonly dialect: 'postgres';
+  /**
+   * Adds rows by COPY: all of them or none. In a session, as a part of it that is undone by itself when a unique constraint
+   * refuses it (`ALREADY_EXISTS`); any other error fails the session.
+   * @param target the table, with its columns in parentheses
+   * @param lines rows in COPY's text format, each with its line feed
+   */
+  copyIn(target: string, lines: Iterable<string>, context: OperationContext): Promise<void>;
+}
+
 /** Runs one statement now. @throws what `SqlPool.query` rejects with. */
 export type RunStatement = (text: string, parameters: readonly SqlValue[]) => SqlResult;
 

@@ -8,8 +8,8 @@ import { isStorageError, serializationFailure, StorageError, ValidationError } f
 import type {
   PoolEnvironment,
   PoolFigures,
+  PostgresDialectPool,
   RawClient,
-  SqlPool,
   SqlResult,
   SqlValue,
   TransactionOptions,
@@ -17,6 +17,7 @@ import type {
 import { Connector } from './connect.js';
 import type { Connection } from './connection.js';
 import { Connections } from './connections.js';
+import { CopyStatement } from './copy.js';
 import { isReadOnly, isStalePlan, mapError } from './errors.js';
 import { healthOf } from './health.js';
 import { createHostPool } from './host-pool.js';
@@ -39,7 +40,7 @@ interface Opened {
   readOnly: boolean;
 }
 
-export class PostgresPool implements SqlPool {
+export class PostgresPool implements PostgresDialectPool {
   readonly dialect = 'postgres';
   readonly durable = true;
   readonly concurrent = true;
@@ -104,6 +105,12 @@ export class PostgresPool implements SqlPool {
     } else {
       await this.#alone(this.#require('script'), 'script', context, new Statement(text));
     }
+  }
+
+  async copyIn(target: string, lines: Iterable<string>, context: OperationContext): Promise<void> {
+    const statement = new CopyStatement(target, lines, context.session !== undefined);
+    if (context.session === undefined) await this.#alone(this.#require('copyIn'), 'copyIn', context, statement);
+    else await this.#inSession(this.#own(context.session, 'copyIn'), 'copyIn', context, () => statement);
   }
 
   async transaction<R>(
@@ -240,8 +247,11 @@ export class PostgresPool implements SqlPool {
         return result;
       } catch (error) {
         if (isReadOnly(error)) this.#leave(opened);
+        const fault = this.#sessionFault(error, connection, operation);
+        const undo = isStorageError(fault, 'ALREADY_EXISTS') ? statement.undo : undefined;
+        if (undo !== undefined && (await opened.runner.succeedsInSession(connection, undo, context))) throw fault;
         // The statements after a failed one fail too: what went wrong is the first error.
-        throw (session.failure ??= this.#sessionFault(error, connection, operation));
+        throw (session.failure ??= fault);
       }
     });
   }
