@@ -2,7 +2,9 @@
 import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
 import type { CollectionHost } from './collection/host.js';
+import type { Operations } from './backends/operations.js';
 import { composeComponents } from './composition.js';
+import { operationsOf } from './database/operations.js';
 import { foreignErrorName, invalid, StorageError, UnsupportedError } from './errors.js';
 import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
 import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from './lifecycle.js';
@@ -135,6 +137,17 @@ export class StorageManager extends Storage {
   /** The `MongoClient` of a database (default: `stores.default`). As `sql`. @throws `UNSUPPORTED` where it is none of MongoDB. */
   mongo<Client = unknown>(database?: string): Client {
     return this.rawClient('mongo', database) as Client;
+  }
+
+  /**
+   * What an operator does to a database (default: `stores.default`): sizes, upkeep, what runs now. No I/O; what the database
+   * does not have is `false` in its `capabilities`, and refused with `UNSUPPORTED`.
+   */
+  operations(database?: string): Operations {
+    const parts = this.parts();
+    const { name, backend } = this.database(parts, database);
+    const { begin } = this.host(parts, this.database(parts, database), LIBRARY.tenant);
+    return operationsOf(name, backend.operations ?? {}, begin);
   }
 
   /** One report over every component, each checked within `health.timeout`. */
