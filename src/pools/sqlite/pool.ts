@@ -14,7 +14,7 @@ import type {
   SqlValue,
 } from '../pool.js';
 import { boundsExceeded } from '../slot.js';
-import { backUp } from './backup.js';
+import { backUp, BackupTurns } from './backup.js';
 import { type Database, openDatabase, type SqliteOptions } from './database.js';
 import { isBusy, sqliteCode } from './errors.js';
 
@@ -76,28 +76,20 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     });
   }
 
-  /**
-   * It begins with the turn: the libraries take a transaction that writes at that moment for an empty database. After that
-   * SQLite itself waits for such transactions, and repeats in the copy what others write.
-   */
   async backup(file: string, context: OperationContext): Promise<number> {
     const { database, slot } = this.require('backup');
     const turn = slot.acquire(context);
     if (turn !== undefined) await turn;
-    let hasTurn = true;
-    const giveBack = (): void => {
-      if (hasTurn) slot.release();
-      hasTurn = false;
-    };
+    const turns = new BackupTurns(slot, context);
     try {
       return await backUp(database.engine, file, this.name, () => {
-        giveBack();
         this.require('backup');
         const over = boundsExceeded(context, this.clock.monotonic(), this.name);
         if (over !== undefined) throw over;
+        turns.next();
       });
     } finally {
-      giveBack();
+      turns.end();
     }
   }
 

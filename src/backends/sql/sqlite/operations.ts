@@ -20,23 +20,32 @@ export function sqliteOperations(pool: SqlPool): BackendOperations {
     return shaped<PageCount>(await ask(text, [], context))[0]!;
   };
 
+  const faultsOf = async (
+    pragma: string,
+    subject: number | string,
+    context: OperationContext,
+  ): Promise<readonly string[]> => {
+    try {
+      const rows = await ask(`PRAGMA ${pragma}(${subject})`, [], context);
+      return shaped<Record<string, string>>(rows).map((row) => row[pragma]!);
+    } catch (error) {
+      // So damaged that it ends before its end: the first fault is told before that.
+      if (!isStorageError(error) || error.details['sqlite'] !== 'SQLITE_CORRUPT') throw error;
+      const [first = 'ok'] = subject === 1 ? [] : await faultsOf(pragma, 1, context);
+      return [first === 'ok' ? error.message : first];
+    }
+  };
+
   const check = async (
     pragma: 'integrity_check' | 'quick_check',
     { collection, limit = LIMIT }: CheckedOptions<'quickCheck'>,
     context: OperationContext,
   ): Promise<IntegrityReport> => {
     const subject = collection === undefined ? limit : quoted(await tableOf(pool, collection, context));
-    try {
-      const rows = await ask(`PRAGMA ${pragma}(${subject})`, [], context);
-      const faults = shaped<Record<string, string>>(rows).map((row) => row[pragma]!);
-      return faults.length === 1 && faults[0] === 'ok'
-        ? { ok: true, faults: [] }
-        : { ok: false, faults: faults.slice(0, limit) };
-    } catch (error) {
-      // So damaged that it cannot even be gone through.
-      if (!isStorageError(error) || error.details['sqlite'] !== 'SQLITE_CORRUPT') throw error;
-      return { ok: false, faults: [error.message] };
-    }
+    const faults = await faultsOf(pragma, subject, context);
+    return faults.length === 1 && faults[0] === 'ok'
+      ? { ok: true, faults: [] }
+      : { ok: false, faults: faults.slice(0, limit) };
   };
 
   return {
@@ -88,7 +97,8 @@ export function sqliteOperations(pool: SqlPool): BackendOperations {
         });
       await pool.script(`REINDEX main.${quoted(index.name)}`, context);
     },
-    optimize: (_options, context) => pool.script('PRAGMA optimize', context),
+    // The first bit: also the tables that this connection has not asked yet.
+    optimize: (_options, context) => pool.script('PRAGMA optimize = 0x10002', context),
     async backup({ file }, context) {
       return { bytes: await (pool as SqliteDialectPool).backup(file, context) };
     },
