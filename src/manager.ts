@@ -145,9 +145,8 @@ export class StorageManager extends Storage {
    */
   operations(database?: string): Operations {
     const parts = this.parts();
-    const { name, backend } = this.database(parts, database);
-    const { begin } = this.host(parts, this.database(parts, database), LIBRARY.tenant);
-    return operationsOf(name, backend.operations ?? {}, begin);
+    const own = this.database(parts, database);
+    return operationsOf(own.name, own.backend.operations ?? {}, this.host(parts, own, LIBRARY.tenant).begin);
   }
 
   /** One report over every component, each checked within `health.timeout`. */

@@ -1,5 +1,8 @@
 /** Every operation on every database of the registry: it works, or it is refused before any I/O. */
-import { describe, expect, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { OPERATION_NAMES, type OperationName, type Operations } from '../src/backends/operations.js';
 import { isStorageError } from '../src/errors.js';
 import { defineCollection, openStorage } from '../src/index.js';
@@ -12,6 +15,9 @@ const Notes = defineCollection<{ text: string; size: number }>({
   id: 'given',
 });
 
+const folder = mkdtempSync(join(tmpdir(), 'operations-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
 test('a call is checked before anything else', async () => {
   await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
   const operations = storage.operations();
@@ -20,6 +26,8 @@ test('a call is checked before anything else', async () => {
   await wrong(operations.stats({ exact: 1 } as never));
   await wrong(operations.stats('exact' as never));
   await wrong(operations.stats({ timeout: 0 }));
+  // Refused for what it lacks before it is refused for what it says.
+  await expect(operations.backup({} as never)).rejects.toMatchObject({ code: 'UNSUPPORTED' });
   await expect(operations.stats({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ABORTED' });
   expect(() => storage.operations('other')).toThrow(/No database "other"/);
   await expect(operations.vacuum({ collection: Notes })).rejects.toMatchObject({
@@ -52,7 +60,7 @@ for (const target of storageTargets('operations'))
         expect(own!.bytes).toBeGreaterThan(target.name === 'mongo' || target.name === 'ferretdb' ? 1_000 : 300 * 500);
         expect(own!.indexBytes).toBeGreaterThanOrEqual(target.name === 'memory' ? 0 : 300);
         expect(collections.map(({ collection }) => collection)).not.toContain('quartermaster_schema');
-        for (const name of OPERATION_NAMES) await tryOperation(operations, name);
+        for (const name of OPERATION_NAMES) await tryOperation(operations, name, join(folder, target.name));
       } finally {
         await storage.close();
         await drop();
@@ -66,10 +74,9 @@ const TRIED: Partial<Record<OperationName, object>> = {
   reindex: { collection: Notes },
 };
 
-async function tryOperation(operations: Operations, name: OperationName): Promise<void> {
-  if (name === 'backup' && operations.capabilities.backup) return;
+async function tryOperation(operations: Operations, name: OperationName, file: string): Promise<void> {
   const all = operations as unknown as Record<OperationName, (options?: object) => Promise<unknown>>;
-  const error: unknown = await all[name](TRIED[name]).then(
+  const error: unknown = await all[name](name === 'backup' ? { file } : TRIED[name]).then(
     () => undefined,
     (reason: unknown) => reason,
   );
