@@ -148,6 +148,27 @@ export type {
   Write,
   WriteResult,
 } from './backends/backend.js';
+export type {
+  BackendOperations,
+  BlockedOperation,
+  CollectionStats,
+  ConnectionInfo,
+  CurrentOperationsOptions,
+  DatabaseStats,
+  ExtensionInfo,
+  ForeignKeyViolation,
+  IndexInfo,
+  IntegrityOptions,
+  IntegrityReport,
+  OperationName,
+  Operations,
+  PageCount,
+  ReindexOptions,
+  RunningOperation,
+  StatsOptions,
+  TableInfo,
+  VacuumOptions,
+} from './backends/operations.js';
 export type { Filter, Operators, Path } from './filter/syntax.js';
 export type { FilterNode, LeafNode } from './filter/syntax.js';
 export type { PushedNode } from './filter/normalize.js';

@@ -3,8 +3,10 @@ import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
 import type { CollectionDefinition } from './collection/definition.js';
 import type { CollectionHost } from './collection/host.js';
+import type { Operations } from './backends/operations.js';
 import type { CallOptions } from './component.js';
 import { composeComponents } from './composition.js';
+import { operationsOf } from './database/operations.js';
 import { foreignErrorName, invalid, StorageError, UnsupportedError } from './errors.js';
 import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
 import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from './lifecycle.js';
@@ -158,6 +160,16 @@ export class StorageManager extends Storage {
   /** The `MongoClient` of a database (default: `stores.default`). As `sql`. @throws `UNSUPPORTED` where it is none of MongoDB. */
   mongo<Client = unknown>(database?: string): Client {
     return this.rawClient('mongo', database) as Client;
+  }
+
+  /**
+   * What an operator does to a database (default: `stores.default`): sizes, upkeep, what runs now. No I/O; what the database
+   * does not have is `false` in its `capabilities`, and refused with `UNSUPPORTED`.
+   */
+  operations(database?: string): Operations {
+    const parts = this.parts();
+    const own = this.database(parts, database);
+    return operationsOf(own.name, own.backend.operations ?? {}, this.host(parts, own, LIBRARY.tenant).begin);
   }
 
   /** One report over every component, each checked within `health.timeout`. */

@@ -1,8 +1,10 @@
-/** The tables of `docs/backends.md` and `docs/vectors.md` are made from what backends and providers say of themselves. */
+/** The tables of `docs/backends.md`, `operations.md` and `vectors.md` are made from what backends and providers say of themselves. */
 import { expect, test } from '@jest/globals';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as prettier from 'prettier';
+import type { RecordBackend } from '../src/backends/backend.js';
+import { OPERATION_NAMES } from '../src/backends/operations.js';
 import { systemClock as clock } from '../src/clock.js';
 import { registry } from '../src/registry.js';
 import { availableTargets } from '../src/testing/index.js';
@@ -64,19 +66,27 @@ function valueOf(capabilities: object, key: string): string {
 const waitingFor = (targets: readonly { waiting: readonly { variable: string }[] }[]): string[] =>
   targets.flatMap(({ waiting }) => waiting.map(({ variable }) => variable));
 
-testPage('backends.md', OF_BACKENDS, waitingFor(databases), async () => {
+async function backendColumns(shown: (backend: RecordBackend) => object): Promise<Column[]> {
   const columns: Column[] = [];
   for (const { driver, available } of databases)
     for (const target of available) {
       const { pool, close } = await openPool(driver, target);
       const backend = (await registry.backend(driver.backend)).create(pool, 'records');
       await backend.open({ clock, signal: new AbortController().signal });
-      columns.push({ name: target.name, capabilities: backend.capabilities });
+      columns.push({ name: target.name, capabilities: shown(backend) });
       await backend.close(clock.monotonic());
       await close();
     }
   return columns;
-});
+}
+
+testPage('backends.md', OF_BACKENDS, waitingFor(databases), () => backendColumns(({ capabilities }) => capabilities));
+
+testPage('operations.md', OPERATION_NAMES, waitingFor(databases), () =>
+  backendColumns(({ operations }) =>
+    Object.fromEntries(OPERATION_NAMES.map((name) => [name, operations?.[name] === undefined ? '' : 'yes'])),
+  ),
+);
 
 testPage('vectors.md', OF_PROVIDERS, waitingFor([...databases, ...services]), async () => {
   const columns: Column[] = [];

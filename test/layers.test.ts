@@ -24,7 +24,7 @@ const ROOMS: readonly Room[] = [
   { name: 'health', files: ['health'], may: ['component', 'clock'] },
   { name: 'probes', files: ['probes'], may: ['component', 'clock'], types: ['health'] },
   { name: 'pool contract', files: ['pools/pool', 'pools/session-queue'], may: BASE },
-  { name: 'backend contract', files: ['backends/backend'], may: [...BASE, 'pool contract'] },
+  { name: 'backend contract', files: ['backends/backend', 'backends/operations'], may: [...BASE, 'pool contract'] },
   { name: 'vector contract', files: ['vectors/provider'], may: [...BASE, 'pool contract'] },
   {
     name: 'record values',

@@ -7,6 +7,7 @@ import type { Component, OperationContext, TestTarget } from '../component.js';
 import type { Range, SortKey } from '../filter/cursor.js';
 import type { FieldReference, FieldType, FilterNode, Scalar } from '../filter/syntax.js';
 import type { Pool } from '../pools/pool.js';
+import type { BackendOperations } from './operations.js';
 
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
 export interface JsonObject {
@@ -194,6 +195,8 @@ export interface RecordBackend extends Component {
   readonly capabilities: RecordCapabilities;
   /** Whose sessions it takes. */
   readonly pool: Pool;
+  /** What an operator can do to the database. Absent: nothing. */
+  readonly operations?: BackendOperations;
   /**
    * Makes the collections' tables and indexes, and applies what changed in their declarations; idempotent, safe against
    * the same call elsewhere.

@@ -22,8 +22,9 @@ import type {
   WriteResult,
 } from './backend.js';
 import { LIMITS } from './limits.js';
+import type { BackendOperations, CollectionStats, DatabaseStats } from './operations.js';
 import { isRefused, planWrite, withSkipped } from './plan.js';
-import { copyJson } from './value.js';
+import { copyJson, jsonBytes } from './value.js';
 import { inWriteOrder } from './write-order.js';
 
 class Unwritten extends Error {
@@ -42,6 +43,10 @@ class MemoryBackend implements RecordBackend {
     maxRecordBytes: LIMITS.recordBytes,
     maxBatchItems: LIMITS.batchItems,
     maxBatchBytes: LIMITS.batchBytes,
+  };
+
+  readonly operations: BackendOperations = {
+    stats: (_options, context) => this.pool.run(context, statsOf),
   };
 
   constructor(
@@ -130,6 +135,16 @@ class MemoryBackend implements RecordBackend {
       isLive(row as Stored, context.now) && evaluate(filter, recordSubject(row as Stored, collection.text));
     return this.pool.run(context, (view) => view.scan(collection.name, partition, matches) as Stored[]);
   }
+}
+
+/** Bytes are those of the values as JSON: what the process takes for them is its own. */
+function statsOf(view: MemoryView): DatabaseStats {
+  const collections = view.tables().map((collection): CollectionStats => {
+    const rows = view.scan(collection, undefined, () => true) as Stored[];
+    const bytes = rows.reduce((sum, row) => sum + jsonBytes(row.value), 0);
+    return { collection, records: rows.length, exact: true, bytes, indexBytes: 0 };
+  });
+  return { collections: collections.sort((a, b) => compareText(a.collection, b.collection)) };
 }
 
 function isLive(row: Stored, now: Date): boolean {

@@ -16,6 +16,8 @@ type Matches = (row: Row) => boolean;
 
 /** What one operation sees and does; it lives for the operation's one turn. */
 export interface MemoryView {
+  /** The names of tables that were written to. */
+  tables(): string[];
   get(table: string, partition: string, key: string): Row | undefined;
   /** Matching rows of a partition, or of all. What matches is what the operation has read. */
   scan(table: string, partition: string | undefined, matches: Matches): Row[];
@@ -145,6 +147,7 @@ export class MemoryPool implements Pool {
 
   private view(work: Work): MemoryView {
     return {
+      tables: () => [...this.tables.keys()],
       get: (table, partition, key) => {
         const at = address(table, partition, key);
         work.reads.add(at);

@@ -109,6 +109,11 @@ export interface SqliteDialectPool extends SqlPool {
    * itself. When `work` throws nothing of it is kept. `read` takes no lock against writers.
    */
   step<R>(access: 'read' | 'write', context: OperationContext, work: (run: RunStatement) => R): Promise<R>;
+  /**
+   * Copies the database into a new file, page by page between the statements of others: it is the state at one moment.
+   * Gives the file's bytes. Where it fails there is no file.
+   */
+  backup(file: string, context: OperationContext): Promise<number>;
 }
 
 export interface PoolEnvironment {

@@ -17,7 +17,9 @@ import type {
   WriteResult,
 } from '../backend.js';
 import { LIMITS } from '../limits.js';
+import type { BackendOperations } from '../operations.js';
 import { count, deleteMany, find, sweep } from './find.js';
+import { mongoOperations } from './operations/index.js';
 import { readKeys } from './read.js';
 import { ensureCollections, settleCollection } from './schema.js';
 import { writeAll } from './write.js';
@@ -41,6 +43,10 @@ class MongoBackend implements RecordBackend {
       maxBatchItems: LIMITS.batchItems,
       maxBatchBytes: LIMITS.batchBytes,
     };
+  }
+
+  get operations(): BackendOperations {
+    return mongoOperations(this.pool);
   }
 
   /** Nothing of its own: the pool has its owner, and collections are made by `ensure`. */

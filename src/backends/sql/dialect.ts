@@ -18,6 +18,7 @@ import type {
   Write,
   WriteResult,
 } from '../backend.js';
+import type { BackendOperations } from '../operations.js';
 
 /** What every function that runs statements is given. */
 export interface Database {
@@ -161,6 +162,7 @@ export interface Dialect {
 
   statements(schema: RecordSchema): KeyStatements;
   readonly definitions: Definitions;
+  operations(pool: SqlPool): BackendOperations;
 
   readMany(
     database: Database,

@@ -15,6 +15,7 @@ import type {
   Write,
   WriteResult,
 } from '../backend.js';
+import type { BackendOperations } from '../operations.js';
 import { LIMITS } from '../limits.js';
 import type { Database, Dialect, Row, Statement } from './dialect.js';
 import { countStatement, deleteManyStatement, findStatement, sweepStatement } from './find.js';
@@ -51,6 +52,10 @@ class SqlBackend implements RecordBackend, Database {
       maxBatchItems: LIMITS.batchItems,
       maxBatchBytes: LIMITS.batchBytes,
     };
+  }
+
+  get operations(): BackendOperations {
+    return this.dialect.operations(this.pool);
   }
 
   /** Nothing of its own: the pool has its owner, and tables are made by `ensure`. */

@@ -19,6 +19,8 @@ export interface EngineDatabase {
   prepare(text: string): EngineStatement;
   /** Runs any number of statements without parameters. */
   exec(text: string): void;
+  /** Copies it into a file, some pages at a time; `between` is called after each time but the last, and ends it by throwing. */
+  backup(path: string, between: () => void): Promise<void>;
   close(): void;
 }
 

@@ -17,6 +17,8 @@ interface NodeDatabase {
 }
 
 interface NodeSqlite {
+  /** What `progress` throws ends it. */
+  backup(database: NodeDatabase, path: string, options: { readonly progress: () => void }): Promise<unknown>;
   readonly DatabaseSync: new (path: string) => NodeDatabase;
 }
 
@@ -41,13 +43,14 @@ function checkTiny(parameters: readonly BoundValue[]): void {
       throw new UnsupportedError(`@photostructure/sqlite cannot bind a number between 0 and ${Number.EPSILON}`);
 }
 
-function openWith({ DatabaseSync }: NodeSqlite, check: Check): OpenEngine {
-  return (path) => new NodeEngine(new DatabaseSync(path), check);
+function openWith(library: NodeSqlite, check: Check): OpenEngine {
+  return (path) => new NodeEngine(new library.DatabaseSync(path), library, check);
 }
 
 class NodeEngine implements EngineDatabase {
   constructor(
     readonly client: NodeDatabase,
+    private readonly library: NodeSqlite,
     private readonly check: Check,
   ) {}
 
@@ -77,6 +80,10 @@ class NodeEngine implements EngineDatabase {
 
   exec(text: string): void {
     this.client.exec(text);
+  }
+
+  async backup(path: string, between: () => void): Promise<void> {
+    await this.library.backup(this.client, path, { progress: between });
   }
 
   close(): void {

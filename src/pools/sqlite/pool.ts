@@ -13,6 +13,8 @@ import type {
   SqlResult,
   SqlValue,
 } from '../pool.js';
+import { boundsExceeded } from '../slot.js';
+import { backUp, BackupTurns } from './backup.js';
 import { type Database, openDatabase, type SqliteOptions } from './database.js';
 import { isBusy, sqliteCode } from './errors.js';
 
@@ -72,6 +74,23 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
         throw error;
       }
     });
+  }
+
+  async backup(file: string, context: OperationContext): Promise<number> {
+    const { database, slot } = this.require('backup');
+    const turn = slot.acquire(context);
+    if (turn !== undefined) await turn;
+    const turns = new BackupTurns(slot, context);
+    try {
+      return await backUp(database.engine, file, this.name, () => {
+        this.require('backup');
+        const over = boundsExceeded(context, this.clock.monotonic(), this.name);
+        if (over !== undefined) throw over;
+        turns.next();
+      });
+    } finally {
+      turns.end();
+    }
   }
 
   protected openDatabase(context: OpenContext): Promise<Database> {

@@ -6,6 +6,7 @@ import { definitions } from './definitions.js';
 import { envelopeColumn, jsonAt, tableName, typedAt } from './expressions.js';
 import { namedStatement } from '../statement-names.js';
 import { loadAll } from './load.js';
+import { postgresOperations } from './operations/index.js';
 import { expiryText, PostgresParameters, timeText } from './parameters.js';
 import { rangesStatement } from './ranges.js';
 import { readMany } from './read.js';
@@ -54,6 +55,7 @@ export const postgres: Dialect = {
 
   statements: keyStatements,
   definitions,
+  operations: postgresOperations,
   readMany,
   async findRanges({ pool, dialect }, scope, request, ranges, context) {
     const { text, parameters } = rangesStatement(dialect, scope, request, ranges, context.now);

@@ -5,6 +5,7 @@ import type { JsonObject } from '../../backend.js';
 import type { Dialect, Operand, Parameters } from '../dialect.js';
 import { definitions } from './definitions.js';
 import { envelopeColumn, jsonPath, leastOf, NEVER, tableName, typedAt } from './expressions.js';
+import { sqliteOperations } from './operations.js';
 import { SqliteParameters } from './parameters.js';
 import { findRanges, readMany } from './read.js';
 import { keyStatements } from './statements.js';
@@ -94,6 +95,7 @@ export const sqlite: Dialect = {
 
   statements: keyStatements,
   definitions,
+  operations: sqliteOperations,
   readMany,
   findRanges,
   write: writeAll,

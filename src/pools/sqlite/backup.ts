@@ -1,0 +1,99 @@
+/** A copy of an open database as a file that is whole or is not there. */
+import { randomUUID } from 'node:crypto';
+import { lstat, rename, rm, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import type { OperationContext } from '../../component.js';
+import { ConflictError, invalid } from '../../errors.js';
+import type { Slot } from '../slot.js';
+import type { EngineDatabase } from './engine.js';
+import { mapError } from './errors.js';
+
+/**
+ * The turns of a backup on the connection. It has one when it begins: the libraries take a transaction that writes at that
+ * moment for an empty database. Later SQLite itself copies nothing while one writes, and is asked again and again: without
+ * turns of its own a backup would wait for ever among writers that follow one another.
+ */
+export class BackupTurns {
+  private hasTurn = true;
+  private waits = false;
+  private ended = false;
+  private fault: Error | undefined;
+
+  constructor(
+    private readonly slot: Slot,
+    private readonly bounds: Pick<OperationContext, 'deadline' | 'signal'>,
+  ) {}
+
+  /** Lets those go first who wait now. @throws why no turn came. */
+  next(): void {
+    if (this.fault !== undefined) throw this.fault;
+    if (this.waits) return;
+    this.giveBack();
+    const turn = this.slot.acquire(this.bounds);
+    if (turn === undefined) {
+      this.hasTurn = true;
+      return;
+    }
+    this.waits = true;
+    turn.then(
+      () => {
+        this.waits = false;
+        this.hasTurn = true;
+        if (this.ended) this.giveBack();
+      },
+      (fault: Error) => (this.fault = fault),
+    );
+  }
+
+  end(): void {
+    this.ended = true;
+    this.giveBack();
+  }
+
+  private giveBack(): void {
+    if (!this.hasTurn) return;
+    this.hasTurn = false;
+    this.slot.release();
+  }
+}
+
+/**
+ * @param between called between two parts of the copy; ends it by throwing.
+ * @returns the file's bytes. @throws `ALREADY_EXISTS` when it is there, `VALIDATION` when its directory is not.
+ */
+export async function backUp(
+  engine: EngineDatabase,
+  path: string,
+  component: string,
+  between: () => void,
+): Promise<number> {
+  const file = resolve(path);
+  const options = { component, operation: 'backup' };
+  if (await lstat(file).then(Boolean, () => false))
+    throw new ConflictError('ALREADY_EXISTS', 'The file of the backup is there already', options);
+  if (
+    !(await stat(dirname(file)).then(
+      (found) => found.isDirectory(),
+      () => false,
+    ))
+  )
+    throw invalid('file', path, 'a path in a directory that is there', options);
+  // Whoever finds the file finds all of it.
+  const partial = `${file}.${randomUUID()}.partial`;
+  let reason: unknown;
+  try {
+    await engine.backup(partial, () => {
+      try {
+        between();
+      } catch (error) {
+        // Some libraries make an error of their own of it.
+        throw (reason = error);
+      }
+    });
+    await rename(partial, file);
+    return (await stat(file)).size;
+  } catch (error) {
+    await Promise.all([partial, `${partial}-journal`].map((left) => rm(left, { force: true })));
+    throw mapError(reason ?? error, component, 'backup');
+  }
+}

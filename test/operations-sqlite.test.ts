@@ -1,0 +1,322 @@
+/** What the operations do to a real file: with each library that is there. */
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type Sqlite from 'better-sqlite3';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readdirSync, readSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { isStorageError } from '../src/errors.js';
+import { defineCollection, openStorage, type StorageManager } from '../src/index.js';
+import { ENGINES, type EngineName } from '../src/pools/sqlite/engine.js';
+import { loadEngine } from '../src/pools/sqlite/engines.js';
+import { Folder } from './support/sqlite/fixture.js';
+
+const WRITER = fileURLToPath(new URL('./children/sqlite-writer.js', import.meta.url));
+
+const Parts = defineCollection<{ kind: string; filling: string }>({
+  name: 'parts',
+  fields: { kind: 'string' },
+  indexes: [{ keys: ['kind'] }],
+  id: 'given',
+});
+/** So that a copy takes several turns. */
+const MANY = 2_000;
+
+let folder: Folder;
+beforeEach(() => {
+  folder = new Folder();
+});
+afterEach(() => folder.remove());
+
+const open = (file: string, engine: EngineName | 'auto' = 'auto'): Promise<StorageManager> =>
+  openStorage({ databases: { main: { url: `sqlite:${file}`, engine } } }, { environment: {} });
+
+function fill(storage: StorageManager, count = MANY): Promise<unknown> {
+  const items = Array.from({ length: count }, (_, i) => ({
+    id: `part${String(i).padStart(5, '0')}`,
+    value: { kind: `kind-${i % 10}`, filling: 'x'.repeat(400) },
+  }));
+  return storage.collection(Parts).load(items);
+}
+
+async function idsOf(storage: StorageManager): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { id } of storage.collection(Parts).each()) ids.push(id);
+  return ids;
+}
+
+const engines: EngineName[] = [];
+for (const engine of ENGINES)
+  await loadEngine(engine, 'main').then(
+    () => engines.push(engine),
+    (error: unknown) => {
+      if (!isStorageError(error)) throw error;
+      describe.skip(`a backup with ${engine}: ${error.message}`, () =>
+        test('waits for the library', () => expect(engines).not.toContain(engine)));
+    },
+  );
+
+describe.each(engines)('a backup with %s', (engine) => {
+  test('is one moment of a database whose writers go on', async () => {
+    await using storage = await open(folder.file(), engine);
+    await fill(storage);
+    const parts = storage.collection(Parts);
+    let copying = true;
+    let pairs = 0;
+    const writing = (async () => {
+      while (copying) {
+        const [a, b] = [`w${pairs}-a`, `w${pairs}-b`];
+        await storage.transaction(async (tx) => {
+          await tx.collection(Parts).save({ kind: 'w', filling: 'y'.repeat(400) }, { id: a });
+          await new Promise((resolve) => setImmediate(resolve));
+          await tx.collection(Parts).save({ kind: 'w', filling: 'y'.repeat(400) }, { id: b });
+        });
+        pairs++;
+      }
+    })();
+    const target = folder.file('copy.db');
+    const { bytes } = await storage.operations().backup({ file: target });
+    const atEnd = pairs;
+    copying = false;
+    await writing;
+    expect(atEnd).toBeGreaterThan(0);
+    expect(statSync(target).size).toBe(bytes);
+    await using copy = await open(target, engine);
+    expect(await copy.operations().integrityCheck()).toEqual({ ok: true, faults: [] });
+    const ids = await idsOf(copy);
+    expect(ids.filter((id) => id.startsWith('part'))).toHaveLength(MANY);
+    const written = ids.filter((id) => id.startsWith('w'));
+    // Each transaction is there wholly or not at all, and the first ones are.
+    expect(written.sort()).toEqual(
+      Array.from({ length: written.length / 2 }, (_, i) => [`w${i}-a`, `w${i}-b`])
+        .flat()
+        .sort(),
+    );
+    expect(await parts.count({ kind: 'w' })).toBe(pairs * 2);
+  });
+
+  test('that is asked for during a transaction is not empty', async () => {
+    await using storage = await open(folder.file(), engine);
+    await fill(storage, 300);
+    let began!: () => void;
+    const begun = new Promise<void>((resolve) => (began = resolve));
+    let end!: () => void;
+    const ended = new Promise<void>((resolve) => (end = resolve));
+    const transaction = storage.transaction(async (tx) => {
+      await tx.collection(Parts).save({ kind: 'late', filling: '' }, { id: 'late' });
+      began();
+      await ended;
+    });
+    await begun;
+    const backup = storage.operations().backup({ file: folder.file('copy.db') });
+    await new Promise((resolve) => setImmediate(resolve));
+    end();
+    await transaction;
+    await backup;
+    await using copy = await open(folder.file('copy.db'), engine);
+    expect(await idsOf(copy)).toHaveLength(301);
+  });
+
+  test('that is aborted leaves nothing, and the database works on', async () => {
+    await using storage = await open(folder.file(), engine);
+    await fill(storage);
+    const stop = new AbortController();
+    const before = readdirSync(folder.path);
+    const backup = storage.operations().backup({ file: folder.file('copy.db'), signal: stop.signal });
+    stop.abort();
+    await expect(backup).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(readdirSync(folder.path).sort()).toEqual(before.sort());
+    expect(await storage.collection(Parts).count()).toBe(MANY);
+  });
+
+  test('is refused where a file is, and where no directory is', async () => {
+    await using storage = await open(folder.file(), engine);
+    writeFileSync(folder.file('there'), 'mine');
+    const backup = (options: { file: string }) => storage.operations().backup(options);
+    await expect(backup({ file: folder.file('there') })).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+    await expect(backup({ file: folder.file() })).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+    await expect(backup({ file: folder.file('no/where') })).rejects.toMatchObject({ code: 'VALIDATION' });
+    await expect(backup({ file: '' })).rejects.toMatchObject({ code: 'VALIDATION' });
+    await expect(backup(undefined as never)).rejects.toMatchObject({ code: 'VALIDATION' });
+  });
+
+  test('of a database in memory is a file', async () => {
+    await using storage = await openStorage(
+      { databases: { main: { url: 'sqlite::memory:', engine } } },
+      { environment: {} },
+    );
+    await fill(storage, 300);
+    await storage.operations().backup({ file: folder.file('copy.db') });
+    await using copy = await open(folder.file('copy.db'), engine);
+    expect(await idsOf(copy)).toHaveLength(300);
+  });
+
+  test('sizes, pages and indexes are told', async () => {
+    await using storage = await open(folder.file(), engine);
+    await fill(storage, 500);
+    const operations = storage.operations();
+    const { collections } = await operations.stats();
+    const parts = collections.find(({ collection }) => collection === 'parts')!;
+    expect(parts).toMatchObject({ records: 500, exact: true });
+    expect(parts.bytes).toBeGreaterThan(500 * 400);
+    const indexes = await operations.indexes({ collection: Parts });
+    expect(parts.indexBytes).toBe(indexes.reduce((sum, { bytes }) => sum + bytes, 0));
+    const { pages, pageBytes } = await operations.pageCount();
+    expect(await operations.databaseSize()).toBe(pages * pageBytes);
+  });
+});
+
+describe('a file', () => {
+  test('is copied while another process writes', async () => {
+    const file = folder.file();
+    await using storage = await open(file);
+    await fill(storage);
+    const child = spawn(process.execPath, [WRITER, file, '0', '200'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(child.stdout, 'data');
+    child.stdout.resume();
+    await storage.operations().backup({ file: folder.file('copy.db') });
+    expect(await once(child, 'close')).toEqual([0, null]);
+    await using copy = await open(folder.file('copy.db'));
+    expect(await copy.operations().integrityCheck()).toEqual({ ok: true, faults: [] });
+    const client = copy.sql<Sqlite.Database>();
+    const counter = client
+      .prepare("SELECT value ->> '$.weight' FROM quartermaster_parcels WHERE id = 'counter'")
+      .pluck();
+    const rows = client.prepare("SELECT count(*) FROM quartermaster_parcels WHERE id <> 'counter'").pluck();
+    // Each batch wrote three and counted itself.
+    expect(rows.get()).toBe((counter.get() as number) * 3);
+  });
+
+  test('gives its room back by vacuum, and its log by checkpoint', async () => {
+    await using storage = await open(folder.file());
+    await fill(storage);
+    const operations = storage.operations();
+    const full = await operations.databaseSize();
+    await storage.collection(Parts).deleteWhere({ all: true });
+    expect((await operations.pageCount()).freePages).toBeGreaterThan(50);
+    expect(await operations.databaseSize()).toBe(full);
+    await operations.vacuum({ analyze: true });
+    expect((await operations.pageCount()).freePages).toBe(0);
+    expect(await operations.databaseSize()).toBeLessThan(full / 5);
+    expect(statSync(`${folder.file()}-wal`).size).toBeGreaterThan(0);
+    expect(await operations.checkpoint()).toEqual({ complete: true });
+    expect(statSync(`${folder.file()}-wal`).size).toBe(0);
+    expect(statSync(folder.file()).size).toBe(await operations.databaseSize());
+    await expect(operations.vacuum({ collection: Parts })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+  });
+
+  test('whose log another process reads is not checkpointed wholly, and says so', async () => {
+    await using storage = await open(folder.file());
+    await fill(storage, 10);
+    await using other = await open(folder.file());
+    const reader = other.sql<Sqlite.Database>();
+    reader.exec('BEGIN; SELECT count(*) FROM quartermaster_parts');
+    reader.prepare('SELECT count(*) FROM quartermaster_parts').get();
+    await storage.collection(Parts).save({ kind: 'new', filling: '' }, { id: 'new' });
+    expect(await storage.operations().checkpoint()).toEqual({ complete: false });
+    reader.exec('COMMIT');
+    expect(await storage.operations().checkpoint()).toEqual({ complete: true });
+  });
+
+  test('tells the foreign keys that lead nowhere', async () => {
+    await using storage = await open(folder.file());
+    const client = storage.sql<Sqlite.Database>();
+    client.exec(
+      'CREATE TABLE owner (id INTEGER PRIMARY KEY); CREATE TABLE thing (owner INTEGER REFERENCES owner (id));' +
+        'PRAGMA foreign_keys = OFF; INSERT INTO thing VALUES (7); PRAGMA foreign_keys = ON',
+    );
+    const violations = await storage.operations().foreignKeyCheck();
+    expect(violations).toEqual([{ table: 'thing', rowid: 1, references: 'owner' }]);
+    client.exec('INSERT INTO owner VALUES (7)');
+    expect(await storage.operations().foreignKeyCheck()).toEqual([]);
+  });
+
+  test('gathers statistics by optimize where there are none, and always by analyze', async () => {
+    await using storage = await open(folder.file());
+    await fill(storage, 500);
+    const client = storage.sql<Sqlite.Database>();
+    const known = client.prepare<[], { n: number }>(
+      "SELECT count(*) AS n FROM sqlite_schema WHERE name = 'sqlite_stat1'",
+    );
+    expect(known.get()!.n).toBe(0);
+    await storage.operations().optimize();
+    const rows = client.prepare<[], { stat: string }>(
+      "SELECT stat FROM sqlite_stat1 WHERE tbl = 'quartermaster_parts'",
+    );
+    const counts = (count: number) => rows.all().some(({ stat }) => stat.startsWith(`${count} `));
+    expect(counts(500)).toBe(true);
+    await storage.collection(Parts).save({ kind: 'kind-1', filling: '' }, { id: 'one more' });
+    await storage.operations().optimize();
+    expect(counts(501)).toBe(false);
+    await storage.operations().analyze({ collection: Parts });
+    expect(counts(501)).toBe(true);
+    await expect(storage.operations().analyze({ collection: 'parts; DROP' })).rejects.toMatchObject({
+      code: 'VALIDATION',
+    });
+    await expect(storage.operations().analyze({ collection: 'nothing' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+});
+
+describe('a damaged file', () => {
+  /** The pages of a table or an index that hold its entries. */
+  async function leaves(name: string): Promise<{ page: number; offset: number; size: number }[]> {
+    await using storage = await open(folder.file());
+    const text =
+      "SELECT pageno AS page, pgoffset AS offset, pgsize AS size FROM dbstat WHERE name LIKE ? AND pagetype = 'leaf'";
+    return storage.sql<Sqlite.Database>().prepare(text).all(name) as { page: number; offset: number; size: number }[];
+  }
+
+  function change(offset: number, size: number, work: (page: Buffer) => void): void {
+    const file = openSync(folder.file(), 'r+');
+    const page = Buffer.alloc(size);
+    readSync(file, page, 0, size, offset);
+    work(page);
+    writeSync(file, page, 0, size, offset);
+    closeSync(file);
+  }
+
+  beforeEach(async () => {
+    await using storage = await open(folder.file());
+    await fill(storage);
+  });
+
+  test('is found by both checks where an entry lies outside of its page', async () => {
+    const [, second] = await leaves('quartermaster_parts');
+    // Where the fourth entry lies within the page.
+    change(second!.offset, second!.size, (page) => page.writeUInt16BE(0xffff, 14));
+    await using storage = await open(folder.file());
+    const operations = storage.operations();
+    for (const report of [await operations.integrityCheck(), await operations.quickCheck()]) {
+      expect(report.ok).toBe(false);
+      expect(report.faults.join('\n')).toContain(`page ${second!.page}`);
+    }
+    expect((await operations.integrityCheck({ collection: Parts, limit: 1 })).faults).toHaveLength(1);
+  });
+
+  test('is found where it is too damaged to be gone through', async () => {
+    const [, second] = await leaves('quartermaster_parts');
+    change(second!.offset, second!.size, (page) => page.fill(0xa5));
+    await using storage = await open(folder.file());
+    expect(await storage.operations().integrityCheck()).toMatchObject({ ok: false, faults: [expect.any(String)] });
+  });
+
+  test('is found by the full check alone where an index differs from its table; reindex heals it', async () => {
+    const [leaf] = await leaves('quartermaster_parts_i%');
+    change(leaf!.offset, leaf!.size, (page) => {
+      const at = page.lastIndexOf('part0');
+      expect(at).toBeGreaterThan(0);
+      page.write('q', at);
+    });
+    await using storage = await open(folder.file());
+    const operations = storage.operations();
+    expect(await operations.quickCheck()).toEqual({ ok: true, faults: [] });
+    const report = await operations.integrityCheck();
+    expect(report).toMatchObject({ ok: false });
+    expect(report.faults.join('\n')).toMatch(/missing from index quartermaster_parts_i/);
+    const index = (await operations.indexes({ collection: Parts })).find(({ name }) => name.includes('_i_'))!;
+    await expect(operations.reindex({ index: { name: 'no such index' } })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(operations.reindex({})).rejects.toMatchObject({ code: 'VALIDATION' });
+    await operations.reindex({ index });
+    expect(await operations.integrityCheck()).toEqual({ ok: true, faults: [] });
+  });
+});
