@@ -224,11 +224,13 @@ export interface RecordBackend extends Component {
   /** As `deleteMany`: counts and sums in the database. */
   aggregate?(scope: Scope, request: AggregateRequest, context: OperationContext): Promise<AggregateGroup[]>;
   /** As `deleteMany`: inserts records whose ids are new, all of them or none. @throws `ALREADY_EXISTS` for an id or a constraint. */
-  bulkLoad?(
-    scope: TenantScope,
-    writes: readonly (Write & { readonly kind: 'insert' })[],
-    context: OperationContext,
-  ): Promise<void>;
+  readonly bulkLoad?:
+    | ((
+        scope: TenantScope,
+        writes: readonly (Write & { readonly kind: 'insert' })[],
+        context: OperationContext,
+      ) => Promise<void>)
+    | undefined;
 }
 
 /** What one file under `backends/` registers. */
