@@ -9,6 +9,7 @@ import type { ClaimRequest, Scope, Stored } from '../backend.js';
 import { planWrite } from '../plan.js';
 import { copyJson } from '../value.js';
 import { documentId, type RecordDocument, toDocument } from './document.js';
+import { despiteDeadlocks } from './fault.js';
 import { find, records } from './find.js';
 import { patchUpdate } from './patch.js';
 import { dropExpiredBefore, uniqueError } from './unique.js';
@@ -58,7 +59,9 @@ async function take(
   }));
   const own = rows.map(({ row }) => ({ ...row, value: copyJson(row.value) }));
   try {
-    const { matchedCount } = await records(use, collection).bulkWrite(operations, { ...use.bounds, ordered: true });
+    const options = { ...use.bounds, ordered: true };
+    // What one attempt has written is not met by the next: the marks tell it all the same.
+    const { matchedCount } = await despiteDeadlocks(() => records(use, collection).bulkWrite(operations, options));
     if (matchedCount === operations.length) return own;
   } catch (error) {
     throw uniqueError(use, error, [{ collection }]) ?? error;

@@ -6,6 +6,7 @@ import type { MongoUse } from '../../pools/mongo/opened.js';
 import type { FindRequest, RecordSchema, Scope, Stored } from '../backend.js';
 import { type RecordDocument, toStored } from './document.js';
 import { compileFilter } from './filter.js';
+import { despiteDeadlocks } from './fault.js';
 import { fieldPath } from './keys.js';
 
 export function collectionName(schema: RecordSchema): string {
@@ -131,6 +132,7 @@ async function deleteWhere(
   const found = await collection.find(where, sort === undefined ? options : { ...options, sort }).toArray();
   if (found.length === 0) return 0;
   const ids = found.map(({ _id }) => _id);
-  const { deletedCount } = await collection.deleteMany({ ...where, _id: { $in: ids } }, use.bounds);
+  const filter = { ...where, _id: { $in: ids } };
+  const { deletedCount } = await despiteDeadlocks(() => collection.deleteMany(filter, use.bounds));
   return deletedCount;
 }

@@ -6,7 +6,7 @@ import type { MongoUse } from '../../pools/mongo/opened.js';
 import type { JsonObject, PatchChanges, RecordSchema, Scope, Stored, UpdateRequest } from '../backend.js';
 import { patchSteps } from '../patch.js';
 import { documentId } from './document.js';
-import { ID_INDEX } from './fault.js';
+import { despiteDeadlocks, ID_INDEX } from './fault.js';
 import { records } from './find.js';
 import { collectionPlan } from './indexes.js';
 import { valuePath } from './keys.js';
@@ -55,7 +55,8 @@ export async function dropExpired(
   if (keys?.length === 0) return;
   const held = keys === undefined || keys.length > MAX_KEYS ? expired : { ...expired, $or: keys };
   const own = (rows ?? []).map((row) => documentId(tenant, row.id));
-  await records(use, schema).deleteMany({ ...held, _id: { $nin: own } }, use.bounds);
+  const filter = { ...held, _id: { $nin: own } };
+  await despiteDeadlocks(() => records(use, schema).deleteMany(filter, use.bounds));
 }
 
 /**
@@ -70,7 +71,8 @@ export async function dropExpiredBefore(
 ): Promise<void> {
   if (!touchesUnique(collection, changes)) return;
   const expired = { e: { $lte: now } };
-  await records(use, collection).deleteMany(scope === 'all' ? expired : { t: scope.tenant, ...expired }, use.bounds);
+  const filter = scope === 'all' ? expired : { t: scope.tenant, ...expired };
+  await despiteDeadlocks(() => records(use, collection).deleteMany(filter, use.bounds));
 }
 
 function touchesUnique({ unique }: RecordSchema, changes: PatchChanges): boolean {

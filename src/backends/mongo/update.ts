@@ -7,13 +7,14 @@ import type { Document, MongoUse } from '../../pools/mongo/opened.js';
 import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { Scope, UpdateRequest, Write } from '../backend.js';
 import type { RecordDocument } from './document.js';
+import { despiteDeadlocks } from './fault.js';
 import { narrowed, records, whereLive } from './find.js';
 import { patchUpdate } from './patch.js';
 import { dropExpiredBefore, uniqueError } from './unique.js';
 import { writeAll } from './write.js';
 
 /** How many are left out of one update. */
-const MAX_APART = 500;
+const MAX_APART = 200;
 
 type Key = Pick<RecordDocument, '_id' | 't' | 'i'>;
 
@@ -69,7 +70,7 @@ async function updateFrom(
   await dropExpiredBefore(use, scope, request, now);
   try {
     const filter = narrowed(where, [...patch.conditions, ...leavingOut(apart)]);
-    const { matchedCount } = await collection.updateMany(filter, patch.update, use.bounds);
+    const { matchedCount } = await despiteDeadlocks(() => collection.updateMany(filter, patch.update, use.bounds));
     return { updated: matchedCount, apart };
   } catch (error) {
     throw uniqueError(use, error, [request]) ?? error;
