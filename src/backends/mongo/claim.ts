@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { serializationFailure } from '../../errors.js';
 import type { MongoUse } from '../../pools/mongo/opened.js';
 import type { ClaimRequest, Scope, Stored } from '../backend.js';
+import { LIMITS } from '../limits.js';
 import { planWrite } from '../plan.js';
 import { copyJson } from '../value.js';
 import { documentId, type RecordDocument, toDocument } from './document.js';
@@ -24,11 +25,16 @@ export async function claim(use: MongoUse, scope: Scope, request: ClaimRequest, 
   await dropExpiredBefore(use, scope, request, now);
   const claimed: Stored[] = [];
   const tried: string[] = [];
-  for (;;) {
-    const wanted = limit - claimed.length;
+  for (let more = 1; ; more *= 2) {
+    // Claims that meet go on through what they have found: to be written in vain costs less than to be found again.
+    const wanted = Math.min(more * (limit - claimed.length), LIMITS.pageItems);
     const others = tried.length === 0 ? fits : [...fits, { _id: { $nin: tried } }];
     const found = await find(use, scope, { collection, filter, sort, limit: wanted }, now, others);
-    for (const record of await take(use, request, found, now)) claimed.push(record);
+    for (let start = 0; start < found.length && claimed.length < limit;) {
+      const portion = found.slice(start, start + limit - claimed.length);
+      for (const record of await take(use, request, portion, now)) claimed.push(record);
+      start += portion.length;
+    }
     if (found.length < wanted || claimed.length === limit) return claimed;
     for (const record of found) tried.push(keyOf(record));
   }
@@ -67,6 +73,7 @@ async function take(
     throw uniqueError(use, error, [{ collection }]) ?? error;
   }
   if (use.short.session !== undefined) throw serializationFailure('claim');
+  if (own.length === 1) return [];
   const marked = await records(use, collection)
     .find<Pick<RecordDocument, '_id'>>(
       { _id: { $in: own.map(keyOf) }, m: mark },
