@@ -243,11 +243,13 @@ export interface RecordBackend extends Component {
    * As `deleteMany`: inserts records of one collection whose ids are new, all of them or none, up to the batch's bytes and
    * any number. @throws `ALREADY_EXISTS` for an id or a constraint; a session where it can do so goes on.
    */
-  bulkLoad?(
-    scope: TenantScope,
-    writes: readonly (Write & { readonly kind: 'insert' })[],
-    context: OperationContext,
-  ): Promise<void>;
+  readonly bulkLoad?:
+    | ((
+        scope: TenantScope,
+        writes: readonly (Write & { readonly kind: 'insert' })[],
+        context: OperationContext,
+      ) => Promise<void>)
+    | undefined;
 }
 
 /** What one file under `backends/` registers. */

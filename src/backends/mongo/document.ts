@@ -19,6 +19,8 @@ export interface RecordDocument {
   readonly k?: 1;
   /** The words that `$text` looks for. */
   readonly w?: readonly string[];
+  /** Of the claim that took it last. */
+  readonly m?: string;
   readonly v: JsonObject;
 }
 

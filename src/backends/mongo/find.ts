@@ -6,6 +6,7 @@ import type { MongoUse } from '../../pools/mongo/opened.js';
 import type { FindRequest, RecordSchema, Scope, Stored } from '../backend.js';
 import { type RecordDocument, toStored } from './document.js';
 import { compileFilter } from './filter.js';
+import { despiteDeadlocks } from './fault.js';
 import { fieldPath } from './keys.js';
 
 export function collectionName(schema: RecordSchema): string {
@@ -24,16 +25,29 @@ export function whereLive(scope: Scope, filter: FilterNode, now: Date): Document
   return Object.keys(compiled).length === 0 ? own : { ...own, $and: [compiled] };
 }
 
-export async function find(use: MongoUse, scope: Scope, request: FindRequest, now: Date): Promise<Stored[]> {
+/** What `where` finds, and only where all of `terms` hold. */
+export function narrowed(where: Document, terms: readonly Document[]): Document {
+  if (terms.length === 0) return where;
+  return { ...where, $and: [...((where['$and'] as readonly Document[] | undefined) ?? []), ...terms] };
+}
+
+/** @param terms further conditions, beside those of the request. */
+export async function find(
+  use: MongoUse,
+  scope: Scope,
+  request: FindRequest,
+  now: Date,
+  terms: readonly Document[] = [],
+): Promise<Stored[]> {
   const { collection, filter, sort, ranges, limit } = request;
-  const where = whereLive(scope, filter, now);
+  const where = narrowed(whereLive(scope, filter, now), terms);
   const order = new Map<string, 1 | -1>(sort.map((key) => [fieldPath(key), key.direction === 'asc' ? 1 : -1]));
   if (scope === 'all') order.set('t', 1);
   const found: Stored[] = [];
   for (const range of ranges ?? [undefined]) {
     const missing = limit - found.length;
     if (missing <= 0) break;
-    const condition = range === undefined ? where : { ...where, $and: [...listed(where), ...rangeTerms(range)] };
+    const condition = range === undefined ? where : narrowed(where, rangeTerms(range));
     const documents = await records(use, collection)
       .find(condition, {
         ...use.bounds,
@@ -51,10 +65,6 @@ export async function find(use: MongoUse, scope: Scope, request: FindRequest, no
 /** The words serve the search only, and can be longer than the value. */
 export function withoutWords(schema: RecordSchema): { projection?: Document } {
   return schema.text.length === 0 ? {} : { projection: { w: 0 } };
-}
-
-function listed({ $and }: Document): readonly Document[] {
-  return ($and as readonly Document[] | undefined) ?? [];
 }
 
 function rangeTerms(range: Range): Document[] {
@@ -122,6 +132,7 @@ async function deleteWhere(
   const found = await collection.find(where, sort === undefined ? options : { ...options, sort }).toArray();
   if (found.length === 0) return 0;
   const ids = found.map(({ _id }) => _id);
-  const { deletedCount } = await collection.deleteMany({ ...where, _id: { $in: ids } }, use.bounds);
+  const filter = { ...where, _id: { $in: ids } };
+  const { deletedCount } = await despiteDeadlocks(() => collection.deleteMany(filter, use.bounds));
   return deletedCount;
 }

@@ -4,7 +4,10 @@ import { UnsupportedError } from '../../errors.js';
 import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { Pool } from '../../pools/pool.js';
 import type {
+  AggregateGroup,
+  AggregateRequest,
   BackendDriver,
+  ClaimRequest,
   FindRequest,
   RecordBackend,
   RecordCapabilities,
@@ -13,15 +16,20 @@ import type {
   Scope,
   Stored,
   TenantScope,
+  UpdateRequest,
   Write,
   WriteResult,
 } from '../backend.js';
 import { LIMITS } from '../limits.js';
 import type { BackendOperations } from '../operations.js';
+import { aggregate } from './aggregate.js';
+import { claim } from './claim.js';
 import { count, deleteMany, find, sweep } from './find.js';
+import { bulkLoad } from './load.js';
 import { mongoOperations } from './operations/index.js';
 import { readKeys } from './read.js';
 import { ensureCollections, settleCollection } from './schema.js';
+import { updateMany } from './update.js';
 import { writeAll } from './write.js';
 
 class MongoBackend implements RecordBackend {
@@ -92,6 +100,24 @@ class MongoBackend implements RecordBackend {
     context: OperationContext,
   ): Promise<number> {
     return this.pool.run('deleteMany', context, (use) => deleteMany(use, scope, request, context.now));
+  }
+
+  updateMany(scope: Scope, request: UpdateRequest, context: OperationContext): Promise<number> {
+    return updateMany(this.pool, scope, request, context);
+  }
+
+  claim(scope: Scope, request: ClaimRequest, context: OperationContext): Promise<Stored[]> {
+    return this.pool.write('claim', context, (use) => claim(use, scope, request, context.now));
+  }
+
+  aggregate(scope: Scope, request: AggregateRequest, context: OperationContext): Promise<AggregateGroup[]> {
+    return this.pool.read('aggregate', context, (use) => aggregate(use, scope, request, context.now));
+  }
+
+  /** All or none needs a transaction. */
+  get bulkLoad(): RecordBackend['bulkLoad'] {
+    if (this.pool.transactions === 'none') return undefined;
+    return (scope, writes, context) => bulkLoad(this.pool, scope.tenant, writes, context);
   }
 }
 

@@ -14,6 +14,8 @@ export type PatchWrite = Extract<Write, { kind: 'patch' }>;
 
 export interface PatchUpdate {
   readonly conditions: readonly Document[];
+  /** One of them holds for every record that fits the changes and not `conditions`, and for some that fit both. */
+  readonly apart: readonly Document[];
   readonly update: Document;
 }
 
@@ -25,6 +27,7 @@ const NOT_A_NUMBER = ['string', 'array', 'bool', 'null', 'object'];
 
 class Update {
   readonly conditions: Document[] = [];
+  readonly apart: Document[] = [];
   readonly set: Record<string, unknown> = {};
   readonly unset: Record<string, ''> = {};
   readonly increment: Record<string, unknown> = {};
@@ -33,17 +36,23 @@ class Update {
 }
 
 /** @returns `undefined` for changes that no single update makes. */
-export function patchUpdate(use: MongoUse, write: PatchWrite, now: Date): PatchUpdate | undefined {
+export function patchUpdate(
+  use: MongoUse,
+  write: Pick<PatchWrite, 'changes' | 'if' | 'ifVersion' | 'expiresAt'>,
+  now: Date,
+): PatchUpdate | undefined {
   const tree = patchTree(write.changes);
   if ('overlap' in tree) throw new TypeError(`Two changes at ${tree.overlap}`);
   const room = Math.floor((MAX_VALUE_BYTES - Buffer.byteLength(JSON.stringify(write.changes))) / BYTES_PER_BYTE);
   if (room <= 0) return undefined;
   const parts = new Update();
   addTree(use, tree, [], parts);
-  const { conditions, set, unset } = parts;
+  const { conditions, apart, set, unset } = parts;
   if (write.ifVersion !== undefined) conditions.push({ n: write.ifVersion });
   if (write.if !== undefined) conditions.push(compileFilter(write.if));
   conditions.push({ $expr: { $lte: [{ $bsonSize: '$$ROOT' }, room] } });
+  // From the half on: between the two questions another write may make it larger.
+  apart.push({ $expr: { $gt: [{ $bsonSize: '$$ROOT' }, Math.floor(room / 2)] } });
   set['u'] = now;
   if (parts.odd) set['k'] = 1;
   if (write.expiresAt !== undefined) set['x'] = write.expiresAt ?? NEVER;
@@ -52,7 +61,7 @@ export function patchUpdate(use: MongoUse, write: PatchWrite, now: Date): PatchU
   const update: Record<string, unknown> = { $set: set, $inc: { ...parts.increment, n: 1 } };
   if (Object.keys(unset).length > 0) update['$unset'] = unset;
   if (Object.keys(parts.push).length > 0) update['$push'] = parts.push;
-  return { conditions, update };
+  return { conditions, apart, update };
 }
 
 function addTree(use: MongoUse, tree: PatchTree, at: readonly string[], parts: Update): void {
@@ -65,6 +74,7 @@ function addTree(use: MongoUse, tree: PatchTree, at: readonly string[], parts: U
     } else {
       // An update would take a segment for the index of an array; below a scalar, removing changes nothing.
       parts.conditions.push({ [path]: { $not: { $type: node.writes ? NOT_AN_OBJECT : 'array' } } });
+      if (!node.writes) parts.apart.push({ [path]: { $type: 'array' } });
       addTree(use, node, segments, parts);
     }
   }

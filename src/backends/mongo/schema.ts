@@ -7,7 +7,7 @@ import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { JsonObject, RecordSchema } from '../backend.js';
 import { declarationChange, type DeclarationChange, type DeclarationNote, wordsForm } from '../declaration.js';
 import { toStored } from './document.js';
-import { errorCode } from './fault.js';
+import { errorCode, isDeadlock } from './fault.js';
 import { collectionName, records } from './find.js';
 import { collectionPlan, type IndexPart } from './indexes.js';
 import { checkFields, checkUnique } from './misfits.js';
@@ -149,8 +149,10 @@ const MET = new Set([12_587, 276, 319, 112, 117, 85, 86, 26]);
 const ATTEMPTS = 20;
 
 /** FerretDB passes on what the PostgreSQL beneath it says of two that made one thing. */
-function isDeadlock(error: unknown): boolean {
-  return errorCode(error) === 1 && error instanceof Error && /deadlock detected|concurrent/.test(error.message);
+function hasLost(error: unknown): boolean {
+  return (
+    isDeadlock(error) || (errorCode(error) === 1 && error instanceof Error && error.message.includes('concurrent'))
+  );
 }
 
 /** Tries again while another process makes the same thing. */
@@ -167,7 +169,7 @@ async function again(
       const code = errorCode(error);
       if (code !== undefined && code === codes.done) return;
       const hasMet = code !== undefined && (MET.has(code) || code === codes.met);
-      if (!(hasMet || isDeadlock(error)) || attempt === ATTEMPTS || use.bounds.signal.aborted) throw error;
+      if (!(hasMet || hasLost(error)) || attempt === ATTEMPTS || use.bounds.signal.aborted) throw error;
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * attempt));
     }
   }

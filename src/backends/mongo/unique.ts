@@ -3,9 +3,10 @@ import type { Document } from '../../pools/mongo/opened.js';
 import { ConflictError } from '../../errors.js';
 import { valueAt } from '../../filter/json.js';
 import type { MongoUse } from '../../pools/mongo/opened.js';
-import type { JsonObject, RecordSchema, Stored, Write } from '../backend.js';
+import type { JsonObject, PatchChanges, RecordSchema, Scope, Stored, UpdateRequest } from '../backend.js';
+import { patchSteps } from '../patch.js';
 import { documentId } from './document.js';
-import { ID_INDEX } from './fault.js';
+import { despiteDeadlocks, ID_INDEX } from './fault.js';
 import { records } from './find.js';
 import { collectionPlan } from './indexes.js';
 import { valuePath } from './keys.js';
@@ -14,7 +15,11 @@ import { valuePath } from './keys.js';
 const MAX_KEYS = 100;
 
 /** @returns `undefined` when `error` is not about a constraint of these collections. */
-export function uniqueError(use: MongoUse, error: unknown, writes: readonly Write[]): ConflictError | undefined {
+export function uniqueError(
+  use: MongoUse,
+  error: unknown,
+  writes: readonly { readonly collection: RecordSchema }[],
+): ConflictError | undefined {
   const name = use.duplicateIndex(error);
   if (name === undefined || name === ID_INDEX) return undefined;
   const collections = [...new Set(writes.map(({ collection }) => collection))];
@@ -50,7 +55,30 @@ export async function dropExpired(
   if (keys?.length === 0) return;
   const held = keys === undefined || keys.length > MAX_KEYS ? expired : { ...expired, $or: keys };
   const own = (rows ?? []).map((row) => documentId(tenant, row.id));
-  await records(use, schema).deleteMany({ ...held, _id: { $nin: own } }, use.bounds);
+  const filter = { ...held, _id: { $nin: own } };
+  await despiteDeadlocks(() => records(use, schema).deleteMany(filter, use.bounds));
+}
+
+/**
+ * Deletes every expired record of the scope when the changes touch a constraint: of an update of many that was refused half
+ * of it is made.
+ */
+export async function dropExpiredBefore(
+  use: MongoUse,
+  scope: Scope,
+  { collection, changes }: Pick<UpdateRequest, 'collection' | 'changes'>,
+  now: Date,
+): Promise<void> {
+  if (!touchesUnique(collection, changes)) return;
+  const expired = { e: { $lte: now } };
+  const filter = scope === 'all' ? expired : { t: scope.tenant, ...expired };
+  await despiteDeadlocks(() => records(use, collection).deleteMany(filter, use.bounds));
+}
+
+function touchesUnique({ unique }: RecordSchema, changes: PatchChanges): boolean {
+  const isPart = (path: string, other: string): boolean => path === other || path.startsWith(`${other}.`);
+  const fields = unique.flatMap((constraint) => constraint.fields);
+  return [...patchSteps(changes)].some(([path]) => fields.some((field) => isPart(field, path) || isPart(path, field)));
 }
 
 function keysOf(schema: RecordSchema, value: JsonObject): Document[] {

@@ -23,7 +23,8 @@ export async function writeAll(
   const { now } = context;
   if (context.session !== undefined)
     return pool.write('write', context, (use) => writePlanned(use, tenant, writes, now));
-  if (writes.length > 1 && pool.transactions !== 'none') return inTransaction(pool, tenant, writes, context);
+  if (writes.length > 1 && pool.transactions !== 'none')
+    return inTransaction(pool, 'write', context, (use) => writePlanned(use, tenant, writes, now));
   const results: WriteResult[] = [];
   for (const write of writes) {
     if (results.some(isRefused)) results.push({ status: 'skipped' });
@@ -32,16 +33,17 @@ export async function writeAll(
   return results;
 }
 
-async function inTransaction(
+/** Runs `work` in a transaction of its own, and again when it lost against other writes. */
+export async function inTransaction<R>(
   pool: MongoPool,
-  tenant: string,
-  writes: readonly Write[],
+  operation: string,
   context: OperationContext,
-): Promise<WriteResult[]> {
+  work: (use: MongoUse) => Promise<R>,
+): Promise<R> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await pool.transaction({ context, isolation: 'snapshot' }, (session) =>
-        pool.write('write', { ...context, session }, (use) => writePlanned(use, tenant, writes, context.now)),
+        pool.write(operation, { ...context, session }, work),
       );
     } catch (error) {
       if (!isSerializationFailure(error) || attempt === ATTEMPTS) throw error;

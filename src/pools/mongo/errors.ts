@@ -24,8 +24,11 @@ const UNAVAILABLE = new Set([
 ]);
 const DISK_FULL = 14_031;
 const DUPLICATE = new Set([11_000, 11_001, 12_582]);
-/** Write conflict, lock timeout, no such transaction, transaction too old, a chunk or a catalogue that moved. */
-const LOST = new Set([24, 112, 225, 244, 246, 251, 13_388]);
+/**
+ * Write conflict, lock timeout, no such transaction, transaction too old, a chunk or a catalogue that moved; a deadlock and
+ * a serialization failure of the PostgreSQL beneath FerretDB, as it packs their SQLSTATE.
+ */
+const LOST = new Set([24, 112, 225, 244, 246, 251, 13_388, 16_777_220, 16_908_292]);
 const UNKNOWN_COMMAND = new Set([20, 59, 115, 238, 263]);
 const WRITE_CONCERN = new Set([64, 75]);
 
