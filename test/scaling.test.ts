@@ -1,4 +1,4 @@
-/** The tables of `docs/scaling.md`: made by the host beforehand, partitioned by tenant, and used as any other. */
+/** What `docs/scaling.md` says: tables that the host has partitioned by tenant beforehand, and a database that only reads. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -130,6 +130,36 @@ describe.each(SERVERS.flatMap((server) => ['BY HASH', 'BY LIST'].map((way) => ({
       expect(await backend.sweep(Orders.schema, later.now, 100, later)).toBe(5);
       expect(await ask('SELECT count(*)::int AS n FROM quartermaster.orders')).toEqual([{ n: 36 }]);
     });
+  },
+);
+
+const [server] = storageTargets('a replica').filter(({ name }) => name === 'postgres');
+(server === undefined ? test.skip : test)(
+  'a database that accepts no writes answers reads of what the other wrote',
+  async () => {
+    const { url, drop } = await server!.prepare();
+    const replica = `${url}?options=${encodeURIComponent('-c default_transaction_read_only=on')}`;
+    const databases = { main: url, replica: { url: replica, critical: false } };
+    const storage = await openStorage({ databases, stores: { default: 'main' } }, { environment: {} });
+    try {
+      await storage.collection(Orders).save({ status: 'a' }, { id: 'a' });
+      const copy = storage.collection(Orders, { on: 'replica' });
+      expect((await copy.query({ status: 'a' })).items).toHaveLength(1);
+      const inside = storage.transaction((tx) => tx.collection(Orders).count(), {
+        on: 'replica',
+        isolation: 'snapshot',
+      });
+      expect(await inside).toBe(1);
+      await expect(copy.save({ status: 'b' }, { id: 'b' })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+      expect((await storage.health()).components['replica']).toMatchObject({
+        status: 'degraded',
+        message: 'The server accepts no writes',
+      });
+      expect((await storage.ready()).ok).toBe(true);
+    } finally {
+      await storage.close();
+      await drop();
+    }
   },
 );
 
