@@ -17,6 +17,16 @@ export default tseslint.config(
       'no-console': 'error',
     },
   },
+  {
+    files: ['src/**/*.ts'],
+    rules: {
+      'no-restricted-properties': [
+        'error',
+        { object: 'Date', property: 'now', message: 'A clock that is set breaks timeouts: use the Clock.' },
+        { object: 'AbortSignal', property: 'any', message: 'It leaks before Node 26: add a listener and remove it.' },
+      ],
+    },
+  },
   { files: ['examples/**/*.ts', 'bench/**/*.ts', 'test/**/*.ts'], rules: { 'no-console': 'off' } },
   { files: ['**/*.js'], ...tseslint.configs.disableTypeChecked },
 );

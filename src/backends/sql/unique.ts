@@ -1,6 +1,6 @@
 /** Unique constraints: the index is the database's, the name is the collection's. */
 import { ConflictError } from '../../errors.js';
-import type { Write } from '../backend.js';
+import type { RecordSchema, Write } from '../backend.js';
 import type { Dialect } from './dialect.js';
 import type { Violation } from './fault.js';
 import { tablePlan } from './table-plan.js';
@@ -11,8 +11,9 @@ export function uniqueError(
   writes: readonly Write[],
   cause: unknown,
 ): ConflictError {
-  for (const { collection } of writes) {
-    const constraint = index === undefined ? undefined : tablePlan(dialect, collection).unique.get(index)?.constraint;
+  const collections = [...new Set(writes.map(({ collection }) => collection))];
+  for (const collection of collections) {
+    const constraint = index === undefined ? undefined : nameOf(dialect, collection, index, collections.length === 1);
     if (constraint === undefined) continue;
     return new ConflictError(
       'ALREADY_EXISTS',
@@ -25,4 +26,14 @@ export function uniqueError(
     details: { constraint: index },
     cause,
   });
+}
+
+/** PostgreSQL names the indexes of a partition itself, by their columns. */
+const OF_PARTITION = /_tenant_\w*idx\d*$/;
+
+/** @param alone there is no other collection that it can be of. */
+function nameOf(dialect: Dialect, collection: RecordSchema, index: string, alone: boolean): string | undefined {
+  const { unique } = tablePlan(dialect, collection);
+  const [only, ...others] = unique.values();
+  return unique.get(index) ?? (alone && others.length === 0 && OF_PARTITION.test(index) ? only : undefined);
 }

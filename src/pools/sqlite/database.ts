@@ -6,7 +6,7 @@ import { sleep } from '../../clock.js';
 import type { OpenContext } from '../../component.js';
 import { isStorageError, StorageError, ValidationError } from '../../errors.js';
 import type { SqlResult, SqlValue } from '../pool.js';
-import type { BoundValue, EngineDatabase, EngineName } from './engine.js';
+import type { BoundValue, EngineDatabase, EngineName, OpenEngine } from './engine.js';
 import { loadEngine } from './engines.js';
 import { isBusy, mapError, sqliteCode } from './errors.js';
 import { Statements } from './statements.js';
@@ -18,22 +18,36 @@ export interface SqliteOptions {
 
 /** SQLite waits for a lock with the event loop stopped: so short, then the pool waits without that. */
 const BUSY_TIMEOUT = 10;
+const CONNECTION_SETTINGS = `PRAGMA busy_timeout = ${BUSY_TIMEOUT}; PRAGMA foreign_keys = ON`;
 /** How long opening waits for another process that has the file locked. */
 const OPEN_PATIENCE = 5_000;
 
 /** Its statements throw `StorageError`s. */
 export class Database {
   private readonly statements: Statements;
+  private host: EngineDatabase | undefined;
 
+  /** @param openAgain another handle on the same file; absent in memory, where there is no other. */
   constructor(
     readonly engine: EngineDatabase,
     private readonly component: string,
+    private readonly openAgain?: () => EngineDatabase,
   ) {
     this.statements = new Statements(engine);
   }
 
   get inTransaction(): boolean {
     return this.engine.inTransaction;
+  }
+
+  /**
+   * The host's handle. On a file one of its own: a statement of the host is part of no transaction of ours, a write of ours
+   * is not undone by its rollback, and its close() is not ours.
+   */
+  hostClient(): unknown {
+    if (this.openAgain === undefined) return this.engine.client;
+    if (this.host === undefined || !isOpen(this.host)) this.host = this.openAgain();
+    return this.host.client;
   }
 
   query(text: string, parameters: readonly SqlValue[], operation = 'query', single = false): SqlResult {
@@ -73,7 +87,11 @@ export class Database {
   close(): void {
     this.statements.clear();
     this.rollBack();
-    for (const step of [() => this.engine.exec('PRAGMA wal_checkpoint(TRUNCATE)'), () => this.engine.close()])
+    for (const step of [
+      () => this.host?.close(),
+      () => this.engine.exec('PRAGMA wal_checkpoint(TRUNCATE)'),
+      () => this.engine.close(),
+    ])
       try {
         step();
       } catch {
@@ -110,7 +128,7 @@ export async function openDatabase(
     const started = clock.monotonic();
     for (;;)
       try {
-        return prepare(new Database(open(file ?? ':memory:'), component), options, component);
+        return prepare(makeDatabase(open, file, options, component), options, component);
       } catch (error) {
         if (!isBusy(error) || clock.monotonic() - started > OPEN_PATIENCE) throw error;
         await sleep(clock, BUSY_TIMEOUT, signal);
@@ -120,10 +138,33 @@ export async function openDatabase(
   }
 }
 
-function prepare(database: Database, { synchronous }: SqliteOptions, component: string): Database {
+function makeDatabase(open: OpenEngine, file: string | undefined, options: SqliteOptions, component: string): Database {
+  if (file === undefined) return new Database(open(':memory:'), component);
+  return new Database(open(file), component, () => {
+    const engine = open(file);
+    engine.exec(CONNECTION_SETTINGS);
+    engine.exec(synchronousSetting(options));
+    return engine;
+  });
+}
+
+function isOpen(engine: EngineDatabase): boolean {
+  try {
+    engine.prepare('SELECT 1');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function synchronousSetting({ synchronous }: SqliteOptions): string {
+  return `PRAGMA synchronous = ${synchronous.toUpperCase()}`;
+}
+
+function prepare(database: Database, options: SqliteOptions, component: string): Database {
   const ask = (pragma: string): unknown => Object.values(database.query(`PRAGMA ${pragma}`, []).rows[0] ?? {})[0];
   try {
-    database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}; PRAGMA foreign_keys = ON`);
+    database.exec(CONNECTION_SETTINGS);
     const encoding = ask('encoding');
     if (encoding !== 'UTF-8')
       throw new StorageError('CONFIGURATION', `The database's text is in ${String(encoding)}; it must be UTF-8`, {
@@ -131,7 +172,7 @@ function prepare(database: Database, { synchronous }: SqliteOptions, component: 
         operation: 'open',
       });
     ask('journal_mode = WAL');
-    database.exec(`PRAGMA synchronous = ${synchronous.toUpperCase()}`);
+    database.exec(synchronousSetting(options));
     tryWriting(database);
     return database;
   } catch (error) {

@@ -28,7 +28,7 @@ const LONGEST_WAIT = 64;
  */
 export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool {
   readonly dialect = 'sqlite';
-  readonly raw: RawClient = { language: 'sql', client: () => this.require('client').database.engine.client };
+  readonly raw: RawClient = { language: 'sql', client: () => this.require('client').database.hostClient() };
 
   /** @param file absolute; `undefined`: in memory. */
   constructor(

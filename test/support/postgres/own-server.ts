@@ -54,6 +54,11 @@ export class OwnServer {
     return `postgresql://postgres@127.0.0.1:${this.port}/postgres`;
   }
 
+  /** Whether its process has not ended, by itself or by `kill`. */
+  get running(): boolean {
+    return this.process?.exitCode === null && this.process.signalCode === null;
+  }
+
   /** Starts the process; it takes connections a little later. @param options `-c name=value`. */
   start(...options: string[]): void {
     const own = [
