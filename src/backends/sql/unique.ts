@@ -1,6 +1,6 @@
 /** Unique constraints: the index is the database's, the name is the collection's. */
 import { ConflictError } from '../../errors.js';
-import type { Write } from '../backend.js';
+import type { RecordSchema } from '../backend.js';
 import type { Dialect } from './dialect.js';
 import type { Violation } from './fault.js';
 import { tablePlan } from './schema.js';
@@ -8,10 +8,10 @@ import { tablePlan } from './schema.js';
 export function uniqueError(
   dialect: Dialect,
   { index }: Violation,
-  writes: readonly Write[],
+  targets: readonly { readonly collection: RecordSchema }[],
   cause: unknown,
 ): ConflictError {
-  for (const { collection } of writes) {
+  for (const { collection } of targets) {
     const constraint = index === undefined ? undefined : tablePlan(dialect, collection).unique.get(index);
     if (constraint === undefined) continue;
     return new ConflictError(
