@@ -67,6 +67,27 @@ export function describeTransactions(runner: TestRunner, target: () => OpenRecor
       assert.equal((await accounts.get('a')).value.balance, 5);
     });
 
+    test('many records are changed, claimed and summed up as they are inside, and as before when it is undone', async () => {
+      const tenant = freshTenant();
+      const accounts = await outside(tenant);
+      for (const id of ['a', 'b', 'c']) await accounts.insert({ balance: 1 }, { id });
+      const fault = new Error('changed my mind');
+      await assert.rejects(
+        within(tenant, async (inside) => {
+          await inside.patch('a', { set: { balance: 10 } });
+          assert.equal(await inside.updateWhere({ balance: 1 }, { increment: { balance: 1 } }), 2);
+          const [taken] = await inside.claim({}, { increment: { balance: 5 } }, { sort: { balance: 'desc' } });
+          assert.deepEqual(taken?.value, { balance: 15 });
+          const [row] = await inside.aggregate({}, { numbers: ['balance'] });
+          assert.deepEqual(row?.numbers['balance'], { count: 3, sum: 19, min: 2, max: 15, average: 19 / 3 });
+          throw fault;
+        }),
+        (error) => error === fault,
+      );
+      const [row] = await accounts.aggregate({}, { numbers: ['balance'] });
+      assert.equal(row?.numbers['balance']?.sum, 3);
+    });
+
     test('an error undoes everything', async () => {
       const tenant = freshTenant();
       const accounts = await outside(tenant);

@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { compareQueries, compareWrites } from './record-properties.js';
-import { compareBulk, describeBulk } from './record-bulk.js';
+import { describeBulk } from './record-bulk.js';
+import { compareBulk } from './record-bulk-properties.js';
 import { describeBatches } from './record-batches.js';
 import { describeCollections } from './record-collections.js';
 import { describeQueries } from './record-queries.js';

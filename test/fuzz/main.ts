@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { systemClock as clock } from '../../src/clock.js';
 import { registry } from '../../src/registry.js';
 import { availableTargets } from '../../src/testing/targets.js';
-import { compareBulk } from '../../src/testing/record-bulk.js';
+import { compareBulk } from '../../src/testing/record-bulk-properties.js';
 import { compareQueries, compareWrites } from '../../src/testing/record-properties.js';
 import { compareUnique } from '../../src/testing/record-unique.js';
 import { openPool } from '../support/open-target.js';

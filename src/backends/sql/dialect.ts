@@ -9,12 +9,14 @@ import type { Range } from '../../filter/cursor.js';
 import type { QueryOptions, SqlDialectName, SqlPool, SqlResult, SqlValue } from '../../pools/pool.js';
 import type {
   FieldSchema,
+  ClaimRequest,
   FindRequest,
   JsonObject,
   RecordKey,
   RecordSchema,
   Scope,
   Stored,
+  UpdateRequest,
   Write,
   WriteResult,
 } from '../backend.js';
@@ -155,6 +157,8 @@ export interface Dialect {
   hasWords(words: (LeafNode & { op: 'text' })['words'], parameters: Parameters): string;
 
   readonly count: string;
+  /** A number in `t.value` to be summed up, NULL for every other type: no sum of them is an error. */
+  summand(path: readonly string[]): string;
   /** Deletes rows that fulfil `where`, those that `tail` (an order, a limit) picks. */
   deleteText(table: string, where: string, tail: string): string;
   /** Whether keys that a range pins to one value stand in its order too. */
@@ -192,4 +196,6 @@ export interface Dialect {
     writes: readonly (Write & { readonly kind: 'insert' })[],
     context: OperationContext,
   ): Promise<void>;
+  updateMany(database: Database, scope: Scope, request: UpdateRequest, context: OperationContext): Promise<number>;
+  claim(database: Database, scope: Scope, request: ClaimRequest, context: OperationContext): Promise<Stored[]>;
 }

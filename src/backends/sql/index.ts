@@ -3,7 +3,10 @@ import type { CheckResult, OperationContext } from '../../component.js';
 import { UnsupportedError } from '../../errors.js';
 import type { Pool, SqlPool } from '../../pools/pool.js';
 import type {
+  AggregateGroup,
+  AggregateRequest,
   BackendDriver,
+  ClaimRequest,
   FindRequest,
   RecordBackend,
   RecordCapabilities,
@@ -12,16 +15,18 @@ import type {
   Scope,
   Stored,
   TenantScope,
+  UpdateRequest,
   Write,
   WriteResult,
 } from '../backend.js';
 import type { BackendOperations } from '../operations.js';
 import { LIMITS } from '../limits.js';
+import { aggregateStatement, readGroups } from './aggregate.js';
 import type { Database, Dialect, Row, Statement } from './dialect.js';
 import { countStatement, deleteManyStatement, findStatement, sweepStatement } from './find.js';
 import { postgres } from './postgres/dialect.js';
 import { readKeys } from './read.js';
-import { readRow } from './row.js';
+import { readRows } from './row.js';
 import { ensureTables, settleTable } from './schema.js';
 import { sqlite } from './sqlite/dialect.js';
 import { namedStatement } from './statement-names.js';
@@ -84,14 +89,7 @@ class SqlBackend implements RecordBackend, Database {
   }
 
   async find(scope: Scope, request: FindRequest, context: OperationContext): Promise<Stored[]> {
-    const rows = await this.findRows(scope, request, context);
-    // Not `map`: a driver's array may be of another realm, and would make its result one too.
-    const records: Stored[] = [];
-    for (const row of rows) {
-      const tenant = scope === 'all' ? (row['tenant'] as string) : scope.tenant;
-      records.push(readRow(this.dialect, row, tenant, row['id'] as string));
-    }
-    return records;
+    return readRows(this.dialect, scope, await this.findRows(scope, request, context));
   }
 
   async count(
@@ -113,6 +111,19 @@ class SqlBackend implements RecordBackend, Database {
     context: OperationContext,
   ): Promise<number> {
     return (await this.run(deleteManyStatement(this.dialect, scope, request, context.now), context)).affected;
+  }
+
+  updateMany(scope: Scope, request: UpdateRequest, context: OperationContext): Promise<number> {
+    return this.dialect.updateMany(this, scope, request, context);
+  }
+
+  claim(scope: Scope, request: ClaimRequest, context: OperationContext): Promise<Stored[]> {
+    return this.dialect.claim(this, scope, request, context);
+  }
+
+  async aggregate(scope: Scope, request: AggregateRequest, context: OperationContext): Promise<AggregateGroup[]> {
+    const { rows } = await this.run(aggregateStatement(this.dialect, scope, request, context.now), context);
+    return readGroups(request, rows);
   }
 
   private async findRows(scope: Scope, request: FindRequest, context: OperationContext): Promise<readonly Row[]> {

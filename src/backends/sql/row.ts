@@ -1,5 +1,5 @@
 /** Rows to records. Columns are picked by name: a driver may add properties of its own. */
-import type { Stored } from '../backend.js';
+import type { Scope, Stored } from '../backend.js';
 import type { Dialect, Row } from './dialect.js';
 
 /** A record without its key, for a statement of one key. */
@@ -19,6 +19,17 @@ export function readRow(dialect: Dialect, row: Row, tenant: string, id: string):
   };
   const expiry = row['expires_at'];
   return dialect.isNever(expiry) ? record : { ...record, expiresAt: readTime(expiry) };
+}
+
+/** Rows of a statement over a scope: under `all` each has its tenant. */
+export function readRows(dialect: Dialect, scope: Scope, rows: readonly Row[]): Stored[] {
+  // Not `map`: a driver's array may be of another realm, and would make its result one too.
+  const records: Stored[] = [];
+  for (const row of rows) {
+    const tenant = scope === 'all' ? (row['tenant'] as string) : scope.tenant;
+    records.push(readRow(dialect, row, tenant, row['id'] as string));
+  }
+  return records;
 }
 
 export function readTime(value: unknown): Date {

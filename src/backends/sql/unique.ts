@@ -1,6 +1,6 @@
 /** Unique constraints: the index is the database's, the name is the collection's. */
 import { ConflictError } from '../../errors.js';
-import type { RecordSchema, Write } from '../backend.js';
+import type { RecordSchema } from '../backend.js';
 import type { Dialect } from './dialect.js';
 import type { Violation } from './fault.js';
 import { tablePlan } from './table-plan.js';
@@ -8,10 +8,10 @@ import { tablePlan } from './table-plan.js';
 export function uniqueError(
   dialect: Dialect,
   { index }: Violation,
-  writes: readonly Write[],
+  targets: readonly { readonly collection: RecordSchema }[],
   cause: unknown,
 ): ConflictError {
-  const collections = [...new Set(writes.map(({ collection }) => collection))];
+  const collections = [...new Set(targets.map(({ collection }) => collection))];
   for (const collection of collections) {
     const constraint = index === undefined ? undefined : nameOf(dialect, collection, index, collections.length === 1);
     if (constraint === undefined) continue;
@@ -35,5 +35,6 @@ const OF_PARTITION = /_tenant_\w*idx\d*$/;
 function nameOf(dialect: Dialect, collection: RecordSchema, index: string, alone: boolean): string | undefined {
   const { unique } = tablePlan(dialect, collection);
   const [only, ...others] = unique.values();
-  return unique.get(index) ?? (alone && others.length === 0 && OF_PARTITION.test(index) ? only : undefined);
+  const plan = unique.get(index) ?? (alone && others.length === 0 && OF_PARTITION.test(index) ? only : undefined);
+  return plan?.constraint;
 }

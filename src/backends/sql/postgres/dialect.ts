@@ -7,6 +7,7 @@ import { envelopeColumn, jsonAt, tableName, typedAt } from './expressions.js';
 import { namedStatement } from '../statement-names.js';
 import { loadAll } from './load.js';
 import { postgresOperations } from './operations/index.js';
+import { claim, updateMany } from './many.js';
 import { expiryText, PostgresParameters, timeText } from './parameters.js';
 import { rangesStatement } from './ranges.js';
 import { readMany } from './read.js';
@@ -47,6 +48,11 @@ export const postgres: Dialect = {
   hasWords: (words, parameters) => `t.words @> ${own(parameters).list(words, 'text')}`,
 
   count: 'count(*)::float8',
+  // Not `float8`, whose sums beyond the doubles are an error, which would end a transaction.
+  summand(path) {
+    const json = jsonAt(path, 't.value');
+    return `(CASE WHEN jsonb_typeof(${json})='number' THEN ${json}::numeric END)`;
+  },
   // The condition stands outside too: a row that changed meanwhile is asked again before it is deleted.
   deleteText: (table, where, tail) =>
     `DELETE FROM ${table} t WHERE (t.tenant, t.id) IN (SELECT t.tenant, t.id FROM ${table} t WHERE ${where} ${tail}) AND ${where}`,
@@ -63,4 +69,6 @@ export const postgres: Dialect = {
   },
   write: writeAll,
   load: loadAll,
+  updateMany,
+  claim,
 };

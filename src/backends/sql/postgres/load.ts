@@ -65,7 +65,7 @@ class Load {
     context: OperationContext,
     { violation, error }: { readonly violation: Violation; readonly error: unknown },
   ): Promise<void> {
-    if ((await dropExpired(this.database.pool, this.tenant, this.collection, context)) === 0)
+    if ((await dropExpired(this.database, { tenant: this.tenant }, this.collection, context)) === 0)
       throw this.refusal(violation, error);
     try {
       await this.copy(context);

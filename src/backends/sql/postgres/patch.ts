@@ -30,14 +30,13 @@ export function patchStatement(
   const tree = changesTree(write.changes);
   const time = parameters.add(timeText(now), 'timestamptz');
   const key = [parameters.add(tenant, 'text'), parameters.add(write.id, 'text')] as const;
-  const value = objectExpression('t.value', tree, parameters);
-  const expiry = write.expiresAt === undefined ? undefined : parameters.add(expiryText(write.expiresAt), 'timestamptz');
+  const value = patchedValue(tree, parameters);
+  const expiry = patchedExpiry(write.expiresAt, parameters);
   const conditions = patchConditions(dialect, write, tree, parameters).join(' AND ');
   if (write.orInsert === undefined)
     return (
-      `UPDATE ${table} AS t SET value = ${value}, version = t.version + 1, updated_at = ${time}` +
-      (expiry === undefined ? '' : `, expires_at = ${expiry}`) +
-      ` WHERE t.tenant = ${key[0]} AND t.id = ${key[1]} AND t.expires_at > ${time} AND ${conditions} RETURNING ${RECORD_COLUMNS}`
+      `UPDATE ${table} AS t SET ${patchAssignments(value, expiry, time)} WHERE t.tenant = ${key[0]} AND t.id = ${key[1]}` +
+      ` AND t.expires_at > ${time} AND ${conditions} RETURNING ${RECORD_COLUMNS}`
     );
   const words = write.collection.text.length > 0;
   const fresh = [
@@ -60,16 +59,37 @@ export function patchStatement(
   );
 }
 
+/** The patched value of a row that fulfils `fitConditions`. */
+export function patchedValue(tree: PatchTree, parameters: PostgresParameters): string {
+  return objectExpression('t.value', tree, parameters);
+}
+
+/** @returns `undefined` when the row keeps its own. */
+export function patchedExpiry(expiresAt: Date | null | undefined, parameters: PostgresParameters): string | undefined {
+  return expiresAt === undefined ? undefined : parameters.add(expiryText(expiresAt), 'timestamptz');
+}
+
+export function patchAssignments(value: string, expiry: string | undefined, time: string): string {
+  const kept = `value = ${value}, version = t.version + 1, updated_at = ${time}`;
+  return expiry === undefined ? kept : `${kept}, expires_at = ${expiry}`;
+}
+
 function patchConditions(
   dialect: Dialect,
   write: PatchWrite,
   tree: PatchTree,
   parameters: PostgresParameters,
 ): string[] {
-  const size = parameters.add(MAX_VALUE_BYTES - patchBytes(write.changes), 'integer');
-  const conditions = [`octet_length(t.value::text) <= ${size}`];
+  const conditions = fitConditions(write.changes, tree, parameters);
   if (write.ifVersion !== undefined) conditions.push(`t.version = ${parameters.add(write.ifVersion, 'float8')}`);
   if (write.if !== undefined) conditions.push(`${compileFilter(dialect, write.if, parameters)}`);
+  return conditions;
+}
+
+/** What must hold of a row for the changes to fit its value. */
+export function fitConditions(changes: PatchChanges, tree: PatchTree, parameters: PostgresParameters): string[] {
+  const size = parameters.add(MAX_VALUE_BYTES - patchBytes(changes), 'integer');
+  const conditions = [`octet_length(t.value::text) <= ${size}`];
   addConditions('t.value', tree, parameters, conditions);
   return conditions;
 }

@@ -6,6 +6,7 @@ import type { Dialect, Operand, Parameters } from '../dialect.js';
 import { definitions } from './definitions.js';
 import { envelopeColumn, jsonPath, leastOf, NEVER, tableName, typedAt } from './expressions.js';
 import { sqliteOperations } from './operations.js';
+import { claim, updateMany } from './many.js';
 import { SqliteParameters } from './parameters.js';
 import { findRanges, readMany } from './read.js';
 import { keyStatements } from './statements.js';
@@ -88,6 +89,8 @@ export const sqlite: Dialect = {
       : `(${words.map((word) => `instr(t.words, ${parameters.text(wordsText([word]))}) > 0`).join(' AND ')})`,
 
   count: 'count(*)',
+  // A sum of numbers with a fraction ends in infinity, one of integers in an error.
+  summand: (path) => typedAt(path, 'number', 't.'),
   deleteText: (table, where, tail) =>
     `DELETE FROM ${table} WHERE rowid IN (SELECT t.rowid FROM ${table} AS t WHERE ${where} ${tail})`,
   // SQLite would sort for a key that is pinned.
@@ -99,4 +102,6 @@ export const sqlite: Dialect = {
   readMany,
   findRanges,
   write: writeAll,
+  updateMany,
+  claim,
 };

@@ -57,21 +57,33 @@ async function writeStep(
     return await step('write', (own) => own.write(writes));
   } catch (error) {
     if (error instanceof Refused) return error.results;
-    const violation = uniqueViolation(error);
-    if (violation === undefined) throw error;
+    if (uniqueViolation(error) === undefined) throw error;
     // A condition that fails comes before a constraint.
     const refusals = await step('read', (own) => own.refusals(writes));
     if (refusals.some((result) => result.status !== 'skipped')) return refusals;
-    const fault = uniqueError(dialect, violation, writes, error);
-    if (context.session !== undefined) context.session.failure ??= fault;
-    throw fault;
+    throw uniqueFault(database, error, writes, context);
   }
+}
+
+/** What is thrown for an error of a step: a unique violation fails the session, and every other error is itself. */
+export function uniqueFault(
+  { dialect }: Database,
+  error: unknown,
+  targets: readonly { readonly collection: RecordSchema }[],
+  { session }: OperationContext,
+): unknown {
+  const violation = uniqueViolation(error);
+  if (violation === undefined) return error;
+  const fault = uniqueError(dialect, violation, targets, error);
+  if (session !== undefined) session.failure ??= fault;
+  return fault;
 }
 
 const tooLarge = (_write: PatchWrite, value: JsonObject): boolean =>
   Buffer.byteLength(JSON.stringify(value)) > MAX_VALUE_BYTES;
 
-class Step {
+/** The writes of one step to one tenant's records. */
+export class Step {
   constructor(
     private readonly run: RunStatement,
     private readonly dialect: Dialect,
@@ -100,8 +112,11 @@ class Step {
     });
   }
 
-  /** Expired records hold their unique keys until they are swept: those are in nobody's way. */
-  private writeOver(write: Write): WriteResult | undefined {
+  /**
+   * Expired records hold their unique keys until they are swept: those are in nobody's way.
+   * @returns `undefined` when a condition did not hold.
+   */
+  writeOver(write: Write): WriteResult | undefined {
     try {
       return this.writeOne(write);
     } catch (error) {
@@ -110,7 +125,6 @@ class Step {
     }
   }
 
-  /** @returns `undefined` when a condition did not hold. */
   private writeOne(write: Write): WriteResult | undefined {
     if (write.kind === 'patch') return this.patch(write);
     const { text, values } = keyOperation(this.dialect, this.tenant, write, this.now);

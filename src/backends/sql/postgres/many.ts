@@ -1,0 +1,83 @@
+/**
+ * Patches of many records, one statement each: it locks the rows first and then changes them by their keys. What changed
+ * since the statement began is asked again when it is locked, and cannot change after that.
+ */
+import type { OperationContext } from '../../../component.js';
+import type { SqlResult } from '../../../pools/pool.js';
+import type { ClaimRequest, Scope, Stored, UpdateRequest } from '../../backend.js';
+import { changesTree } from '../changes.js';
+import type { Database, Dialect, Statement } from '../dialect.js';
+import { findColumns, orderBy, whereLive } from '../find.js';
+import { readRows } from '../row.js';
+import { namedStatement } from '../statement-names.js';
+import { tableName } from './expressions.js';
+import { PostgresParameters } from './parameters.js';
+import { fitConditions, patchAssignments, patchedExpiry, patchedValue } from './patch.js';
+import { writeUnique } from './write.js';
+
+/**
+ * All rows at once: an increment that ended half way could not be repeated, and pages would need the order of the keys, which
+ * the filter's index does not have. Two of these lock in the same order, so that neither waits for what waits for it.
+ */
+export async function updateMany(
+  database: Database,
+  scope: Scope,
+  request: UpdateRequest,
+  context: OperationContext,
+): Promise<number> {
+  const parameters = new PostgresParameters();
+  const rows = 'ORDER BY t.tenant, t.id FOR NO KEY UPDATE';
+  const text = patchText(database.dialect, scope, request, context.now, rows, parameters);
+  return (await run(database, scope, request, { text, parameters }, context)).affected;
+}
+
+/** What another transaction has locked is passed over, not waited for. */
+export async function claim(
+  database: Database,
+  scope: Scope,
+  request: ClaimRequest,
+  context: OperationContext,
+): Promise<Stored[]> {
+  const { dialect } = database;
+  const parameters = new PostgresParameters();
+  const limit = parameters.integer(request.limit);
+  const rows = `ORDER BY ${orderBy(dialect, scope, request.sort)} LIMIT ${limit} FOR NO KEY UPDATE SKIP LOCKED`;
+  const patch = patchText(dialect, scope, request, context.now, rows, parameters);
+  const text = `${patch} RETURNING ${findColumns(scope)}`;
+  return readRows(dialect, scope, (await run(database, scope, request, { text, parameters }, context)).rows);
+}
+
+/** @param rows which of the matching rows, and how they are locked: as an UPDATE locks them. */
+function patchText(
+  dialect: Dialect,
+  scope: Scope,
+  { collection, filter, changes, expiresAt }: UpdateRequest,
+  now: Date,
+  rows: string,
+  parameters: PostgresParameters,
+): string {
+  const table = tableName(collection.name);
+  const tree = changesTree(changes);
+  const where = [whereLive(dialect, scope, filter, now, parameters), ...fitConditions(changes, tree, parameters)];
+  const value = patchedValue(tree, parameters);
+  const expiry = patchedExpiry(expiresAt, parameters);
+  // A part that locks is run once, whatever the plan; as a subquery with a limit it may be run for each row.
+  return (
+    `WITH picked AS (SELECT t.tenant, t.id FROM ${table} AS t WHERE ${where.join(' AND ')} ${rows}) ` +
+    `UPDATE ${table} AS t SET ${patchAssignments(value, expiry, parameters.time(now))} ` +
+    'FROM picked AS p WHERE t.tenant = p.tenant AND t.id = p.id'
+  );
+}
+
+function run(
+  database: Database,
+  scope: Scope,
+  request: UpdateRequest,
+  { text, parameters }: Statement,
+  context: OperationContext,
+): Promise<SqlResult> {
+  const { pool } = database;
+  return writeUnique(database, scope, [request], context, (own) =>
+    pool.query(text, parameters.values, own, namedStatement(pool, text)),
+  );
+}
