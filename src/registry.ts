@@ -186,6 +186,7 @@ registry.addBackend('sql', async () => (await import('./backends/sql/index.js'))
 registry.addBackend('memory', async () => (await import('./backends/memory.js')).memory);
 registry.addProvider('pgvector', async () => (await import('./vectors/pgvector.js')).pgvector);
 registry.addProvider('memory', async () => (await import('./vectors/memory.js')).memory);
+registry.addProvider('pinecone', async () => (await import('./vectors/pinecone.js')).pinecone);
 registry.addPool(
   'postgres',
   ['postgresql', 'postgres'],
