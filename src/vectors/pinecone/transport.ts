@@ -15,21 +15,30 @@ export interface Marks {
   indexed?: number;
 }
 
-/** @param key taken out of what the service says: a proxy may echo the request. */
 export function makeTransport(signal: AbortSignal, now: () => Date, key: string, marks: Marks): typeof fetch {
   return async (input, init) => {
     const response = await fetch(input, { ...init, signal, redirect: 'manual' });
     const { status, headers } = response;
     readMark(headers, 'x-pinecone-request-lsn', (mark) => (marks.written = mark));
     readMark(headers, 'x-pinecone-max-indexed-lsn', (mark) => (marks.indexed = mark));
-    const isJson = /\bjson\b/i.test(headers.get('content-type') ?? '');
     // What is only accepted has no body.
-    if (response.ok && (isJson || status === 202)) return response;
+    if (status === 202) return response;
     const text = await response.text();
-    if (response.ok) throw new PineconeFault(undefined, undefined);
-    const said = isJson ? readMessage(text)?.replaceAll(key, '***').slice(0, SHOWN_MESSAGE) : undefined;
-    throw new PineconeFault(status, said, parseRetryAfter(headers.get('retry-after'), now()));
+    const body = /\bjson\b/i.test(headers.get('content-type') ?? '') ? parsed(text) : undefined;
+    if (!response.ok)
+      throw new PineconeFault(status, messageOf(body, key), parseRetryAfter(headers.get('retry-after'), now()));
+    if (body === undefined) throw new PineconeFault(undefined, undefined);
+    return answerOf(status, body);
   };
+}
+
+/** Read by now: the client clones each answer before it reads it, and keeps a large one twice. */
+function answerOf(status: number, body: object): Response {
+  const answer = new Response(null, { status });
+  return Object.defineProperties(answer, {
+    json: { value: () => Promise.resolve(body) },
+    clone: { value: () => answer },
+  });
 }
 
 function readMark(headers: Headers, name: string, keep: (mark: number) => void): void {
@@ -37,13 +46,19 @@ function readMark(headers: Headers, name: string, keep: (mark: number) => void):
   if (text !== null && /^\d{1,15}$/.test(text)) keep(Number(text));
 }
 
-/** The two planes say it differently. */
-function readMessage(text: string): string | undefined {
+function parsed(text: string): object | undefined {
   try {
-    const { message, error } = JSON.parse(text) as { message?: unknown; error?: { message?: unknown } | null };
-    const said = message ?? error?.message;
-    return typeof said === 'string' ? said : undefined;
+    const body: unknown = JSON.parse(text);
+    return typeof body === 'object' && body !== null ? body : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** The two planes say it differently. Never with the key: a proxy may echo the request. */
+function messageOf(body: object | undefined, key: string): string | undefined {
+  if (body === undefined) return undefined;
+  const { message, error } = body as { message?: unknown; error?: { message?: unknown } | null };
+  const said = message ?? error?.message;
+  return typeof said === 'string' ? said.replaceAll(key, '***').slice(0, SHOWN_MESSAGE) : '';
 }
