@@ -250,7 +250,8 @@ function paged<T>(
 ): { page: T[]; pagination: { pagination?: { next: string } } } {
   const after = token === undefined ? undefined : Buffer.from(token, 'base64').toString();
   if (token !== undefined && !after!.startsWith('after:')) throw new Refusal(400, 'Invalid pagination token');
-  const compare = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
+  // Ids and names are ASCII, whose order of characters is that of their bytes.
+  const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
   const following = items
     .filter((item) => after === undefined || compare(idOf(item), after.slice('after:'.length)) > 0)
     .sort((a, b) => compare(idOf(a), idOf(b)));

@@ -60,9 +60,6 @@ export class StandIn {
   readonly requests: SeenRequest[] = [];
   /** What broke the description, of requests and of answers. A test that ends with one has failed. */
   readonly violations: string[] = [];
-  /** How many requests were there at once at most. */
-  busiest = 0;
-  private busy = 0;
   private readonly faults: { operation: string; fault: Fault; times: number }[] = [];
   private readonly control: ControlPlane;
 
@@ -96,6 +93,11 @@ export class StandIn {
     this.faults.push({ operation, fault, times });
   }
 
+  /** No more faults. */
+  recover(): void {
+    this.faults.length = 0;
+  }
+
   seen(operation: string): SeenRequest[] {
     return this.requests.filter((request) => request.operation === operation);
   }
@@ -110,8 +112,6 @@ export class StandIn {
   }
 
   private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.busiest = Math.max(this.busiest, ++this.busy);
-    response.on('close', () => this.busy--);
     const text = await readBody(request);
     const { pathname, searchParams: query } = new URL(request.url ?? '', 'http://stand-in');
     const [, indexName, rest] = /^\/index\/([^/]+)(\/.*)$/.exec(pathname) ?? [];
