@@ -2,7 +2,7 @@
 import type { Index, Pinecone } from '@pinecone-database/pinecone';
 import { sleep } from '../../clock.js';
 import type { CheckResult, OpenContext } from '../../component.js';
-import { StorageError, TimeoutError } from '../../errors.js';
+import { isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import type { ProviderEnvironment } from '../provider.js';
 import { callRemote, type RemoteAttempt, type RemotePolicy } from '../remote/call.js';
 import { Limiter, type Bounds } from '../remote/limiter.js';
@@ -110,14 +110,27 @@ export class Connection {
   }
 
   /**
-   * Waits before asking again whether something has happened, longer each time.
-   * @throws `TIMEOUT` with this message when there is no time left to; `ABORTED`.
+   * Asks until there is an answer, with longer and longer pauses.
+   * @throws `TIMEOUT` with this message when there was none in time; `ABORTED`.
    */
-  async pause({ signal, deadline }: Bounds, round: number, operation: string, message: string): Promise<void> {
+  async until<R>(
+    { signal, deadline }: Bounds,
+    operation: string,
+    message: string,
+    ask: () => Promise<R | undefined>,
+  ): Promise<R> {
     const { clock } = this.environment;
-    const wait = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** round);
-    if (clock.monotonic() + wait >= deadline) throw new TimeoutError(message, { component: this.component, operation });
-    await sleep(clock, wait, signal);
+    const late = (cause?: unknown): TimeoutError =>
+      new TimeoutError(message, { component: this.component, operation, cause });
+    for (let round = 0; ; round++) {
+      const answer = await ask().catch((error: unknown) => {
+        throw round > 0 && isStorageError(error, 'TIMEOUT') ? late(error) : error;
+      });
+      if (answer !== undefined) return answer;
+      const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** round);
+      if (clock.monotonic() + pause >= deadline) throw late();
+      await sleep(clock, pause, signal);
+    }
   }
 
   /** A service on this machine has no certificate; the hosts that it names come without a scheme. */

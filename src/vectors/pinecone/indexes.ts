@@ -22,16 +22,14 @@ export class Indexes {
     const { component } = this.connection;
     const name = checkIndexName(schema.name, component);
     const tags = encodeTags(schema, component);
-    for (let round = 0; ; round++) {
+    const message = `The index ${name} was not ready in time: it is being made; call createCollection again`;
+    await this.connection.until(context, 'createCollection', message, async () => {
       const found = await this.find(name, context, 'createCollection');
       if (found === undefined) await this.make(schema, tags, context);
-      else if (!isGoing(found)) {
-        this.checkSame(found, schema);
-        if (this.noteReady(found)) return;
-      }
-      const message = `The index ${name} was not ready in time: it is being made; call createCollection again`;
-      await this.connection.pause(context, round, 'createCollection', message);
-    }
+      if (found === undefined || isGoing(found)) return undefined;
+      this.checkSame(found, schema);
+      return this.noteReady(found);
+    });
   }
 
   async describe(name: string, context: OperationContext): Promise<VectorSchema | undefined> {
@@ -56,26 +54,27 @@ export class Indexes {
     // An index of somebody else is not ours to delete.
     if (found === undefined || decodeTags(found.tags, name) === undefined) return false;
     const deleted = !isGoing(found) && (await this.remove(name, context, operation));
-    for (let round = 0; (await this.find(name, context, operation)) !== undefined; round++)
-      await this.connection.pause(
-        context,
-        round,
-        operation,
-        `The index ${name} was not gone in time: it is being deleted`,
-      );
+    const message = `The index ${name} was not gone in time: it is being deleted`;
+    let going = isGoing(found);
+    await this.connection.until(context, operation, message, async () => {
+      const left = await this.find(name, context, operation);
+      // Somebody else may have taken the name already.
+      if (left === undefined || (going && !isGoing(left))) return true;
+      going ||= isGoing(left);
+      return undefined;
+    });
     return deleted;
   }
 
   /** Where the records of a collection are. @throws `NOT_FOUND`; `TIMEOUT` when the index is not ready in time. */
   async host(name: string, context: OperationContext, operation: string): Promise<string> {
-    for (let round = 0; ; round++) {
-      const known = this.hosts.get(name);
-      if (known !== undefined) return known;
+    const known = this.hosts.get(name);
+    if (known !== undefined) return known;
+    return this.connection.until(context, operation, `The index ${name} was not ready in time`, async () => {
       const found = await this.find(name, context, operation);
       if (found === undefined || isGoing(found)) throw this.missing(name);
-      if (this.noteReady(found)) continue;
-      await this.connection.pause(context, round, operation, `The index ${name} was not ready in time`);
-    }
+      return this.noteReady(found);
+    });
   }
 
   /** What was known of an index may be wrong: the next call asks anew. */
@@ -140,16 +139,17 @@ export class Indexes {
     });
   }
 
-  /** Whether it can be used, and remembers where. @throws `UNAVAILABLE` when it never will be. */
-  private noteReady({ name, host, privateHost, status }: IndexModel): boolean {
+  /** Where it is, once it can be used. @throws `UNAVAILABLE` when it never will be. */
+  private noteReady({ name, host, privateHost, status }: IndexModel): string | undefined {
     if (status.state === 'InitializationFailed')
       throw new UnavailableError(`Pinecone could not make the index ${name}: delete it, or ask its support`, {
         component: this.connection.component,
         retryable: false,
         details: { collection: name, state: status.state },
       });
-    if (status.ready) this.hosts.set(name, privateHost ?? host);
-    return status.ready;
+    if (!status.ready) return undefined;
+    this.hosts.set(name, privateHost ?? host);
+    return this.hosts.get(name);
   }
 }
 

@@ -74,14 +74,13 @@ export class Reads {
   }
 
   async search(target: Target, request: VectorSearch): Promise<ScoredVector[]> {
-    const { connection } = this.calls;
     const { schema, namespace, context, operation } = target;
-    for (let round = 0; ; round++) {
+    const message = 'What this process wrote was not indexed in time';
+    return this.calls.connection.until(context, operation, message, async () => {
       const { hits, indexed } = await this.nearest(target, request);
       const isFresh = request.consistency === 'eventual' || this.freshness.isFresh(schema, namespace, indexed);
-      if (isFresh) return hits;
-      await connection.pause(context, round, operation, 'What this process wrote was not indexed in time');
-    }
+      return isFresh ? hits : undefined;
+    });
   }
 
   /** Waits until everything that was written here is seen by reads. */
