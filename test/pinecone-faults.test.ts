@@ -188,9 +188,10 @@ test('requests at once are no more than the settings say', async () => {
   standIn.fail('fetchVectors', 'hang', 3);
   const controller = new AbortController();
   const fetch = failed(store.fetch('docs', ids, { signal: controller.signal }));
-  while (standIn.seen('fetchVectors').length < 3) await new Promise((resolve) => setImmediate(resolve));
-  const { details } = await provider.check(controller.signal);
-  expect(details).toEqual({ active: 3, waiting: 7, max: 3 });
+  const figures = async (): Promise<unknown> => (await provider.check(controller.signal)).details;
+  while (((await figures()) as { waiting: number }).waiting < 7) await new Promise((resolve) => setImmediate(resolve));
+  expect(await figures()).toEqual({ active: 3, waiting: 7, max: 3 });
+  expect(standIn.seen('fetchVectors')).toHaveLength(3);
   controller.abort();
   expect((await fetch).code).toBe('ABORTED');
   expect((await store.fetch('docs', ids)).every((record) => record !== undefined)).toBe(true);

@@ -18,13 +18,14 @@ export function listKey(key: string): string {
   return `${key}[]`;
 }
 
-/** @throws `VALIDATION` for an id, or for metadata with their text, that are too long. */
-export function encodeVector({ id, vector, metadata, text }: StoredVector, component: string): PineconeRecord {
-  return {
-    id: encodeId(id, component),
-    values: Array.from(vector, (value) => Number(value.toPrecision(FLOAT_DIGITS))),
-    metadata: encodeMetadata(metadata, text, id, component),
-  };
+/** A record without its vector. @throws `VALIDATION` for an id, or for metadata with their text, that are too long. */
+export function encodeHead({ id, metadata, text }: StoredVector, component: string): Omit<PineconeRecord, 'values'> {
+  return { id: encodeId(id, component), metadata: encodeMetadata(metadata, text, id, component) };
+}
+
+/** Rounded to what float32 can tell apart, which makes a request a third smaller. */
+export function encodeValues(vector: Float32Array): number[] {
+  return Array.from(vector, (value) => Number(value.toPrecision(FLOAT_DIGITS)));
 }
 
 function encodeMetadata(

@@ -1,5 +1,5 @@
 /** Writes of records, and their deletion. */
-import type { Index } from '@pinecone-database/pinecone';
+import type { Index, PineconeRecord } from '@pinecone-database/pinecone';
 import { isStorageError, UnavailableError } from '../../errors.js';
 import type { CompiledFilter, StoredVector, VectorSelection } from '../provider.js';
 import { all, cut } from './batches.js';
@@ -9,7 +9,7 @@ import { compileFilter } from './filter.js';
 import type { Freshness } from './freshness.js';
 import { encodeId } from './names.js';
 import type { Reads } from './reads.js';
-import { encodeVector } from './record.js';
+import { encodeHead, encodeValues } from './record.js';
 
 /** Of one request; 2 MB, less what surrounds the records. */
 const UPSERT_LIMITS = { items: 1_000, bytes: 1_990_000 };
@@ -27,8 +27,8 @@ export class Writes {
   async upsert(target: Target, records: readonly StoredVector[]): Promise<{ token?: string }> {
     const { namespace } = target;
     const { component } = this.calls.connection;
-    const encoded = records.map((record) => encodeVector(record, component));
-    const parts = cut(encoded, UPSERT_LIMITS, (record) => Buffer.byteLength(JSON.stringify(record)) + 1);
+    const heads = records.map((record) => encodeHead(record, component));
+    const parts = cut(whole(heads, records), UPSERT_LIMITS, (record) => Buffer.byteLength(JSON.stringify(record)) + 1);
     const marks = await all(parts, (part) => this.write(target, (index) => index.upsert({ records: part, namespace })));
     const known = marks.filter((mark) => mark !== undefined);
     return known.length === 0 ? {} : { token: String(Math.max(...known)) };
@@ -102,4 +102,11 @@ export class Writes {
     this.freshness.wrote(schema, namespace, written);
     return written;
   }
+}
+
+function* whole(
+  heads: readonly Omit<PineconeRecord, 'values'>[],
+  records: readonly StoredVector[],
+): Generator<PineconeRecord> {
+  for (const [i, head] of heads.entries()) yield { ...head, values: encodeValues(records[i]!.vector) };
 }
