@@ -93,6 +93,8 @@ export interface TestTarget {
   readonly name: string;
   /** The variable that brings the target in; absent where the target needs no server. Its value is the URL. */
   readonly variable?: string;
+  /** Which setting takes the variable's value. Absent: `url`. */
+  readonly setting?: string;
   /** The URL of a target that needs no server. */
   readonly url?: string;
   /** Makes a database for one run on the server at `url`, so that runs do not meet. Absent: the URL is used as it is. */

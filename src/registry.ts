@@ -187,6 +187,7 @@ registry.addBackend('memory', async () => (await import('./backends/memory.js'))
 registry.addProvider('pgvector', async () => (await import('./vectors/pgvector.js')).pgvector);
 registry.addProvider('chroma', async () => (await import('./vectors/chroma.js')).chroma);
 registry.addProvider('memory', async () => (await import('./vectors/memory.js')).memory);
+registry.addProvider('pinecone', async () => (await import('./vectors/pinecone.js')).pinecone);
 registry.addPool(
   'postgres',
   ['postgresql', 'postgres'],

@@ -4,6 +4,8 @@ import type { Magnitudes, PreparedTarget, TestTarget } from '../component.js';
 export interface AvailableTarget {
   readonly name: string;
   readonly url: string;
+  /** The setting of a provider that takes `url`. */
+  readonly setting: string;
   /** A database for one run, as the registration makes it; else the URL as it is. */
   prepare(): Promise<PreparedTarget>;
   readonly magnitudes?: Magnitudes | undefined;
@@ -17,12 +19,13 @@ export function availableTargets(
 ): { readonly available: AvailableTarget[]; readonly waiting: { readonly name: string; readonly variable: string }[] } {
   const available: AvailableTarget[] = [];
   const waiting: { name: string; variable: string }[] = [];
-  for (const { name, url, variable, prepare, magnitudes, keepsUniqueKeys } of targets) {
+  for (const { name, url, variable, setting = 'url', prepare, magnitudes, keepsUniqueKeys } of targets) {
     const found = variable === undefined ? url : environment[variable];
     if (found !== undefined && found !== '')
       available.push({
         name,
         url: found,
+        setting,
         prepare: async () => prepare?.(found) ?? { url: found, drop: async () => {} },
         magnitudes,
         keepsUniqueKeys,

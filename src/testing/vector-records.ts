@@ -36,7 +36,8 @@ export function describeVectorRecords(runner: TestRunner, fixture: () => VectorF
       const store = fixture().store();
       const name = await fixture().collection();
       const records = Object.entries(METADATA).map(([id, metadata]) => ({ id, vector: VECTOR, metadata }));
-      assert.deepEqual(await store.upsert(name, records), { written: records.length, failed: 0, failures: [] });
+      const { written, failed, failures } = await store.upsert(name, records);
+      assert.deepEqual({ written, failed, failures }, { written: records.length, failed: 0, failures: [] });
       await fixture().settle();
       for (const { id, metadata } of records) assert.deepEqual((await store.get(name, id)).metadata, metadata, id);
       assert.equal(await store.count(name), records.length);

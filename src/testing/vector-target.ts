@@ -11,7 +11,7 @@ export interface VectorTarget {
   readonly name: string;
   /** An open provider. What is there already is left alone: the suites use collections of their own, and delete them. */
   open(): Promise<OpenVectors>;
-  /** Waits until what was written is seen; absent where reads are immediate. */
+  /** Waits until what was written is seen; absent where the provider's own `settle` does, or reads are immediate. */
   settle?(): Promise<void>;
 }
 
@@ -28,12 +28,17 @@ export class VectorFixture {
   private readonly made = new Set<string>();
 
   constructor(
+    private readonly target: VectorTarget,
     private readonly open: OpenVectors,
-    readonly settle: () => Promise<void>,
   ) {}
 
   get provider(): VectorProvider {
     return this.open.provider;
+  }
+
+  async settle(): Promise<void> {
+    await this.provider.settle?.({ now: systemClock.now(), deadline: systemClock.monotonic() + 60_000 });
+    await this.target.settle?.();
   }
 
   store(tenant = 'suite', session?: Session): VectorStore {

@@ -17,7 +17,7 @@ export function describeVectorProvider(target: VectorTarget, runner: TestRunner,
   describe(`vectors on ${target.name}`, () => {
     let open: VectorFixture | undefined;
     beforeAll(async () => {
-      open = new VectorFixture(await target.open(), async () => target.settle?.());
+      open = new VectorFixture(target, await target.open());
     });
     afterAll(() => open?.close());
     const fixture = (): VectorFixture => open!;

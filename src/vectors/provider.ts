@@ -185,6 +185,8 @@ export interface VectorProvider extends Component {
     request: VectorSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]>;
+  /** Waits until reads see all that was written here; absent where they always do. @throws `TIMEOUT` */
+  settle?(context: OperationContext): Promise<void>;
 }
 
 export interface ProviderEnvironment {

@@ -1,0 +1,158 @@
+/** Collections: an index each, its declaration in the index's tags. */
+import type { IndexModel } from '@pinecone-database/pinecone';
+import type { OperationContext } from '../../component.js';
+import { ConflictError, isStorageError, NotFoundError, UnavailableError } from '../../errors.js';
+import { sameSchema } from '../codec/schema.js';
+import type { VectorSchema } from '../provider.js';
+import type { Connection } from './connection.js';
+import { checkIndexName } from './names.js';
+import { METRIC_NAMES } from './score.js';
+import { decodeTags, encodeTags } from './tags.js';
+
+const PARTS = ['dimension', 'metric', 'fields', 'index'] as const;
+
+export class Indexes {
+  /** Of indexes that were ready. */
+  private readonly hosts = new Map<string, string>();
+
+  constructor(private readonly connection: Connection) {}
+
+  /** Returns when the index can be used: the service answers before it can. */
+  async create(schema: VectorSchema, context: OperationContext): Promise<void> {
+    const { component } = this.connection;
+    const name = checkIndexName(schema.name, component);
+    const tags = encodeTags(schema, component);
+    const message = `The index ${name} was not ready in time: it is being made; call createCollection again`;
+    await this.connection.until(context, 'createCollection', message, async () => {
+      const found = await this.find(name, context, 'createCollection');
+      if (found === undefined) await this.make(schema, tags, context);
+      if (found === undefined || isGoing(found)) return undefined;
+      this.checkSame(found, schema);
+      return this.noteReady(found);
+    });
+  }
+
+  async describe(name: string, context: OperationContext): Promise<VectorSchema | undefined> {
+    const found = await this.find(name, context, 'describeCollection');
+    if (found === undefined || isGoing(found)) return undefined;
+    this.noteReady(found);
+    return decodeTags(found.tags, name);
+  }
+
+  async list(context: OperationContext): Promise<string[]> {
+    const { indexes = [] } = await this.connection.call(context, 'listCollections', (client) => client.listIndexes());
+    return indexes
+      .filter((index) => !isGoing(index) && decodeTags(index.tags, index.name) !== undefined)
+      .map(({ name }) => name);
+  }
+
+  /** Returns when the name is free again. */
+  async delete(name: string, context: OperationContext): Promise<boolean> {
+    const operation = 'deleteCollection';
+    this.forget(name);
+    const found = await this.find(name, context, operation);
+    // An index of somebody else is not ours to delete.
+    if (found === undefined || decodeTags(found.tags, name) === undefined) return false;
+    const deleted = !isGoing(found) && (await this.remove(name, context, operation));
+    const message = `The index ${name} was not gone in time: it is being deleted`;
+    let going = isGoing(found);
+    await this.connection.until(context, operation, message, async () => {
+      const left = await this.find(name, context, operation);
+      // Somebody else may have taken the name already.
+      if (left === undefined || (going && !isGoing(left))) return true;
+      going ||= isGoing(left);
+      return undefined;
+    });
+    return deleted;
+  }
+
+  /** Where the records of a collection are. @throws `NOT_FOUND`; `TIMEOUT` when the index is not ready in time. */
+  async host(name: string, context: OperationContext, operation: string): Promise<string> {
+    const known = this.hosts.get(name);
+    if (known !== undefined) return known;
+    return this.connection.until(context, operation, `The index ${name} was not ready in time`, async () => {
+      const found = await this.find(name, context, operation);
+      if (found === undefined || isGoing(found)) throw this.missing(name);
+      return this.noteReady(found);
+    });
+  }
+
+  /** What was known of an index may be wrong: the next call asks anew. */
+  forget(name: string): void {
+    this.hosts.delete(name);
+  }
+
+  private missing(name: string): NotFoundError {
+    return new NotFoundError(`There is no vector collection ${name}`, {
+      component: this.connection.component,
+      details: { collection: name },
+    });
+  }
+
+  private async find(name: string, context: OperationContext, operation: string): Promise<IndexModel | undefined> {
+    try {
+      return await this.connection.call(context, operation, (client) => client.describeIndex(name));
+    } catch (error) {
+      if (isStorageError(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    }
+  }
+
+  private async make(schema: VectorSchema, tags: Record<string, string>, context: OperationContext): Promise<void> {
+    const { name, dimension, metric } = schema;
+    const spec = { serverless: { ...this.connection.place } };
+    try {
+      await this.connection.call(context, 'createCollection', (client) =>
+        client.createIndex({ name, dimension, metric: METRIC_NAMES[metric], spec, tags, vectorType: 'dense' }),
+      );
+    } catch (error) {
+      // Somebody else was first, or an earlier attempt was; which one shows when the index is described.
+      if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
+    }
+  }
+
+  private async remove(name: string, context: OperationContext, operation: string): Promise<boolean> {
+    let attempts = 0;
+    try {
+      await this.connection.call(context, operation, (client, { number }) => {
+        attempts = number;
+        return client.deleteIndex(name);
+      });
+      return true;
+    } catch (error) {
+      if (!isStorageError(error, 'NOT_FOUND')) throw error;
+      // By an earlier attempt, whose answer was lost, or by somebody else.
+      return attempts > 1;
+    }
+  }
+
+  private checkSame(found: IndexModel, schema: VectorSchema): void {
+    const { component } = this.connection;
+    const { name } = schema;
+    const known = decodeTags(found.tags, name);
+    if (known !== undefined && sameSchema(known, schema)) return;
+    const differs = PARTS.filter((part) => known && !sameSchema({ ...known, [part]: schema[part] }, known));
+    const what = known === undefined ? 'as an index that is no collection' : `with another ${differs.join(', ')}`;
+    throw new ConflictError('CONFLICT', `The collection ${name} is there ${what}`, {
+      component,
+      details: { collection: name, differs },
+    });
+  }
+
+  /** Where it is, once it can be used. @throws `UNAVAILABLE` when it never will be. */
+  private noteReady({ name, host, privateHost, status }: IndexModel): string | undefined {
+    if (status.state === 'InitializationFailed')
+      throw new UnavailableError(`Pinecone could not make the index ${name}: delete it, or ask its support`, {
+        component: this.connection.component,
+        retryable: false,
+        details: { collection: name, state: status.state },
+      });
+    if (!status.ready) return undefined;
+    this.hosts.set(name, privateHost ?? host);
+    return this.hosts.get(name);
+  }
+}
+
+function isGoing({ status }: IndexModel): boolean {
+  return status.state === 'Terminating';
+}

@@ -1,0 +1,53 @@
+/** Ids, tenants and namespaces as the service takes them: ASCII without spaces, whatever the host's text is. */
+import { ValidationError } from '../../errors.js';
+import type { VectorScope } from '../provider.js';
+
+const ID_BYTES = 512;
+/** The service's own name of the namespace that is not named. */
+const DEFAULT_NAMESPACE = '__default__';
+const DEFAULT_TENANT = 'default';
+
+/** @throws `VALIDATION` for a name of a collection that cannot be one of an index. */
+export function checkIndexName(name: string, component: string): string {
+  if (name.endsWith('-'))
+    throw new ValidationError('VALIDATION', 'name: expected a letter or a digit at the end, as Pinecone does', {
+      component,
+      details: { key: 'name', name },
+    });
+  return name;
+}
+
+/** Unlike for any two scopes: the separator is encoded in both parts. */
+export function namespaceOf({ tenant, namespace }: VectorScope): string {
+  if (tenant === DEFAULT_TENANT && namespace === '') return DEFAULT_NAMESPACE;
+  return `${encodeURIComponent(tenant)}/${encodeURIComponent(namespace)}`;
+}
+
+/**
+ * Most ids stay as they are. A space is refused where ids are fetched, and what the service makes of other text than
+ * ASCII is not documented.
+ * @throws `VALIDATION` for an id that is too long then.
+ */
+export function encodeId(id: string, component: string): string {
+  const encoded = id.replace(/[^\x21-\x7e]+|%/g, (text) => percents(text));
+  if (encoded.length > ID_BYTES)
+    throw new ValidationError(
+      'VALIDATION',
+      `id: expected at most ${ID_BYTES} bytes as Pinecone keeps it, with spaces and what is not ASCII percent-encoded, got ${encoded.length}`,
+      { component, details: { key: 'id', bytes: encoded.length, maxBytes: ID_BYTES } },
+    );
+  return encoded;
+}
+
+function percents(text: string): string {
+  return [...Buffer.from(text)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('');
+}
+
+export function decodeId(encoded: string): string {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    // Written by another program.
+    return encoded;
+  }
+}

@@ -1,0 +1,71 @@
+/** Records as the service keeps them. */
+import type { PineconeRecord, RecordMetadata } from '@pinecone-database/pinecone';
+import { ValidationError } from '../../errors.js';
+import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
+import type { FetchedVector, FlatMetadata, MetadataLeaf, StoredVector, VectorInclude } from '../provider.js';
+import { decodeId, encodeId } from './names.js';
+
+/** Where a record's text is kept; hosts have no keys that begin with `qm`. */
+const TEXT = 'qm.text';
+/** Significant digits that tell any two numbers of float32 apart; as float64 they would be written with 17. */
+const FLOAT_DIGITS = 9;
+
+/**
+ * The key that a list is kept under. A filter of the service takes a list for its elements, so that under the same key
+ * a list would equal a scalar.
+ */
+export function listKey(key: string): string {
+  return `${key}[]`;
+}
+
+/** A record without its vector. @throws `VALIDATION` for an id, or for metadata with their text, that are too long. */
+export function encodeHead({ id, metadata, text }: StoredVector, component: string): Omit<PineconeRecord, 'values'> {
+  return { id: encodeId(id, component), metadata: encodeMetadata(metadata, text, id, component) };
+}
+
+/** Rounded to what float32 can tell apart, which makes a request a third smaller. */
+export function encodeValues(vector: Float32Array): number[] {
+  return Array.from(vector, (value) => Number(value.toPrecision(FLOAT_DIGITS)));
+}
+
+function encodeMetadata(
+  metadata: FlatMetadata,
+  text: string | undefined,
+  id: string,
+  component: string,
+): RecordMetadata {
+  const leaves = Object.entries(metadata).map(([key, leaf]): [string, RecordMetadata[string]] => {
+    if (typeof leaf !== 'object') return [key, leaf];
+    // An empty list would be lost.
+    return [listKey(key), leaf.length === 0 ? true : [...leaf]];
+  });
+  if (text !== undefined) leaves.push([TEXT, text]);
+  const encoded = Object.fromEntries(leaves);
+  const bytes = Buffer.byteLength(JSON.stringify(encoded));
+  if (bytes > LIMITS.metadataBytes)
+    throw new ValidationError(
+      'VALIDATION',
+      `metadata: Pinecone keeps metadata and text in ${LIMITS.metadataBytes} bytes together; those of the record ${JSON.stringify(id)} have ${bytes}`,
+      { component, details: { key: 'metadata', id, bytes, maxBytes: LIMITS.metadataBytes } },
+    );
+  return encoded;
+}
+
+export function decodeVector({ id, values, metadata = {} }: PineconeRecord, include: VectorInclude): FetchedVector {
+  const { [TEXT]: text, ...leaves } = metadata;
+  return {
+    id: decodeId(id),
+    ...(include.vector && values !== undefined ? { vector: Float32Array.from(values) } : {}),
+    ...(include.metadata ? { metadata: decodeMetadata(leaves) } : {}),
+    ...(include.text && typeof text === 'string' ? { text } : {}),
+  };
+}
+
+function decodeMetadata(leaves: RecordMetadata): FlatMetadata {
+  return Object.fromEntries(
+    Object.entries(leaves).map(([key, leaf]): [string, MetadataLeaf] => {
+      if (!key.endsWith('[]')) return [key, leaf];
+      return [key.slice(0, -2), Array.isArray(leaf) ? leaf : []];
+    }),
+  );
+}

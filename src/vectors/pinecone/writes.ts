@@ -1,0 +1,112 @@
+/** Writes of records, and their deletion. */
+import type { Index, PineconeRecord } from '@pinecone-database/pinecone';
+import { isStorageError, UnavailableError } from '../../errors.js';
+import type { CompiledFilter, StoredVector, VectorSelection } from '../provider.js';
+import { all, cut } from './batches.js';
+import type { Calls, Target } from './calls.js';
+import { saidBy } from './fault.js';
+import { compileFilter } from './filter.js';
+import type { Freshness } from './freshness.js';
+import { encodeId } from './names.js';
+import type { Reads } from './reads.js';
+import { encodeHead, encodeValues } from './record.js';
+
+/** Of one request; 2 MB, less what surrounds the records. */
+const UPSERT_LIMITS = { items: 1_000, bytes: 1_990_000 };
+const DELETE_LIMITS = { items: 1_000, bytes: 1_000_000 };
+const NO_INCLUDE = { vector: false, metadata: false, text: false };
+
+export class Writes {
+  constructor(
+    private readonly calls: Calls,
+    private readonly reads: Reads,
+    private readonly freshness: Freshness,
+  ) {}
+
+  /** All records are checked before the first request. */
+  async upsert(target: Target, records: readonly StoredVector[]): Promise<{ token?: string }> {
+    const { namespace } = target;
+    const { component } = this.calls.connection;
+    const heads = records.map((record) => encodeHead(record, component));
+    const parts = cut(whole(heads, records), UPSERT_LIMITS, (record) => Buffer.byteLength(JSON.stringify(record)) + 1);
+    const marks = await all(parts, (part) => this.write(target, (index) => index.upsert({ records: part, namespace })));
+    const known = marks.filter((mark) => mark !== undefined);
+    return known.length === 0 ? {} : { token: String(Math.max(...known)) };
+  }
+
+  async delete(target: Target, selection: VectorSelection): Promise<void> {
+    const { namespace } = target;
+    if ('all' in selection) await this.erase(target, (index) => index.deleteAll({ namespace }));
+    else if ('ids' in selection) await this.deleteIds(target, selection.ids);
+    else await this.deleteMatching(target, selection.filter);
+  }
+
+  private async deleteIds(target: Target, given: readonly string[]): Promise<void> {
+    const { namespace } = target;
+    const { component } = this.calls.connection;
+    const encoded = given.map((id) => encodeId(id, component));
+    const parts = cut(encoded, DELETE_LIMITS, (id) => id.length);
+    await all(parts, (ids) => this.erase(target, (index) => index.deleteMany({ ids, namespace })));
+  }
+
+  private async deleteMatching(target: Target, filter: CompiledFilter): Promise<void> {
+    const { namespace } = target;
+    const compiled = compileFilter(filter.pushed);
+    try {
+      await this.erase(target, (index) => index.deleteMany({ filter: compiled, namespace }));
+    } catch (error) {
+      // Not every kind of index takes a filter here.
+      if (!isStorageError(error, 'VALIDATION') || !/not support/i.test(saidBy(error) ?? '')) throw error;
+      await this.deletePages(target, filter);
+    }
+  }
+
+  /** Page by page to the last one, until a look from the beginning, after all that was deleted, finds nothing. */
+  private async deletePages(target: Target, filter: CompiledFilter): Promise<void> {
+    for (let found = true; found;) {
+      found = false;
+      let after: string | undefined;
+      do {
+        const page = { filter, limit: UPSERT_LIMITS.items, include: NO_INCLUDE };
+        const { items, next } = await this.reads.list(target, after === undefined ? page : { ...page, after });
+        found ||= items.length > 0;
+        await this.deleteIds(
+          target,
+          items.map(({ id }) => id),
+        );
+        after = next;
+      } while (after !== undefined);
+      if (found) await this.reads.settle(target.context);
+    }
+  }
+
+  private async erase(target: Target, work: (index: Index) => Promise<void>): Promise<void> {
+    const { value, written } = await this.calls.index(target, false, async (index) => {
+      await work(index);
+      return true;
+    });
+    if (value) this.freshness.wrote(target.schema, target.namespace, written);
+  }
+
+  private async write(target: Target, work: (index: Index) => Promise<void>): Promise<number | undefined> {
+    const { schema, namespace, operation } = target;
+    const { value, written } = await this.calls.index(target, false, async (index) => {
+      await work(index);
+      return true;
+    });
+    if (!value)
+      throw new UnavailableError('The index does not have its namespaces yet', {
+        component: this.calls.connection.component,
+        operation,
+      });
+    this.freshness.wrote(schema, namespace, written);
+    return written;
+  }
+}
+
+function* whole(
+  heads: readonly Omit<PineconeRecord, 'values'>[],
+  records: readonly StoredVector[],
+): Generator<PineconeRecord> {
+  for (const [i, head] of heads.entries()) yield { ...head, values: encodeValues(records[i]!.vector) };
+}

@@ -1,0 +1,310 @@
+/** Pinecone's provider on a stand-in: what the conformance suite does not ask. */
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inspect, promisify } from 'node:util';
+import { systemClock } from '../src/clock.js';
+import { loadSettings } from '../src/settings.js';
+import { registry } from '../src/registry.js';
+import { compareFilters } from '../src/testing/vector-properties.js';
+import { storeOn, VectorFixture } from '../src/testing/vector-target.js';
+import { createProvider, fill, openPinecone, type OpenPinecone } from './support/pinecone/fixture.js';
+import type { StandInOptions } from './support/pinecone/stand-in.js';
+
+let open: OpenPinecone | undefined;
+afterEach(async () => {
+  await open?.close();
+  open = undefined;
+});
+
+async function opened(options: Partial<StandInOptions> = {}): Promise<OpenPinecone> {
+  return (open = await openPinecone(options));
+}
+
+const far = (): { now: Date; deadline: number } => ({ now: new Date(), deadline: systemClock.monotonic() + 60_000 });
+
+describe('an index', () => {
+  test('is waited for until it is ready, and until it is gone', async () => {
+    const { store, standIn } = await opened({ unready: 4, terminating: 3 });
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    expect(standIn.indexes.get('docs')).toMatchObject({ unready: 0 });
+    expect(await store.search('docs', { vector: [1, 0] })).toEqual([]);
+    expect(await store.deleteCollection('docs')).toBe(true);
+    expect(standIn.indexes.size).toBe(0);
+  });
+
+  test('that is not ready in time is a TIMEOUT, and waited for again', async () => {
+    const { store, standIn } = await opened({ unready: 1_000 });
+    const spec = { name: 'docs', dimension: 2 };
+    await expect(store.createCollection(spec, { timeout: 200 })).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringContaining('call createCollection again') as unknown,
+    });
+    await expect(store.search('docs', { vector: [1, 0], timeout: 200 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+    standIn.indexes.get('docs')!.unready = 1;
+    await store.createCollection(spec);
+    expect(await store.search('docs', { vector: [1, 0] })).toEqual([]);
+  });
+
+  test('that is being deleted is made anew afterwards', async () => {
+    const { store, standIn } = await opened({ terminating: 2 });
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    const deletion = store.deleteCollection('docs');
+    while (standIn.indexes.get('docs')?.terminating === undefined)
+      await new Promise((resolve) => setImmediate(resolve));
+    await store.createCollection({ name: 'docs', dimension: 3 });
+    expect(await deletion).toBe(true);
+    expect(standIn.indexes.get('docs')).toMatchObject({ dimension: 3, terminating: undefined });
+  });
+
+  test('of somebody else is left alone', async () => {
+    const { store, standIn } = await opened();
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    standIn.indexes.get('docs')!.tags = { team: 'search' };
+    const error = { code: 'CONFLICT', message: expect.stringContaining('no collection') as unknown };
+    await expect(store.createCollection({ name: 'docs', dimension: 2 })).rejects.toMatchObject(error);
+    expect(await store.listCollections()).toEqual([]);
+    expect(await store.deleteCollection('docs')).toBe(false);
+    expect(standIn.indexes.size).toBe(1);
+  });
+
+  test('that is protected or beyond the quota is refused in the words of the service', async () => {
+    const { store, standIn } = await opened({ maxIndexes: 1 });
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    await expect(store.createCollection({ name: 'more', dimension: 2 })).rejects.toMatchObject({
+      code: 'UNAUTHORIZED',
+      message: expect.stringContaining('quota') as unknown,
+    });
+    standIn.indexes.get('docs')!.deletionProtection = 'enabled';
+    await expect(store.deleteCollection('docs')).rejects.toMatchObject({
+      code: 'UNAUTHORIZED',
+      message: expect.stringContaining('Deletion protection') as unknown,
+    });
+  });
+
+  test('keeps its declaration in its tags, and others beside it', async () => {
+    const { store, standIn } = await opened();
+    const fields = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`field${i}.of.some.length`, 'string']));
+    await store.createCollection({ name: 'docs', dimension: 2, fields: fields as Record<string, 'string'> });
+    const { tags } = standIn.indexes.get('docs')!;
+    expect(Object.keys(tags).every((key) => key.startsWith('qm-schema-'))).toBe(true);
+    standIn.indexes.get('docs')!.tags = { ...tags, team: 'search' };
+    expect((await store.describeCollection('docs')).fields).toEqual(fields);
+  });
+
+  test('whose name or declaration Pinecone cannot keep is refused before any request', async () => {
+    const { store, standIn } = await opened();
+    const before = standIn.requests.length;
+    await expect(store.createCollection({ name: 'docs-', dimension: 2 })).rejects.toMatchObject({
+      code: 'VALIDATION',
+      details: { key: 'name' },
+    });
+    // Names that no compression makes shorter than half of them.
+    const random = (i: number): string => createHash('sha512').update(String(i)).digest('hex');
+    const fields = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [random(i), 'string']));
+    await expect(
+      store.createCollection({ name: 'docs', dimension: 2, fields: fields as Record<string, 'string'> }),
+    ).rejects.toMatchObject({ code: 'UNSUPPORTED', details: { key: 'fields' } });
+    expect(standIn.requests.length).toBe(before);
+  });
+});
+
+describe('requests', () => {
+  test('are cut by their size and by their number', async () => {
+    const { store, standIn } = await opened();
+    await fill(store, 'large', 400, 1_536);
+    const sizes = standIn.seen('upsertVectors').map(({ bytes }) => bytes);
+    expect(sizes.length).toBeGreaterThan(2);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(2 * 1_048_576);
+    expect(await store.count('large')).toBe(400);
+    const ids = Array.from({ length: 400 }, (_, i) => `r${i}`);
+    expect((await store.fetch('large', ids)).filter((record) => record !== undefined)).toHaveLength(400);
+    expect(standIn.seen('fetchVectors')).toHaveLength(4);
+    const long = Array.from({ length: 30 }, (_, i) => `${'é'.repeat(80)}${i}`);
+    expect(await store.fetch('large', long)).toHaveLength(30);
+  });
+
+  test('refuse what Pinecone cannot keep before the first one', async () => {
+    const { store, standIn } = await opened();
+    await fill(store, 'docs', 1);
+    const before = standIn.requests.length;
+    const vector = [1, 0];
+    const good = { id: 'good', vector };
+    const large = { id: 'large', vector, metadata: { a: 'x'.repeat(30_000) }, text: 'y'.repeat(20_000) };
+    await expect(store.upsert('docs', [good, large])).rejects.toMatchObject({
+      code: 'VALIDATION',
+      details: { id: 'large', maxBytes: 40_960 },
+    });
+    const id = '日'.repeat(100);
+    for (const refused of [
+      store.upsert('docs', [good, { id, vector }]),
+      store.fetch('docs', [id]),
+      store.delete('docs', [id]),
+    ])
+      await expect(refused).rejects.toMatchObject({ code: 'VALIDATION', details: { key: 'id', bytes: 900 } });
+    expect(standIn.requests.length).toBe(before);
+  });
+
+  test('for more than a result can hold go by the ids', async () => {
+    const { store, standIn } = await opened();
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    const records = Array.from({ length: 300 }, (_, i) => ({
+      id: `r${i}`,
+      vector: [1, i],
+      metadata: { a: `${i}`.padEnd(20_000, 'x') },
+    }));
+    await store.upsert('docs', records);
+    const hits = await store.search<{ a: string }>('docs', { vector: [1, 0], topK: 300 });
+    expect(hits).toHaveLength(300);
+    expect(hits.every(({ id, metadata }) => metadata?.a.startsWith(id.slice(1)))).toBe(true);
+    expect(
+      standIn.seen('queryVectors').map(({ body }) => (body as { includeMetadata: boolean }).includeMetadata),
+    ).toEqual([true, false]);
+  });
+
+  test('name a namespace for each tenant and namespace', async () => {
+    const { provider, standIn } = await opened();
+    await storeOn(provider, 'acme').createCollection({ name: 'docs', dimension: 2 });
+    const scopes = [
+      ['default', '', '__default__'],
+      ['acme', '', 'acme/'],
+      ['acme', 'user.1', 'acme/user.1'],
+      ['a/b', 'c', 'a%2Fb/c'],
+      ['a', 'b/c', 'a/b%2Fc'],
+      ['é', 'x y', '%C3%A9/x%20y'],
+    ] as const;
+    for (const [tenant, namespace] of scopes) {
+      const store = storeOn(provider, tenant);
+      await store.upsert('docs', [{ id: 'same', vector: [1, 0] }], { namespace });
+      expect(await store.count('docs', {}, { namespace })).toBe(1);
+      expect(await store.fetch('docs', ['same'], { namespace })).toHaveLength(1);
+    }
+    expect([...standIn.indexes.get('docs')!.namespaces.keys()]).toEqual(scopes.map(([, , name]) => name));
+  });
+
+  test('that count by a filter change nothing and name no id', async () => {
+    const { store, standIn } = await opened();
+    await fill(store, 'docs', 10);
+    expect(await store.count('docs', { i: { $gte: 4 } })).toBe(6);
+    expect(standIn.seen('updateVector').map(({ body }) => body)).toEqual([
+      { namespace: 'acme/', filter: { i: { $gte: 4 } }, dryRun: true },
+    ]);
+  });
+});
+
+describe('a delete by filter', () => {
+  test.each([
+    ['at once', true, 1],
+    ['by pages, where the index takes no filter', false, 27],
+  ])('is complete for 25,000 records, %s', async (_name, deletesByFilter, deletions) => {
+    const { store, standIn, provider } = await opened({ deletesByFilter, lag: 1 });
+    await fill(store, 'docs', 25_300);
+    await provider.settle!(far());
+    expect(await store.delete('docs', { filter: { i: { $lt: 25_000 } } })).toEqual({});
+    await provider.settle!(far());
+    expect(await store.count('docs')).toBe(300);
+    expect(await store.count('docs', { i: { $lt: 25_000 } })).toBe(0);
+    // Refused once, then 1,000 ids each.
+    expect(standIn.seen('deleteVectors').length).toBeLessThanOrEqual(deletions);
+  });
+});
+
+describe('what this process wrote', () => {
+  test('is seen by a session, and by no other read until it is indexed', async () => {
+    const { store } = await opened({ lag: 2 });
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    const { token } = await store.upsert('docs', [{ id: 'a', vector: [1, 0] }]);
+    expect(token).toBe('1');
+    expect(await store.search('docs', { vector: [1, 0] })).toEqual([]);
+    expect(await store.search('docs', { vector: [1, 0], consistency: 'session' })).toHaveLength(1);
+    await store.delete('docs', ['a']);
+    expect(await store.search('docs', { vector: [1, 0], consistency: 'session' })).toEqual([]);
+  });
+
+  test('in one namespace is not waited for in another', async () => {
+    const { store, standIn } = await opened({ lag: 1_000 });
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    await store.upsert('docs', [{ id: 'a', vector: [1, 0] }]);
+    const query = { vector: [1, 0], namespace: 'other', consistency: 'session' } as const;
+    expect(await store.search('docs', query)).toEqual([]);
+    expect(standIn.seen('queryVectors')).toHaveLength(1);
+  });
+
+  test('and is not indexed within the deadline is a TIMEOUT', async () => {
+    const { store } = await opened({ lag: 1_000 });
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    await store.upsert('docs', [{ id: 'a', vector: [1, 0] }]);
+    const search = store.search('docs', { vector: [1, 0], consistency: 'session', timeout: 300 });
+    await expect(search).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringContaining('indexed') as unknown,
+    });
+  });
+
+  test('and cannot be told of is UNSUPPORTED, not passed over', async () => {
+    const { store } = await opened({ marks: false });
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    expect(await store.upsert('docs', [{ id: 'a', vector: [1, 0] }])).toEqual({ written: 1, failed: 0, failures: [] });
+    expect(await store.search('docs', { vector: [1, 0] })).toHaveLength(1);
+    const search = store.search('docs', { vector: [1, 0], consistency: 'session' });
+    await expect(search).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+  });
+});
+
+test('filters mean the same where $ne matches what lacks the field', async () => {
+  const older = await openPinecone({ missingIsUnequal: true });
+  const fixture = new VectorFixture({ name: 'the older reading', open: () => Promise.resolve(older) }, older);
+  try {
+    expect((await compareFilters(fixture, { cases: 200, seed: 1 })).cases).toBe(200);
+  } finally {
+    await fixture.close();
+  }
+});
+
+test('a cursor that the service does not take is INVALID_CURSOR', async () => {
+  const { store, standIn } = await opened();
+  await fill(store, 'docs', 5);
+  const { next } = await store.list('docs', { limit: 2 });
+  standIn.fail('listVectors', { status: 400, message: 'Pagination token expired' });
+  await expect(store.list('docs', { limit: 2, after: next! })).rejects.toMatchObject({ code: 'INVALID_CURSOR' });
+});
+
+test('settings: the key by its usual variable, never shown', async () => {
+  const settings = await loadSettings({
+    registry,
+    overrides: { databases: { main: 'memory:' }, vectors: { default: 'pinecone', pinecone: { region: 'eu-west-1' } } },
+    environment: { PINECONE_API_KEY: 'pcsk_SECRET', STORAGE_VECTORS_PINECONE_CLOUD: 'gcp' },
+  });
+  expect(settings.vectors.providers['pinecone']).toMatchObject({
+    apiKey: 'pcsk_SECRET',
+    cloud: 'gcp',
+    region: 'eu-west-1',
+    controllerHost: 'https://api.pinecone.io',
+  });
+  expect(inspect(settings, { depth: 10 }) + JSON.stringify(settings)).not.toContain('SECRET');
+  for (const wrong of [{ controllerHost: 'ftp://x' }, { controllerHost: 'https://u:p@x' }, { region: '' }])
+    expect(() => createProvider({ apiKey: 'k', ...wrong })).toThrow(expect.objectContaining({ code: 'CONFIGURATION' }));
+});
+
+test('needs the package, and says which', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'quartermaster-pinecone-'));
+  try {
+    await cp(join(import.meta.dirname, '..', 'src'), join(directory, 'src'), { recursive: true });
+    await writeFile(join(directory, 'package.json'), '{"type":"module"}');
+    const script = `
+      import { pinecone } from './src/vectors/pinecone.js';
+      import { systemClock as clock } from './src/clock.js';
+      const provider = pinecone.create({ apiKey: 'k' }, { clock, name: 'vectors:pinecone' });
+      await provider.open({ clock, signal: new AbortController().signal }).catch((e) => console.log(JSON.stringify(e)));`;
+    const run = promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { cwd: directory });
+    expect(JSON.parse((await run).stdout)).toMatchObject({
+      code: 'DEPENDENCY_MISSING',
+      message: expect.stringContaining('npm install @pinecone-database/pinecone') as unknown,
+    });
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+});

@@ -1,0 +1,69 @@
+/** What the stand-in keeps: indexes, their namespaces, and of each the log of its writes. */
+import type { Metadata } from './filter.js';
+
+export interface Row {
+  readonly id: string;
+  readonly values: Float32Array;
+  readonly metadata: Metadata;
+}
+
+export type Rows = Map<string, Row>;
+
+interface Write {
+  readonly number: number;
+  readonly apply: (rows: Rows) => void;
+  reads: number;
+}
+
+export class Namespace {
+  private readonly rows: Rows = new Map();
+  private readonly pending: Write[] = [];
+  private written = 0;
+  private indexed = 0;
+
+  /** How many records there are as reads see them. */
+  get size(): number {
+    return this.rows.size;
+  }
+
+  /** What reads see now. */
+  get visible(): Rows {
+    return this.rows;
+  }
+
+  /** @returns the number of the write. */
+  write(apply: (rows: Rows) => void, lag: number): number {
+    this.pending.push({ number: ++this.written, apply, reads: 0 });
+    if (lag === 0) this.index(0);
+    return this.written;
+  }
+
+  /** What a read sees, which is one more of those that a write has to wait for. */
+  read(lag: number): { readonly rows: Rows; readonly indexed: number } {
+    this.index(lag);
+    return { rows: this.rows, indexed: this.indexed };
+  }
+
+  private index(lag: number): void {
+    while (this.pending.length > 0 && this.pending[0]!.reads >= lag) {
+      const write = this.pending.shift()!;
+      write.apply(this.rows);
+      this.indexed = write.number;
+    }
+    for (const write of this.pending) write.reads++;
+  }
+}
+
+export interface IndexState {
+  readonly name: string;
+  readonly dimension: number;
+  readonly metric: string;
+  readonly cloud: string;
+  readonly region: string;
+  tags: Record<string, string>;
+  deletionProtection: string;
+  /** How often it is still described as not ready, or as being deleted. */
+  unready: number;
+  terminating: number | undefined;
+  readonly namespaces: Map<string, Namespace>;
+}
