@@ -64,7 +64,14 @@ export interface QueryOptions {
   readonly name?: string;
   /** The statement only reads, and gives at most one row. */
   readonly single?: boolean;
+  /**
+   * PostgreSQL's settings for this statement alone, as `SET LOCAL` takes them: they are written into the text, so names
+   * and values are the library's own words and numbers. Not in a session, whose settings are its own.
+   */
+  readonly settings?: readonly Setting[];
 }
+
+export type Setting = readonly [name: string, value: string];
 
 export type SqlDialectName = 'postgres' | 'sqlite';
 
@@ -73,6 +80,8 @@ export interface SqlPool extends Pool {
   readonly dialect: SqlDialectName;
   /** Whether the data outlive the process. */
   readonly durable: boolean;
+  /** Whether bytes reach the server as the binary form of the parameter's type; else they are `bytea` only. */
+  readonly binary: boolean;
   /** Runs one statement, in the context's session when it has one. */
   query(
     text: string,

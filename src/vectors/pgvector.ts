@@ -4,18 +4,22 @@ import { UnsupportedError } from '../errors.js';
 import type { Pool, SqlPool } from '../pools/pool.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
 import { METRICS } from './codec/schema.js';
+import { isSearchedWord } from './codec/text.js';
 import { Collections } from './pgvector/collections.js';
 import { collectionFault } from './pgvector/fault.js';
+import { vectorFault } from './pgvector/precision.js';
 import { readRow, upsertStatement, type Statement } from './pgvector/rows.js';
 import { Searcher } from './pgvector/search.js';
 import { countStatement, deleteStatement, fetchStatement, listStatement } from './pgvector/statements.js';
 import { Statistics } from './pgvector/statistics.js';
+import { textStatement } from './pgvector/text.js';
 import type {
   CompiledFilter,
   FetchedVector,
   ProviderDriver,
   ScoredVector,
   StoredVector,
+  TextSearch,
   VectorCapabilities,
   VectorInclude,
   VectorList,
@@ -51,8 +55,7 @@ class PgVectorProvider implements VectorProvider {
       metadataDigits: 17,
       deleteCount: true,
       listOrder: 'id',
-      text: false,
-      hybrid: false,
+      text: true,
       sparse: false,
       consistency: 'immediate',
       transactions: true,
@@ -89,13 +92,17 @@ class PgVectorProvider implements VectorProvider {
     return this.collections.delete(name, context);
   }
 
+  readonly vectorFault = vectorFault;
+
   async upsert(
     schema: VectorSchema,
     scope: VectorScope,
     records: readonly StoredVector[],
     context: OperationContext,
   ): Promise<Record<string, never>> {
-    await this.run(upsertStatement(schema, scope, records), schema, context);
+    await this.collections.withVectorOid(context, (oid) =>
+      this.run(upsertStatement(schema, scope, records, oid), schema, context),
+    );
     await this.statistics.wrote(schema, records.length, context);
     return {};
   }
@@ -154,6 +161,17 @@ class PgVectorProvider implements VectorProvider {
     } catch (error) {
       throw collectionFault(error, earlier, schema.name, this.name);
     }
+  }
+
+  async searchText(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: TextSearch,
+    context: OperationContext,
+  ): Promise<ScoredVector[]> {
+    if (!request.words.every(isSearchedWord)) return [];
+    const { rows } = await this.run(textStatement(schema, scope, request), schema, context);
+    return rows.map((row) => ({ ...readRow(row, request.include), score: Number(row['rank']) }));
   }
 
   private async run(

@@ -32,6 +32,11 @@ export interface VectorCollectionSpec {
   readonly fields?: Readonly<Record<string, VectorFieldType>>;
   /** Default: `{ kind: 'hnsw' }` where the provider has indexes of its own. */
   readonly index?: VectorIndex;
+  /**
+   * The records' texts can be searched. `language` (default: `simple`, the words as they are, lower-cased) is a text search
+   * configuration of the server: `english` finds `run` by `running`. Default: texts are kept and not searched.
+   */
+  readonly text?: { readonly language?: string };
 }
 
 /** A collection as a provider gets and keeps it: every default filled in. */
@@ -41,6 +46,8 @@ export interface VectorSchema {
   readonly metric: Metric;
   readonly fields: Readonly<Record<string, VectorFieldType>>;
   readonly index: VectorIndex;
+  /** Absent: texts are kept and not searched. */
+  readonly text?: { readonly language: string };
 }
 
 export type MetadataLeaf = string | number | boolean | readonly string[];
@@ -93,6 +100,11 @@ export interface VectorSearch {
   readonly consistency: 'eventual' | 'session';
 }
 
+export interface TextSearch extends Pick<VectorSearch, 'topK' | 'filter' | 'include' | 'consistency'> {
+  /** At least one; a record matches that has all of them. */
+  readonly words: readonly string[];
+}
+
 export interface VectorList {
   readonly filter?: CompiledFilter;
   readonly limit: number;
@@ -120,8 +132,8 @@ export interface VectorCapabilities {
   /** Whether a delete by filter tells how many it deleted. */
   readonly deleteCount: boolean;
   readonly listOrder: 'id' | 'insertion' | 'none';
+  /** Texts can be searched, alone and together with vectors: then there is `searchText`. */
   readonly text: boolean;
-  readonly hybrid: boolean;
   readonly sparse: boolean;
   readonly consistency: 'immediate' | 'session' | 'eventual';
   /** Whether it can take part in a transaction of the pool it rides on. */
@@ -144,6 +156,11 @@ export interface VectorProvider extends Component {
   listCollections(context: OperationContext): Promise<string[]>;
   /** Whether there was one. */
   deleteCollection(name: string, context: OperationContext): Promise<boolean>;
+  /**
+   * What keeps a vector, of the schema's dimension, out of this provider beyond its capabilities: `has a component beyond
+   * 65504`; `undefined` when nothing does. Asked of records and of queries, before any I/O.
+   */
+  vectorFault?(schema: VectorSchema, vector: Float32Array): string | undefined;
   /** Replaces whole records. At most `maxBatch`, ids distinct, vectors of the schema's dimension. */
   upsert(
     schema: VectorSchema,
@@ -183,6 +200,13 @@ export interface VectorProvider extends Component {
     schema: VectorSchema,
     scope: VectorScope,
     request: VectorSearch,
+    context: OperationContext,
+  ): Promise<ScoredVector[]>;
+  /** Higher is better; how the score is made is the provider's. Only for schemas with a `text`. */
+  searchText?(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: TextSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]>;
 }

@@ -3,13 +3,14 @@
  * above the providers. A handle is cheap and makes no connection of its own.
  */
 import type { OperationContext } from '../component.js';
-import { invalid } from '../errors.js';
+import { invalid, UnsupportedError } from '../errors.js';
 import type { Filter } from '../filter/syntax.js';
+import { fuse, fusionDepth } from './codec/fusion.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
 import { encodeRecord, encodeRecords } from './codec/record.js';
 import { sameSchema } from './codec/schema.js';
 import { checkVectorId, checkVectorIds, checkWhole } from './codec/values.js';
-import type { VectorSchema, VectorScope } from './provider.js';
+import type { ScoredVector, TextSearch, VectorSchema, VectorScope, VectorSearch } from './provider.js';
 import { VectorCollections } from './vector-store/collections.js';
 import { decodeListCursor, encodeListCursor, listHash } from './vector-store/cursor.js';
 import { decodeHits, decodeVector } from './vector-store/decode.js';
@@ -53,15 +54,18 @@ export class VectorStore extends VectorCollections {
       throw invalid('onProgress', onProgress, 'a function');
     const scope = this.scope(options);
     const { maxBatch, maxMetadataBytes } = this.capabilities;
-    const maxBytes = Math.min(maxMetadataBytes, LIMITS.metadataBytes);
+    const limits = {
+      maxMetadataBytes: Math.min(maxMetadataBytes, LIMITS.metadataBytes),
+      vectorFault: this.provider.vectorFault?.bind(this.provider),
+    };
     const { schema, encoded } = await this.inCollection('upsert', name, options, ['onProgress'], async (known) => ({
       schema: known,
-      encoded: Array.isArray(records) ? encodeRecords(records, known, maxBytes) : checkSource(records),
+      encoded: Array.isArray(records) ? encodeRecords(records, known, limits) : checkSource(records),
     }));
     return upsertAll(encoded, {
       maxBatch: Math.min(maxBatch, LIMITS.batchItems),
       onProgress: options?.onProgress,
-      encode: (input, at) => encodeRecord(input, schema, maxBytes, at),
+      encode: (input, at) => encodeRecord(input, schema, limits, at),
       write: (batch) =>
         this.run('upsert', options, (context) =>
           withSchema(this.provider, name, context, async (latest) => {
@@ -169,7 +173,8 @@ export class VectorStore extends VectorCollections {
   }
 
   /**
-   * The nearest records, the closest first, ties in the order of their ids.
+   * The nearest records, the closest first, ties in the order of their ids; with `text` those that have its words, with
+   * both the best of both by rank.
    * @throws `NOT_FOUND` for the collection, or for the `id` to search with; `VALIDATION`, `INVALID_FILTER`; `UNSUPPORTED`
    * for what the provider cannot do.
    */
@@ -177,12 +182,37 @@ export class VectorStore extends VectorCollections {
     const options = typeof query === 'object' && query !== null ? query : undefined;
     const scope = this.scope(options);
     return this.inCollection('search', name, options, undefined, async (schema, context) => {
-      const { query: what, filter, minScore, ...request } = planSearch(query, schema, this.capabilities);
+      const { filter, minScore, near, words, ...rest } = planSearch(query, schema, this.provider);
       if (filter === 'nothing') return [];
-      const vector = 'id' in what ? await this.vectorOf(schema, scope, what.id, context) : what;
-      const found = await this.provider.search(schema, scope, { ...request, vector, ...restriction(filter) }, context);
-      return decodeHits<M>(found, schema, request.include, minScore).slice(0, request.topK);
+      const request = { ...rest, ...restriction(filter) };
+      const vector = near !== undefined && 'id' in near ? await this.vectorOf(schema, scope, near.id, context) : near;
+      const found =
+        words === undefined
+          ? await this.provider.search(schema, scope, { ...request, vector: vector! }, context)
+          : await this.searchText(schema, scope, { ...request, words }, vector, context);
+      const isScaled = words === undefined;
+      return decodeHits<M>(found, schema, request.include, { minScore, isScaled }).slice(0, request.topK);
     });
+  }
+
+  /** By the words alone, or by them and the vector: each gives a list, and the ranks in both count. */
+  private async searchText(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: Omit<VectorSearch, 'vector'> & Pick<TextSearch, 'words'>,
+    vector: Float32Array | undefined,
+    context: OperationContext,
+  ): Promise<ScoredVector[]> {
+    const { provider } = this;
+    if (provider.searchText === undefined) throw new UnsupportedError('text: the provider does not search texts');
+    if (vector === undefined) return provider.searchText(schema, scope, request, context);
+    const deeper = { ...request, topK: fusionDepth(request.topK, provider.capabilities.maxTopK) };
+    return fuse(
+      await Promise.all([
+        provider.search(schema, scope, { ...deeper, vector }, context),
+        provider.searchText(schema, scope, deeper, context),
+      ]),
+    );
   }
 
   private async vectorOf(

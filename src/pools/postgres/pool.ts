@@ -8,7 +8,9 @@ import { isStorageError, serializationFailure, StorageError, ValidationError } f
 import type {
   PoolEnvironment,
   PoolFigures,
+  QueryOptions,
   RawClient,
+  Setting,
   SqlPool,
   SqlResult,
   SqlValue,
@@ -42,6 +44,7 @@ interface Opened {
 export class PostgresPool implements SqlPool {
   readonly dialect = 'postgres';
   readonly durable = true;
+  readonly binary = true;
   readonly name: string;
   clockOffset = 0;
   readonly #options: PostgresOptions;
@@ -77,7 +80,7 @@ export class PostgresPool implements SqlPool {
     text: string,
     parameters: readonly SqlValue[],
     context: OperationContext,
-    options?: { readonly name?: string },
+    options?: QueryOptions,
   ): Promise<SqlResult> {
     const values = encodeAll(parameters);
     if (context.session !== undefined) {
@@ -86,6 +89,7 @@ export class PostgresPool implements SqlPool {
     }
     const opened = this.#require('query');
     const statement = opened.runner.statement(text, values, options?.name);
+    if (options?.settings !== undefined) return this.#withSettings(opened, context, statement, options.settings);
     // A signal ends the connection, which is then nobody else's.
     const shares = this.#options.pipeline && context.signal === undefined;
     try {
@@ -94,6 +98,18 @@ export class PostgresPool implements SqlPool {
       if (!isStalePlan((error as StorageError).cause)) throw error;
       return this.#alone(opened, 'query', context, opened.runner.statement(text, values));
     }
+  }
+
+  /** All of it in one round trip. */
+  #withSettings(
+    opened: Opened,
+    context: OperationContext,
+    statement: Statement,
+    settings: readonly Setting[],
+  ): Promise<SqlResult> {
+    statement.preface = ['BEGIN', ...settings.map(([name, value]) => `SET LOCAL ${name} = ${value}`)];
+    statement.epilogue = ['COMMIT'];
+    return this.#alone(opened, 'query', context, statement);
   }
 
   async script(text: string, context: OperationContext): Promise<void> {

@@ -1,21 +1,20 @@
 /** How a search is run: the settings of its scan, the index's answer, and the exact one where that fell short. */
 import type { OperationContext } from '../../component.js';
-import type { SqlPool } from '../../pools/pool.js';
+import type { QueryOptions, Setting, SqlPool } from '../../pools/pool.js';
 import { SessionQueue } from '../../pools/session-queue.js';
-import type { ScoredVector, VectorIndex, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
+import type { ScoredVector, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
+import { candidates, precisionOf } from './precision.js';
 import { readRow, type Statement } from './rows.js';
 import { exactStatement, indexedStatement } from './statements.js';
 import { scoreOfDistance } from './table.js';
 
-type Setting = readonly [name: string, value: string];
-
 /** Without iterative scans a filtered search returns what few of its rows the scan met, without an error. */
-export function scanSettings(index: VectorIndex, topK: number, efSearch: number): readonly Setting[] {
+export function scanSettings({ index }: VectorSchema, rows: number, efSearch: number): readonly Setting[] {
   switch (index.kind) {
     case 'hnsw':
       return [
         ['hnsw.iterative_scan', 'relaxed_order'],
-        ['hnsw.ef_search', String(Math.min(1_000, Math.max(efSearch, topK)))],
+        ['hnsw.ef_search', String(Math.min(1_000, Math.max(efSearch, rows)))],
       ];
     case 'ivfflat':
       return [
@@ -42,14 +41,33 @@ export class Searcher {
     request: VectorSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]> {
-    const settings = scanSettings(schema.index, request.topK, this.efSearch);
+    const { binary } = this.pool;
     const exact = (): Promise<ScoredVector[]> =>
-      this.read(exactStatement(schema, scope, request), schema, request, context);
-    if (request.exact || settings.length === 0) return exact();
-    const indexed = indexedStatement(schema, scope, request);
-    const found = await this.withSettings(settings, context, (inside) => this.read(indexed, schema, request, inside));
+      this.read(exactStatement(schema, scope, request, binary), schema, request, context);
+    const precision = precisionOf(schema);
+    if (request.exact || precision === 'none') return exact();
+    const settings = scanSettings(schema, candidates(precision, request.topK), this.efSearch);
+    const indexed = indexedStatement(schema, scope, request, precision, binary);
+    const found = await this.readIndexed(indexed, settings, schema, request, context);
     // A scan gives up before it has met every row of a rare tenant or filter.
     return found.length < request.topK ? exact() : found;
+  }
+
+  private readIndexed(
+    statement: Statement,
+    settings: readonly Setting[],
+    schema: VectorSchema,
+    request: VectorSearch,
+    context: OperationContext,
+  ): Promise<ScoredVector[]> {
+    const { session } = context;
+    if (session === undefined) return this.read(statement, schema, request, context, { settings });
+    return this.turns.run(session, async () => {
+      const before = await this.set(settings, context);
+      const result = await this.read(statement, schema, request, context);
+      await this.set(before, context);
+      return result;
+    });
   }
 
   private async read(
@@ -57,34 +75,14 @@ export class Searcher {
     { metric }: VectorSchema,
     { include }: VectorSearch,
     context: OperationContext,
+    options?: QueryOptions,
   ): Promise<ScoredVector[]> {
     // Never a named statement: after five runs its plan would no longer see the tenant and the filter.
-    const { rows } = await this.pool.query(text, parameters.values, context);
+    const { rows } = await this.pool.query(text, parameters.values, context, options);
     return rows.map((row) => ({
       ...readRow(row, include),
       score: scoreOfDistance(metric, Number(row['distance'])),
     }));
-  }
-
-  private withSettings<R>(
-    settings: readonly Setting[],
-    context: OperationContext,
-    work: (inside: OperationContext) => Promise<R>,
-  ): Promise<R> {
-    const { session } = context;
-    if (session !== undefined)
-      return this.turns.run(session, async () => {
-        const before = await this.set(settings, context);
-        const result = await work(context);
-        await this.set(before, context);
-        return result;
-      });
-    return this.pool.transaction({ isolation: 'snapshot', context }, async (own) => {
-      const inside = { ...context, session: own };
-      // Literals of ours: the names are fixed, the values are words and numbers.
-      await this.pool.script(settings.map(([name, value]) => `SET LOCAL ${name} = ${value}`).join('; '), inside);
-      return work(inside);
-    });
   }
 
   /** Until the end of the transaction; gives the settings as they were. */

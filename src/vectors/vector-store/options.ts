@@ -17,7 +17,7 @@ export interface VectorRecord<M = Metadata> {
   /** As many finite numbers as the collection's dimension; kept as float32, not normalised. */
   readonly vector: readonly number[] | Float32Array;
   readonly metadata?: M;
-  /** Kept beside the metadata; not searched. */
+  /** Kept beside the metadata; searched where the collection says so. */
   readonly text?: string;
 }
 
@@ -30,7 +30,10 @@ export interface FetchedRecord<M = Metadata> {
 }
 
 export interface VectorHit<M = Metadata> extends FetchedRecord<M> {
-  /** Higher is closer: the cosine, minus the distance, or the inner product. */
+  /**
+   * Higher is closer: the cosine, minus the distance, or the inner product; for a text the provider's own rank, and for
+   * both the sum of 1 / (60 + rank) over the two lists. Of these three no two can be compared.
+   */
   readonly score: number;
 }
 
@@ -59,14 +62,16 @@ export interface VectorPage<M = Metadata> {
 }
 
 export interface VectorQuery<M = Metadata> extends ReadOptions {
-  /** What to look for; or `id`. */
+  /** What to look for; or `id`, or `text`. */
   readonly vector?: readonly number[] | Float32Array;
   /** Looks for what is near to this record, which is then itself among the hits. */
   readonly id?: string;
+  /** Words, all of which the record's text has; alone, or together with `vector` or `id`. */
+  readonly text?: string;
   /** 1 to 10,000; default 10. */
   readonly topK?: number;
   readonly filter?: Filter<M>;
-  /** Inclusive. Hits below it are left out after the query. */
+  /** Inclusive. Hits below it are left out after the query. Not together with `text`. */
   readonly minScore?: number;
   /** Compares with every record instead of asking an index. Default: false. */
   readonly exact?: boolean;
