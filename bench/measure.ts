@@ -13,6 +13,13 @@ export interface Row {
   readonly goal: string;
 }
 
+export interface CompareOptions {
+  readonly rounds?: number;
+  readonly count?: number;
+  /** Run before each contender, unmeasured. */
+  readonly before?: () => Promise<void>;
+}
+
 /** Rounds that are run and not measured. */
 const WARM_UP = 4;
 
@@ -26,16 +33,23 @@ export async function compare(
   goal: string,
   ours: Contender,
   raw: Contender,
-  { rounds = 9, count = 1_000 } = {},
+  { rounds = 9, count = 1_000, before }: CompareOptions = {},
 ): Promise<Row> {
   const contenders = [ours, raw, raw];
   const times: number[][] = [];
   // Until the engine has compiled both: what is measured is a service that runs, not one that starts.
-  for (let i = 0; i < WARM_UP; i++) for (const run of contenders) await run(count);
+  for (let i = 0; i < WARM_UP; i++)
+    for (const run of contenders) {
+      await before?.();
+      await run(count);
+    }
   for (let round = 0; round < rounds; round++) {
     const order = round % 2 === 0 ? [0, 1, 2] : [2, 1, 0];
     const row = [0, 0, 0];
-    for (const i of order) row[i] = await timed(() => contenders[i]!(count), count);
+    for (const i of order) {
+      await before?.();
+      row[i] = await timed(() => contenders[i]!(count), count);
+    }
     times.push(row);
   }
   return {
@@ -59,8 +73,9 @@ export function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)]!;
 }
 
-export function print(unit: string, rows: readonly Row[]): void {
-  console.log(`\n| what | ours (${unit}) | raw (${unit}) | ratio | control | goal |\n|---|---|---|---|---|---|`);
+/** @param other what stands beside ours */
+export function print(unit: string, rows: readonly Row[], other = 'raw'): void {
+  console.log(`\n| what | ours (${unit}) | ${other} (${unit}) | ratio | control | goal |\n|---|---|---|---|---|---|`);
   for (const { what, ours, raw, ratio, control, goal } of rows)
     console.log(
       `| ${what} | ${ours.toFixed(1)} | ${raw.toFixed(1)} | ${ratio.toFixed(2)} | ${control.toFixed(2)} | ${goal} |`,

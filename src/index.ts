@@ -111,7 +111,8 @@ export type {
   SchemaCollectionSpec,
   TypedCollectionSpec,
 } from './collection/definition.js';
-export type { LoadItem, LoadOptions, LoadProgress, LoadReport } from './collection/load.js';
+export type { LoadItem, LoadOptions } from './collection/load.js';
+export type { LoadProgress, LoadReport } from './collection/load-writer.js';
 export type { AggregateRow, AggregateSpec } from './collection/aggregate.js';
 export type { ListOptions, Page } from './collection/page.js';
 export type {

@@ -1,7 +1,7 @@
 /** PgBouncer in transaction mode, in between: each transaction may be another session of the server. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type pg from 'pg';
-import type { SqlPool } from '../src/pools/pool.js';
+import type { PostgresDialectPool, SqlPool } from '../src/pools/pool.js';
 import { context, Fixture, openContext, rowsOf, serverUrl, until } from './support/postgres/fixture.js';
 import { pgbouncerProgram, startPgBouncer, type PgBouncer } from './support/postgres/pgbouncer.js';
 
@@ -63,6 +63,29 @@ describePooler(`a pooler in transaction mode${possible ? '' : ` (waits for ${mis
     );
     expect(await rowsOf(pool, 'SELECT count(*) AS n FROM item')).toEqual([{ n: 20 }]);
     expect(await rowsOf(pool, 'SHOW statement_timeout')).toEqual([{ statement_timeout: '0' }]);
+  });
+
+  test('rows by COPY, at once, alone and in transactions, and what is refused of them', async () => {
+    await pool.script('CREATE TABLE many (id int PRIMARY KEY)', context());
+    const copy = (from: number, more = {}) =>
+      (pool as PostgresDialectPool).copyIn(
+        'many (id)',
+        Array.from({ length: 1_000 }, (_, i) => `${from + i}\n`),
+        context(more),
+      );
+    await Promise.all(
+      Array.from({ length: 12 }, (_, i) =>
+        i % 2 === 0
+          ? copy(i * 1_000)
+          : pool.transaction({ context: context(), isolation: 'snapshot' }, (session) => copy(i * 1_000, { session })),
+      ),
+    );
+    await expect(copy(11_500)).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+    await pool.transaction({ context: context() }, async (session) => {
+      await expect(copy(11_500, { session })).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+      await pool.query('INSERT INTO many VALUES (-1)', [], context({ session }));
+    });
+    expect(await rowsOf(pool, 'SELECT count(*) AS n FROM many')).toEqual([{ n: 12_001 }]);
   });
 
   test('a deadline stops the statement on the server', async () => {

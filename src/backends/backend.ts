@@ -223,7 +223,10 @@ export interface RecordBackend extends Component {
   claim?(scope: Scope, request: ClaimRequest, context: OperationContext): Promise<Stored[]>;
   /** As `deleteMany`: counts and sums in the database. */
   aggregate?(scope: Scope, request: AggregateRequest, context: OperationContext): Promise<AggregateGroup[]>;
-  /** As `deleteMany`: inserts records whose ids are new, all of them or none. @throws `ALREADY_EXISTS` for an id or a constraint. */
+  /**
+   * As `deleteMany`: inserts records of one collection whose ids are new, all of them or none, up to the batch's bytes and
+   * any number. @throws `ALREADY_EXISTS` for an id or a constraint; a session where it can do so goes on.
+   */
   bulkLoad?(
     scope: TenantScope,
     writes: readonly (Write & { readonly kind: 'insert' })[],

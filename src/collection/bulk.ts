@@ -9,7 +9,8 @@ import { ALL, NOTHING, type Filter, type FilterNode } from '../filter/syntax.js'
 import type { CollectionDefinition } from './definition.js';
 import type { CollectionHost } from './host.js';
 import { IdSource } from './ids.js';
-import { loadRecords, type LoadItem, type LoadOptions, type LoadReport } from './load.js';
+import { loadRecords, type LoadItem, type LoadOptions } from './load.js';
+import type { LoadReport } from './load-writer.js';
 import { checkOptions, type ClaimOptions, type Patch, type UpdateWhereOptions } from './options.js';
 import { checkLimit, deletePage } from './page.js';
 import { CollectionReader } from './reader.js';
@@ -97,20 +98,27 @@ export abstract class BulkCollection<T, In> extends CollectionReader<T> {
   }
 
   /**
-   * The fast way in for any number of records: batches of 500, one after another, so that the source is read no faster than
-   * the database writes. Not atomic: what fails is in the report, the rest is written; loading the same ids again replaces.
+   * The fast way in for any number of records: batches of 500, or of 2,500 where the database takes rows in bulk. One is
+   * written while the next is read, so that the source is read no faster than the database writes. Not atomic: what fails
+   * is in the report, the rest is written; loading the same ids again replaces.
    */
   async load(
     items: Iterable<LoadItem<In>> | AsyncIterable<LoadItem<In>>,
     options: LoadOptions = {},
   ): Promise<LoadReport> {
     checkOptions(options, 'load');
+    const { backend, scope } = this;
     return loadRecords(items, options, {
       codec: this.codec,
       schema: this.schema,
-      write: (writes: readonly Write[]) =>
-        this.run('load', options, (context) => this.backend.write(this.scope, writes, context)),
+      atomic: backend.capabilities.batch === 'atomic',
       resolveIds: (given) => this.run('load', options, async (context) => this.ids.resolve(given, context)),
+      write: (writes: readonly Write[]) =>
+        this.run('load', options, (context) => backend.write(scope, writes, context)),
+      bulkLoad:
+        backend.bulkLoad === undefined
+          ? undefined
+          : (writes) => this.run('load', options, (context) => backend.bulkLoad!(scope, writes, context)),
     });
   }
 

@@ -80,8 +80,6 @@ export interface SqlPool extends Pool {
   readonly dialect: SqlDialectName;
   /** Whether the data outlive the process. */
   readonly durable: boolean;
-  /** Whether bytes reach the server as the binary form of the parameter's type; else they are `bytea` only. */
-  readonly binary: boolean;
   /** Runs one statement, in the context's session when it has one. */
   query(
     text: string,
@@ -91,6 +89,28 @@ export interface SqlPool extends Pool {
   ): Promise<SqlResult>;
   /** Runs statements without parameters in one round trip: DDL, `SET LOCAL`. */
   script(text: string, context: OperationContext): Promise<void>;
+}
+
+/** Default: `text`. */
+export type CopyFormat = 'text' | 'binary';
+
+/** A pool that takes rows in bulk. */
+export interface PostgresDialectPool extends SqlPool {
+  readonly dialect: 'postgres';
+  /** Whether bytes reach the server as the binary form of the parameter's type; else they are `bytea` only. */
+  readonly binary: boolean;
+  /**
+   * Adds rows by COPY: all of them or none. In a session, as a part of it that is undone by itself when a unique constraint
+   * refuses it (`ALREADY_EXISTS`); any other error fails the session.
+   * @param target the table, with its columns in parentheses
+   * @param rows in COPY's format, lines with their line feeds or the rows of its binary form, which has a beginning and an end
+   */
+  copyIn(
+    target: string,
+    rows: Iterable<string | Uint8Array>,
+    context: OperationContext,
+    format?: CopyFormat,
+  ): Promise<void>;
 }
 
 /** Runs one statement now. @throws what `SqlPool.query` rejects with. */

@@ -232,7 +232,11 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
         report.failures.map(({ index, error }) => [index, error.code]),
         [[7, 'VALIDATION']],
       );
-      assert.deepEqual(progress, [500, 1_000, 1_202]);
+      assert.equal(progress.at(-1), 1_202);
+      assert.deepEqual(
+        progress,
+        progress.toSorted((a, b) => a - b),
+      );
       assert.deepEqual((await all.get('o9')).createdAt, new Date(9));
       await all.load(source());
       assert.equal(await all.count(), 1_202);

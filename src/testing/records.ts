@@ -9,6 +9,7 @@ import { describeBatches } from './record-batches.js';
 import { describeCollections } from './record-collections.js';
 import { describeQueries } from './record-queries.js';
 import { describeFilters } from './record-filters.js';
+import { compareLoads, describeLoads } from './record-loads.js';
 import { compareUnique } from './record-unique.js';
 import type { OpenRecords, RecordTarget } from './record-target.js';
 import { describeTransactions } from './record-transactions.js';
@@ -31,6 +32,7 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
     describeQueries(runner, opened);
     describeFilters(runner, opened);
     describeBulk(runner, opened);
+    describeLoads(runner, opened);
     describeTransactions(runner, opened);
 
     describe('against the oracle', () => {
@@ -47,6 +49,11 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
       test('random changes and questions over many records', async () => {
         const { cases, nonEmpty } = await compareBulk(opened().backend, drawn);
         assert.ok(nonEmpty > cases / 10, `only ${nonEmpty} of ${cases} cases matched something`);
+      });
+
+      test('random loads, in bulk and the usual way', async () => {
+        const { cases, nonEmpty } = await compareLoads(opened().backend, drawn);
+        assert.ok(cases === 0 || nonEmpty > cases / 2, `only ${nonEmpty} of ${cases} loads left a record`);
       });
 
       test('random batches over a unique constraint', async () => {

@@ -1,7 +1,7 @@
 /** Vectors in PostgreSQL with pgvector, on the pool and in the transactions of a database's records. */
 import type { CheckResult, OperationContext } from '../component.js';
 import { UnsupportedError } from '../errors.js';
-import type { Pool, SqlPool } from '../pools/pool.js';
+import type { Pool, PostgresDialectPool } from '../pools/pool.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
 import { METRICS } from './codec/schema.js';
 import { isSearchedWord } from './codec/text.js';
@@ -38,7 +38,7 @@ class PgVectorProvider implements VectorProvider {
   private readonly statistics: Statistics;
 
   constructor(
-    readonly pool: SqlPool,
+    readonly pool: PostgresDialectPool,
     readonly name: string,
     efSearch: number,
   ) {
@@ -178,7 +178,7 @@ class PgVectorProvider implements VectorProvider {
     { text, parameters }: Statement,
     schema: VectorSchema,
     context: OperationContext,
-  ): ReturnType<SqlPool['query']> {
+  ): ReturnType<PostgresDialectPool['query']> {
     const earlier = context.session?.failure;
     try {
       return await this.pool.query(text, parameters.values, context);
@@ -188,8 +188,8 @@ class PgVectorProvider implements VectorProvider {
   }
 }
 
-function isSqlPool(pool: Pool | undefined): pool is SqlPool {
-  return pool !== undefined && 'dialect' in pool && 'query' in pool;
+function isPostgresPool(pool: Pool | undefined): pool is PostgresDialectPool {
+  return pool !== undefined && 'dialect' in pool && pool.dialect === 'postgres' && 'query' in pool;
 }
 
 export const pgvector: ProviderDriver = {
@@ -204,7 +204,7 @@ export const pgvector: ProviderDriver = {
   },
   /** @throws `UNSUPPORTED` for a pool that does not speak PostgreSQL. */
   create(settings, { pool, name }): VectorProvider {
-    if (!isSqlPool(pool) || pool.dialect !== 'postgres')
+    if (!isPostgresPool(pool))
       throw new UnsupportedError(
         'The vector provider pgvector needs PostgreSQL or PGlite: vectors.pgvector.database must name such a database',
         { component: name },

@@ -18,3 +18,8 @@ export async function statementsOf(work: () => Promise<unknown>): Promise<string
     prototype.query = original;
   }
 }
+
+/** The text that an operation sends last. */
+export async function textOf(work: () => Promise<unknown>): Promise<string> {
+  return (await statementsOf(work)).at(-1) ?? '';
+}

@@ -154,4 +154,11 @@ export interface Dialect {
     writes: readonly Write[],
     context: OperationContext,
   ): Promise<WriteResult[]>;
+  /** Where the database has a faster way in than `write`. */
+  load?(
+    database: Database,
+    tenant: string,
+    writes: readonly (Write & { readonly kind: 'insert' })[],
+    context: OperationContext,
+  ): Promise<void>;
 }

@@ -28,11 +28,17 @@ import { namedStatement } from './statement-names.js';
 const DIALECTS = new Map<string, Dialect>([postgres, sqlite].map((dialect) => [dialect.name, dialect]));
 
 class SqlBackend implements RecordBackend, Database {
+  readonly bulkLoad?: NonNullable<RecordBackend['bulkLoad']>;
+
   constructor(
     readonly pool: SqlPool,
     readonly dialect: Dialect,
     readonly name: string,
-  ) {}
+  ) {
+    // A pool of the host's own may have no bulk way in.
+    if (dialect.load !== undefined && 'copyIn' in pool)
+      this.bulkLoad = (scope, writes, context) => dialect.load!(this, scope.tenant, writes, context);
+  }
 
   get capabilities(): RecordCapabilities {
     return {

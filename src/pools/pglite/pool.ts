@@ -4,8 +4,18 @@ import type { OpenContext, OperationContext } from '../../component.js';
 import { StorageError, UnavailableError } from '../../errors.js';
 import { LocalPool, type Opened } from '../local-pool.js';
 import type { LocalSession } from '../local-session.js';
-import type { PoolEnvironment, QueryOptions, RawClient, Setting, SqlPool, SqlResult, SqlValue } from '../pool.js';
+import type {
+  CopyFormat,
+  PoolEnvironment,
+  PostgresDialectPool,
+  QueryOptions,
+  RawClient,
+  Setting,
+  SqlResult,
+  SqlValue,
+} from '../pool.js';
 import type { Slot } from '../slot.js';
+import { copyAlone, copyInSession, isUniqueViolation } from './copy.js';
 import { closeDatabase, type Database, inTransaction, openDatabase, rollBack, unusable } from './database.js';
 import { mapError, stopsTheEngine } from './errors.js';
 import { hostClient } from './host-client.js';
@@ -32,7 +42,7 @@ interface Maintained extends Database {
  * Statements run synchronously inside the process: a deadline or a signal ends the wait for the connection and a
  * transaction between its statements, never a statement that runs.
  */
-export class PglitePool extends LocalPool<Maintained> implements SqlPool {
+export class PglitePool extends LocalPool<Maintained> implements PostgresDialectPool {
   readonly dialect = 'postgres';
   readonly binary = false;
 
@@ -76,6 +86,21 @@ export class PglitePool extends LocalPool<Maintained> implements SqlPool {
     });
   }
 
+  copyIn(
+    target: string,
+    rows: Iterable<string | Uint8Array>,
+    context: OperationContext,
+    format?: CopyFormat,
+  ): Promise<void> {
+    const copy = context.session === undefined ? copyAlone : copyInSession;
+    return this.operate(
+      'copyIn',
+      context,
+      async (client) => this.opened?.database.maintenance.changed(await copy(client, target, rows, format)),
+      isUniqueViolation,
+    );
+  }
+
   protected async openDatabase(context: OpenContext, slot: Slot): Promise<Maintained> {
     const database = await openDatabase(this.directory, context, this.name);
     const host = hostClient(database.client, slot, this.name);
@@ -114,12 +139,14 @@ export class PglitePool extends LocalPool<Maintained> implements SqlPool {
     return rollBack(database);
   }
 
+  /** @param undone whether what failed with an error has been undone, so that a session goes on. */
   private async operate<R>(
     operation: string,
     context: OperationContext,
     run: (client: PGlite) => Promise<R>,
+    undone?: (error: unknown) => boolean,
   ): Promise<R> {
-    if (context.session !== undefined) return this.inSession(operation, context, run);
+    if (context.session !== undefined) return this.inSession(operation, context, run, undone);
     const opened = this.require(operation);
     const { slot, database } = opened;
     const turn = slot.acquire(context);
@@ -143,6 +170,7 @@ export class PglitePool extends LocalPool<Maintained> implements SqlPool {
     operation: string,
     context: OperationContext,
     run: (client: PGlite) => Promise<R>,
+    undone: ((error: unknown) => boolean) | undefined,
   ): Promise<R> {
     const session = this.ownSession(context.session!, operation, context);
     const { opened } = session;
@@ -153,6 +181,7 @@ export class PglitePool extends LocalPool<Maintained> implements SqlPool {
       if (!inTransaction(opened.database)) throw session.refusal() ?? this.controlStatementError(operation);
       return result;
     } catch (error) {
+      if (undone?.(error) === true) throw this.mapped(opened, error, operation);
       // The statements after a failed one fail too (25P02): what went wrong is the first error.
       session.failure ??= this.mapped(opened, error, operation);
       throw session.failure;

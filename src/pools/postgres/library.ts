@@ -47,6 +47,7 @@ export interface Wire {
   execute(message: object): void;
   close(message: { readonly type: 'S'; readonly name: string }): void;
   sync(): void;
+  endCopyFrom(): void;
   sendCopyFail(reason: string): void;
   on(event: 'readyForQuery', listener: (message: { readonly status: TransactionStatus }) => void): void;
 }

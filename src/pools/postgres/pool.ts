@@ -6,12 +6,13 @@ import type { Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
 import { isStorageError, serializationFailure, StorageError, ValidationError } from '../../errors.js';
 import type {
+  CopyFormat,
   PoolEnvironment,
   PoolFigures,
+  PostgresDialectPool,
   QueryOptions,
   RawClient,
   Setting,
-  SqlPool,
   SqlResult,
   SqlValue,
   TransactionOptions,
@@ -19,6 +20,7 @@ import type {
 import { Connector } from './connect.js';
 import type { Connection } from './connection.js';
 import { Connections } from './connections.js';
+import { CopyStatement } from './copy.js';
 import { isReadOnly, isStalePlan, mapError } from './errors.js';
 import { healthOf } from './health.js';
 import { createHostPool } from './host-pool.js';
@@ -41,7 +43,7 @@ interface Opened {
   readOnly: boolean;
 }
 
-export class PostgresPool implements SqlPool {
+export class PostgresPool implements PostgresDialectPool {
   readonly dialect = 'postgres';
   readonly durable = true;
   readonly binary = true;
@@ -119,6 +121,17 @@ export class PostgresPool implements SqlPool {
     } else {
       await this.#alone(this.#require('script'), 'script', context, new Statement(text));
     }
+  }
+
+  async copyIn(
+    target: string,
+    rows: Iterable<string | Uint8Array>,
+    context: OperationContext,
+    format?: CopyFormat,
+  ): Promise<void> {
+    const statement = new CopyStatement(target, rows, context.session !== undefined, format);
+    if (context.session === undefined) await this.#alone(this.#require('copyIn'), 'copyIn', context, statement);
+    else await this.#inSession(this.#own(context.session, 'copyIn'), 'copyIn', context, () => statement);
   }
 
   async transaction<R>(
@@ -255,8 +268,11 @@ export class PostgresPool implements SqlPool {
         return result;
       } catch (error) {
         if (isReadOnly(error)) this.#leave(opened);
+        const fault = this.#sessionFault(error, connection, operation);
+        const undo = isStorageError(fault, 'ALREADY_EXISTS') ? statement.undo : undefined;
+        if (undo !== undefined && (await opened.runner.succeedsInSession(connection, undo, context))) throw fault;
         // The statements after a failed one fail too: what went wrong is the first error.
-        throw (session.failure ??= this.#sessionFault(error, connection, operation));
+        throw (session.failure ??= fault);
       }
     });
   }

@@ -50,6 +50,13 @@ export class Runner {
     return context.signal === undefined ? connection.run(statement) : abortable(connection, statement, context.signal);
   }
 
+  succeedsInSession(connection: Connection, statement: Statement, context: OperationContext): Promise<boolean> {
+    return this.runInSession(connection, statement, context).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /** The server's limit for the statements of a transaction; `undefined`: that of the connection will do. */
   transactionLimit(connection: Connection, { deadline }: OperationContext): number | undefined {
     const left = deadline - this.clock.monotonic() + MARGIN;

@@ -44,7 +44,7 @@ export class Statement {
   private described: Columns | undefined;
   private commands = 0;
   private ready = false;
-  private failure: Error | undefined;
+  protected failure: Error | undefined;
   private resolve: ((result: SqlResult) => void) | undefined;
   private reject: ((error: Error) => void) | undefined;
 
@@ -57,6 +57,11 @@ export class Statement {
     private readonly values?: readonly Encoded[],
     private readonly plan?: string,
   ) {}
+
+  /** What undoes it alone in a transaction where it was refused. Absent: the transaction has failed. */
+  get undo(): Statement | undefined {
+    return undefined;
+  }
 
   /** Whether the server said that it was done; it may yet be undone by what follows. */
   get completed(): boolean {

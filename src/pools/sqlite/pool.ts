@@ -38,8 +38,6 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     super(acquireTimeout, environment);
   }
 
-  readonly binary = false;
-
   get durable(): boolean {
     return this.file !== undefined;
   }

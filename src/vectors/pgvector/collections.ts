@@ -1,7 +1,7 @@
 /** Collections: the catalogue, and the tables made and dropped under one lock. */
 import type { OperationContext } from '../../component.js';
 import { ConflictError, StorageError, UnsupportedError } from '../../errors.js';
-import type { SqlPool } from '../../pools/pool.js';
+import type { PostgresDialectPool } from '../../pools/pool.js';
 import { sameSchema } from '../codec/schema.js';
 import type { VectorSchema } from '../provider.js';
 import { sqlState } from './fault.js';
@@ -31,7 +31,7 @@ export class Collections {
   private oid: number | undefined;
 
   constructor(
-    private readonly pool: SqlPool,
+    private readonly pool: PostgresDialectPool,
     private readonly component: string,
   ) {}
 

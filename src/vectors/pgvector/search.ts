@@ -1,6 +1,6 @@
 /** How a search is run: the settings of its scan, the index's answer, and the exact one where that fell short. */
 import type { OperationContext } from '../../component.js';
-import type { QueryOptions, Setting, SqlPool } from '../../pools/pool.js';
+import type { QueryOptions, Setting, PostgresDialectPool } from '../../pools/pool.js';
 import { SessionQueue } from '../../pools/session-queue.js';
 import type { ScoredVector, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
 import { candidates, precisionOf } from './precision.js';
@@ -31,7 +31,7 @@ export class Searcher {
   private readonly turns = new SessionQueue();
 
   constructor(
-    private readonly pool: SqlPool,
+    private readonly pool: PostgresDialectPool,
     private readonly efSearch: number,
   ) {}
 

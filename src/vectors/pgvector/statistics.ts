@@ -1,6 +1,6 @@
 /** The planner's statistics: without them every estimate is one row, and an embedded database has no one to gather them. */
 import type { OperationContext } from '../../component.js';
-import type { SqlPool } from '../../pools/pool.js';
+import type { PostgresDialectPool } from '../../pools/pool.js';
 import type { VectorSchema } from '../provider.js';
 import { tableName } from './table.js';
 
@@ -9,7 +9,7 @@ const FIRST = 1_000;
 export class Statistics {
   private readonly tables = new Map<string, { written: number; next: number }>();
 
-  constructor(private readonly pool: SqlPool) {}
+  constructor(private readonly pool: PostgresDialectPool) {}
 
   /** Gathers them when the rows written since the start have doubled, so that loading n rows costs log n of it. */
   async wrote(schema: VectorSchema, rows: number, context: OperationContext): Promise<void> {

@@ -5,6 +5,7 @@ import type { Dialect } from '../dialect.js';
 import { definitions } from './definitions.js';
 import { envelopeColumn, jsonAt, tableName, typedAt } from './expressions.js';
 import { namedStatement } from '../statement-names.js';
+import { loadAll } from './load.js';
 import { expiryText, PostgresParameters, timeText } from './parameters.js';
 import { rangesStatement } from './ranges.js';
 import { readMany } from './read.js';
@@ -59,4 +60,5 @@ export const postgres: Dialect = {
     return (await pool.query(text, parameters.values, context, namedStatement(pool, text))).rows;
   },
   write: writeAll,
+  load: loadAll,
 };

@@ -12,7 +12,7 @@ import { timeText } from './parameters.js';
 import { writeOne } from './single.js';
 
 /** A batch rolls back to its savepoint, and must undo nothing but itself. */
-const TURNS = new SessionQueue();
+export const TURNS = new SessionQueue();
 
 export async function writeAll(
   database: Database,
@@ -66,14 +66,15 @@ async function run(
     : writeBatch(database, tenant, writes, context);
 }
 
-async function dropExpired(
+/** @returns how many there were. */
+export async function dropExpired(
   pool: SqlPool,
   tenant: string,
   collection: RecordSchema,
   context: OperationContext,
-): Promise<void> {
+): Promise<number> {
   const text =
     `DELETE FROM ${tableName(collection.name)} AS t WHERE t.tenant = $1::text AND t.expires_at <= $2::timestamptz ` +
     "AND t.expires_at < 'infinity'::timestamptz";
-  await pool.query(text, [tenant, timeText(context.now)], context);
+  return (await pool.query(text, [tenant, timeText(context.now)], context)).affected;
 }
