@@ -50,7 +50,7 @@ async function composeDatabases(
     const first = pools.get(key);
     if (first !== undefined && !isDeepStrictEqual(first.options, options)) throw unequalOptions(first.name, name);
     const pool = first?.pool ?? construct(name, () => driver.create(url, options, { clock, name }));
-    const tables = first?.tables ?? new Tables(clock, settings.lifecycle.operationTimeout, checkSchemaVersion);
+    const tables = first?.tables ?? new Tables(clock, settings.lifecycle, checkSchemaVersion);
     const shared = managed.get(pool.name)?.critical === true;
     const source = urlSource(settings, pool.name);
     const component = source === undefined ? pool : namingOrigin(pool, `databases.${pool.name}.url`, source);

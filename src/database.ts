@@ -23,6 +23,12 @@ export class Database {
     return this.tables.has(schemas);
   }
 
+  /** @returns the names of indexes that are no longer declared: dropped, unless it is a dry run. */
+  async settle(schema: RecordSchema, dryRun: boolean, context: OperationContext): Promise<string[]> {
+    await this.tables.make([schema], this.backend, context);
+    return (await this.backend.settle?.(schema, dryRun, context)) ?? [];
+  }
+
   make(schemas: readonly RecordSchema[], context: OperationContext): Promise<void> {
     return this.tables.make(schemas, this.backend, context);
   }

@@ -1,7 +1,9 @@
 /** The one owner of everything a service stores: settings, pools, backends, providers, their lifecycle and their health. */
 import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
+import type { CollectionDefinition } from './collection/definition.js';
 import type { CollectionHost } from './collection/host.js';
+import type { CallOptions } from './component.js';
 import { composeComponents } from './composition.js';
 import { foreignErrorName, invalid, StorageError, UnsupportedError } from './errors.js';
 import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
@@ -111,6 +113,27 @@ export class StorageManager extends Storage {
     const transaction: MigrationHost<Transaction>['transaction'] = (work, callOptions) =>
       this.runTransaction(work, { ...callOptions, on: database.name }, tenant);
     return new Migrations({ records, transaction }, steps);
+  }
+
+  /**
+   * Ends a deployment: to be called when every process has this declaration of the collection. Checks every record against
+   * it, makes all words of `text` anew, and drops the indexes that it no longer declares; `dryRun` tells only which.
+   * @throws `MIGRATION` when records do not fit; then nothing is dropped.
+   */
+  async settle<T, In>(
+    definition: CollectionDefinition<T, In>,
+    options: CallOptions & { readonly on?: string; readonly dryRun?: boolean } = {},
+  ): Promise<{ readonly indexes: readonly string[] }> {
+    const parts = this.parts();
+    const database = this.declared(parts, definition, options.on);
+    const { schemaTimeout } = this.settings.lifecycle;
+    const host = this.host(parts, database, LIBRARY.tenant);
+    const operation = host.begin('settle', { timeout: schemaTimeout, ...options });
+    try {
+      return { indexes: await database.settle(definition.schema, options.dryRun === true, operation.context) };
+    } finally {
+      operation.end();
+    }
   }
 
   /** The delivery of what transactions have left in their outbox, of every tenant. */

@@ -185,6 +185,7 @@ registry.addPool('memory', ['memory'], async () => (await import('./pools/memory
 registry.addBackend('sql', async () => (await import('./backends/sql/index.js')).sql);
 registry.addBackend('memory', async () => (await import('./backends/memory.js')).memory);
 registry.addProvider('pgvector', async () => (await import('./vectors/pgvector.js')).pgvector);
+registry.addProvider('chroma', async () => (await import('./vectors/chroma.js')).chroma);
 registry.addProvider('memory', async () => (await import('./vectors/memory.js')).memory);
 registry.addPool(
   'postgres',

@@ -43,6 +43,7 @@ export interface Settings {
     readonly openTimeout: number;
     readonly drainTimeout: number;
     readonly operationTimeout: number;
+    readonly schemaTimeout: number;
     readonly sweepInterval: number;
   };
 }
@@ -65,6 +66,7 @@ export interface SettingsInput {
     readonly openTimeout?: number;
     readonly drainTimeout?: number;
     readonly operationTimeout?: number;
+    readonly schemaTimeout?: number;
     readonly sweepInterval?: number;
   };
 }

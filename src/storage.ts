@@ -56,12 +56,8 @@ export abstract class Storage extends Handle {
     definition: CollectionDefinition<T, In>,
     options: { readonly on?: string } = {},
   ): Collection<T, In> {
-    if (typeof definition !== 'object' || definition === null || typeof definition.domain !== 'object')
-      throw invalid('collection', definition, 'what defineCollection gives');
     const parts = this.parts();
-    const database = this.database(parts, options.on);
-    database.declare(definition.schema);
-    return new Collection(definition, this.host(parts, database));
+    return new Collection(definition, this.host(parts, this.declared(parts, definition, options.on)));
   }
 
   /**
@@ -131,6 +127,19 @@ export abstract class Storage extends Handle {
     } finally {
       operation.end();
     }
+  }
+
+  /** The database of a collection, which knows it from now on. */
+  protected declared<T, In>(
+    parts: OpenParts,
+    definition: CollectionDefinition<T, In>,
+    on: string | undefined,
+  ): Database {
+    if (typeof definition !== 'object' || definition === null || typeof definition.domain !== 'object')
+      throw invalid('collection', definition, 'what defineCollection gives');
+    const database = this.database(parts, on);
+    database.declare(definition.schema);
+    return database;
   }
 
   protected database(parts: OpenParts, name: string | undefined): Database {

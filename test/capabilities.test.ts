@@ -1,4 +1,4 @@
-/** The table of `docs/backends.md` is made from what the backends say of themselves. */
+/** The tables of `docs/backends.md` and `docs/vectors.md` are made from what backends and providers say of themselves. */
 import { expect, test } from '@jest/globals';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,42 +6,92 @@ import * as prettier from 'prettier';
 import { systemClock as clock } from '../src/clock.js';
 import { registry } from '../src/registry.js';
 import { availableTargets } from '../src/testing/index.js';
-import { openPool } from './support/open-target.js';
+import { defaultsOf, openPool } from './support/open-target.js';
 import { PROJECT } from './support/project.js';
 
-const PAGE = join(PROJECT, 'docs', 'backends.md');
 const PART = /(<!-- capabilities: .* -->\n)([^]*?)(<!-- end of capabilities -->)/;
-const SHOWN = ['transactions', 'batch', 'unique', 'text', 'maxRecordBytes', 'maxBatchItems', 'maxBatchBytes'] as const;
+const OF_BACKENDS = ['transactions', 'batch', 'unique', 'text', 'maxRecordBytes', 'maxBatchItems', 'maxBatchBytes'];
+const OF_PROVIDERS = [
+  ...['metrics', 'exact', 'operators.stringRange', 'operators.notRange', 'metadataDigits', 'deleteCount', 'listOrder'],
+  ...['sparse', 'consistency', 'transactions', 'durable', 'maxDimension', 'maxTopK', 'maxBatch'],
+];
 
-const drivers = await Promise.all(registry.names().pools.map((name) => registry.pool(name)));
-const targets = drivers.map((driver) => ({ driver, ...availableTargets(driver.tests, process.env) }));
-const waiting = targets.flatMap((target) => target.waiting.map(({ variable }) => variable));
+interface Column {
+  readonly name: string;
+  readonly capabilities: object;
+}
 
-// The page is whole only where every server is there.
-const run = waiting.length > 0 ? test.skip : test;
-run(
-  `docs/backends.md tells what the backends can do${waiting.map((name) => `, waits for ${name}`).join('')}`,
-  async () => {
-    const columns: { name: string; values: string[] }[] = [];
-    for (const { driver, available } of targets)
-      for (const target of available) {
-        const { pool, close } = await openPool(driver, target);
-        const backend = (await registry.backend(driver.backend)).create(pool, 'records');
-        await backend.open({ clock, signal: new AbortController().signal });
-        const { capabilities } = backend;
-        columns.push({ name: target.name, values: SHOWN.map((key) => String(capabilities[key])) });
-        await backend.close(clock.monotonic());
-        await close();
-      }
-    const rows = SHOWN.map((key, i) => `| \`${key}\` | ${columns.map(({ values }) => values[i]).join(' | ')} |`);
-    const head = `| | ${columns.map(({ name }) => name).join(' | ')} |\n|${' --- |'.repeat(columns.length + 1)}`;
+const pools = await Promise.all(registry.names().pools.map((name) => registry.pool(name)));
+const databases = pools.map((driver) => ({ driver, ...availableTargets(driver.tests, process.env) }));
+const providers = await Promise.all(registry.names().providers.map((name) => registry.provider(name)));
+const services = providers
+  .filter(({ pooled }) => pooled !== true)
+  .map((driver) => ({ driver, ...availableTargets(driver.tests ?? [], process.env) }));
+
+/** A page is whole only where every server is there. */
+function testPage(
+  page: string,
+  shown: readonly string[],
+  waiting: readonly string[],
+  columns: () => Promise<Column[]>,
+) {
+  const run = waiting.length > 0 ? test.skip : test;
+  run(`docs/${page} tells what can be done${waiting.map((name) => `, waits for ${name}`).join('')}`, async () => {
+    const path = join(PROJECT, 'docs', page);
+    const found = await columns();
+    const rows = shown.map(
+      (key) => `| \`${key}\` | ${found.map(({ capabilities }) => valueOf(capabilities, key)).join(' | ')} |`,
+    );
+    const head = `| | ${found.map(({ name }) => name).join(' | ')} |\n|${' --- |'.repeat(found.length + 1)}`;
     const table = `\n${await prettier.format(`${head}\n${rows.join('\n')}`, { parser: 'markdown' })}\n`;
-    const page = await readFile(PAGE, 'utf8');
+    const text = await readFile(path, 'utf8');
     if (process.env['QUARTERMASTER_WRITE_DOCS'] !== undefined)
       await writeFile(
-        PAGE,
-        page.replace(PART, (_, from: string, __, to: string) => from + table + to),
+        path,
+        text.replace(PART, (_, from: string, __, to: string) => from + table + to),
       );
-    expect(PART.exec(await readFile(PAGE, 'utf8'))?.[2]).toBe(table);
-  },
-);
+    expect(PART.exec(await readFile(path, 'utf8'))?.[2]).toBe(table);
+  });
+}
+
+function valueOf(capabilities: object, key: string): string {
+  const value = key
+    .split('.')
+    .reduce<unknown>((group, part) => (group as Record<string, unknown> | undefined)?.[part], capabilities);
+  return Array.isArray(value) ? value.join(', ') : String(value);
+}
+
+const waitingFor = (targets: readonly { waiting: readonly { variable: string }[] }[]): string[] =>
+  targets.flatMap(({ waiting }) => waiting.map(({ variable }) => variable));
+
+testPage('backends.md', OF_BACKENDS, waitingFor(databases), async () => {
+  const columns: Column[] = [];
+  for (const { driver, available } of databases)
+    for (const target of available) {
+      const { pool, close } = await openPool(driver, target);
+      const backend = (await registry.backend(driver.backend)).create(pool, 'records');
+      await backend.open({ clock, signal: new AbortController().signal });
+      columns.push({ name: target.name, capabilities: backend.capabilities });
+      await backend.close(clock.monotonic());
+      await close();
+    }
+  return columns;
+});
+
+testPage('vectors.md', OF_PROVIDERS, waitingFor([...databases, ...services]), async () => {
+  const columns: Column[] = [];
+  for (const { driver, available } of databases)
+    for (const target of available) {
+      if (driver.vectors === undefined) continue;
+      const { pool, close } = await openPool(driver, target);
+      const provider = (await registry.provider(driver.vectors)).create({}, { clock, name: 'vectors', pool });
+      columns.push({ name: `${driver.vectors} on ${target.name}`, capabilities: provider.capabilities });
+      await close();
+    }
+  for (const { driver, available } of services)
+    for (const { name, url } of available) {
+      const provider = driver.create({ ...defaultsOf(driver.settings ?? {}), url }, { clock, name: 'vectors' });
+      columns.push({ name, capabilities: provider.capabilities });
+    }
+  return columns;
+});

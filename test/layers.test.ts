@@ -28,7 +28,7 @@ const ROOMS: readonly Room[] = [
   { name: 'vector contract', files: ['vectors/provider'], may: [...BASE, 'pool contract'] },
   {
     name: 'record values',
-    files: ['backends/value', 'backends/patch', 'backends/limits', 'backends/write-order', 'backends/plan'],
+    files: ['declaration', 'limits', 'patch', 'plan', 'value', 'write-order'].map((file) => `backends/${file}`),
     may: [...BASE, 'backend contract'],
   },
   { name: 'vector codec', files: ['vectors/codec'], may: [...BASE, 'vector contract'] },
@@ -61,10 +61,11 @@ const ROOMS: readonly Room[] = [
     types: ['pool'],
     apart: true,
   },
+  { name: 'remote calls', files: ['vectors/remote'], may: BASE },
   {
     name: 'vector provider',
     files: ['vectors/*'],
-    may: [...BASE, 'pool contract', 'vector contract', 'vector codec'],
+    may: [...BASE, 'pool contract', 'vector contract', 'vector codec', 'remote calls'],
     types: ['pool'],
     apart: true,
   },

@@ -90,11 +90,87 @@ for (const server of ['mongo', 'ferretdb'] as ServerName[])
       for (let i = 0; i < 2; i++)
         await expect(backend.ensure([strict.schema], context())).rejects.toMatchObject({
           code: 'MIGRATION',
-          details: { collection: 'grown', constraint: 'byS' },
+          details: {
+            collection: 'grown',
+            constraint: 'byS',
+            count: 2,
+            records: [
+              { tenant: 't', id: 'a' },
+              { tenant: 't', id: 'b' },
+            ],
+          },
         });
       await backend.write(scope, [write(first.schema, 'b', { kind: 'delete' })], context());
       await backend.ensure([strict.schema], context());
       await expect(insert(strict.schema, 'c', { s: 'x' })).rejects.toMatchObject({ details: { constraint: 'byS' } });
+    });
+
+    test('records that do not fit a new field are refused with their number and the first ids', async () => {
+      await backend.ensure([define('fits').schema], context());
+      const values = {
+        a: { total: 'many', due: '2026-02-30T00:00:00.000Z' },
+        b: { total: 2, due: '2028-02-29T00:00:00.000Z', o: { x: null }, text: 'é'.repeat(5) },
+        c: {},
+        d: { o: [{ x: 1 }], text: 'é'.repeat(6), total: [1], constructor: 'x' },
+      };
+      for (const [id, value] of Object.entries(values)) await insert(define('fits').schema, id, value);
+      const fields = {
+        ...{ s: 'string', n: 'number', total: 'number', due: 'date', 'o.x': 'number', constructor: 'number' },
+        text: { type: 'string', maxBytes: 11 },
+      };
+      const { schema } = define('fits', { fields });
+      await expect(backend.ensure([schema], context())).rejects.toMatchObject({
+        code: 'MIGRATION',
+        details: {
+          collection: 'fits',
+          count: 2,
+          fields: { total: 2, due: 1, 'o.x': 1, constructor: 1, text: 1 },
+          records: [
+            { tenant: 't', id: 'a' },
+            { tenant: 't', id: 'd' },
+          ],
+        },
+      });
+      for (const id of ['a', 'd']) await backend.write(scope, [write(schema, id, { kind: 'delete' })], context());
+      await backend.ensure([schema], context());
+      const before = ['find', 'aggregate', 'createIndexes'].map((name) => proxy.count(name));
+      await backend.ensure([schema], context());
+      expect(['find', 'aggregate', 'createIndexes'].map((name, i) => proxy.count(name) - before[i]!)).toEqual([
+        1, 0, 0,
+      ]);
+    });
+
+    test('a changed text makes the words of all records anew', async () => {
+      const first = define('texts', { text: ['s'] }).schema;
+      const second = define('texts', { text: ['n', 'body'] }).schema;
+      const count = (schema: RecordSchema, word: string): Promise<number> =>
+        backend.count(scope, { collection: schema, filter: { op: 'text', words: [word] } }, context());
+      await backend.ensure([first], context());
+      for (let i = 0; i < 20; i++) await insert(first, `r${i}`, { s: 'red', body: 'fox' });
+      expect([await count(first, 'red'), await count(first, 'fox')]).toEqual([20, 0]);
+      await backend.ensure([second], context());
+      expect([await count(second, 'red'), await count(second, 'fox')]).toEqual([0, 20]);
+      await backend.ensure([first], context());
+      const updates = proxy.count('update');
+      await backend.ensure([second], context());
+      expect(proxy.count('update')).toBe(updates);
+    });
+
+    test('indexes that are no longer declared stay until it is settled, which checks and drops', async () => {
+      const old = define('settled', { indexes: [{ keys: ['n'] }] }).schema;
+      const young = define('settled', { indexes: [{ keys: [['n', 'desc']] }] }).schema;
+      await backend.ensure([old], context());
+      await backend.ensure([young], context());
+      await insert(young, 'a', { n: 'one' });
+      const left = await backend.settle!(young, true, context());
+      expect(left).toHaveLength(1);
+      await expect(backend.settle!(young, false, context())).rejects.toMatchObject({ code: 'MIGRATION' });
+      expect(await names(young)).toContain(left[0]);
+      await backend.write(scope, [write(young, 'a', { kind: 'delete' })], context());
+      expect(await backend.settle!(young, false, context())).toEqual(left);
+      expect(await names(young)).not.toContain(left[0]);
+      await backend.ensure([old], context());
+      expect(await names(young)).toContain(left[0]);
     });
 
     test('within a transaction it makes them outside of it', async () => {

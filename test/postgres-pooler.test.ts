@@ -1,6 +1,9 @@
 /** PgBouncer in transaction mode, in between: each transaction may be another session of the server. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type pg from 'pg';
+import type { RecordSchema } from '../src/backends/backend.js';
+import { sql } from '../src/backends/sql/index.js';
+import { defineCollection } from '../src/collection/definition.js';
 import type { PostgresDialectPool, SqlPool } from '../src/pools/pool.js';
 import { context, Fixture, openContext, rowsOf, serverUrl, until } from './support/postgres/fixture.js';
 import { pgbouncerProgram, startPgBouncer, type PgBouncer } from './support/postgres/pgbouncer.js';
@@ -100,5 +103,23 @@ describePooler(`a pooler in transaction mode${possible ? '' : ` (waits for ${mis
   test('the check and the raw client', async () => {
     expect(await pool.check(AbortSignal.timeout(2_000))).toMatchObject({ status: 'healthy' });
     expect((await (pool.raw!.client() as pg.Pool).query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
+  });
+
+  test('tables are changed by one process at a time, without holding up writers', async () => {
+    const define = (more: object = {}): RecordSchema =>
+      defineCollection<{ n: number }>({ name: 'orders', fields: { n: 'number' }, ...more }).schema;
+    await sql.create(pool, 'first').ensure([define()], context());
+    await pool.script(
+      "INSERT INTO quartermaster.orders SELECT 't', 'r' || i, 1, now(), now(), 'infinity', jsonb_build_object('n', i, 's', 'fox') FROM generate_series(1, 5000) i",
+      context(),
+    );
+    const changed = define({ indexes: [{ keys: ['n'] }], unique: [{ name: 'byN', fields: ['n'] }], text: ['s'] });
+    await Promise.all([1, 2, 3, 4].map(() => sql.create(pool, 'more').ensure([changed], context())));
+    const { rows } = await pool.query(
+      'SELECT i.indisvalid AS valid FROM pg_index i WHERE i.indrelid = $1::text::regclass AND NOT i.indisprimary',
+      ['quartermaster.orders'],
+      context(),
+    );
+    expect(rows.map((row) => row['valid'])).toEqual([true, true, true, true]);
   });
 });

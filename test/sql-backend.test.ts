@@ -8,7 +8,7 @@ import { findStatement } from '../src/backends/sql/find.js';
 import { sql } from '../src/backends/sql/index.js';
 import { postgres } from '../src/backends/sql/postgres/dialect.js';
 import { rangesStatement } from '../src/backends/sql/postgres/ranges.js';
-import { tablePlan } from '../src/backends/sql/schema.js';
+import { tablePlan } from '../src/backends/sql/table-plan.js';
 import {
   A,
   at,

@@ -4,7 +4,7 @@ import { cursorRanges, parseSort } from '../src/filter/cursor.js';
 import { ALL } from '../src/filter/syntax.js';
 import type { RecordSchema, Write } from '../src/backends/backend.js';
 import { countStatement, findStatement, sweepStatement } from '../src/backends/sql/find.js';
-import { tablePlan } from '../src/backends/sql/schema.js';
+import { tablePlan } from '../src/backends/sql/table-plan.js';
 import { sqlite } from '../src/backends/sql/sqlite/dialect.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { sql } from '../src/backends/sql/index.js';

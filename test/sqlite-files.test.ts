@@ -149,7 +149,7 @@ describe('a file', () => {
     const { pool, backend, close } = await openSqlite(`sqlite:${folder.file()}`);
     await backend.ensure([parcels], context());
     await backend.write(T, [put('kept')], context());
-    await pool.script('PRAGMA max_page_count = 30', context());
+    await pool.script('PRAGMA max_page_count = 34', context());
     const filling = { filling: 'x'.repeat(100_000) };
     const full = { code: 'STORAGE_FULL' };
     await expect(backend.write(T, [put('a', filling)], context())).resolves.toMatchObject([{ status: 'written' }]);

@@ -5,6 +5,7 @@ import type { OperationContext } from '../src/component.js';
 import type { RecordBackend, RecordSchema } from '../src/backends/backend.js';
 import { memory as memoryBackend } from '../src/backends/memory.js';
 import { Tables } from '../src/database/tables.js';
+import { StorageError } from '../src/errors.js';
 import { memory as memoryPool } from '../src/pools/memory.js';
 import { ManualClock } from './support/manual-clock.js';
 
@@ -13,15 +14,18 @@ let clock: ManualClock;
 let tables: Tables;
 let backend: RecordBackend;
 let asked: OperationContext[];
+let patience: (number | undefined)[];
 let finish: (error?: Error) => void;
 
 beforeEach(() => {
   clock = new ManualClock();
-  tables = new Tables(clock, 30_000);
+  tables = new Tables(clock, { operationTimeout: 30_000, schemaTimeout: 90_000 });
   asked = [];
+  patience = [];
   const pool = memoryPool.create('memory:', { seed: null }, { clock, name: 'main' });
-  const ensure = (_schemas: readonly RecordSchema[], context: OperationContext): Promise<void> => {
+  const ensure = (_schemas: readonly RecordSchema[], context: OperationContext, until?: number): Promise<void> => {
     asked.push(context);
+    patience.push(until);
     return new Promise((resolve, reject) => {
       finish = (error) => (error === undefined ? resolve() : reject(error));
     });
@@ -40,6 +44,7 @@ test('a first caller whose time is short fails alone; the others get their table
   await refused;
   expect(asked).toHaveLength(1);
   expect(asked[0]).toMatchObject({ deadline: 30_000 });
+  expect(patience).toEqual([90_000]);
   finish();
   await patient;
   expect(tables.has([schema])).toBe(true);
@@ -72,5 +77,21 @@ test('a failure reaches who waits, is not remembered, and harms nobody when no o
   await clock.advance(0);
   finish();
   await again;
+  expect(asked).toHaveLength(2);
+});
+
+test('a refused declaration is not tried again for five seconds', async () => {
+  const first = make();
+  await clock.advance(0);
+  finish(new StorageError('MIGRATION', 'They do not fit'));
+  await expect(first).rejects.toMatchObject({ code: 'MIGRATION' });
+  await clock.advance(4_999);
+  await expect(make()).rejects.toMatchObject({ code: 'MIGRATION' });
+  expect(asked).toHaveLength(1);
+  await clock.advance(1);
+  const mended = make();
+  await clock.advance(0);
+  finish();
+  await mended;
   expect(asked).toHaveLength(2);
 });

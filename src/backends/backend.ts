@@ -51,6 +51,8 @@ export interface RecordSchema {
   /** Within the tenant; a record that lacks one of the fields is outside the constraint. */
   readonly unique: readonly UniqueSchema[];
   readonly text: readonly string[];
+  /** A stored id as a host knows it; absent: as it is. */
+  readonly showId?: (stored: string) => string;
 }
 
 export interface TenantScope {
@@ -192,8 +194,19 @@ export interface RecordBackend extends Component {
   readonly capabilities: RecordCapabilities;
   /** Whose sessions it takes. */
   readonly pool: Pool;
-  /** Makes the collections' tables and indexes; idempotent, safe against the same call elsewhere. */
-  ensure(collections: readonly RecordSchema[], context: OperationContext): Promise<void>;
+  /**
+   * Makes the collections' tables and indexes, and applies what changed in their declarations; idempotent, safe against
+   * the same call elsewhere.
+   * @param patience the deadline of what takes as long as there are records; absent: the context's.
+   * @throws `MIGRATION` when existing records do not fit: `details` has their `count` and the first of them, `records`.
+   */
+  ensure(collections: readonly RecordSchema[], context: OperationContext, patience?: number): Promise<void>;
+  /**
+   * The names of indexes that the collection had and no longer declares. Unless `dryRun` they are dropped, and every record
+   * is checked against the declaration, as by `ensure`, whatever is noted of it; earlier declarations are forgotten.
+   * Absent where there is nothing to drop or to check. @throws `MIGRATION` as `ensure`; then nothing is dropped.
+   */
+  settle?(collection: RecordSchema, dryRun: boolean, context: OperationContext): Promise<string[]>;
   /** In the order of the keys; `undefined` for what is not there. All that a backend gives is the caller's own copy. */
   read(scope: TenantScope, keys: readonly RecordKey[], context: OperationContext): Promise<(Stored | undefined)[]>;
   /**

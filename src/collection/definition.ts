@@ -92,6 +92,7 @@ export function defineCollection(
     indexes: (spec.indexes ?? []).map((index, i) => parseIndex(index, fields, `${at}: indexes[${i}]`)),
     unique: parseUnique(spec.unique ?? [], fields, at),
     text: (spec.text ?? []).map((path, i) => checkPath(path, `${at}: text[${i}]`)),
+    ...(spec.id === 'sequence' ? { showId: decodeSequenceId } : {}),
   };
   const validator = spec.schema;
   if (validator !== undefined && typeof (validator as Partial<StandardSchemaV1>)['~standard']?.validate !== 'function')

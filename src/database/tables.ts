@@ -1,11 +1,21 @@
 /** The tables of one pool: what each name stands for, and which are known to be there. Databases of one URL share them. */
 import { aborted, type Clock } from '../clock.js';
 import type { OperationContext } from '../component.js';
-import { TimeoutError, ValidationError } from '../errors.js';
+import { isStorageError, type StorageError, TimeoutError, ValidationError } from '../errors.js';
 import type { RecordBackend, RecordSchema } from '../backends/backend.js';
 
 // The longest delay that a timer of Node takes; a longer one fires at once.
 const LONGEST_DELAY = 2 ** 31 - 1;
+
+/** How long a refused declaration is not tried again, in milliseconds: the check may read every record. */
+const REFUSED = 5_000;
+
+export interface TableLimits {
+  /** Milliseconds that the making of one collection's tables may take, whoever waits for it. */
+  readonly operationTimeout: number;
+  /** The same for a change that takes as long as there are records. */
+  readonly schemaTimeout: number;
+}
 
 type Prepare = (backend: RecordBackend, context: OperationContext) => Promise<void>;
 
@@ -13,15 +23,13 @@ export class Tables {
   private readonly declared = new Map<string, RecordSchema>();
   private readonly there = new Map<string, RecordSchema>();
   private readonly making = new Map<string, Promise<void>>();
+  private readonly refused = new Map<string, { readonly error: StorageError; readonly until: number }>();
   private prepared: Promise<void> | undefined;
 
-  /**
-   * @param timeout milliseconds that the making of one collection's tables may take, whoever waits for it.
-   * @param prepare done once before the first tables are made.
-   */
+  /** @param prepare done once before the first tables are made. */
   constructor(
     private readonly clock: Clock,
-    private readonly timeout: number,
+    private readonly limits: TableLimits,
     private readonly prepare: Prepare = () => Promise.resolve(),
   ) {}
 
@@ -48,8 +56,8 @@ export class Tables {
   }
 
   /**
-   * Makes the tables once, however many ask; a failure is not remembered. Each caller waits within its own deadline and
-   * signal, which do not end the making: others wait for it too.
+   * Makes the tables once, however many ask; a failure is not remembered, but for seconds where records do not fit. Each
+   * caller waits within its own deadline and signal, which do not end the making: others wait for it too.
    */
   async make(schemas: readonly RecordSchema[], backend: RecordBackend, context: OperationContext): Promise<void> {
     for (const schema of schemas)
@@ -60,15 +68,22 @@ export class Tables {
     const { name } = schema;
     const known = this.making.get(name);
     if (known !== undefined) return known;
-    const { clock, timeout } = this;
-    const context = { now: clock.now(), deadline: clock.monotonic() + timeout };
+    const { clock, limits, refused } = this;
+    const began = clock.monotonic();
+    const refusal = refused.get(name);
+    if (refusal !== undefined && began < refusal.until) return Promise.reject(refusal.error);
+    const context = { now: clock.now(), deadline: began + limits.operationTimeout };
     this.prepared ??= this.prepare(backend, context).catch((error: unknown) => {
       this.prepared = undefined;
       throw error;
     });
     const making = this.prepared
-      .then(() => backend.ensure([schema], context))
+      .then(() => backend.ensure([schema], context, began + limits.schemaTimeout))
       .then(() => void this.there.set(name, schema))
+      .catch((error: unknown) => {
+        if (isStorageError(error, 'MIGRATION')) refused.set(name, { error, until: clock.monotonic() + REFUSED });
+        throw error;
+      })
       .finally(() => this.making.delete(name));
     this.making.set(name, making);
     return making;

@@ -1,5 +1,8 @@
 import { valueAt } from './json.js';
 
+/** Grows when `tokenize` makes other words of a text: the words of existing records are then made anew. */
+export const WORD_RULES = 1;
+
 /**
  * The words of a text in their order, equal on every backend because no backend's own text search is asked: lower-cased
  * runs of letters, marks and digits, without stemming.

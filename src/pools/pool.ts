@@ -80,6 +80,8 @@ export interface SqlPool extends Pool {
   readonly dialect: SqlDialectName;
   /** Whether the data outlive the process. */
   readonly durable: boolean;
+  /** Whether several may write at the same time, so that a table must be changed without holding them up. */
+  readonly concurrent?: boolean;
   /** Runs one statement, in the context's session when it has one. */
   query(
     text: string,

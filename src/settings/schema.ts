@@ -24,6 +24,7 @@ const OWN: SettingsFragment = {
     openTimeout: { doc: 'How long the opening may take.', format: 'milliseconds', default: null },
     drainTimeout: { doc: 'How long work in flight gets at a close.', format: 'milliseconds', default: null },
     operationTimeout: { doc: 'How long one operation may take.', format: 'milliseconds', default: null },
+    schemaTimeout: { doc: 'How long a change of one table may take.', format: 'milliseconds', default: null },
     sweepInterval: { doc: 'How often expired records are deleted; 0: never.', format: 'milliseconds', default: null },
   },
 };

@@ -18,6 +18,7 @@ import type {
   MetadataLeaf,
   ProviderDriver,
   ScoredVector,
+  SearchExplanation,
   StoredVector,
   TextSearch,
   VectorCapabilities,
@@ -187,6 +188,10 @@ class MemoryProvider implements VectorProvider {
       .sort((a, b) => b.score - a.score || compareText(a.row.id, b.row.id))
       .slice(0, topK)
       .map(({ row, score }) => ({ ...reduced(row, include), score }));
+  }
+
+  async explain(): Promise<SearchExplanation> {
+    return { scan: 'exact', completed: false, plan: 'Compares with every record that matches' };
   }
 
   /** The score is how often the words occur. */

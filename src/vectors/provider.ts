@@ -100,6 +100,16 @@ export interface VectorSearch {
   readonly consistency: 'eventual' | 'session';
 }
 
+/** How a search was answered. */
+export interface SearchExplanation {
+  /** By the index of the vectors, or by comparing all that match. */
+  readonly scan: 'index' | 'exact';
+  /** Whether the index gave too few, so that all that match were compared after it. */
+  readonly completed: boolean;
+  /** As the provider has it, for reading. */
+  readonly plan: string;
+}
+
 export interface TextSearch extends Pick<VectorSearch, 'topK' | 'filter' | 'include' | 'consistency'> {
   /** At least one; a record matches that has all of them. */
   readonly words: readonly string[];
@@ -202,6 +212,27 @@ export interface VectorProvider extends Component {
     request: VectorSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]>;
+  /** Runs a search and tells how; absent where the provider does not know. */
+  explain?(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: VectorSearch,
+    context: OperationContext,
+  ): Promise<SearchExplanation>;
+  /**
+   * Faster than `upsert`: adds records whose ids are new, all of them or none.
+   * @throws `ALREADY_EXISTS`; a session where it does so goes on.
+   */
+  bulkLoad?(
+    schema: VectorSchema,
+    scope: VectorScope,
+    records: readonly StoredVector[],
+    context: OperationContext,
+  ): Promise<void>;
+  /** Builds the collection's index unless it is there, without holding up those who write. Not in a session. */
+  buildIndex?(schema: VectorSchema, context: OperationContext): Promise<void>;
+  /** Searches compare with every record until it is built again. Not in a session. */
+  dropIndex?(schema: VectorSchema, context: OperationContext): Promise<void>;
   /** Higher is better; how the score is made is the provider's. Only for schemas with a `text`. */
   searchText?(
     schema: VectorSchema,

@@ -19,7 +19,7 @@ import type {
 import { LIMITS } from '../limits.js';
 import { count, deleteMany, find, sweep } from './find.js';
 import { readKeys } from './read.js';
-import { ensureCollections } from './schema.js';
+import { ensureCollections, settleCollection } from './schema.js';
 import { writeAll } from './write.js';
 
 class MongoBackend implements RecordBackend {
@@ -52,8 +52,12 @@ class MongoBackend implements RecordBackend {
 
   async close(): Promise<void> {}
 
-  ensure(collections: readonly RecordSchema[], context: OperationContext): Promise<void> {
-    return ensureCollections(this.pool, collections, context);
+  ensure(collections: readonly RecordSchema[], context: OperationContext, patience?: number): Promise<void> {
+    return ensureCollections(this.pool, collections, context, patience);
+  }
+
+  settle(collection: RecordSchema, dryRun: boolean, context: OperationContext): Promise<string[]> {
+    return settleCollection(this.pool, collection, dryRun, context);
   }
 
   read(scope: TenantScope, keys: readonly RecordKey[], context: OperationContext): Promise<(Stored | undefined)[]> {

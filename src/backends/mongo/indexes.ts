@@ -26,9 +26,7 @@ export interface UniquePart {
 export interface CollectionPlan {
   readonly indexes: readonly IndexPart[];
   readonly unique: readonly UniquePart[];
-  /** The name under which the words of the text paths are noted as made; absent without text. */
-  readonly words: string | undefined;
-  /** All names. */
+  /** The names of all indexes. */
   readonly parts: readonly string[];
 }
 
@@ -65,9 +63,7 @@ function makePlan(schema: RecordSchema): CollectionPlan {
     }
     return { index: add('u', key, { unique: true, partialFilterExpression: typed }), constraint: name, paths };
   });
-  const words = schema.text.length > 0 ? `words_${hash(schema.text)}` : undefined;
-  const parts = [...indexes.keys(), ...(words === undefined ? [] : [words])];
-  return { indexes: plain, unique, words, parts };
+  return { indexes: plain, unique, parts: [...indexes.keys()] };
 }
 
 function indexKey(index: IndexSchema, schema: RecordSchema): Record<string, 1 | -1> {
@@ -81,7 +77,7 @@ function indexKey(index: IndexSchema, schema: RecordSchema): Record<string, 1 | 
   return key;
 }
 
-function bsonType(type: FieldType): string {
+export function bsonType(type: FieldType): string {
   return type === 'boolean' ? 'bool' : type === 'number' ? 'number' : 'string';
 }
 

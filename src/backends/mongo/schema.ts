@@ -1,20 +1,34 @@
 /** Collections and indexes: the call that makes what is missing, from any number of processes at once. */
 import type { CreateIndexesOptions } from '../../pools/mongo/opened.js';
 import type { OperationContext } from '../../component.js';
-import { StorageError } from '../../errors.js';
 import { recordWords } from '../../filter/text.js';
 import type { MongoUse } from '../../pools/mongo/opened.js';
 import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { JsonObject, RecordSchema } from '../backend.js';
+import { declarationChange, type DeclarationChange, type DeclarationNote, wordsForm } from '../declaration.js';
 import { toStored } from './document.js';
 import { errorCode } from './fault.js';
 import { collectionName, records } from './find.js';
 import { collectionPlan, type IndexPart } from './indexes.js';
+import { checkFields, checkUnique } from './misfits.js';
 
-/** One document a collection: the names of the parts that are made, so that one read tells of all. */
+/** One document a collection, so that one read tells of all. */
 interface SchemaDocument {
   readonly _id: string;
+  /** The names of the indexes that are made. */
   readonly parts: readonly string[];
+  /** A `DeclarationNote` as JSON: its keys are paths. */
+  readonly note?: string;
+  /** Words are made up to this document; `form` names which words. */
+  readonly words?: { readonly form: string; readonly after: string };
+}
+
+/** A collection that is not as it is declared. */
+interface CollectionState {
+  readonly schema: RecordSchema;
+  readonly exists: boolean;
+  readonly noted: SchemaDocument | undefined;
+  readonly change: DeclarationChange | undefined;
 }
 
 /** No collection of records has this name: theirs begin with `qm_`. */
@@ -25,15 +39,31 @@ export async function ensureCollections(
   pool: MongoPool,
   schemas: readonly RecordSchema[],
   { now, deadline, signal }: OperationContext,
+  patience = deadline,
 ): Promise<void> {
   if (schemas.length === 0) return;
-  await pool.run('ensure', { now, deadline, signal }, async (use) => {
-    for (const schema of await incomplete(use, schemas)) await make(use, schema);
+  const behind = await pool.run('ensure', { now, deadline, signal }, (use) => incomplete(use, schemas, now));
+  if (behind.length === 0) return;
+  await pool.run('ensure', { now, deadline: patience, signal }, async (use) => {
+    for (const state of behind) await make(use, state, now);
   });
 }
 
 /** Two questions at the same time: what is noted as made, and what is there (someone may have dropped it since). */
-async function incomplete(use: MongoUse, schemas: readonly RecordSchema[]): Promise<RecordSchema[]> {
+async function incomplete(use: MongoUse, schemas: readonly RecordSchema[], now: Date): Promise<CollectionState[]> {
+  return (await states(use, schemas, now)).filter(({ schema, exists, noted, change }) => {
+    const parts = new Set(noted?.parts);
+    return !exists || change !== undefined || !collectionPlan(schema).parts.every((part) => parts.has(part));
+  });
+}
+
+/** @param isKnown whether what is noted of the records counts; otherwise all must be checked. */
+async function states(
+  use: MongoUse,
+  schemas: readonly RecordSchema[],
+  now: Date,
+  isKnown = true,
+): Promise<CollectionState[]> {
   const names = schemas.map(collectionName);
   const [noted, there] = await Promise.all([
     use
@@ -43,29 +73,64 @@ async function incomplete(use: MongoUse, schemas: readonly RecordSchema[]): Prom
     use.db.listCollections({ name: { $in: names } }, { nameOnly: true, signal: use.bounds.signal }).toArray(),
   ]);
   const found = new Set(there.map(({ name }) => name));
-  const parts = new Map(noted.map((document) => [document._id, new Set(document.parts)]));
-  return schemas.filter((schema) => {
+  const documents = new Map(noted.map((document) => [document._id, document]));
+  return schemas.map((schema): CollectionState => {
     const name = collectionName(schema);
-    return !found.has(name) || !collectionPlan(schema).parts.every((part) => parts.get(name)?.has(part) === true);
+    const document = documents.get(name);
+    const note = document?.note === undefined || !isKnown ? undefined : (JSON.parse(document.note) as DeclarationNote);
+    const change = declarationChange(schema, note, now);
+    return { schema, exists: found.has(name), noted: document, change };
   });
 }
 
-async function make(use: MongoUse, schema: RecordSchema): Promise<void> {
+/** As `settleTable` of the SQL backend. */
+export async function settleCollection(
+  pool: MongoPool,
+  schema: RecordSchema,
+  dryRun: boolean,
+  context: OperationContext,
+): Promise<string[]> {
+  await ensureCollections(pool, [schema], context);
+  const { now, deadline, signal } = context;
+  return pool.run('settle', { now, deadline, signal }, async (use) => {
+    if (!dryRun) for (const state of await states(use, [schema], now, false)) await make(use, state, now);
+    const collection = records(use, schema);
+    const { parts } = collectionPlan(schema);
+    const there = (await collection.indexes(use.bounds)).map(({ name }) => name!);
+    const names = there.filter((name) => /^[iuwe]_[0-9a-f]{12}$/.test(name) && !parts.includes(name)).sort();
+    if (dryRun) return names;
+    for (const name of names) await collection.dropIndex(name, use.bounds);
+    const catalogue = use.collection<SchemaDocument>(CATALOGUE);
+    await catalogue.updateOne({ _id: collectionName(schema) }, { $set: { parts } }, use.bounds);
+    return names;
+  });
+}
+
+async function make(use: MongoUse, { schema, exists, noted, change }: CollectionState, now: Date): Promise<void> {
   const name = collectionName(schema);
   const plan = collectionPlan(schema);
   const { signal, maxTimeMS } = use.bounds;
-  await again(use, () => use.db.command({ create: name, maxTimeMS }, { signal }), { done: EXISTS });
-  await again(use, () => createIndexes(use, name, plan.indexes));
-  for (const { index, constraint } of plan.unique)
-    await again(use, () => createIndexes(use, name, [index])).catch((cause: unknown) => {
-      throw use.duplicateIndex(cause) !== undefined ? migrationError(schema, constraint, cause) : cause;
-    });
-  const catalogue = use.collection<SchemaDocument>(CATALOGUE);
-  if (plan.words !== undefined) {
-    const noted = await catalogue.findOne({ _id: name, parts: plan.words }, use.bounds);
-    if (noted === null) await addWords(use, schema);
+  const unique = plan.unique.filter(({ index }) => !exists || noted?.parts.includes(index.name) !== true);
+  if (exists) {
+    if (change !== undefined) await checkFields(use, schema, change.fields, now);
+    for (const part of unique) await checkUnique(use, schema, part, now);
+    // An expired record still holds its key.
+    if (unique.length > 0) await records(use, schema).deleteMany({ x: { $lte: now } }, use.bounds);
   }
-  const made = { $addToSet: { parts: { $each: [...plan.parts] } } };
+  await again(use, () => use.db.command({ create: name, maxTimeMS }, { signal }), { done: EXISTS });
+  for (const part of unique)
+    await again(use, () => createIndexes(use, name, [part.index])).catch(async (cause: unknown) => {
+      if (use.duplicateIndex(cause) !== undefined) await checkUnique(use, schema, part, now);
+      throw cause;
+    });
+  await again(use, () => createIndexes(use, name, plan.indexes));
+  if (change?.words === true) await makeWords(use, schema, noted);
+  const catalogue = use.collection<SchemaDocument>(CATALOGUE);
+  const made = {
+    $addToSet: { parts: { $each: [...plan.parts] } },
+    ...(change === undefined ? {} : { $set: { note: JSON.stringify(change.note) } }),
+    $unset: { words: 1 as const },
+  };
   await again(use, () => catalogue.updateOne({ _id: name }, made, { ...use.bounds, upsert: true }), { met: DUPLICATE });
 }
 
@@ -108,20 +173,14 @@ async function again(
   }
 }
 
-function migrationError(schema: RecordSchema, constraint: string, cause: unknown): StorageError {
-  return new StorageError(
-    'MIGRATION',
-    `The collection ${schema.name} has records that violate its new unique constraint ${constraint}`,
-    { operation: 'ensure', details: { collection: schema.name, constraint }, cause },
-  );
-}
-
 const WORDS_PAGE = 500;
 
 /** Words are made here and not by the server, so records from before the declaration are read and written once. */
-async function addWords(use: MongoUse, schema: RecordSchema): Promise<void> {
+async function makeWords(use: MongoUse, schema: RecordSchema, noted: SchemaDocument | undefined): Promise<void> {
   const collection = records(use, schema);
-  for (let last = ''; ;) {
+  const catalogue = use.collection<SchemaDocument>(CATALOGUE);
+  const form = wordsForm(schema);
+  for (let last = noted?.words?.form === form ? noted.words.after : ''; ;) {
     const page = await collection
       .find({ _id: { $gt: last } }, { ...use.bounds, sort: { _id: 1 }, limit: WORDS_PAGE, batchSize: WORDS_PAGE })
       .toArray();
@@ -134,5 +193,6 @@ async function addWords(use: MongoUse, schema: RecordSchema): Promise<void> {
       return { updateOne: { filter: { _id: document._id, n: document.n, c: document.c }, update: { $set: { w } } } };
     });
     await collection.bulkWrite(updates, { ...use.bounds, ordered: false });
+    await catalogue.updateOne({ _id: collectionName(schema) }, { $set: { words: { form, after: last } } }, use.bounds);
   }
 }

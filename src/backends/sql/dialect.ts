@@ -8,6 +8,7 @@ import type { FieldReference, FieldType, LeafNode, Scalar } from '../../filter/s
 import type { Range } from '../../filter/cursor.js';
 import type { QueryOptions, SqlDialectName, SqlPool, SqlResult, SqlValue } from '../../pools/pool.js';
 import type {
+  FieldSchema,
   FindRequest,
   JsonObject,
   RecordKey,
@@ -73,18 +74,46 @@ export interface Definitions {
   tableDdl(collection: string): string;
   readonly wordsIndex: string | undefined;
   readonly wordsColumn: string;
-  /** Rows `name` and `words` (whether it has that column) of the names that are there. */
-  catalogue(names: readonly string[]): { readonly text: string; readonly values: readonly SqlValue[] };
+  /** The table of the notes: a `name` as the catalogue has it, and its `note`. */
+  readonly notes: string;
+  /**
+   * Of the names that are there: `name`, `words` (whether it has that column), `valid` (whether an index can be used), `note`.
+   */
+  catalogue(pool: SqlPool, names: readonly string[], context: OperationContext): Promise<readonly Row[]>;
+  /** Rows `name`: the indexes of a table. */
+  indexNames(table: string): { readonly text: string; readonly values: readonly SqlValue[] };
+  dropIndex(name: string): string;
   /** Taken by everybody who makes tables, until the transaction ends. */
   lock(pool: SqlPool, context: OperationContext): Promise<void>;
   /** What must be there before the first table. */
   prepare(pool: SqlPool, context: OperationContext): Promise<void>;
+  /** True of a row `t` whose value does not fit the field. */
+  misfit(path: readonly string[], field: FieldSchema): string;
+  /** Leaves alone what was written since it was read. */
   saveWords(pool: SqlPool, table: string, rows: readonly WordsRow[], context: OperationContext): Promise<void>;
+  /** Where others write while a table is changed; absent where a database has one writer. */
+  readonly shared?: SharedDefinitions;
+}
+
+/** How a table is changed without holding up those who write. */
+export interface SharedDefinitions {
+  /** One script: makes the tables that are not there by then, each as a whole. `name` as the catalogue has it. */
+  createOnce(tables: readonly { readonly name: string; readonly statements: readonly string[] }[]): string;
+  /** Adds a column, or gives up soon with `isHeldUp`: those who write wait behind it. */
+  addColumn(table: string, column: string): string;
+  isHeldUp(error: unknown): boolean;
+  /** Marks a table as being changed until the transaction ends. */
+  hold(table: string): string;
+  /** Whether somebody, alive or not, still has the server at work on a change of the table. */
+  isHeld(pool: SqlPool, table: string, context: OperationContext): Promise<boolean>;
+  /** As the other one, without holding anyone up. */
+  dropIndex(name: string): string;
 }
 
 export interface WordsRow {
   readonly tenant: string;
   readonly id: string;
+  readonly version: number;
   readonly words: readonly string[];
 }
 

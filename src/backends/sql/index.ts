@@ -21,7 +21,7 @@ import { countStatement, deleteManyStatement, findStatement, sweepStatement } fr
 import { postgres } from './postgres/dialect.js';
 import { readKeys } from './read.js';
 import { readRow } from './row.js';
-import { ensureTables } from './schema.js';
+import { ensureTables, settleTable } from './schema.js';
 import { sqlite } from './sqlite/dialect.js';
 import { namedStatement } from './statement-names.js';
 
@@ -62,8 +62,12 @@ class SqlBackend implements RecordBackend, Database {
 
   async close(): Promise<void> {}
 
-  ensure(collections: readonly RecordSchema[], context: OperationContext): Promise<void> {
-    return ensureTables(this, collections, context);
+  ensure(collections: readonly RecordSchema[], context: OperationContext, patience?: number): Promise<void> {
+    return ensureTables(this, collections, context, patience);
+  }
+
+  settle(collection: RecordSchema, dryRun: boolean, context: OperationContext): Promise<string[]> {
+    return settleTable(this, collection, dryRun, context);
   }
 
   read(scope: TenantScope, keys: readonly RecordKey[], context: OperationContext): Promise<(Stored | undefined)[]> {

@@ -1,165 +1,120 @@
-/** Tables and indexes: what a collection needs, and the call that makes what is missing. */
+/** Tables and indexes: the call that makes them as their collections declare them. */
+import { sleep, systemClock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
-import { StorageError } from '../../errors.js';
-import { recordWords } from '../../filter/text.js';
-import type { IndexSchema, RecordSchema } from '../backend.js';
-import type { Database, Dialect } from './dialect.js';
-import { identifier, indexedField, indexName, keyExpression, orderTerm } from './expressions.js';
-import { uniqueViolation } from './fault.js';
+import type { RecordSchema } from '../backend.js';
+import { replaceNote, tablesBehind, type TableState, tableStates, undeclaredIndexes } from './catalogue.js';
+import { alterBesideWriters, createTables } from './concurrent-schema.js';
+import type { Database } from './dialect.js';
+import { dropExpired, refuseMisfits } from './misfits.js';
+import { createIndex } from './table-plan.js';
+import { makeWords } from './words.js';
 
-interface Part {
-  readonly name: string;
-  readonly ddl: string;
-}
-
-/** What stands in the catalogue for a collection, by name, and the statements that make it. */
-export interface TablePlan {
-  readonly table: Part;
-  readonly indexes: readonly Part[];
-  /** The name of each unique index with that of its constraint. */
-  readonly unique: ReadonlyMap<string, string>;
-}
-
-const PLANS = new WeakMap<Dialect, WeakMap<RecordSchema, TablePlan>>();
-
-export function tablePlan(dialect: Dialect, schema: RecordSchema): TablePlan {
-  let plans = PLANS.get(dialect);
-  if (plans === undefined) PLANS.set(dialect, (plans = new WeakMap()));
-  let plan = plans.get(schema);
-  if (plan === undefined) plans.set(schema, (plan = makePlan(dialect, schema)));
-  return plan;
-}
-
-function makePlan(dialect: Dialect, schema: RecordSchema): TablePlan {
-  const { definitions } = dialect;
-  const table = dialect.tableName(schema.name);
-  const name = definitions.catalogueName(schema.name);
-  const indexes = new Map<string, Part>();
-  const add = (kind: 'index' | 'unique' | 'words' | 'expiry', definition: string): string => {
-    const index = indexName(name, kind, definition);
-    const create = kind === 'unique' ? 'CREATE UNIQUE INDEX' : 'CREATE INDEX';
-    indexes.set(index, { name: index, ddl: `${create} IF NOT EXISTS ${identifier(index)} ON ${table} ${definition}` });
-    return index;
-  };
-  // Partial: reads ask `expires_at > now`, which most rows fulfil, and must not be led here.
-  add('expiry', `(expires_at) WHERE ${dialect.expires('')}`);
-  if (schema.text.length > 0 && definitions.wordsIndex !== undefined) add('words', definitions.wordsIndex);
-  for (const index of schema.indexes) add('index', `(${indexKeys(dialect, index, schema).join(', ')})`);
-  const unique = new Map<string, string>();
-  for (const constraint of schema.unique) {
-    const keys = constraint.fields.map((field) => keyExpression(dialect, indexedField(field, schema.fields), ''));
-    const index = add('unique', `(tenant, ${keys.join(', ')})`);
-    if (!unique.has(index)) unique.set(index, constraint.name);
-  }
-  return { table: { name, ddl: definitions.tableDdl(schema.name) }, indexes: [...indexes.values()], unique };
-}
-
-function indexKeys(dialect: Dialect, index: IndexSchema, schema: RecordSchema): string[] {
-  const keys = index.scope === 'tenant' ? ['tenant'] : [];
-  for (const key of index.keys)
-    keys.push(orderTerm(dialect, indexedField(key.field, schema.fields), key.direction, ''));
-  if (index.keys.at(-1)?.field !== 'id') keys.push(index.keys.at(-1)?.direction === 'desc' ? 'id DESC' : 'id ASC');
-  return keys;
-}
-
-/** Makes what is missing of the collections' tables and indexes, under a lock that other processes take too. */
+/**
+ * Makes what is missing and applies what has changed, in any number of processes at once. What is there costs one query.
+ * @param patience the deadline of what takes as long as there are records; default: that of the context.
+ * @throws `MIGRATION` when records do not fit; nothing of that collection is changed then.
+ */
 export async function ensureTables(
   database: Database,
   schemas: readonly RecordSchema[],
   context: OperationContext,
+  patience = context.deadline,
 ): Promise<void> {
-  if (schemas.length === 0 || (await missingParts(database, schemas, context)).length === 0) return;
-  const make = (inside: OperationContext): Promise<void> => makeMissing(database, schemas, inside);
-  if (context.session !== undefined) return make(context);
-  await database.pool.transaction({ context }, (session) => make({ ...context, session }));
+  if (schemas.length === 0) return;
+  if (context.session !== undefined) return alterInside(database, schemas, context);
+  let behind = await tablesBehind(database, schemas, context);
+  if (behind.length === 0) return;
+  const later = passing({ ...context, deadline: patience });
+  const { pool } = database;
+  if (pool.concurrent !== true)
+    return pool.transaction({ context: later() }, (session) => alterInside(database, schemas, { ...later(), session }));
+  for (let wait = FIRST_WAIT; behind.length > 0;) {
+    const absent = behind.filter(({ exists }) => !exists);
+    let isDone = true;
+    if (absent.length > 0) await createTables(database, absent, context);
+    else for (const state of behind) isDone = (await alterBesideWriters(database, state, later())) && isDone;
+    if (!isDone) wait = await pause(wait, context);
+    behind = await tablesBehind(database, schemas, later());
+  }
 }
 
-async function makeMissing(
+/**
+ * Drops the indexes that are no longer declared, once every record is checked, and forgets earlier declarations.
+ * @returns the names of those indexes, dropped or, by a dry run, not.
+ */
+export async function settleTable(
+  database: Database,
+  schema: RecordSchema,
+  dryRun: boolean,
+  context: OperationContext,
+): Promise<string[]> {
+  const { pool, dialect } = database;
+  const { definitions } = dialect;
+  await ensureTables(database, [schema], context);
+  if (dryRun) return undeclaredIndexes(database, schema, context);
+  if (pool.concurrent !== true)
+    return pool.transaction({ context }, async (session) => {
+      const inside = { ...context, session };
+      await definitions.lock(pool, inside);
+      for (const state of await tableStates(database, [schema], inside, false))
+        await alterTable(database, state, inside);
+      const names = await undeclaredIndexes(database, schema, inside);
+      for (const name of names) await pool.script(definitions.dropIndex(name), inside);
+      return names;
+    });
+  const later = passing(context);
+  for (let wait = FIRST_WAIT; ;) {
+    const [state] = await tableStates(database, [schema], later(), false);
+    if (await alterBesideWriters(database, state!, later())) break;
+    wait = await pause(wait, context);
+  }
+  const names = await undeclaredIndexes(database, schema, context);
+  for (const name of names) await pool.script(definitions.shared!.dropIndex(name), context);
+  return names;
+}
+
+/** The wait for another process, in milliseconds: it doubles, and differs at random. */
+const FIRST_WAIT = 50;
+const LONGEST_WAIT = 1_000;
+
+/** @returns how long the next wait is. */
+async function pause(wait: number, { signal }: OperationContext): Promise<number> {
+  await sleep(systemClock, wait * (0.5 + Math.random()), signal);
+  return Math.min(wait * 2, LONGEST_WAIT);
+}
+
+/** The context as time goes on: a change may take an hour. */
+function passing(context: OperationContext): () => OperationContext {
+  const began = performance.now();
+  return () => ({ ...context, now: new Date(context.now.getTime() + performance.now() - began) });
+}
+
+/** In the context's session, which has the database to itself or at least the lock of all who make tables. */
+async function alterInside(
   database: Database,
   schemas: readonly RecordSchema[],
   context: OperationContext,
 ): Promise<void> {
   const { pool, dialect } = database;
   await dialect.definitions.lock(pool, context);
-  const missing = await missingParts(database, schemas, context);
-  if (missing.length === 0) return;
   await dialect.definitions.prepare(pool, context);
-  for (const { schema, part, kind } of missing) {
-    if (kind === 'words') await addWords(database, schema, context);
-    else await makePart(database, schema, part, context);
+  for (const state of await tablesBehind(database, schemas, context)) await alterTable(database, state, context);
+}
+
+async function alterTable(database: Database, state: TableState, context: OperationContext): Promise<void> {
+  const { pool, dialect } = database;
+  const { schema, plan, exists, missing, change } = state;
+  const { definitions } = dialect;
+  if (exists) {
+    await refuseMisfits(database, state, context);
+    if (missing.some(({ unique }) => unique)) await dropExpired(database, schema, context);
+  } else {
+    await pool.script(definitions.tableDdl(schema.name), context);
   }
-}
-
-interface MissingPart {
-  readonly schema: RecordSchema;
-  readonly part: Part;
-  readonly kind: 'table' | 'words' | 'index';
-}
-
-/** One query of the catalogue for all collections. Tables come before their columns, those before their indexes. */
-async function missingParts(
-  { pool, dialect }: Database,
-  schemas: readonly RecordSchema[],
-  context: OperationContext,
-): Promise<MissingPart[]> {
-  const plans = schemas.map((schema) => ({ schema, plan: tablePlan(dialect, schema) }));
-  const names = plans.flatMap(({ plan }) => [plan.table.name, ...plan.indexes.map((index) => index.name)]);
-  const { text, values } = dialect.definitions.catalogue(names);
-  const { rows } = await pool.query(text, values, context);
-  const found = new Map(rows.map((row) => [row['name'] as string, Boolean(row['words'])]));
-  return plans.flatMap(({ schema, plan }) => {
-    const missing: MissingPart[] = [];
-    if (!found.has(plan.table.name)) missing.push({ schema, part: plan.table, kind: 'table' });
-    if (schema.text.length > 0 && found.get(plan.table.name) !== true)
-      missing.push({ schema, part: plan.table, kind: 'words' });
-    for (const part of plan.indexes) if (!found.has(part.name)) missing.push({ schema, part, kind: 'index' });
-    return missing;
-  });
-}
-
-async function makePart(
-  { pool, dialect }: Database,
-  schema: RecordSchema,
-  part: Part,
-  context: OperationContext,
-): Promise<void> {
-  try {
-    await pool.script(part.ddl, context);
-  } catch (error) {
-    const constraint = tablePlan(dialect, schema).unique.get(part.name);
-    if (constraint === undefined || uniqueViolation(error) === undefined) throw error;
-    throw new StorageError(
-      'MIGRATION',
-      `The collection ${schema.name} has records that violate its new unique constraint ${constraint}`,
-      { operation: 'ensure', details: { collection: schema.name, constraint }, cause: error },
-    );
-  }
-}
-
-/** A page of the rewrite of a table whose collection came to declare `text`. */
-const WORDS_PAGE = 500;
-
-/** Words are made here and not by the server, so records from before the declaration are read and written once. */
-async function addWords({ pool, dialect }: Database, schema: RecordSchema, context: OperationContext): Promise<void> {
-  const table = dialect.tableName(schema.name);
-  await pool.script(`ALTER TABLE ${table} ADD COLUMN ${dialect.definitions.wordsColumn}`, context);
-  let last: readonly [string, string] = ['', ''];
-  for (;;) {
-    const parameters = dialect.parameters();
-    const after = `(${last.map((key) => parameters.text(key)).join(', ')})`;
-    const { rows } = await pool.query(
-      `SELECT t.tenant, t.id, t.value FROM ${table} t WHERE (t.tenant, t.id) > ${after} ORDER BY t.tenant, t.id LIMIT ${WORDS_PAGE}`,
-      parameters.values,
-      context,
-    );
-    const end = rows.at(-1);
-    if (end === undefined) return;
-    last = [end['tenant'] as string, end['id'] as string];
-    const words = rows.map((row) => ({
-      tenant: row['tenant'] as string,
-      id: row['id'] as string,
-      words: recordWords(schema.text, dialect.readValue(row['value'])),
-    }));
-    await dialect.definitions.saveWords(pool, table, words, context);
-  }
+  const lacksWords = schema.text.length > 0 && !state.hasWords;
+  if (lacksWords) await pool.script(`ALTER TABLE ${plan.table} ADD COLUMN ${definitions.wordsColumn}`, context);
+  if (exists && (lacksWords || change?.words === true))
+    await makeWords(database, schema, ['', ''], context, async () => {});
+  for (const index of missing) await pool.script(createIndex(index, ''), context);
+  if (change !== undefined) await replaceNote(database, plan.name, state.noted, JSON.stringify(change.note), context);
 }

@@ -3,7 +3,7 @@ import { ConflictError } from '../../errors.js';
 import type { Write } from '../backend.js';
 import type { Dialect } from './dialect.js';
 import type { Violation } from './fault.js';
-import { tablePlan } from './schema.js';
+import { tablePlan } from './table-plan.js';
 
 export function uniqueError(
   dialect: Dialect,
@@ -12,7 +12,7 @@ export function uniqueError(
   cause: unknown,
 ): ConflictError {
   for (const { collection } of writes) {
-    const constraint = index === undefined ? undefined : tablePlan(dialect, collection).unique.get(index);
+    const constraint = index === undefined ? undefined : tablePlan(dialect, collection).unique.get(index)?.constraint;
     if (constraint === undefined) continue;
     return new ConflictError(
       'ALREADY_EXISTS',

@@ -47,6 +47,7 @@ export class PostgresPool implements PostgresDialectPool {
   readonly dialect = 'postgres';
   readonly durable = true;
   readonly binary = true;
+  readonly concurrent = true;
   readonly name: string;
   clockOffset = 0;
   readonly #options: PostgresOptions;

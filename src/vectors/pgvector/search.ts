@@ -2,11 +2,11 @@
 import type { OperationContext } from '../../component.js';
 import type { QueryOptions, Setting, PostgresDialectPool } from '../../pools/pool.js';
 import { SessionQueue } from '../../pools/session-queue.js';
-import type { ScoredVector, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
+import type { ScoredVector, SearchExplanation, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
 import { candidates, precisionOf } from './precision.js';
 import { readRow, type Statement } from './rows.js';
 import { exactStatement, indexedStatement } from './statements.js';
-import { scoreOfDistance } from './table.js';
+import { indexName, scoreOfDistance } from './table.js';
 
 /** Without iterative scans a filtered search returns what few of its rows the scan met, without an error. */
 export function scanSettings({ index }: VectorSchema, rows: number, efSearch: number): readonly Setting[] {
@@ -26,6 +26,10 @@ export function scanSettings({ index }: VectorSchema, rows: number, efSearch: nu
   }
 }
 
+interface IndexedSearch extends Statement {
+  readonly settings: readonly Setting[];
+}
+
 export class Searcher {
   /** Searches of one session follow one another: each sets the scan's settings and restores them. */
   private readonly turns = new SessionQueue();
@@ -41,26 +45,62 @@ export class Searcher {
     request: VectorSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]> {
-    const { binary } = this.pool;
-    const exact = (): Promise<ScoredVector[]> =>
-      this.read(exactStatement(schema, scope, request, binary), schema, request, context);
-    const precision = precisionOf(schema);
-    if (request.exact || precision === 'none') return exact();
-    const settings = scanSettings(schema, candidates(precision, request.topK), this.efSearch);
-    const indexed = indexedStatement(schema, scope, request, precision, binary);
-    const found = await this.readIndexed(indexed, settings, schema, request, context);
+    const indexed = this.indexed(schema, scope, request);
+    const found = indexed === undefined ? [] : await this.readIndexed(indexed, schema, request, context);
     // A scan gives up before it has met every row of a rare tenant or filter.
-    return found.length < request.topK ? exact() : found;
+    if (found.length === request.topK) return found;
+    return this.read(exactStatement(schema, scope, request, this.pool.binary), schema, request, context);
+  }
+
+  /** Runs the search, and gives the server's plans with what they took. */
+  async explain(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: VectorSearch,
+    context: OperationContext,
+  ): Promise<SearchExplanation> {
+    const indexed = this.indexed(schema, scope, request);
+    const exact = exactStatement(schema, scope, request, this.pool.binary);
+    if (indexed === undefined) return { scan: 'exact', completed: false, plan: await this.planOf(exact, context) };
+    const plan = await this.planOf(indexed, context);
+    const found = await this.readIndexed(indexed, schema, request, context);
+    const completed = found.length < request.topK;
+    return {
+      // The planner may take a filter's index instead, and compare what it gives.
+      scan: plan.includes(indexName(schema)) ? 'index' : 'exact',
+      completed,
+      plan: completed ? `${plan}\n\n${await this.planOf(exact, context)}` : plan,
+    };
+  }
+
+  private indexed(schema: VectorSchema, scope: VectorScope, request: VectorSearch): IndexedSearch | undefined {
+    const precision = precisionOf(schema);
+    if (request.exact || precision === 'none') return undefined;
+    return {
+      ...indexedStatement(schema, scope, request, precision, this.pool.binary),
+      settings: scanSettings(schema, candidates(precision, request.topK), this.efSearch),
+    };
+  }
+
+  private async planOf(
+    statement: Statement & { settings?: readonly Setting[] },
+    context: OperationContext,
+  ): Promise<string> {
+    const text = `EXPLAIN (ANALYZE, TIMING OFF) ${statement.text}`;
+    const { settings } = statement;
+    const options = settings === undefined || context.session !== undefined ? undefined : { settings };
+    const { rows } = await this.pool.query(text, statement.parameters.values, context, options);
+    return rows.map((row) => String(row['QUERY PLAN'])).join('\n');
   }
 
   private readIndexed(
-    statement: Statement,
-    settings: readonly Setting[],
+    statement: IndexedSearch,
     schema: VectorSchema,
     request: VectorSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]> {
     const { session } = context;
+    const { settings } = statement;
     if (session === undefined) return this.read(statement, schema, request, context, { settings });
     return this.turns.run(session, async () => {
       const before = await this.set(settings, context);

@@ -19,7 +19,11 @@ export class Statistics {
     known.written += rows;
     if (known.written < known.next || context.session !== undefined) return;
     known.next = known.written * 2;
+    await this.gather(schema, context);
+  }
+
+  async gather(schema: VectorSchema, context: OperationContext): Promise<void> {
     // The rows are written: only the plans of searches are worse without it.
-    await this.pool.script(`ANALYZE ${table}`, context).catch(() => undefined);
+    await this.pool.script(`ANALYZE ${tableName(schema)}`, context).catch(() => undefined);
   }
 }

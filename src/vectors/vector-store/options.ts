@@ -2,7 +2,7 @@
 import type { CallOptions } from '../../component.js';
 import type { StorageError } from '../../errors.js';
 import type { Filter } from '../../filter/syntax.js';
-import type { VectorInclude } from '../provider.js';
+import type { SearchExplanation, VectorInclude } from '../provider.js';
 
 export type MetadataValue =
   string | number | boolean | Date | readonly string[] | { readonly [key: string]: MetadataValue };
@@ -75,6 +75,8 @@ export interface VectorQuery<M = Metadata> extends ReadOptions {
   readonly minScore?: number;
   /** Compares with every record instead of asking an index. Default: false. */
   readonly exact?: boolean;
+  /** Also tells how it was done: `{ hits, scan, completed, plan }`. It is done twice then. Not together with `text`. */
+  readonly explain?: boolean;
   /** `session`: sees what this process has written. Default: `eventual`, which on most providers is immediate. */
   readonly consistency?: 'eventual' | 'session';
 }
@@ -89,6 +91,16 @@ export interface UpsertOptions extends NamespaceOptions {
   readonly onProgress?: (progress: UpsertProgress) => void;
 }
 
+export interface VectorLoadOptions extends UpsertOptions {
+  /**
+   * Drops the index before and builds it after, which is several times as fast for many records; meanwhile searches compare
+   * with every record. Default: false.
+   */
+  readonly deferIndex?: boolean;
+  /** Milliseconds for building it. Default: an hour. */
+  readonly indexTimeout?: number;
+}
+
 export interface UpsertReport extends UpsertProgress {
   /** Records taken; of several with one id the last is kept. */
   readonly written: number;
@@ -98,6 +110,11 @@ export interface UpsertReport extends UpsertProgress {
   readonly failures: readonly { readonly index: number; readonly id?: string; readonly error: StorageError }[];
   /** The provider's mark of the last write, where it has one. */
   readonly token?: string;
+}
+
+/** The hits, and how they were found. */
+export interface ExplainedHits<M = Metadata> extends SearchExplanation {
+  readonly hits: VectorHit<M>[];
 }
 
 /** What to delete. `{ all: true }` is everything in the namespace. */

@@ -25,6 +25,7 @@ const SEARCH_KEYS = [
   'filter',
   'minScore',
   'exact',
+  'explain',
   'consistency',
   'include',
   ...CALL_KEYS,
@@ -64,6 +65,7 @@ export interface SearchPlan extends Omit<VectorSearch, 'vector' | 'filter'> {
   /** What is near; absent: only a text is asked for. */
   readonly near: Float32Array | { readonly id: string } | undefined;
   readonly words: readonly string[] | undefined;
+  readonly explain: boolean;
   readonly filter: FoldedFilter;
   readonly minScore: number | undefined;
 }
@@ -77,6 +79,7 @@ export function planSearch(request: unknown, schema: VectorSchema, provider: Vec
     topK = 10,
     minScore,
     exact = false,
+    explain = false,
     consistency = 'eventual',
     include,
   } = checkKeys(request, 'query', SEARCH_KEYS);
@@ -84,6 +87,9 @@ export function planSearch(request: unknown, schema: VectorSchema, provider: Vec
   if (count > capabilities.maxTopK)
     throw new UnsupportedError(`topK: the provider has at most ${capabilities.maxTopK}`);
   if (typeof exact !== 'boolean') throw invalid('exact', exact, 'true or false');
+  if (typeof explain !== 'boolean') throw invalid('explain', explain, 'true or false');
+  if (explain && (provider.explain === undefined || request['text'] !== undefined))
+    throw new UnsupportedError('explain: how this search is done is not known');
   if (exact && !capabilities.exact) throw new UnsupportedError('exact: the provider has no exact search');
   if (consistency !== 'eventual' && consistency !== 'session')
     throw invalid('consistency', consistency, "'eventual' or 'session'");
@@ -103,6 +109,7 @@ export function planSearch(request: unknown, schema: VectorSchema, provider: Vec
     filter: planFilter(request, schema, capabilities),
     minScore,
     exact,
+    explain,
     consistency,
     include: checkInclude(include),
   };

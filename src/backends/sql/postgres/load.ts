@@ -6,7 +6,7 @@ import type { PostgresDialectPool } from '../../../pools/pool.js';
 import type { RecordSchema, Write } from '../../backend.js';
 import type { Database } from '../dialect.js';
 import { uniqueViolation, type Violation } from '../fault.js';
-import { tablePlan } from '../schema.js';
+import { tablePlan } from '../table-plan.js';
 import { insertColumns } from '../statements.js';
 import { uniqueError } from '../unique.js';
 import { tableName } from './expressions.js';

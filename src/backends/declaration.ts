@@ -1,0 +1,138 @@
+/**
+ * What a collection's records are known to fit, noted beside them. A note has the parts of a declaration that reach into
+ * records (each declared field, the text) and the forms that each part has had, with the time at which it was applied.
+ */
+import { createHash } from 'node:crypto';
+import { StorageError } from '../errors.js';
+import { WORD_RULES } from '../filter/text.js';
+import type { FieldSchema, RecordSchema } from './backend.js';
+
+/**
+ * How long processes with an earlier declaration count as those of a deployment under way: they are let in as they are and
+ * change nothing. After it their declaration is a change as any other.
+ */
+const DEPLOYMENT = 86_400_000;
+
+/** The form of a part that is not declared; every part had it before its first. */
+const NONE = '-';
+const TEXT = 'text';
+const FIELD = 'field ';
+
+/** The time of each form, in milliseconds since 1970. */
+type Forms = Readonly<Record<string, number>>;
+
+/** As it is kept: JSON. */
+export interface DeclarationNote {
+  readonly parts: Readonly<Record<string, Forms>>;
+}
+
+export interface DeclarationChange {
+  /** Those that existing records must be checked against. */
+  readonly fields: ReadonlyMap<string, FieldSchema>;
+  /** Whether the words of existing records must be made anew. */
+  readonly words: boolean;
+  /** What is noted once that is done. */
+  readonly note: DeclarationNote;
+}
+
+/** What a declaration changes for the records there; `undefined` when they are known to fit it. */
+export function declarationChange(
+  schema: RecordSchema,
+  note: DeclarationNote | undefined,
+  now: Date,
+): DeclarationChange | undefined {
+  const noted = new Map<string, Forms>(Object.entries(note?.parts ?? {}));
+  const declared = declaredForms(schema);
+  const time = now.getTime();
+  const fields = new Map<string, FieldSchema>();
+  const parts = new Map(noted);
+  let words = false;
+  for (const part of new Set([...noted.keys(), ...declared.keys()])) {
+    const forms = noted.get(part) ?? {};
+    const form = declared.get(part) ?? NONE;
+    if (isApplied(forms, form, time)) continue;
+    parts.set(part, { ...forms, [form]: time });
+    if (form === NONE || isImplied(forms, form)) continue;
+    if (part === TEXT) words = true;
+    else fields.set(part.slice(FIELD.length), schema.fields.get(part.slice(FIELD.length))!);
+  }
+  const isNew = note === undefined || [...parts].some(([part, forms]) => noted.get(part) !== forms);
+  return isNew ? { fields, words, note: { parts: Object.fromEntries(parts) } } : undefined;
+}
+
+/** The name of the words that a declaration asks for; another one stands for other words. */
+export function wordsForm({ text }: RecordSchema): string {
+  return createHash('sha256')
+    .update(JSON.stringify([WORD_RULES, text]))
+    .digest('hex')
+    .slice(0, 12);
+}
+
+function declaredForms(schema: RecordSchema): Map<string, string> {
+  const forms = new Map<string, string>();
+  for (const [path, { type, maxBytes }] of schema.fields)
+    forms.set(FIELD + path, type === 'string' ? `string ${maxBytes}` : type);
+  if (schema.text.length > 0) forms.set(TEXT, wordsForm(schema));
+  return forms;
+}
+
+function isApplied(forms: Forms, form: string, now: number): boolean {
+  const applied = forms[form] ?? (form === NONE ? 0 : undefined);
+  const newest = Math.max(0, ...Object.values(forms));
+  return applied !== undefined && (applied === newest || now - newest < DEPLOYMENT);
+}
+
+/** Records that fit the newest form fit this one: it is as long or longer. */
+function isImplied(forms: Forms, form: string): boolean {
+  const [newest] = Object.entries(forms).sort(([, a], [, b]) => b - a)[0] ?? [NONE];
+  const [, bytes] = /^string (\d+)$/.exec(form) ?? [];
+  const [, before] = /^string (\d+)$/.exec(newest) ?? [];
+  return bytes !== undefined && before !== undefined && Number(before) <= Number(bytes);
+}
+
+/** The texts that a field of type `date` has, as a regular expression that POSIX and Perl read alike. */
+export const DATE_TEXT =
+  '^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|' +
+  '([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)' +
+  'T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]{3}Z$';
+
+/** How many ids a refused declaration tells. */
+export const SHOWN_RECORDS = 10;
+
+export interface RecordName {
+  readonly tenant: string;
+  readonly id: string;
+}
+
+/** Records that stand against a declaration. The message names none: it may reach another tenant than theirs. */
+export interface Misfits {
+  readonly count: number;
+  /** The first `SHOWN_RECORDS`. */
+  readonly records: readonly RecordName[];
+}
+
+/** @param fields how many records do not fit each. */
+export function fieldsRefused(
+  schema: RecordSchema,
+  { count, records }: Misfits,
+  fields: Readonly<Record<string, number>>,
+): StorageError {
+  const names = Object.keys(fields).join(', ');
+  return new StorageError(
+    'MIGRATION',
+    `The collection ${schema.name} has ${count} records that do not fit its declaration (${names}): change them, or the declaration`,
+    { operation: 'ensure', details: { collection: schema.name, count, fields, records: shown(schema, records) } },
+  );
+}
+
+export function uniqueRefused(schema: RecordSchema, constraint: string, { count, records }: Misfits): StorageError {
+  return new StorageError(
+    'MIGRATION',
+    `The collection ${schema.name} has ${count} records that violate its new unique constraint ${constraint}: change them, or the declaration`,
+    { operation: 'ensure', details: { collection: schema.name, constraint, count, records: shown(schema, records) } },
+  );
+}
+
+function shown({ showId = (id) => id }: RecordSchema, records: readonly RecordName[]): RecordName[] {
+  return records.map(({ tenant, id }) => ({ tenant, id: showId(id) }));
+}

@@ -1,0 +1,149 @@
+/** The server: what every call to it runs through, its opening, its health. */
+import type { ChromaClient } from 'chromadb';
+import type { CheckResult, OpenContext } from '../../component.js';
+import { isStorageError, StorageError } from '../../errors.js';
+import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
+import type { ProviderEnvironment } from '../provider.js';
+import { callRemote, type RemoteAttempt, type RemotePolicy } from '../remote/call.js';
+import { Limiter, type Bounds } from '../remote/limiter.js';
+import { ChromaFault, classify } from './fault.js';
+import { loadLibrary, type Library, type ServerChecks } from './library.js';
+import type { ChromaOptions } from './settings.js';
+import { makeTransport } from './transport.js';
+
+const PAGE = 1_000;
+
+/** What may be said of a server that was never reached. */
+const UNKNOWN: ServerChecks = { maxBatch: LIMITS.batchItems, base64: false };
+
+export class Connection {
+  private readonly limiter: Limiter;
+  private library: Library | undefined;
+  private checks: ServerChecks = UNKNOWN;
+
+  constructor(
+    private readonly options: ChromaOptions,
+    private readonly environment: ProviderEnvironment,
+  ) {
+    const { clock, name: component } = environment;
+    this.limiter = new Limiter({ clock, component, max: options.maxConcurrency });
+  }
+
+  /** Records that one request may write. */
+  get maxBatch(): number {
+    return this.checks.maxBatch;
+  }
+
+  /** @throws `DEPENDENCY_MISSING`; `CONFIGURATION` where the server has no such database; `UNAVAILABLE`, `UNAUTHORIZED`. */
+  async open({ signal }: OpenContext): Promise<void> {
+    this.library ??= await loadLibrary(this.environment.name);
+    const bounds = { signal, deadline: this.environment.clock.monotonic() + this.options.requestTimeout };
+    await this.checkDatabase(bounds);
+    this.checks = await this.call(bounds, 'open', async (client) => {
+      const { max_batch_size: most = 0, supports_base64_encoding: base64 } = await client.getPreflightChecks();
+      return { maxBatch: most > 0 ? Math.min(most, LIMITS.batchItems) : LIMITS.batchItems, base64: base64 === true };
+    });
+  }
+
+  /** Needs no turn: requests that take long are no sign of a server that is ill. */
+  async check(signal: AbortSignal): Promise<CheckResult> {
+    const details = this.limiter.figures();
+    if (this.library === undefined) return { status: 'unknown', message: 'The provider is not open' };
+    try {
+      await this.client(this.library, signal).heartbeat();
+      return { status: 'healthy', details };
+    } catch (error) {
+      return { status: 'unhealthy', message: classify(error, this.environment.name, 'check').error.message, details };
+    }
+  }
+
+  close(deadline: number): Promise<void> {
+    return this.limiter.close(deadline);
+  }
+
+  /** Makes a call with a client of its own for each attempt. @throws as `callRemote` */
+  call<R>(
+    bounds: Bounds,
+    operation: string,
+    work: (client: ChromaClient, attempt: RemoteAttempt) => Promise<R>,
+  ): Promise<R> {
+    const { library } = this;
+    const { name: component } = this.environment;
+    if (library === undefined) throw new StorageError('CLOSED', 'The provider is not open', { component, operation });
+    return callRemote(bounds, this.policy(operation), (attempt) => work(this.client(library, attempt.signal), attempt));
+  }
+
+  /**
+   * The names of all collections that begin with `prefix`. Not by the client: to list collections it imports a package
+   * for the embedding function of each, by the name that the server gives.
+   */
+  async names(bounds: Bounds, operation: string, prefix: string): Promise<string[]> {
+    const found: string[] = [];
+    for (let offset = 0; ; offset += PAGE) {
+      const page = await this.read(bounds, operation, `/collections?limit=${PAGE}&offset=${offset}`);
+      const names = readNames(page);
+      found.push(...names.filter((name) => name.startsWith(prefix)));
+      if (names.length < PAGE) return found;
+    }
+  }
+
+  /** The server answers for a database that it does not have as for an empty one. */
+  private async checkDatabase(bounds: Bounds): Promise<void> {
+    try {
+      await this.read(bounds, 'open', '');
+    } catch (error) {
+      if (!isStorageError(error, 'NOT_FOUND')) throw error;
+      const { serverTenant, serverDatabase } = this.options;
+      throw new StorageError(
+        'CONFIGURATION',
+        `The Chroma server has no database ${JSON.stringify(serverDatabase)} in its tenant ${JSON.stringify(serverTenant)}: create it, or name another (vectors.chroma.serverDatabase)`,
+        {
+          component: this.environment.name,
+          operation: 'open',
+          details: { serverTenant, serverDatabase },
+          cause: error,
+        },
+      );
+    }
+  }
+
+  private read(bounds: Bounds, operation: string, path: string): Promise<unknown> {
+    const { url, headers, serverTenant, serverDatabase } = this.options;
+    const database = `/tenants/${encodeURIComponent(serverTenant)}/databases/${encodeURIComponent(serverDatabase)}`;
+    return callRemote(bounds, this.policy(operation), async ({ signal }) => {
+      const response = await this.transport(signal)(`${url}/api/v2${database}${path}`, { headers });
+      return response.json();
+    });
+  }
+
+  private client(library: Library, signal: AbortSignal): ChromaClient {
+    const { url, headers, serverTenant: tenant, serverDatabase: database } = this.options;
+    const { checks } = this;
+    return library.client({
+      ...{ url, headers, tenant, database, transport: this.transport(signal) },
+      ...(checks === UNKNOWN ? {} : { checks }),
+    });
+  }
+
+  private transport(signal: AbortSignal): typeof fetch {
+    return makeTransport(signal, () => this.environment.clock.now(), this.options.token);
+  }
+
+  private policy(operation: string): RemotePolicy {
+    const { clock, name: component } = this.environment;
+    return {
+      clock,
+      component,
+      limiter: this.limiter,
+      attemptTimeout: this.options.requestTimeout,
+      retry: this.options.retry,
+      classify: (error) => classify(error, component, operation),
+    };
+  }
+}
+
+function readNames(page: unknown): string[] {
+  const names = Array.isArray(page) ? page.map((entry: { name?: unknown } | null) => entry?.name) : [undefined];
+  if (names.every((name) => typeof name === 'string')) return names;
+  throw new ChromaFault(undefined, undefined, 'its list of collections is none');
+}

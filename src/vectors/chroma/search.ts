@@ -1,0 +1,81 @@
+/**
+ * Searches. The server answers from a graph that not every record can be reached in: among many vectors that are nearly
+ * parallel, or by inner product among vectors of very different lengths, even a filter that matches a few records may find
+ * none of them, without an error. What an answer lacks is compared here.
+ */
+import type { Where } from 'chromadb';
+import type { OperationContext } from '../../component.js';
+import { scoreOf } from '../codec/score.js';
+import type { ScoredVector, VectorSchema, VectorSearch } from '../provider.js';
+import type { Connection } from './connection.js';
+import { decodeRow, fieldsOf } from './record.js';
+import { getRecords, readNumber, readRows } from './records.js';
+import { scoreOfDistance } from './score.js';
+
+/** Numbers of vectors that one answer holds, about 4 MB of text. */
+const PAGE_NUMBERS = 400_000;
+const PAGE_RECORDS = 1_000;
+
+export async function searchRecords(
+  connection: Connection,
+  id: string,
+  where: Where | undefined,
+  schema: VectorSchema,
+  request: VectorSearch,
+  context: OperationContext,
+): Promise<ScoredVector[]> {
+  const found = await query(connection, id, where, schema, request, context);
+  if (found.length >= request.topK) return found;
+  const nothing = { vector: false, metadata: false, text: false };
+  const more = { ...(where === undefined ? {} : { where }), limit: found.length + 1 };
+  const { length } = await getRecords(connection, id, more, nothing, context, 'search');
+  return length <= found.length ? found : complete(connection, id, where, schema, request, found, context);
+}
+
+function query(
+  connection: Connection,
+  id: string,
+  where: Where | undefined,
+  { metric }: VectorSchema,
+  { vector, topK, include }: VectorSearch,
+  context: OperationContext,
+): Promise<ScoredVector[]> {
+  return connection.call(context, 'search', async (client) => {
+    const answer = await client.collection(id).query({
+      queryEmbeddings: [Array.from(vector)],
+      nResults: topK,
+      include: [...fieldsOf(include), 'distances'],
+      ...(where === undefined ? {} : { where }),
+    });
+    const { ids, embeddings, metadatas, documents, distances } = answer;
+    const rows = readRows(ids?.[0], embeddings?.[0], metadatas?.[0], documents?.[0], include);
+    return rows.map((row, i) => ({
+      ...decodeRow(row, include),
+      score: scoreOfDistance(metric, readNumber(distances?.[0]?.[i])),
+    }));
+  });
+}
+
+/** The closest of what was found and of everything else that matches. */
+async function complete(
+  connection: Connection,
+  id: string,
+  where: Where | undefined,
+  { metric, dimension }: VectorSchema,
+  { vector, topK, include }: VectorSearch,
+  found: readonly ScoredVector[],
+  context: OperationContext,
+): Promise<ScoredVector[]> {
+  const known = new Set(found.map((hit) => hit.id));
+  const limit = Math.max(1, Math.min(PAGE_RECORDS, Math.floor(PAGE_NUMBERS / dimension)));
+  let closest = [...found];
+  for (let offset = 0; ; offset += limit) {
+    const selection = { ...(where === undefined ? {} : { where }), limit, offset };
+    const page = await getRecords(connection, id, selection, { ...include, vector: true }, context, 'search');
+    for (const { vector: own, ...rest } of page)
+      if (own !== undefined && !known.has(rest.id))
+        closest.push({ ...rest, ...(include.vector ? { vector: own } : {}), score: scoreOf(metric, own, vector) });
+    closest = closest.sort((a, b) => b.score - a.score).slice(0, topK);
+    if (page.length < limit) return closest;
+  }
+}

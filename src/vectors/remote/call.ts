@@ -1,0 +1,116 @@
+/**
+ * Calls to a service over the network, as every provider that is one makes them: each attempt in a turn of the limiter and
+ * within its own time, tried again with backoff where the provider says so, never beyond the operation's deadline or its
+ * caller's signal. What a failure means is the provider's to say.
+ */
+import { aborted, sleep, type Clock } from '../../clock.js';
+import { type StorageError, TimeoutError } from '../../errors.js';
+import { timerDelay, type Bounds, type Limiter } from './limiter.js';
+import { retryDelay, type RetryOptions } from './retry.js';
+
+/** What an attempt failed with, in the library's terms. */
+export interface RemoteFailure {
+  /** What the caller gets when the call is not made again. */
+  readonly error: StorageError;
+  /** Whether the same call may be made again: the failure passes, and made twice the call does what it does once. */
+  readonly retry: boolean;
+  /** Milliseconds that the service asked to wait. */
+  readonly retryAfter?: number | undefined;
+}
+
+export interface RemotePolicy {
+  readonly clock: Clock;
+  /** The provider's name, for errors. */
+  readonly component: string;
+  readonly limiter: Limiter;
+  /** Milliseconds that one attempt may take. */
+  readonly attemptTimeout: number;
+  readonly retry: RetryOptions;
+  /** What an attempt's own failure means; the ends that `callRemote` sets to it never come here. */
+  classify(error: unknown): RemoteFailure;
+  /** Default: `Math.random`. */
+  readonly random?: () => number;
+}
+
+export interface RemoteAttempt {
+  /** From 1. After the first one, an earlier attempt may have reached the service. */
+  readonly number: number;
+  /** Aborts when nobody waits for this attempt any more. Each attempt has its own. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Makes a call. It settles no later than the deadline and the caller's signal, whatever the attempt does.
+ * @throws what `classify` gives for the last attempt; `TIMEOUT` when an attempt or the operation ran out of time;
+ * `ABORTED`; `CLOSED`.
+ */
+export async function callRemote<R>(
+  context: Bounds,
+  policy: RemotePolicy,
+  attempt: (attempt: RemoteAttempt) => Promise<R>,
+): Promise<R> {
+  const { clock, limiter, retry, random = Math.random } = policy;
+  for (let number = 1; ; number++) {
+    const outcome = await limiter.run(context, () => attemptOnce(context, policy, number, attempt));
+    if ('value' in outcome) return outcome.value;
+    if (!outcome.retry || number >= retry.attempts) throw outcome.error;
+    const wait = retryDelay(retry, number, outcome.retryAfter, random);
+    // There would be no time left to ask again: the failure says more than a deadline does.
+    if (clock.monotonic() + wait >= context.deadline) throw outcome.error;
+    const ended = await within(context, policy, undefined, (signal) => sleep(clock, wait, signal));
+    if ('cut' in ended) throw ended.cut;
+  }
+}
+
+async function attemptOnce<R>(
+  context: Bounds,
+  policy: RemotePolicy,
+  number: number,
+  attempt: (attempt: RemoteAttempt) => Promise<R>,
+): Promise<{ readonly value: R } | RemoteFailure> {
+  const { attemptTimeout, component } = policy;
+  const late = new TimeoutError(`The service did not answer within ${attemptTimeout} ms`, { component });
+  const ended = await within(context, policy, late, (signal) => attempt({ number, signal }));
+  if ('value' in ended) return ended;
+  if ('failure' in ended) return policy.classify(ended.failure);
+  if (ended.cut === late) return { error: late, retry: true };
+  throw ended.cut;
+}
+
+/** How work ended: by itself, or cut by the signal, the deadline, the close, or the time of one attempt. */
+type Ended<R> = { readonly value: R } | { readonly failure: unknown } | { readonly cut: StorageError };
+
+/** @param late what cuts an attempt off; absent for what is no attempt. */
+function within<R>(
+  { signal, deadline }: Bounds,
+  { clock, component, limiter, attemptTimeout }: RemotePolicy,
+  late: TimeoutError | undefined,
+  work: (signal: AbortSignal) => Promise<R>,
+): Promise<Ended<R>> {
+  return new Promise((resolve) => {
+    const controller = new AbortController();
+    const settle = (ended: Ended<R>): void => {
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+      forget();
+      resolve(ended);
+    };
+    const cut = (error: StorageError): void => {
+      settle({ cut: error });
+      controller.abort(error);
+    };
+    const onAbort = (): void => cut(aborted(signal!));
+    const forget = limiter.onCut(cut);
+    const remaining = deadline - clock.monotonic();
+    const isAttempt = late !== undefined && attemptTimeout < remaining;
+    const timer = clock.after(timerDelay(isAttempt ? attemptTimeout : remaining), () =>
+      cut(isAttempt ? late : new TimeoutError('The deadline of the operation has passed', { component })),
+    );
+    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal?.aborted === true) return onAbort();
+    work(controller.signal).then(
+      (value) => settle({ value }),
+      (failure: unknown) => settle({ failure }),
+    );
+  });
+}
