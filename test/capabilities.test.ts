@@ -15,7 +15,7 @@ const PART = /(<!-- capabilities: .* -->\n)([^]*?)(<!-- end of capabilities -->)
 const OF_BACKENDS = ['transactions', 'batch', 'unique', 'text', 'maxRecordBytes', 'maxBatchItems', 'maxBatchBytes'];
 const OF_PROVIDERS = [
   ...['metrics', 'exact', 'operators.stringRange', 'operators.notRange', 'metadataDigits', 'deleteCount', 'listOrder'],
-  ...['sparse', 'consistency', 'transactions', 'durable', 'maxDimension', 'maxTopK', 'maxBatch'],
+  ...['text', 'sparse', 'consistency', 'transactions', 'durable', 'maxDimension', 'maxTopK', 'maxBatch'],
 ];
 
 interface Column {

@@ -78,7 +78,7 @@ describe('recall@10 on WordNet', () => {
         await pool.script('RESET enable_sort; RESET enable_seqscan; RESET enable_bitmapscan', context());
       }
       expect(plans).toHaveLength(data.queries.length);
-      for (const plan of plans) expect(plan).toMatch(/Index Scan using \S*embedding\S* on qm_v_wordnet_384c/);
+      for (const plan of plans) expect(plan).toMatch(/Index Scan using qm_v_wordnet_384c_ann on qm_v_wordnet_384c/);
     },
   );
 

@@ -16,7 +16,6 @@ const capabilities: VectorCapabilities = {
   deleteCount: true,
   listOrder: 'id',
   text: false,
-  hybrid: false,
   sparse: false,
   consistency: 'immediate',
   transactions: true,
@@ -150,7 +149,8 @@ test('ids and namespaces', () => {
 });
 
 test('records: unknown keys, sparse vectors and what is no record are refused', () => {
-  const encode = (record: unknown): unknown => encodeRecord(record, schema, 40_960, 'records[4]');
+  const encode = (record: unknown): unknown =>
+    encodeRecord(record, schema, { maxMetadataBytes: 40_960, vectorFault: undefined }, 'records[4]');
   expect(refused(() => encode({ id: 'a', values: [1, 2, 3] })).message).toMatch(/^records\[4\]: unknown key "values"/);
   expect(refused(() => encode({ id: 'a', vector: [1, 2] })).message).toMatch(/^records\[4\]\.vector/);
   refused(() => encode({ id: 'a', vector: [1, 2, 3], sparse: { indices: [], values: [] } }), 'UNSUPPORTED');

@@ -49,7 +49,6 @@ export class FileProvider implements VectorProvider {
     deleteCount: true,
     listOrder: 'insertion',
     text: false,
-    hybrid: false,
     sparse: false,
     consistency: 'immediate',
     transactions: false,

@@ -4,18 +4,21 @@ import { valueAt } from './json.js';
 export const WORD_RULES = 1;
 
 /**
- * The words that `$text` looks for, equal on every backend because no backend's own text search is asked: lower-cased
+ * The words of a text in their order, equal on every backend because no backend's own text search is asked: lower-cased
  * runs of letters, marks and digits, without stemming.
  */
+export function wordsOf(text: string): string[] {
+  return (
+    text
+      .normalize('NFC')
+      .toLowerCase()
+      .match(/[\p{L}\p{M}\p{N}]+/gu) ?? []
+  );
+}
+
+/** The distinct words that `$text` looks for. */
 export function tokenize(text: string): string[] {
-  return [
-    ...new Set(
-      text
-        .normalize('NFC')
-        .toLowerCase()
-        .match(/[\p{L}\p{M}\p{N}]+/gu) ?? [],
-    ),
-  ];
+  return [...new Set(wordsOf(text))];
 }
 
 /** The words of a record: those of every declared text path that holds a string. */

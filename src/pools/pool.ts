@@ -64,7 +64,14 @@ export interface QueryOptions {
   readonly name?: string;
   /** The statement only reads, and gives at most one row. */
   readonly single?: boolean;
+  /**
+   * PostgreSQL's settings for this statement alone, as `SET LOCAL` takes them: they are written into the text, so names
+   * and values are the library's own words and numbers. Not in a session, whose settings are its own.
+   */
+  readonly settings?: readonly Setting[];
 }
+
+export type Setting = readonly [name: string, value: string];
 
 export type SqlDialectName = 'postgres' | 'sqlite';
 
@@ -86,16 +93,26 @@ export interface SqlPool extends Pool {
   script(text: string, context: OperationContext): Promise<void>;
 }
 
+/** Default: `text`. */
+export type CopyFormat = 'text' | 'binary';
+
 /** A pool that takes rows in bulk. */
 export interface PostgresDialectPool extends SqlPool {
   readonly dialect: 'postgres';
+  /** Whether bytes reach the server as the binary form of the parameter's type; else they are `bytea` only. */
+  readonly binary: boolean;
   /**
    * Adds rows by COPY: all of them or none. In a session, as a part of it that is undone by itself when a unique constraint
    * refuses it (`ALREADY_EXISTS`); any other error fails the session.
    * @param target the table, with its columns in parentheses
-   * @param lines rows in COPY's text format, each with its line feed
+   * @param rows in COPY's format, lines with their line feeds or the rows of its binary form, which has a beginning and an end
    */
-  copyIn(target: string, lines: Iterable<string>, context: OperationContext): Promise<void>;
+  copyIn(
+    target: string,
+    rows: Iterable<string | Uint8Array>,
+    context: OperationContext,
+    format?: CopyFormat,
+  ): Promise<void>;
 }
 
 /** Runs one statement now. @throws what `SqlPool.query` rejects with. */

@@ -11,6 +11,7 @@ import { compareFilters } from './vector-properties.js';
 import { describeVectorRecords } from './vector-records.js';
 import { describeVectorSearch } from './vector-search.js';
 import { VectorFixture, type VectorTarget } from './vector-target.js';
+import { describeVectorText } from './vector-text.js';
 
 export function describeVectorProvider(target: VectorTarget, runner: TestRunner, options: PropertyOptions = {}): void {
   const { describe, test, beforeAll, afterAll } = runner;
@@ -27,6 +28,7 @@ export function describeVectorProvider(target: VectorTarget, runner: TestRunner,
     describeVectorDeletion(runner, fixture);
     describeVectorSearch(runner, fixture);
     describeVectorFilters(runner, fixture);
+    describeVectorText(runner, fixture);
 
     describe('against the oracle', () => {
       test('random records and filters: the same set, the same scores', async () => {

@@ -50,7 +50,6 @@ class ChromaProvider implements VectorProvider {
       deleteCount: true,
       listOrder: 'insertion',
       text: false,
-      hybrid: false,
       sparse: false,
       consistency: 'immediate',
       transactions: false,

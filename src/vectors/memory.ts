@@ -10,6 +10,7 @@ import { matchesMetadata } from './codec/filter.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
 import { METRICS, sameSchema } from './codec/schema.js';
 import { scoreOf } from './codec/score.js';
+import { searchedWords } from './codec/text.js';
 import type {
   CompiledFilter,
   FetchedVector,
@@ -17,7 +18,9 @@ import type {
   MetadataLeaf,
   ProviderDriver,
   ScoredVector,
+  SearchExplanation,
   StoredVector,
+  TextSearch,
   VectorCapabilities,
   VectorInclude,
   VectorList,
@@ -43,8 +46,7 @@ class MemoryProvider implements VectorProvider {
     metadataDigits: 17,
     deleteCount: true,
     listOrder: 'id',
-    text: false,
-    hybrid: false,
+    text: true,
     sparse: false,
     consistency: 'immediate',
     transactions: true,
@@ -67,7 +69,9 @@ class MemoryProvider implements VectorProvider {
     return { status: 'healthy' };
   }
 
-  createCollection(schema: VectorSchema, context: OperationContext): Promise<void> {
+  async createCollection(schema: VectorSchema, context: OperationContext): Promise<void> {
+    if (schema.text !== undefined && schema.text.language !== 'simple')
+      throw new UnsupportedError(`text.language: only simple, not ${schema.text.language}`, { component: this.name });
     return this.pool.run(context, (view) => {
       const known = view.get(CATALOGUE, '', schema.name) as VectorSchema | undefined;
       if (known === undefined) return view.put(CATALOGUE, '', schema.name, schema);
@@ -184,6 +188,27 @@ class MemoryProvider implements VectorProvider {
       .sort((a, b) => b.score - a.score || compareText(a.row.id, b.row.id))
       .slice(0, topK)
       .map(({ row, score }) => ({ ...reduced(row, include), score }));
+  }
+
+  async explain(): Promise<SearchExplanation> {
+    return { scan: 'exact', completed: false, plan: 'Compares with every record that matches' };
+  }
+
+  /** The score is how often the words occur. */
+  async searchText(
+    schema: VectorSchema,
+    scope: VectorScope,
+    { words, topK, filter, include }: TextSearch,
+    context: OperationContext,
+  ): Promise<ScoredVector[]> {
+    const wanted = new Set(words);
+    const rows = await this.matching(schema, scope, filter, context);
+    return rows
+      .map((row) => ({ row, met: searchedWords(row.text ?? '').filter((word) => wanted.has(word)) }))
+      .filter(({ met }) => new Set(met).size === wanted.size)
+      .sort((a, b) => b.met.length - a.met.length || compareText(a.row.id, b.row.id))
+      .slice(0, topK)
+      .map(({ row, met }) => ({ ...reduced(row, include), score: met.length }));
   }
 
   private matching(

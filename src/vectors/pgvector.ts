@@ -1,21 +1,29 @@
 /** Vectors in PostgreSQL with pgvector, on the pool and in the transactions of a database's records. */
+import type { Clock } from '../clock.js';
 import type { CheckResult, OperationContext } from '../component.js';
 import { UnsupportedError } from '../errors.js';
-import type { Pool, SqlPool } from '../pools/pool.js';
+import type { Pool, PostgresDialectPool } from '../pools/pool.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
 import { METRICS } from './codec/schema.js';
+import { isSearchedWord } from './codec/text.js';
 import { Collections } from './pgvector/collections.js';
 import { collectionFault } from './pgvector/fault.js';
+import { copyRows } from './pgvector/load.js';
+import { vectorFault } from './pgvector/precision.js';
 import { readRow, upsertStatement, type Statement } from './pgvector/rows.js';
 import { Searcher } from './pgvector/search.js';
 import { countStatement, deleteStatement, fetchStatement, listStatement } from './pgvector/statements.js';
 import { Statistics } from './pgvector/statistics.js';
+import { textStatement } from './pgvector/text.js';
+import { VectorIndexes } from './pgvector/vector-index.js';
 import type {
   CompiledFilter,
   FetchedVector,
   ProviderDriver,
   ScoredVector,
+  SearchExplanation,
   StoredVector,
+  TextSearch,
   VectorCapabilities,
   VectorInclude,
   VectorList,
@@ -32,15 +40,18 @@ class PgVectorProvider implements VectorProvider {
   private readonly collections: Collections;
   private readonly searcher: Searcher;
   private readonly statistics: Statistics;
+  private readonly indexes: VectorIndexes;
 
   constructor(
-    readonly pool: SqlPool,
+    readonly pool: PostgresDialectPool,
     readonly name: string,
     efSearch: number,
+    clock: Clock,
   ) {
     this.collections = new Collections(pool, name);
     this.searcher = new Searcher(pool, efSearch);
     this.statistics = new Statistics(pool);
+    this.indexes = new VectorIndexes(pool, clock, name);
   }
 
   get capabilities(): VectorCapabilities {
@@ -51,8 +62,7 @@ class PgVectorProvider implements VectorProvider {
       metadataDigits: 17,
       deleteCount: true,
       listOrder: 'id',
-      text: false,
-      hybrid: false,
+      text: true,
       sparse: false,
       consistency: 'immediate',
       transactions: true,
@@ -89,15 +99,39 @@ class PgVectorProvider implements VectorProvider {
     return this.collections.delete(name, context);
   }
 
+  readonly vectorFault = vectorFault;
+
   async upsert(
     schema: VectorSchema,
     scope: VectorScope,
     records: readonly StoredVector[],
     context: OperationContext,
   ): Promise<Record<string, never>> {
-    await this.run(upsertStatement(schema, scope, records), schema, context);
+    await this.collections.withVectorOid(context, (oid) =>
+      this.run(upsertStatement(schema, scope, records, oid), schema, context),
+    );
     await this.statistics.wrote(schema, records.length, context);
     return {};
+  }
+
+  /** A text's words are not made by COPY: a collection that searches texts is written by `upsert`. */
+  async bulkLoad(
+    schema: VectorSchema,
+    scope: VectorScope,
+    records: readonly StoredVector[],
+    context: OperationContext,
+  ): Promise<void> {
+    await this.guarded(schema, context, () => copyRows(this.pool, schema, scope, records, context));
+    await this.statistics.wrote(schema, records.length, context);
+  }
+
+  async buildIndex(schema: VectorSchema, context: OperationContext): Promise<void> {
+    await this.guarded(schema, context, () => this.indexes.build(schema, context));
+    await this.statistics.gather(schema, context);
+  }
+
+  dropIndex(schema: VectorSchema, context: OperationContext): Promise<void> {
+    return this.guarded(schema, context, () => this.indexes.drop(schema, context));
   }
 
   async fetch(
@@ -142,36 +176,56 @@ class PgVectorProvider implements VectorProvider {
     return { deleted: (await this.run(deleteStatement(schema, scope, selection), schema, context)).affected };
   }
 
-  async search(
+  search(
     schema: VectorSchema,
     scope: VectorScope,
     request: VectorSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]> {
-    const earlier = context.session?.failure;
-    try {
-      return await this.searcher.search(schema, scope, request, context);
-    } catch (error) {
-      throw collectionFault(error, earlier, schema.name, this.name);
-    }
+    return this.guarded(schema, context, () => this.searcher.search(schema, scope, request, context));
   }
 
-  private async run(
+  explain(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: VectorSearch,
+    context: OperationContext,
+  ): Promise<SearchExplanation> {
+    return this.guarded(schema, context, () => this.searcher.explain(schema, scope, request, context));
+  }
+
+  async searchText(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: TextSearch,
+    context: OperationContext,
+  ): Promise<ScoredVector[]> {
+    if (!request.words.every(isSearchedWord)) return [];
+    const { rows } = await this.run(textStatement(schema, scope, request), schema, context);
+    return rows.map((row) => ({ ...readRow(row, request.include), score: Number(row['rank']) }));
+  }
+
+  private run(
     { text, parameters }: Statement,
     schema: VectorSchema,
     context: OperationContext,
-  ): ReturnType<SqlPool['query']> {
+  ): ReturnType<PostgresDialectPool['query']> {
+    return this.guarded(schema, context, () => this.pool.query(text, parameters.values, context));
+  }
+
+  /** @throws `NOT_FOUND` where the server says that there is no such table. */
+  private async guarded<R>(schema: VectorSchema, context: OperationContext, work: () => Promise<R>): Promise<R> {
     const earlier = context.session?.failure;
     try {
-      return await this.pool.query(text, parameters.values, context);
+      return await work();
     } catch (error) {
       throw collectionFault(error, earlier, schema.name, this.name);
     }
   }
 }
 
-function isSqlPool(pool: Pool | undefined): pool is SqlPool {
-  return pool !== undefined && 'dialect' in pool && 'query' in pool;
+function isPostgresPool(pool: Pool | undefined): pool is PostgresDialectPool {
+  return pool !== undefined && 'dialect' in pool && pool.dialect === 'postgres' && 'query' in pool;
 }
 
 export const pgvector: ProviderDriver = {
@@ -185,13 +239,13 @@ export const pgvector: ProviderDriver = {
     },
   },
   /** @throws `UNSUPPORTED` for a pool that does not speak PostgreSQL. */
-  create(settings, { pool, name }): VectorProvider {
-    if (!isSqlPool(pool) || pool.dialect !== 'postgres')
+  create(settings, { pool, name, clock }): VectorProvider {
+    if (!isPostgresPool(pool))
       throw new UnsupportedError(
         'The vector provider pgvector needs PostgreSQL or PGlite: vectors.pgvector.database must name such a database',
         { component: name },
       );
     const { efSearch = EF_SEARCH } = settings as { efSearch?: number };
-    return new PgVectorProvider(pool, name, efSearch);
+    return new PgVectorProvider(pool, name, efSearch, clock);
   },
 };

@@ -36,7 +36,6 @@ class PineconeProvider implements VectorProvider {
     deleteCount: false,
     listOrder: 'none',
     text: false,
-    hybrid: false,
     sparse: false,
     consistency: 'session',
     transactions: false,

@@ -32,6 +32,11 @@ export interface VectorCollectionSpec {
   readonly fields?: Readonly<Record<string, VectorFieldType>>;
   /** Default: `{ kind: 'hnsw' }` where the provider has indexes of its own. */
   readonly index?: VectorIndex;
+  /**
+   * The records' texts can be searched. `language` (default: `simple`, the words as they are, lower-cased) is a text search
+   * configuration of the server: `english` finds `run` by `running`. Default: texts are kept and not searched.
+   */
+  readonly text?: { readonly language?: string };
 }
 
 /** A collection as a provider gets and keeps it: every default filled in. */
@@ -41,6 +46,8 @@ export interface VectorSchema {
   readonly metric: Metric;
   readonly fields: Readonly<Record<string, VectorFieldType>>;
   readonly index: VectorIndex;
+  /** Absent: texts are kept and not searched. */
+  readonly text?: { readonly language: string };
 }
 
 export type MetadataLeaf = string | number | boolean | readonly string[];
@@ -93,6 +100,21 @@ export interface VectorSearch {
   readonly consistency: 'eventual' | 'session';
 }
 
+/** How a search was answered. */
+export interface SearchExplanation {
+  /** By the index of the vectors, or by comparing all that match. */
+  readonly scan: 'index' | 'exact';
+  /** Whether the index gave too few, so that all that match were compared after it. */
+  readonly completed: boolean;
+  /** As the provider has it, for reading. */
+  readonly plan: string;
+}
+
+export interface TextSearch extends Pick<VectorSearch, 'topK' | 'filter' | 'include' | 'consistency'> {
+  /** At least one; a record matches that has all of them. */
+  readonly words: readonly string[];
+}
+
 export interface VectorList {
   readonly filter?: CompiledFilter;
   readonly limit: number;
@@ -120,8 +142,8 @@ export interface VectorCapabilities {
   /** Whether a delete by filter tells how many it deleted. */
   readonly deleteCount: boolean;
   readonly listOrder: 'id' | 'insertion' | 'none';
+  /** Texts can be searched, alone and together with vectors: then there is `searchText`. */
   readonly text: boolean;
-  readonly hybrid: boolean;
   readonly sparse: boolean;
   readonly consistency: 'immediate' | 'session' | 'eventual';
   /** Whether it can take part in a transaction of the pool it rides on. */
@@ -144,6 +166,11 @@ export interface VectorProvider extends Component {
   listCollections(context: OperationContext): Promise<string[]>;
   /** Whether there was one. */
   deleteCollection(name: string, context: OperationContext): Promise<boolean>;
+  /**
+   * What keeps a vector, of the schema's dimension, out of this provider beyond its capabilities: `has a component beyond
+   * 65504`; `undefined` when nothing does. Asked of records and of queries, before any I/O.
+   */
+  vectorFault?(schema: VectorSchema, vector: Float32Array): string | undefined;
   /** Replaces whole records. At most `maxBatch`, ids distinct, vectors of the schema's dimension. */
   upsert(
     schema: VectorSchema,
@@ -187,6 +214,34 @@ export interface VectorProvider extends Component {
   ): Promise<ScoredVector[]>;
   /** Waits until reads see all that was written here; absent where they always do. @throws `TIMEOUT` */
   settle?(context: OperationContext): Promise<void>;
+  /** Runs a search and tells how; absent where the provider does not know. */
+  explain?(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: VectorSearch,
+    context: OperationContext,
+  ): Promise<SearchExplanation>;
+  /**
+   * Faster than `upsert`: adds records whose ids are new, all of them or none.
+   * @throws `ALREADY_EXISTS`; a session where it does so goes on.
+   */
+  bulkLoad?(
+    schema: VectorSchema,
+    scope: VectorScope,
+    records: readonly StoredVector[],
+    context: OperationContext,
+  ): Promise<void>;
+  /** Builds the collection's index unless it is there, without holding up those who write. Not in a session. */
+  buildIndex?(schema: VectorSchema, context: OperationContext): Promise<void>;
+  /** Searches compare with every record until it is built again. Not in a session. */
+  dropIndex?(schema: VectorSchema, context: OperationContext): Promise<void>;
+  /** Higher is better; how the score is made is the provider's. Only for schemas with a `text`. */
+  searchText?(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: TextSearch,
+    context: OperationContext,
+  ): Promise<ScoredVector[]>;
 }
 
 export interface ProviderEnvironment {

@@ -2,18 +2,20 @@
  * Vector collections of one tenant, as a host uses them: everything that does not depend on the provider, derived once
  * above the providers. A handle is cheap and makes no connection of its own.
  */
-import type { OperationContext } from '../component.js';
-import { invalid } from '../errors.js';
+import type { CallOptions, OperationContext } from '../component.js';
+import { invalid, isStorageError, UnsupportedError } from '../errors.js';
 import type { Filter } from '../filter/syntax.js';
+import { fuse, fusionDepth } from './codec/fusion.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
 import { encodeRecord, encodeRecords } from './codec/record.js';
 import { sameSchema } from './codec/schema.js';
-import { checkVectorId, checkVectorIds, checkWhole } from './codec/values.js';
-import type { VectorSchema, VectorScope } from './provider.js';
+import { checkCollectionName, checkVectorId, checkVectorIds, checkWhole } from './codec/values.js';
+import type { ScoredVector, TextSearch, VectorProvider, VectorSchema, VectorScope, VectorSearch } from './provider.js';
 import { VectorCollections } from './vector-store/collections.js';
 import { decodeListCursor, encodeListCursor, listHash } from './vector-store/cursor.js';
 import { decodeHits, decodeVector } from './vector-store/decode.js';
 import type {
+  ExplainedHits,
   FetchedRecord,
   Metadata,
   NamespaceOptions,
@@ -23,6 +25,7 @@ import type {
   VectorDeletion,
   VectorHit,
   VectorListOptions,
+  VectorLoadOptions,
   VectorPage,
   VectorQuery,
   VectorRecord,
@@ -32,6 +35,11 @@ import { madeAnew, missingRecord, withSchema } from './vector-store/schemas.js';
 import { checkSource, upsertAll } from './vector-store/upsert.js';
 
 export type * from './vector-store/options.js';
+
+const HOUR = 3_600_000;
+
+/** A filter that can match nothing is answered before any I/O. */
+const NOTHING_TO_DO = { scan: 'exact', completed: false, plan: 'No record can match the filter' } as const;
 
 /** How many ids one request to a provider names. */
 const IDS_PER_REQUEST = 1_000;
@@ -48,25 +56,90 @@ export class VectorStore extends VectorCollections {
     options?: UpsertOptions,
   ): Promise<UpsertReport> {
     checkOptions(options, ['onProgress']);
+    return this.writeAll('upsert', name, records, options, (schema, scope, batch, context) =>
+      this.provider.upsert(schema, scope, batch, context),
+    );
+  }
+
+  /**
+   * As `upsert`, the fast way in for many records whose ids are new, where the provider has one. Ids that are there are
+   * replaced all the same.
+   */
+  async load<M = Metadata>(
+    name: string,
+    records: Iterable<VectorRecord<M>> | AsyncIterable<VectorRecord<M>>,
+    options: VectorLoadOptions = {},
+  ): Promise<UpsertReport> {
+    checkOptions(options, ['onProgress', 'deferIndex', 'indexTimeout']);
+    const { deferIndex = false, indexTimeout = HOUR, ...rest } = options;
+    if (typeof deferIndex !== 'boolean') throw invalid('deferIndex', deferIndex, 'true or false');
+    const { provider } = this;
+    const fast = (): Promise<UpsertReport> =>
+      this.writeAll('load', name, records, rest, async (schema, scope, batch, context) => {
+        if (provider.bulkLoad === undefined || schema.text !== undefined)
+          return provider.upsert(schema, scope, batch, context);
+        try {
+          await provider.bulkLoad(schema, scope, batch, context);
+          return {};
+        } catch (error) {
+          if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
+          return provider.upsert(schema, scope, batch, context);
+        }
+      });
+    if (!deferIndex || provider.dropIndex === undefined) return fast();
+    await this.inCollection('dropIndex', name, boundsOf(rest), [], (schema, context) =>
+      provider.dropIndex!(schema, context),
+    );
+    try {
+      return await fast();
+    } finally {
+      await this.buildIndex(name, { timeout: indexTimeout });
+    }
+  }
+
+  /**
+   * Builds the index of a collection if it is not there: after a load that was cut short before its end. Those who write go
+   * on meanwhile. Nothing happens where the provider has no index to build. `timeout`: default an hour.
+   */
+  async buildIndex(name: string, options?: CallOptions): Promise<void> {
+    const { provider } = this;
+    checkCollectionName(name);
+    checkOptions(options, []);
+    if (provider.buildIndex === undefined) return;
+    await this.inCollection('buildIndex', name, { timeout: HOUR, ...options }, [], (schema, context) =>
+      provider.buildIndex!(schema, context),
+    );
+  }
+
+  private async writeAll<M>(
+    operation: string,
+    name: string,
+    records: Iterable<VectorRecord<M>> | AsyncIterable<VectorRecord<M>>,
+    options: UpsertOptions | undefined,
+    write: VectorProvider['upsert'],
+  ): Promise<UpsertReport> {
     const onProgress: unknown = options?.onProgress;
     if (onProgress !== undefined && typeof onProgress !== 'function')
       throw invalid('onProgress', onProgress, 'a function');
     const scope = this.scope(options);
     const { maxBatch, maxMetadataBytes } = this.capabilities;
-    const maxBytes = Math.min(maxMetadataBytes, LIMITS.metadataBytes);
-    const { schema, encoded } = await this.inCollection('upsert', name, options, ['onProgress'], async (known) => ({
+    const limits = {
+      maxMetadataBytes: Math.min(maxMetadataBytes, LIMITS.metadataBytes),
+      vectorFault: this.provider.vectorFault?.bind(this.provider),
+    };
+    const { schema, encoded } = await this.inCollection(operation, name, options, ['onProgress'], async (known) => ({
       schema: known,
-      encoded: Array.isArray(records) ? encodeRecords(records, known, maxBytes) : checkSource(records),
+      encoded: Array.isArray(records) ? encodeRecords(records, known, limits) : checkSource(records),
     }));
     return upsertAll(encoded, {
       maxBatch: Math.min(maxBatch, LIMITS.batchItems),
       onProgress: options?.onProgress,
-      encode: (input, at) => encodeRecord(input, schema, maxBytes, at),
+      encode: (input, at) => encodeRecord(input, schema, limits, at),
       write: (batch) =>
-        this.run('upsert', options, (context) =>
+        this.run(operation, options, (context) =>
           withSchema(this.provider, name, context, async (latest) => {
             if (!sameSchema(latest, schema)) throw madeAnew(this.provider, name);
-            return this.provider.upsert(latest, scope, batch, context);
+            return write(latest, scope, batch, context);
           }),
         ),
     });
@@ -169,20 +242,50 @@ export class VectorStore extends VectorCollections {
   }
 
   /**
-   * The nearest records, the closest first, ties in the order of their ids.
+   * The nearest records, the closest first, ties in the order of their ids; with `text` those that have its words, with
+   * both the best of both by rank.
    * @throws `NOT_FOUND` for the collection, or for the `id` to search with; `VALIDATION`, `INVALID_FILTER`; `UNSUPPORTED`
    * for what the provider cannot do.
    */
-  async search<M = Metadata>(name: string, query: VectorQuery<M>): Promise<VectorHit<M>[]> {
+  search<M = Metadata>(name: string, query: VectorQuery<M> & { readonly explain: true }): Promise<ExplainedHits<M>>;
+  search<M = Metadata>(name: string, query: VectorQuery<M> & { readonly explain?: false }): Promise<VectorHit<M>[]>;
+  async search<M = Metadata>(name: string, query: VectorQuery<M>): Promise<VectorHit<M>[] | ExplainedHits<M>> {
     const options = typeof query === 'object' && query !== null ? query : undefined;
     const scope = this.scope(options);
     return this.inCollection('search', name, options, undefined, async (schema, context) => {
-      const { query: what, filter, minScore, ...request } = planSearch(query, schema, this.capabilities);
-      if (filter === 'nothing') return [];
-      const vector = 'id' in what ? await this.vectorOf(schema, scope, what.id, context) : what;
-      const found = await this.provider.search(schema, scope, { ...request, vector, ...restriction(filter) }, context);
-      return decodeHits<M>(found, schema, request.include, minScore).slice(0, request.topK);
+      const { filter, minScore, near, words, explain, ...rest } = planSearch(query, schema, this.provider);
+      if (filter === 'nothing') return explain ? { hits: [], ...NOTHING_TO_DO } : [];
+      const request = { ...rest, ...restriction(filter) };
+      const vector = near !== undefined && 'id' in near ? await this.vectorOf(schema, scope, near.id, context) : near;
+      const found =
+        words === undefined
+          ? await this.provider.search(schema, scope, { ...request, vector: vector! }, context)
+          : await this.searchText(schema, scope, { ...request, words }, vector, context);
+      const isScaled = words === undefined;
+      const hits = decodeHits<M>(found, schema, request.include, { minScore, isScaled }).slice(0, request.topK);
+      if (!explain) return hits;
+      return { hits, ...(await this.provider.explain!(schema, scope, { ...request, vector: vector! }, context)) };
     });
+  }
+
+  /** By the words alone, or by them and the vector: each gives a list, and the ranks in both count. */
+  private async searchText(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: Omit<VectorSearch, 'vector'> & Pick<TextSearch, 'words'>,
+    vector: Float32Array | undefined,
+    context: OperationContext,
+  ): Promise<ScoredVector[]> {
+    const { provider } = this;
+    if (provider.searchText === undefined) throw new UnsupportedError('text: the provider does not search texts');
+    if (vector === undefined) return provider.searchText(schema, scope, request, context);
+    const deeper = { ...request, topK: fusionDepth(request.topK, provider.capabilities.maxTopK) };
+    return fuse(
+      await Promise.all([
+        provider.search(schema, scope, { ...deeper, vector }, context),
+        provider.searchText(schema, scope, deeper, context),
+      ]),
+    );
   }
 
   private async vectorOf(
@@ -196,4 +299,8 @@ export class VectorStore extends VectorCollections {
     if (found?.vector === undefined) throw missingRecord(this.provider, schema.name, id);
     return found.vector;
   }
+}
+
+function boundsOf({ signal, timeout }: CallOptions): CallOptions {
+  return { ...(signal === undefined ? {} : { signal }), ...(timeout === undefined ? {} : { timeout }) };
 }

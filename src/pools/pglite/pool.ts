@@ -4,7 +4,16 @@ import type { OpenContext, OperationContext } from '../../component.js';
 import { StorageError, UnavailableError } from '../../errors.js';
 import { LocalPool, type Opened } from '../local-pool.js';
 import type { LocalSession } from '../local-session.js';
-import type { PoolEnvironment, PostgresDialectPool, RawClient, SqlResult, SqlValue } from '../pool.js';
+import type {
+  CopyFormat,
+  PoolEnvironment,
+  PostgresDialectPool,
+  QueryOptions,
+  RawClient,
+  Setting,
+  SqlResult,
+  SqlValue,
+} from '../pool.js';
 import type { Slot } from '../slot.js';
 import { copyAlone, copyInSession, isUniqueViolation } from './copy.js';
 import { closeDatabase, type Database, inTransaction, openDatabase, rollBack, unusable } from './database.js';
@@ -19,6 +28,10 @@ const CLOSE_GRACE = 5_000;
 /** PGlite's own objects are made entry by entry: ours cost a page of records 3% less. */
 const ARRAYS = { rowMode: 'array' } as const;
 
+function withSettings(settings: readonly Setting[]): string {
+  return ['BEGIN', ...settings.map(([name, value]) => `SET LOCAL ${name} = ${value}`)].join('; ');
+}
+
 interface Maintained extends Database {
   readonly maintenance: Maintenance;
   /** What `storage.sql()` gives. */
@@ -31,6 +44,7 @@ interface Maintained extends Database {
  */
 export class PglitePool extends LocalPool<Maintained> implements PostgresDialectPool {
   readonly dialect = 'postgres';
+  readonly binary = false;
 
   /** @param directory absolute; `undefined`: in memory. */
   constructor(
@@ -47,11 +61,19 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
     return this.directory !== undefined;
   }
 
-  query(text: string, parameters: readonly SqlValue[], context: OperationContext): Promise<SqlResult> {
+  query(
+    text: string,
+    parameters: readonly SqlValue[],
+    context: OperationContext,
+    options?: QueryOptions,
+  ): Promise<SqlResult> {
+    const settings = options?.settings;
     return this.operate('query', context, async (client) => {
+      if (settings !== undefined) await client.exec(withSettings(settings));
       const { command, rows, fields, affectedRows } = await client.query<unknown[]>(text, [...parameters], ARRAYS);
       // The engine ran out of stack, for one: PGlite reports that as an empty result.
       if (command === undefined) throw new Error('The engine gave no answer');
+      if (settings !== undefined) await client.exec('COMMIT');
       const affected = affectedRows ?? 0;
       if (affected > 0) this.opened?.database.maintenance.changed(affected);
       return { rows: namedRows(rows, fields), affected };
@@ -64,12 +86,17 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
     });
   }
 
-  copyIn(target: string, lines: Iterable<string>, context: OperationContext): Promise<void> {
+  copyIn(
+    target: string,
+    rows: Iterable<string | Uint8Array>,
+    context: OperationContext,
+    format?: CopyFormat,
+  ): Promise<void> {
     const copy = context.session === undefined ? copyAlone : copyInSession;
     return this.operate(
       'copyIn',
       context,
-      async (client) => this.opened?.database.maintenance.changed(await copy(client, target, lines)),
+      async (client) => this.opened?.database.maintenance.changed(await copy(client, target, rows, format)),
       isUniqueViolation,
     );
   }

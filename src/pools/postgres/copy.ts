@@ -3,26 +3,28 @@
  * what is still under way, and says ReadyForQuery without a Sync.
  */
 import { isStorageError, StorageError } from '../../errors.js';
+import type { CopyFormat } from '../pool.js';
 import type { Wire } from './library.js';
 import { Statement } from './statement.js';
 
-/** What is sent at once, in characters: more would wait in memory, less costs more messages. */
+/** What is sent at once, in characters or bytes: more would wait in memory, less costs more messages. */
 const FRAME = 65_536;
 /** A message's type and its length, which counts itself. */
-const HEADER = 'd\0\0\0\0';
+const HEADER = Buffer.from('d\0\0\0\0');
 const SAVEPOINT = 'quartermaster_copy';
 
 export class CopyStatement extends Statement {
-  private readonly lines: Iterator<string>;
+  private readonly source: Iterator<string | Uint8Array>;
   private over = false;
 
   constructor(
     target: string,
-    lines: Iterable<string>,
+    rows: Iterable<string | Uint8Array>,
     private readonly inSession: boolean,
+    format: CopyFormat = 'text',
   ) {
-    super(`COPY ${target} FROM STDIN`);
-    this.lines = lines[Symbol.iterator]();
+    super(`COPY ${target} FROM STDIN (FORMAT ${format})`);
+    this.source = rows[Symbol.iterator]();
   }
 
   override get undo(): Statement | undefined {
@@ -70,20 +72,24 @@ export class CopyStatement extends Statement {
 
   /** @returns `undefined` after the last row, and when a row could not be made. */
   private nextFrame(): Buffer | undefined {
-    let text = HEADER;
+    let text = '';
+    const bytes: Uint8Array[] = [];
+    let length = 0;
     try {
-      while (text.length < FRAME) {
-        const line = this.lines.next();
-        if (line.done === true) break;
-        text += line.value;
+      while (length < FRAME) {
+        const row = this.source.next();
+        if (row.done === true) break;
+        if (typeof row.value === 'string') text += row.value;
+        else bytes.push(row.value);
+        length += row.value.length;
       }
     } catch (cause) {
       // Thrown here it would end the process. The server's answer to it says nothing more.
       this.failure = isStorageError(cause) ? cause : new StorageError('INTERNAL', 'A row could not be made', { cause });
       return undefined;
     }
-    if (text === HEADER) return undefined;
-    const frame = Buffer.from(text);
+    if (length === 0) return undefined;
+    const frame = text === '' ? Buffer.concat([HEADER, ...bytes]) : Buffer.from(`${HEADER.toString()}${text}`);
     frame.writeUInt32BE(frame.length - 1, 1);
     return frame;
   }

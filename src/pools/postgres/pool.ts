@@ -6,10 +6,13 @@ import type { Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
 import { isStorageError, serializationFailure, StorageError, ValidationError } from '../../errors.js';
 import type {
+  CopyFormat,
   PoolEnvironment,
   PoolFigures,
   PostgresDialectPool,
+  QueryOptions,
   RawClient,
+  Setting,
   SqlResult,
   SqlValue,
   TransactionOptions,
@@ -43,6 +46,7 @@ interface Opened {
 export class PostgresPool implements PostgresDialectPool {
   readonly dialect = 'postgres';
   readonly durable = true;
+  readonly binary = true;
   readonly concurrent = true;
   readonly name: string;
   clockOffset = 0;
@@ -79,7 +83,7 @@ export class PostgresPool implements PostgresDialectPool {
     text: string,
     parameters: readonly SqlValue[],
     context: OperationContext,
-    options?: { readonly name?: string },
+    options?: QueryOptions,
   ): Promise<SqlResult> {
     const values = encodeAll(parameters);
     if (context.session !== undefined) {
@@ -88,6 +92,7 @@ export class PostgresPool implements PostgresDialectPool {
     }
     const opened = this.#require('query');
     const statement = opened.runner.statement(text, values, options?.name);
+    if (options?.settings !== undefined) return this.#withSettings(opened, context, statement, options.settings);
     // A signal ends the connection, which is then nobody else's.
     const shares = this.#options.pipeline && context.signal === undefined;
     try {
@@ -96,6 +101,18 @@ export class PostgresPool implements PostgresDialectPool {
       if (!isStalePlan((error as StorageError).cause)) throw error;
       return this.#alone(opened, 'query', context, opened.runner.statement(text, values));
     }
+  }
+
+  /** All of it in one round trip. */
+  #withSettings(
+    opened: Opened,
+    context: OperationContext,
+    statement: Statement,
+    settings: readonly Setting[],
+  ): Promise<SqlResult> {
+    statement.preface = ['BEGIN', ...settings.map(([name, value]) => `SET LOCAL ${name} = ${value}`)];
+    statement.epilogue = ['COMMIT'];
+    return this.#alone(opened, 'query', context, statement);
   }
 
   async script(text: string, context: OperationContext): Promise<void> {
@@ -107,8 +124,13 @@ export class PostgresPool implements PostgresDialectPool {
     }
   }
 
-  async copyIn(target: string, lines: Iterable<string>, context: OperationContext): Promise<void> {
-    const statement = new CopyStatement(target, lines, context.session !== undefined);
+  async copyIn(
+    target: string,
+    rows: Iterable<string | Uint8Array>,
+    context: OperationContext,
+    format?: CopyFormat,
+  ): Promise<void> {
+    const statement = new CopyStatement(target, rows, context.session !== undefined, format);
     if (context.session === undefined) await this.#alone(this.#require('copyIn'), 'copyIn', context, statement);
     else await this.#inSession(this.#own(context.session, 'copyIn'), 'copyIn', context, () => statement);
   }

@@ -27,13 +27,15 @@ const NO_COLUMNS: Columns = { names: [], parsers: [] };
 export class Statement {
   /** Sent in the same round trip, before it: BEGIN, SET LOCAL. */
   preface: readonly string[] = [];
+  /** Sent in the same round trip, after it, and run only when it did not fail: COMMIT. */
+  epilogue: readonly string[] = [];
   /** Of `Clock.monotonic`. */
   deadline = Infinity;
   /** Whether the server may have run it. */
   sent = false;
   /** The state in which it left the server's session. */
   status: TransactionStatus = 'I';
-  /** The tag of the last command that was completed: COMMIT, or ROLLBACK. */
+  /** The tag of the command that was completed: COMMIT, or ROLLBACK. */
   tag = '';
   prepared: Prepared | undefined;
   fallback: FallbackParser | undefined;
@@ -112,7 +114,12 @@ export class Statement {
 
   handleCommandComplete({ text }: { readonly text: string }): void {
     this.commands++;
-    this.tag = text;
+    if (!this.overtaken) this.tag = text;
+  }
+
+  /** Whether what is answered is the epilogue. */
+  private get overtaken(): boolean {
+    return this.epilogue.length > 0 && this.commands > this.preface.length + 1;
   }
 
   handleEmptyQuery(): void {}
@@ -156,11 +163,7 @@ export class Statement {
   }
 
   private write(wire: Wire, values: readonly Encoded[]): void {
-    for (const text of this.preface) {
-      wire.parse({ name: '', text });
-      wire.bind({ statement: '', values: [] });
-      wire.execute({});
-    }
+    for (const text of this.preface) writeCommand(wire, text);
     const { plan: name = '', prepared } = this;
     const known = name !== '' && prepared?.has(name) === true;
     if (known) {
@@ -175,8 +178,15 @@ export class Statement {
     wire.bind({ statement: name, values });
     if (!known) wire.describe({ type: 'P' });
     wire.execute({});
+    for (const text of this.epilogue) writeCommand(wire, text);
     wire.sync();
   }
+}
+
+function writeCommand(wire: Wire, text: string): void {
+  wire.parse({ name: '', text });
+  wire.bind({ statement: '', values: [] });
+  wire.execute({});
 }
 
 /** `INSERT 0 5`, `UPDATE 3`; a SELECT changes nothing. */

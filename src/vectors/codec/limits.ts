@@ -12,6 +12,12 @@ export const VECTOR_LIMITS = {
   /** Of the flat metadata as JSON. */
   metadataBytes: 40_960,
   textBytes: 1_048_576,
+  /** Of a text that is searched: what PostgreSQL makes of it, a megabyte at most, is up to three times as large. */
+  searchedTextBytes: 262_144,
+  /** Of one word of it, as PostgreSQL has it; longer ones are not found. */
+  wordBytes: 2_046,
+  /** Of a query. */
+  words: 256,
   fields: 64,
   topK: 10_000,
   pageItems: 1_000,

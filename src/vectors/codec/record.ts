@@ -1,7 +1,8 @@
 /** Records of a host as providers get them. */
-import { UnsupportedError } from '../../errors.js';
+import { UnsupportedError, ValidationError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
-import type { StoredVector, VectorSchema } from '../provider.js';
+import type { StoredVector, VectorProvider, VectorSchema } from '../provider.js';
+import { VECTOR_LIMITS as LIMITS } from './limits.js';
 import { encodeMetadata } from './metadata.js';
 import { checkKeys, checkVector, checkVectorId, checkVectorText } from './values.js';
 
@@ -11,30 +12,46 @@ export interface EncodedVector {
   readonly bytes: number;
 }
 
+/** What a provider keeps of a record. */
+export interface RecordLimits {
+  readonly maxMetadataBytes: number;
+  readonly vectorFault: VectorProvider['vectorFault'];
+}
+
 /** @throws `VALIDATION` naming the key below `at`; `UNSUPPORTED` for a sparse vector. */
 export function encodeRecord(
   input: unknown,
   schema: VectorSchema,
-  maxMetadataBytes: number,
+  { maxMetadataBytes, vectorFault }: RecordLimits,
   at: string,
 ): EncodedVector {
   if (isPlainObject(input) && input['sparse'] !== undefined)
     throw new UnsupportedError(`${at}.sparse: sparse vectors are not kept by this provider`);
   const given = checkKeys(input, at, ['id', 'vector', 'metadata', 'text', 'sparse']);
   const id = checkVectorId(given['id'], `${at}.id`);
-  const vector = checkVector(given['vector'], schema.dimension, `${at}.vector`);
+  const vector = checkVectorOf(schema, given['vector'], `${at}.vector`, vectorFault);
   const { metadata, bytes } = encodeMetadata(given['metadata'], schema.fields, maxMetadataBytes, `${at}.metadata`);
   const record: StoredVector = { id, vector, metadata };
   if (given['text'] === undefined) return { record, bytes: bytes + vector.byteLength };
-  const text = checkVectorText(given['text'], `${at}.text`);
+  const maxBytes = schema.text === undefined ? LIMITS.textBytes : LIMITS.searchedTextBytes;
+  const text = checkVectorText(given['text'], `${at}.text`, maxBytes);
   return { record: { ...record, text }, bytes: bytes + vector.byteLength + text.length };
 }
 
 /** As `encodeRecord`, for each of an array. */
-export function encodeRecords(
-  inputs: readonly unknown[],
+export function encodeRecords(inputs: readonly unknown[], schema: VectorSchema, limits: RecordLimits): EncodedVector[] {
+  return Array.from(inputs, (input, i) => encodeRecord(input, schema, limits, `records[${i}]`));
+}
+
+/** A vector that a collection's provider can keep and look for. @throws `VALIDATION` */
+export function checkVectorOf(
   schema: VectorSchema,
-  maxMetadataBytes: number,
-): EncodedVector[] {
-  return Array.from(inputs, (input, i) => encodeRecord(input, schema, maxMetadataBytes, `records[${i}]`));
+  vector: unknown,
+  key: string,
+  vectorFault: VectorProvider['vectorFault'],
+): Float32Array {
+  const checked = checkVector(vector, schema.dimension, key);
+  const fault = vectorFault?.(schema, checked);
+  if (fault === undefined) return checked;
+  throw new ValidationError('VALIDATION', `${key}: the vector ${fault}`, { details: { key, reason: fault } });
 }

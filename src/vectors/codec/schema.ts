@@ -28,14 +28,18 @@ export function resolveSchema(spec: VectorCollectionSpec, capabilities: VectorCa
     metric = 'cosine',
     fields,
     index,
-  } = checkKeys(spec, 'collection', ['name', 'dimension', 'metric', 'fields', 'index']);
+    text,
+  } = checkKeys(spec, 'collection', ['name', 'dimension', 'metric', 'fields', 'index', 'text']);
   const schema: VectorSchema = {
     name: checkCollectionName(name, 'name'),
     dimension: checkWhole(dimension, 'dimension', 1, LIMITS.dimension),
     metric: checkOneOf(metric, 'metric', METRICS),
     fields: resolveFields(fields),
     index: resolveIndex(index),
+    ...(text === undefined ? {} : { text: resolveText(text) }),
   };
+  if (schema.text !== undefined && !capabilities.text)
+    throw new UnsupportedError('text: the provider keeps texts and does not search them');
   if (!capabilities.metrics.includes(schema.metric))
     throw new UnsupportedError(`metric: the provider has no ${schema.metric}, only ${capabilities.metrics.join(', ')}`);
   if (schema.dimension > capabilities.maxDimension)
@@ -92,6 +96,13 @@ function resolveIndex(index: unknown): VectorIndex {
   }
 }
 
+function resolveText(text: unknown): { language: string } {
+  const { language = 'simple' } = checkKeys(text, 'text', ['language']);
+  if (typeof language !== 'string' || !/^[a-z][a-z_]{0,62}$/.test(language))
+    throw invalid('text.language', language, 'the name of a text search configuration, of a-z and _');
+  return { language };
+}
+
 function checkOneOf<V extends string>(value: unknown, key: string, allowed: readonly V[]): V {
   if (!allowed.includes(value as V)) throw invalid(key, value, `one of ${allowed.join(', ')}`);
   return value as V;
@@ -102,7 +113,7 @@ export function sameSchema(a: VectorSchema, b: VectorSchema): boolean {
   return canonical(a) === canonical(b);
 }
 
-function canonical({ name, dimension, metric, fields, index }: VectorSchema): string {
+function canonical({ name, dimension, metric, fields, index, text }: VectorSchema): string {
   const sorted = (value: object): [string, unknown][] => Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1));
-  return JSON.stringify([name, dimension, metric, sorted(fields), sorted(index)]);
+  return JSON.stringify([name, dimension, metric, sorted(fields), sorted(index), text?.language]);
 }

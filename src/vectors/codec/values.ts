@@ -37,8 +37,8 @@ export function checkVectorIds(ids: unknown, key = 'ids'): string[] {
 }
 
 /** @throws `VALIDATION` for what is no text. */
-export function checkVectorText(text: unknown, key = 'text'): string {
-  return checkBytes(checkWellFormed(text, key), key, LIMITS.textBytes);
+export function checkVectorText(text: unknown, key = 'text', maxBytes: number = LIMITS.textBytes): string {
+  return checkBytes(checkWellFormed(text, key), key, maxBytes);
 }
 
 /**

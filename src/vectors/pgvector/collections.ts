@@ -1,11 +1,12 @@
 /** Collections: the catalogue, and the tables made and dropped under one lock. */
 import type { OperationContext } from '../../component.js';
 import { ConflictError, StorageError, UnsupportedError } from '../../errors.js';
-import type { SqlPool } from '../../pools/pool.js';
+import type { PostgresDialectPool } from '../../pools/pool.js';
 import { sameSchema } from '../codec/schema.js';
 import type { VectorSchema } from '../provider.js';
 import { sqlState } from './fault.js';
-import { CATALOGUE, createCatalogue, createTable, MAX_INDEXED_DIMENSION, tableName } from './table.js';
+import { precisionOf } from './precision.js';
+import { CATALOGUE, createCatalogue, createTable, tableName } from './table.js';
 
 /** Iterative scans, which keep filtered searches whole, came with it. */
 const MIN_VERSION = [0, 8] as const;
@@ -13,6 +14,8 @@ const MIN_VERSION = [0, 8] as const;
 const MAX_ATTEMPTS = 5;
 /** Serialization failure, deadlock, duplicate key, duplicate table, duplicate object. */
 const LOST_RACES: ReadonlySet<string> = new Set(['40001', '40P01', '23505', '42P07', '42710']);
+
+const DATATYPE_MISMATCH = '42804';
 
 const NOT_INSTALLED = 'The server does not have the extension pgvector; install it there';
 /** Insufficient privilege; no such file, and not available, which is how a server says that it has no such extension. */
@@ -22,31 +25,18 @@ const EXTENSION_FAULTS: ReadonlyMap<string, string> = new Map([
   ['0A000', NOT_INSTALLED],
 ]);
 
-/** @throws `UNSUPPORTED` for an index that this provider cannot make, before any I/O. */
-export function checkIndex({ dimension, index }: VectorSchema, component: string): void {
-  if (index.kind === 'none') return;
-  if (index.kind === 'hnsw' && (index.quantize === 'half' || index.quantize === 'bit'))
-    throw new UnsupportedError(`index.quantize: ${index.quantize} is not supported by pgvector's provider`, {
-      component,
-    });
-  if (dimension > MAX_INDEXED_DIMENSION)
-    throw new UnsupportedError(
-      `index: pgvector indexes at most ${MAX_INDEXED_DIMENSION} dimensions, not ${dimension}; say index: { kind: 'none' } for exact search`,
-      { component },
-    );
-}
-
 export class Collections {
   /** Whether the catalogue is known to be there: a query of a table that is not would end the caller's transaction. */
   private catalogued = false;
+  private oid: number | undefined;
 
   constructor(
-    private readonly pool: SqlPool,
+    private readonly pool: PostgresDialectPool,
     private readonly component: string,
   ) {}
 
   async create(schema: VectorSchema, context: OperationContext): Promise<void> {
-    checkIndex(schema, this.component);
+    precisionOf(schema, this.component);
     await this.locked(context, async (inside) => {
       const known = await this.describe(schema.name, inside);
       if (known !== undefined) return this.checkSame(known, schema);
@@ -56,8 +46,16 @@ export class Collections {
       await this.checkVersion(inside);
       await this.pool.script(createTable(schema), inside);
       await this.pool.query(
-        `INSERT INTO ${CATALOGUE} (name, dimension, metric, fields, index) VALUES ($1::text, $2::integer, $3::text, $4::text::jsonb, $5::text::jsonb)`,
-        [schema.name, schema.dimension, schema.metric, JSON.stringify(schema.fields), JSON.stringify(schema.index)],
+        `INSERT INTO ${CATALOGUE} (name, dimension, metric, fields, index, text) ` +
+          'VALUES ($1::text, $2::integer, $3::text, $4::text::jsonb, $5::text::jsonb, $6::text::jsonb)',
+        [
+          schema.name,
+          schema.dimension,
+          schema.metric,
+          JSON.stringify(schema.fields),
+          JSON.stringify(schema.index),
+          schema.text === undefined ? null : JSON.stringify(schema.text),
+        ],
         inside,
       );
     });
@@ -65,12 +63,34 @@ export class Collections {
 
   async describe(name: string, context: OperationContext): Promise<VectorSchema | undefined> {
     if (!(await this.hasCatalogue(context))) return undefined;
-    const { rows } = await this.pool.query(
-      `SELECT name, dimension, metric, fields, index FROM ${CATALOGUE} WHERE name = $1::text`,
-      [name],
-      context,
-    );
-    return rows[0] as VectorSchema | undefined;
+    const { rows } = await this.pool.query(`SELECT * FROM ${CATALOGUE} WHERE name = $1::text`, [name], context);
+    if (rows[0] === undefined) return undefined;
+    const { text, ...schema } = rows[0] as unknown as Omit<VectorSchema, 'text'> & {
+      readonly text?: VectorSchema['text'] | null;
+    };
+    return text === null || text === undefined ? schema : { ...schema, text };
+  }
+
+  /**
+   * Runs `work` with the oid of the type `vector`, where the pool takes its binary form. It is asked for once; an extension
+   * that was dropped and made anew has another.
+   */
+  async withVectorOid<R>(context: OperationContext, work: (oid: number | undefined) => Promise<R>): Promise<R> {
+    if (!this.pool.binary) return work(undefined);
+    const known = this.oid;
+    try {
+      return await work((this.oid ??= await this.vectorOid(context)));
+    } catch (error) {
+      if (sqlState(error) !== DATATYPE_MISMATCH || known === undefined) throw error;
+      this.oid = undefined;
+      if (context.session !== undefined) throw error;
+      return work((this.oid = await this.vectorOid(context)));
+    }
+  }
+
+  private async vectorOid(context: OperationContext): Promise<number> {
+    const { rows } = await this.pool.query("SELECT 'vector'::regtype::oid::bigint AS oid", [], context);
+    return Number(rows[0]?.['oid']);
   }
 
   async list(context: OperationContext): Promise<string[]> {
@@ -129,7 +149,7 @@ export class Collections {
 
   private checkSame(known: VectorSchema, asked: VectorSchema): void {
     if (sameSchema(known, asked)) return;
-    const parts = ['dimension', 'metric', 'fields', 'index'] as const;
+    const parts = ['dimension', 'metric', 'fields', 'index', 'text'] as const;
     const differs = parts.filter((part) => !sameSchema({ ...known, [part]: asked[part] }, known));
     throw new ConflictError('CONFLICT', `The collection ${asked.name} is there with another ${differs.join(', ')}`, {
       component: this.component,

@@ -1,8 +1,12 @@
 /** The parameters of one statement, numbered as they are bound. Everything a caller gave is bound, never spliced. */
 import type { SqlValue } from '../../pools/pool.js';
+import { vectorArrayBytes, vectorBytes } from './binary.js';
 
 export class Parameters {
   readonly values: SqlValue[] = [];
+
+  /** @param binary whether the pool takes the binary form of a vector. */
+  constructor(private readonly binary = false) {}
 
   text(value: string): string {
     return `${this.next(value)}::text`;
@@ -26,7 +30,14 @@ export class Parameters {
   }
 
   vector(vector: Float32Array): string {
+    if (this.binary) return `${this.next(vectorBytes(vector))}::vector`;
     return `${this.next(vectorText(vector))}::text::vector`;
+  }
+
+  /** @param oid of the type `vector`, where the pool takes binary forms. */
+  vectors(vectors: readonly Float32Array[], oid: number | undefined): string {
+    if (oid === undefined) return `${this.next(vectors.map(vectorText))}::text[]::vector[]`;
+    return `${this.next(vectorArrayBytes(vectors, oid))}::vector[]`;
   }
 
   private next(value: SqlValue): string {

@@ -8,37 +8,48 @@ import type {
   VectorSchema,
   VectorScope,
 } from '../provider.js';
-import { Parameters, vectorText } from './parameters.js';
+import { Parameters } from './parameters.js';
 import { tableName } from './table.js';
+import { boundWords, wordsExpression } from './words.js';
 
 export interface Statement {
   readonly text: string;
   readonly parameters: Parameters;
 }
 
-/** One statement for a batch. Sorted by id: batches that overlap then lock their rows in one order, and none deadlocks. */
+/**
+ * One statement for a batch. Sorted by id: batches that overlap then lock their rows in one order, and none deadlocks.
+ * @param oid of the type `vector`, where the pool takes binary forms.
+ */
 export function upsertStatement(
   schema: VectorSchema,
   { tenant, namespace }: VectorScope,
   records: readonly StoredVector[],
+  oid: number | undefined,
 ): Statement {
   const sorted = [...records].sort((a, b) => compareText(a.id, b.id));
   const parameters = new Parameters();
   const scope = `${parameters.text(tenant)}, ${parameters.text(namespace)}`;
   const columns = [
-    sorted.map(({ id }) => id),
-    sorted.map(({ vector }) => vectorText(vector)),
-    sorted.map(({ metadata }) => JSON.stringify(metadata)),
-    sorted.map(({ text }) => text ?? null),
-  ].map((column) => parameters.texts(column));
+    parameters.texts(sorted.map(({ id }) => id)),
+    parameters.vectors(
+      sorted.map(({ vector }) => vector),
+      oid,
+    ),
+    parameters.texts(sorted.map(({ metadata }) => JSON.stringify(metadata))),
+    parameters.texts(sorted.map(({ text }) => text ?? null)),
+  ];
+  const searched = schema.text !== undefined;
+  if (searched) columns.push(parameters.texts(sorted.map(({ text }) => boundWords(schema, text))));
+  const names = ['embedding', 'metadata', 'text', ...(searched ? ['words'] : [])];
+  const words = searched ? `, ${wordsExpression(schema, 'u.words')}` : '';
   return {
     parameters,
     text:
-      `INSERT INTO ${tableName(schema)} (tenant, namespace, id, embedding, metadata, text) ` +
-      `SELECT ${scope}, u.id, u.embedding::vector, u.metadata::jsonb, u.text ` +
-      `FROM unnest(${columns.join(', ')}) AS u(id, embedding, metadata, text) ` +
-      'ON CONFLICT (tenant, namespace, id) DO UPDATE SET ' +
-      'embedding = excluded.embedding, metadata = excluded.metadata, text = excluded.text',
+      `INSERT INTO ${tableName(schema)} (tenant, namespace, id, ${names.join(', ')}) ` +
+      `SELECT ${scope}, u.id, u.embedding, u.metadata::jsonb, u.text${words} ` +
+      `FROM unnest(${columns.join(', ')}) AS u(id, ${names.join(', ')}) ` +
+      `ON CONFLICT (tenant, namespace, id) DO UPDATE SET ${names.map((name) => `${name} = excluded.${name}`).join(', ')}`,
   };
 }
 

@@ -1,21 +1,20 @@
 /** How a search is run: the settings of its scan, the index's answer, and the exact one where that fell short. */
 import type { OperationContext } from '../../component.js';
-import type { SqlPool } from '../../pools/pool.js';
+import type { QueryOptions, Setting, PostgresDialectPool } from '../../pools/pool.js';
 import { SessionQueue } from '../../pools/session-queue.js';
-import type { ScoredVector, VectorIndex, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
+import type { ScoredVector, SearchExplanation, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
+import { candidates, precisionOf } from './precision.js';
 import { readRow, type Statement } from './rows.js';
 import { exactStatement, indexedStatement } from './statements.js';
-import { scoreOfDistance } from './table.js';
-
-type Setting = readonly [name: string, value: string];
+import { indexName, scoreOfDistance } from './table.js';
 
 /** Without iterative scans a filtered search returns what few of its rows the scan met, without an error. */
-export function scanSettings(index: VectorIndex, topK: number, efSearch: number): readonly Setting[] {
+export function scanSettings({ index }: VectorSchema, rows: number, efSearch: number): readonly Setting[] {
   switch (index.kind) {
     case 'hnsw':
       return [
         ['hnsw.iterative_scan', 'relaxed_order'],
-        ['hnsw.ef_search', String(Math.min(1_000, Math.max(efSearch, topK)))],
+        ['hnsw.ef_search', String(Math.min(1_000, Math.max(efSearch, rows)))],
       ];
     case 'ivfflat':
       return [
@@ -27,12 +26,16 @@ export function scanSettings(index: VectorIndex, topK: number, efSearch: number)
   }
 }
 
+interface IndexedSearch extends Statement {
+  readonly settings: readonly Setting[];
+}
+
 export class Searcher {
   /** Searches of one session follow one another: each sets the scan's settings and restores them. */
   private readonly turns = new SessionQueue();
 
   constructor(
-    private readonly pool: SqlPool,
+    private readonly pool: PostgresDialectPool,
     private readonly efSearch: number,
   ) {}
 
@@ -42,14 +45,69 @@ export class Searcher {
     request: VectorSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]> {
-    const settings = scanSettings(schema.index, request.topK, this.efSearch);
-    const exact = (): Promise<ScoredVector[]> =>
-      this.read(exactStatement(schema, scope, request), schema, request, context);
-    if (request.exact || settings.length === 0) return exact();
-    const indexed = indexedStatement(schema, scope, request);
-    const found = await this.withSettings(settings, context, (inside) => this.read(indexed, schema, request, inside));
+    const indexed = this.indexed(schema, scope, request);
+    const found = indexed === undefined ? [] : await this.readIndexed(indexed, schema, request, context);
     // A scan gives up before it has met every row of a rare tenant or filter.
-    return found.length < request.topK ? exact() : found;
+    if (found.length === request.topK) return found;
+    return this.read(exactStatement(schema, scope, request, this.pool.binary), schema, request, context);
+  }
+
+  /** Runs the search, and gives the server's plans with what they took. */
+  async explain(
+    schema: VectorSchema,
+    scope: VectorScope,
+    request: VectorSearch,
+    context: OperationContext,
+  ): Promise<SearchExplanation> {
+    const indexed = this.indexed(schema, scope, request);
+    const exact = exactStatement(schema, scope, request, this.pool.binary);
+    if (indexed === undefined) return { scan: 'exact', completed: false, plan: await this.planOf(exact, context) };
+    const plan = await this.planOf(indexed, context);
+    const found = await this.readIndexed(indexed, schema, request, context);
+    const completed = found.length < request.topK;
+    return {
+      // The planner may take a filter's index instead, and compare what it gives.
+      scan: plan.includes(indexName(schema)) ? 'index' : 'exact',
+      completed,
+      plan: completed ? `${plan}\n\n${await this.planOf(exact, context)}` : plan,
+    };
+  }
+
+  private indexed(schema: VectorSchema, scope: VectorScope, request: VectorSearch): IndexedSearch | undefined {
+    const precision = precisionOf(schema);
+    if (request.exact || precision === 'none') return undefined;
+    return {
+      ...indexedStatement(schema, scope, request, precision, this.pool.binary),
+      settings: scanSettings(schema, candidates(precision, request.topK), this.efSearch),
+    };
+  }
+
+  private async planOf(
+    statement: Statement & { settings?: readonly Setting[] },
+    context: OperationContext,
+  ): Promise<string> {
+    const text = `EXPLAIN (ANALYZE, TIMING OFF) ${statement.text}`;
+    const { settings } = statement;
+    const options = settings === undefined || context.session !== undefined ? undefined : { settings };
+    const { rows } = await this.pool.query(text, statement.parameters.values, context, options);
+    return rows.map((row) => String(row['QUERY PLAN'])).join('\n');
+  }
+
+  private readIndexed(
+    statement: IndexedSearch,
+    schema: VectorSchema,
+    request: VectorSearch,
+    context: OperationContext,
+  ): Promise<ScoredVector[]> {
+    const { session } = context;
+    const { settings } = statement;
+    if (session === undefined) return this.read(statement, schema, request, context, { settings });
+    return this.turns.run(session, async () => {
+      const before = await this.set(settings, context);
+      const result = await this.read(statement, schema, request, context);
+      await this.set(before, context);
+      return result;
+    });
   }
 
   private async read(
@@ -57,34 +115,14 @@ export class Searcher {
     { metric }: VectorSchema,
     { include }: VectorSearch,
     context: OperationContext,
+    options?: QueryOptions,
   ): Promise<ScoredVector[]> {
     // Never a named statement: after five runs its plan would no longer see the tenant and the filter.
-    const { rows } = await this.pool.query(text, parameters.values, context);
+    const { rows } = await this.pool.query(text, parameters.values, context, options);
     return rows.map((row) => ({
       ...readRow(row, include),
       score: scoreOfDistance(metric, Number(row['distance'])),
     }));
-  }
-
-  private withSettings<R>(
-    settings: readonly Setting[],
-    context: OperationContext,
-    work: (inside: OperationContext) => Promise<R>,
-  ): Promise<R> {
-    const { session } = context;
-    if (session !== undefined)
-      return this.turns.run(session, async () => {
-        const before = await this.set(settings, context);
-        const result = await work(context);
-        await this.set(before, context);
-        return result;
-      });
-    return this.pool.transaction({ isolation: 'snapshot', context }, async (own) => {
-      const inside = { ...context, session: own };
-      // Literals of ours: the names are fixed, the values are words and numbers.
-      await this.pool.script(settings.map(([name, value]) => `SET LOCAL ${name} = ${value}`).join('; '), inside);
-      return work(inside);
-    });
   }
 
   /** Until the end of the transaction; gives the settings as they were. */

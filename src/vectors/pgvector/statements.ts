@@ -10,10 +10,12 @@ import type {
 } from '../provider.js';
 import { compileFilter } from './filter.js';
 import { Parameters } from './parameters.js';
+import { candidates, type Precision } from './precision.js';
 import { columnsOf, type Statement } from './rows.js';
-import { distance, tableName } from './table.js';
+import { distance, indexedDistance, tableName } from './table.js';
 
-function scoped(scope: VectorScope, filter: CompiledFilter | undefined, parameters: Parameters): string {
+/** The rows of a scope that match. */
+export function scoped(scope: VectorScope, filter: CompiledFilter | undefined, parameters: Parameters): string {
   const own = `tenant = ${parameters.text(scope.tenant)} AND namespace = ${parameters.text(scope.namespace)}`;
   return filter === undefined ? own : `${own} AND ${compileFilter(filter.tree, parameters)}`;
 }
@@ -64,13 +66,30 @@ export function deleteStatement(schema: VectorSchema, scope: VectorScope, select
 }
 
 /** In the order of the index, which a relaxed scan gives only roughly: hence the sort outside. */
-export function indexedStatement(schema: VectorSchema, scope: VectorScope, request: VectorSearch): Statement {
-  return searchStatement(schema, scope, request, (measure) => measure);
+export function indexedStatement(
+  schema: VectorSchema,
+  scope: VectorScope,
+  request: VectorSearch,
+  precision: Precision,
+  binary: boolean,
+): Statement {
+  return searchStatement(schema, scope, request, binary, (vector) => ({
+    order: indexedDistance(schema, precision, vector),
+    rows: candidates(precision, request.topK),
+  }));
 }
 
 /** The sum keeps every index on the embedding out of the plan, and the sort holds no more than the rows asked for. */
-export function exactStatement(schema: VectorSchema, scope: VectorScope, request: VectorSearch): Statement {
-  return searchStatement(schema, scope, request, (measure) => `(${measure}) + 0, id`);
+export function exactStatement(
+  schema: VectorSchema,
+  scope: VectorScope,
+  request: VectorSearch,
+  binary: boolean,
+): Statement {
+  return searchStatement(schema, scope, request, binary, (vector) => ({
+    order: `(${distance(schema.metric, vector)}) + 0, id`,
+    rows: request.topK,
+  }));
 }
 
 /** Vectors are written as text outside, for the rows that are given rather than for all that are compared. */
@@ -78,16 +97,19 @@ function searchStatement(
   schema: VectorSchema,
   scope: VectorScope,
   { vector, topK, filter, include }: VectorSearch,
-  order: (measure: string) => string,
+  binary: boolean,
+  scan: (vector: string) => { readonly order: string; readonly rows: number },
 ): Statement {
-  const parameters = new Parameters();
-  const measure = distance(schema.metric, parameters.vector(vector));
+  const parameters = new Parameters(binary);
+  const target = parameters.vector(vector);
+  const measure = distance(schema.metric, target);
   const where = scoped(scope, filter, parameters);
+  const { order, rows } = scan(target);
   const inner = `SELECT ${columnsOf(include, 'embedding')}, ${measure} AS distance FROM ${tableName(schema)} WHERE ${where}`;
+  const outer = `SELECT ${columnsOf(include)}, distance FROM c ORDER BY distance, id`;
+  const best = rows > topK ? ` LIMIT ${parameters.integer(topK)}` : '';
   return {
     parameters,
-    text:
-      `WITH c AS MATERIALIZED (${inner} ORDER BY ${order(measure)} LIMIT ${parameters.integer(topK)}) ` +
-      `SELECT ${columnsOf(include)}, distance FROM c ORDER BY distance, id`,
+    text: `WITH c AS MATERIALIZED (${inner} ORDER BY ${order} LIMIT ${parameters.integer(rows)}) ${outer}${best}`,
   };
 }

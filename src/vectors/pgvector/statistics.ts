@@ -1,6 +1,6 @@
 /** The planner's statistics: without them every estimate is one row, and an embedded database has no one to gather them. */
 import type { OperationContext } from '../../component.js';
-import type { SqlPool } from '../../pools/pool.js';
+import type { PostgresDialectPool } from '../../pools/pool.js';
 import type { VectorSchema } from '../provider.js';
 import { tableName } from './table.js';
 
@@ -9,7 +9,7 @@ const FIRST = 1_000;
 export class Statistics {
   private readonly tables = new Map<string, { written: number; next: number }>();
 
-  constructor(private readonly pool: SqlPool) {}
+  constructor(private readonly pool: PostgresDialectPool) {}
 
   /** Gathers them when the rows written since the start have doubled, so that loading n rows costs log n of it. */
   async wrote(schema: VectorSchema, rows: number, context: OperationContext): Promise<void> {
@@ -19,7 +19,11 @@ export class Statistics {
     known.written += rows;
     if (known.written < known.next || context.session !== undefined) return;
     known.next = known.written * 2;
+    await this.gather(schema, context);
+  }
+
+  async gather(schema: VectorSchema, context: OperationContext): Promise<void> {
     // The rows are written: only the plans of searches are worse without it.
-    await this.pool.script(`ANALYZE ${table}`, context).catch(() => undefined);
+    await this.pool.script(`ANALYZE ${tableName(schema)}`, context).catch(() => undefined);
   }
 }

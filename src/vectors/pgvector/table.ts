@@ -1,22 +1,25 @@
 /** Names, operators and the DDL of a collection's table. */
 import type { Metric, VectorIndex, VectorSchema } from '../provider.js';
+import { precisionOf, type Precision } from './precision.js';
 
 export const SCHEMA = '"quartermaster"';
 export const CATALOGUE = `${SCHEMA}."qm_vectors"`;
-/** pgvector indexes no more dimensions of its type `vector`. */
-export const MAX_INDEXED_DIMENSION = 2_000;
+
+/** Beyond it a vector of float32 does not fit into a page of 8 kB with its row. */
+const MAX_INLINE_DIMENSION = 2_000;
 
 interface Operator {
   readonly sign: string;
-  readonly operatorClass: string;
+  /** What its operator classes are called after: `vector_cosine_ops`. */
+  readonly name: string;
   /** Part of the table's name. */
   readonly letter: string;
 }
 
 const OPERATORS: Readonly<Record<Metric, Operator>> = {
-  cosine: { sign: '<=>', operatorClass: 'vector_cosine_ops', letter: 'c' },
-  euclidean: { sign: '<->', operatorClass: 'vector_l2_ops', letter: 'e' },
-  dot: { sign: '<#>', operatorClass: 'vector_ip_ops', letter: 'd' },
+  cosine: { sign: '<=>', name: 'cosine', letter: 'c' },
+  euclidean: { sign: '<->', name: 'l2', letter: 'e' },
+  dot: { sign: '<#>', name: 'ip', letter: 'd' },
 };
 
 /**
@@ -24,12 +27,43 @@ const OPERATORS: Readonly<Record<Metric, Operator>> = {
  * collection as it was before it was made anew finds no table, instead of scores by another metric. Collection names are
  * checked by pattern; the hyphens in them need the quotes.
  */
-export function tableName({ name, dimension, metric }: VectorSchema): string {
-  return `${SCHEMA}."qm_v_${name}_${dimension}${OPERATORS[metric].letter}"`;
+export function tableName(schema: VectorSchema): string {
+  return `${SCHEMA}.${quoted(relation(schema))}`;
+}
+
+function relation({ name, dimension, metric }: VectorSchema): string {
+  return `qm_v_${name}_${dimension}${OPERATORS[metric].letter}`;
+}
+
+function quoted(name: string): string {
+  return `"${name}"`;
 }
 
 export function distance(metric: Metric, vector: string): string {
   return `embedding ${OPERATORS[metric].sign} ${vector}`;
+}
+
+/** The order in which an index of this precision gives its rows. */
+export function indexedDistance({ metric, dimension }: VectorSchema, precision: Precision, vector: string): string {
+  switch (precision) {
+    case 'full':
+      return distance(metric, vector);
+    case 'half':
+      return `(embedding::halfvec(${dimension})) ${OPERATORS[metric].sign} ${vector}::halfvec(${dimension})`;
+    case 'bit':
+      return `(binary_quantize(embedding)::bit(${dimension})) <~> binary_quantize(${vector})`;
+  }
+}
+
+function indexedColumn({ metric, dimension }: VectorSchema, precision: Precision): string {
+  switch (precision) {
+    case 'full':
+      return `embedding vector_${OPERATORS[metric].name}_ops`;
+    case 'half':
+      return `(embedding::halfvec(${dimension})) halfvec_${OPERATORS[metric].name}_ops`;
+    case 'bit':
+      return `(binary_quantize(embedding)::bit(${dimension})) bit_hamming_ops`;
+  }
 }
 
 /** A distance of pgvector as a score. */
@@ -42,7 +76,9 @@ export function createCatalogue(): string {
   return (
     `CREATE SCHEMA IF NOT EXISTS ${SCHEMA}; CREATE TABLE IF NOT EXISTS ${CATALOGUE} (` +
     'name text COLLATE "C" PRIMARY KEY, dimension integer NOT NULL, metric text NOT NULL, ' +
-    'fields jsonb NOT NULL, index jsonb NOT NULL)'
+    'fields jsonb NOT NULL, index jsonb NOT NULL, text jsonb); ' +
+    // As it was made before texts could be searched.
+    `ALTER TABLE ${CATALOGUE} ADD COLUMN IF NOT EXISTS text jsonb`
   );
 }
 
@@ -51,27 +87,40 @@ export function createTable(schema: VectorSchema): string {
   const statements = [
     `CREATE TABLE ${table} (tenant text COLLATE "C" NOT NULL, namespace text COLLATE "C" NOT NULL, ` +
       `id text COLLATE "C" NOT NULL, embedding vector(${schema.dimension}) NOT NULL, metadata jsonb NOT NULL, ` +
-      'text text, PRIMARY KEY (tenant, namespace, id))',
+      `text text, ${schema.text === undefined ? '' : 'words tsvector, '}PRIMARY KEY (tenant, namespace, id))`,
     // Nothing is estimated from vectors, and sorting them for statistics takes long.
     `ALTER TABLE ${table} ALTER embedding SET STATISTICS 0`,
     `CREATE INDEX ON ${table} USING gin (metadata jsonb_path_ops)`,
   ];
-  if (schema.dimension <= MAX_INDEXED_DIMENSION)
+  if (schema.dimension <= MAX_INLINE_DIMENSION)
     // In the row: out of line every distance is a second read. The target keeps the metadata in the row too.
     statements.push(`ALTER TABLE ${table} ALTER embedding SET STORAGE PLAIN, SET (toast_tuple_target = 8160)`);
   // Strings are found by the GIN index; a b-tree would refuse the long ones.
   for (const [path, type] of Object.entries(schema.fields))
     if (type === 'number' || type === 'date')
       statements.push(`CREATE INDEX ON ${table} ((metadata->${literal(path)}))`);
-  const index = vectorIndex(schema.index);
-  if (index !== undefined)
-    statements.push(
-      `CREATE INDEX ON ${table} USING ${index.method} (embedding ${OPERATORS[schema.metric].operatorClass}) WITH (${index.options})`,
-    );
+  if (schema.text !== undefined) statements.push(`CREATE INDEX ON ${table} USING gin (words)`);
+  statements.push(...createIndex(schema));
   return statements.join('; ');
 }
 
-function vectorIndex(index: VectorIndex): { method: string; options: string } | undefined {
+/** The index of the vectors, of a name of its own; none where the collection has none. */
+export function createIndex(schema: VectorSchema, concurrently = false): string[] {
+  const precision = precisionOf(schema);
+  const index = indexMethod(schema.index);
+  if (precision === 'none' || index === undefined) return [];
+  return [
+    `CREATE INDEX ${concurrently ? 'CONCURRENTLY ' : ''}IF NOT EXISTS ${quoted(indexName(schema))} ON ${tableName(schema)} ` +
+      `USING ${index.method} (${indexedColumn(schema, precision)}) WITH (${index.options})`,
+  ];
+}
+
+/** In the schema of its table, without quotes. */
+export function indexName(schema: VectorSchema): string {
+  return `${relation(schema)}_ann`;
+}
+
+function indexMethod(index: VectorIndex): { method: string; options: string } | undefined {
   switch (index.kind) {
     case 'hnsw':
       return { method: 'hnsw', options: `m = ${index.m ?? 16}, ef_construction = ${index.efConstruction ?? 64}` };

@@ -18,15 +18,25 @@ export function decodeVector<M>(
   };
 }
 
-/** The closest first, ties by the code points of their ids; `minScore` is inclusive. */
+interface Scale {
+  /** Inclusive. */
+  readonly minScore: number | undefined;
+  /** Whether the scores are those of the metric. */
+  readonly isScaled: boolean;
+}
+
+/** The closest first, ties by the code points of their ids. */
 export function decodeHits<M>(
   found: readonly ScoredVector[],
   schema: VectorSchema,
   include: VectorInclude,
-  minScore: number | undefined,
+  { minScore, isScaled }: Scale,
 ): VectorHit<M>[] {
   return found
-    .map((hit) => ({ ...decodeVector<M>(hit, schema, include), score: finalScore(hit.score, schema) }))
+    .map((hit) => ({
+      ...decodeVector<M>(hit, schema, include),
+      score: isScaled ? finalScore(hit.score, schema) : hit.score,
+    }))
     .filter(({ score }) => minScore === undefined || score >= minScore)
     .sort((a, b) => b.score - a.score || compareText(a.id, b.id));
 }

@@ -2,7 +2,7 @@
 import type { CallOptions } from '../../component.js';
 import type { StorageError } from '../../errors.js';
 import type { Filter } from '../../filter/syntax.js';
-import type { VectorInclude } from '../provider.js';
+import type { SearchExplanation, VectorInclude } from '../provider.js';
 
 export type MetadataValue =
   string | number | boolean | Date | readonly string[] | { readonly [key: string]: MetadataValue };
@@ -17,7 +17,7 @@ export interface VectorRecord<M = Metadata> {
   /** As many finite numbers as the collection's dimension; kept as float32, not normalised. */
   readonly vector: readonly number[] | Float32Array;
   readonly metadata?: M;
-  /** Kept beside the metadata; not searched. */
+  /** Kept beside the metadata; searched where the collection says so. */
   readonly text?: string;
 }
 
@@ -30,7 +30,10 @@ export interface FetchedRecord<M = Metadata> {
 }
 
 export interface VectorHit<M = Metadata> extends FetchedRecord<M> {
-  /** Higher is closer: the cosine, minus the distance, or the inner product. */
+  /**
+   * Higher is closer: the cosine, minus the distance, or the inner product; for a text the provider's own rank, and for
+   * both the sum of 1 / (60 + rank) over the two lists. Of these three no two can be compared.
+   */
   readonly score: number;
 }
 
@@ -59,17 +62,21 @@ export interface VectorPage<M = Metadata> {
 }
 
 export interface VectorQuery<M = Metadata> extends ReadOptions {
-  /** What to look for; or `id`. */
+  /** What to look for; or `id`, or `text`. */
   readonly vector?: readonly number[] | Float32Array;
   /** Looks for what is near to this record, which is then itself among the hits. */
   readonly id?: string;
+  /** Words, all of which the record's text has; alone, or together with `vector` or `id`. */
+  readonly text?: string;
   /** 1 to 10,000; default 10. */
   readonly topK?: number;
   readonly filter?: Filter<M>;
-  /** Inclusive. Hits below it are left out after the query. */
+  /** Inclusive. Hits below it are left out after the query. Not together with `text`. */
   readonly minScore?: number;
   /** Compares with every record instead of asking an index. Default: false. */
   readonly exact?: boolean;
+  /** Also tells how it was done: `{ hits, scan, completed, plan }`. It is done twice then. Not together with `text`. */
+  readonly explain?: boolean;
   /** `session`: sees what this process has written. Default: `eventual`, which on most providers is immediate. */
   readonly consistency?: 'eventual' | 'session';
 }
@@ -84,6 +91,16 @@ export interface UpsertOptions extends NamespaceOptions {
   readonly onProgress?: (progress: UpsertProgress) => void;
 }
 
+export interface VectorLoadOptions extends UpsertOptions {
+  /**
+   * Drops the index before and builds it after, which is several times as fast for many records; meanwhile searches compare
+   * with every record. Default: false.
+   */
+  readonly deferIndex?: boolean;
+  /** Milliseconds for building it. Default: an hour. */
+  readonly indexTimeout?: number;
+}
+
 export interface UpsertReport extends UpsertProgress {
   /** Records taken; of several with one id the last is kept. */
   readonly written: number;
@@ -93,6 +110,11 @@ export interface UpsertReport extends UpsertProgress {
   readonly failures: readonly { readonly index: number; readonly id?: string; readonly error: StorageError }[];
   /** The provider's mark of the last write, where it has one. */
   readonly token?: string;
+}
+
+/** The hits, and how they were found. */
+export interface ExplainedHits<M = Metadata> extends SearchExplanation {
+  readonly hits: VectorHit<M>[];
 }
 
 /** What to delete. `{ all: true }` is everything in the namespace. */

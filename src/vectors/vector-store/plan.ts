@@ -1,20 +1,35 @@
 /** Requests of a host, checked before any I/O. */
 import { invalid, UnsupportedError, ValidationError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
+import { tokenize } from '../../filter/text.js';
 import { compileMetadataFilter, type FoldedFilter } from '../codec/filter.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
-import { checkKeys, checkVector, checkVectorId, checkVectorIds, checkWhole } from '../codec/values.js';
+import { checkVectorOf } from '../codec/record.js';
+import { checkKeys, checkVectorId, checkVectorIds, checkVectorText, checkWhole } from '../codec/values.js';
 import type {
   CompiledFilter,
   VectorCapabilities,
   VectorInclude,
+  VectorProvider,
   VectorSchema,
   VectorSearch,
   VectorSelection,
 } from '../provider.js';
 
 const CALL_KEYS = ['namespace', 'signal', 'timeout'];
-const SEARCH_KEYS = ['vector', 'id', 'topK', 'filter', 'minScore', 'exact', 'consistency', 'include', ...CALL_KEYS];
+const SEARCH_KEYS = [
+  'vector',
+  'id',
+  'text',
+  'topK',
+  'filter',
+  'minScore',
+  'exact',
+  'explain',
+  'consistency',
+  'include',
+  ...CALL_KEYS,
+];
 
 /** Options without the ones that mean nothing. @throws `VALIDATION` naming an unknown one. */
 export function checkOptions(options: unknown, extra: readonly string[]): void {
@@ -47,20 +62,24 @@ export function restriction(filter: CompiledFilter | 'all'): { readonly filter?:
 }
 
 export interface SearchPlan extends Omit<VectorSearch, 'vector' | 'filter'> {
-  readonly query: Float32Array | { readonly id: string };
+  /** What is near; absent: only a text is asked for. */
+  readonly near: Float32Array | { readonly id: string } | undefined;
+  readonly words: readonly string[] | undefined;
+  readonly explain: boolean;
   readonly filter: FoldedFilter;
   readonly minScore: number | undefined;
 }
 
 /** @throws `VALIDATION`, `INVALID_FILTER`, `UNSUPPORTED` */
-export function planSearch(request: unknown, schema: VectorSchema, capabilities: VectorCapabilities): SearchPlan {
+export function planSearch(request: unknown, schema: VectorSchema, provider: VectorProvider): SearchPlan {
+  const { capabilities } = provider;
   if (!isPlainObject(request)) throw invalid('query', request, 'an object with a vector or an id');
-  for (const kind of ['text', 'sparse', 'hybrid'])
-    if (request[kind] !== undefined) throw new UnsupportedError(`query.${kind}: only vectors and ids are searched for`);
+  if (request['sparse'] !== undefined) throw new UnsupportedError('query.sparse: the provider has no sparse vectors');
   const {
     topK = 10,
     minScore,
     exact = false,
+    explain = false,
     consistency = 'eventual',
     include,
   } = checkKeys(request, 'query', SEARCH_KEYS);
@@ -68,6 +87,9 @@ export function planSearch(request: unknown, schema: VectorSchema, capabilities:
   if (count > capabilities.maxTopK)
     throw new UnsupportedError(`topK: the provider has at most ${capabilities.maxTopK}`);
   if (typeof exact !== 'boolean') throw invalid('exact', exact, 'true or false');
+  if (typeof explain !== 'boolean') throw invalid('explain', explain, 'true or false');
+  if (explain && (provider.explain === undefined || request['text'] !== undefined))
+    throw new UnsupportedError('explain: how this search is done is not known');
   if (exact && !capabilities.exact) throw new UnsupportedError('exact: the provider has no exact search');
   if (consistency !== 'eventual' && consistency !== 'session')
     throw invalid('consistency', consistency, "'eventual' or 'session'");
@@ -75,21 +97,48 @@ export function planSearch(request: unknown, schema: VectorSchema, capabilities:
     throw new UnsupportedError("consistency: the provider's reads are eventual only");
   if (minScore !== undefined && (typeof minScore !== 'number' || !Number.isFinite(minScore)))
     throw invalid('minScore', minScore, 'a finite number');
+  const words = planWords(request, schema);
+  if (words !== undefined && minScore !== undefined)
+    throw new ValidationError('VALIDATION', 'minScore: the score of a text has no scale to measure it by', {
+      details: { key: 'minScore' },
+    });
   return {
-    query: planQuery(request, schema),
+    near: planNear(request, schema, provider),
+    words,
     topK: count,
     filter: planFilter(request, schema, capabilities),
     minScore,
     exact,
+    explain,
     consistency,
     include: checkInclude(include),
   };
 }
 
-function planQuery({ vector, id }: Record<string, unknown>, schema: VectorSchema): SearchPlan['query'] {
-  if ((vector === undefined) === (id === undefined))
+function planNear(
+  { vector, id, text }: Record<string, unknown>,
+  schema: VectorSchema,
+  provider: VectorProvider,
+): SearchPlan['near'] {
+  if (vector !== undefined && id !== undefined)
     throw new ValidationError('VALIDATION', 'query: expected either a vector or an id', { details: { key: 'query' } });
-  return id === undefined ? checkVector(vector, schema.dimension) : { id: checkVectorId(id) };
+  if (id !== undefined) return { id: checkVectorId(id) };
+  if (vector !== undefined) return checkVectorOf(schema, vector, 'vector', provider.vectorFault?.bind(provider));
+  if (text !== undefined) return undefined;
+  throw new ValidationError('VALIDATION', 'query: expected a vector, an id or a text', { details: { key: 'query' } });
+}
+
+/** @throws `VALIDATION` for what is no text, or has no word; `UNSUPPORTED` where texts are not searched. */
+function planWords({ text }: Record<string, unknown>, schema: VectorSchema): readonly string[] | undefined {
+  if (text === undefined) return undefined;
+  const words = tokenize(checkVectorText(text, 'text', LIMITS.searchedTextBytes));
+  if (words.length === 0 || words.length > LIMITS.words)
+    throw invalid('text', text, `text with 1 to ${LIMITS.words} words`);
+  if (schema.text === undefined)
+    throw new UnsupportedError(
+      `text: the collection ${schema.name} was made without text, so its texts are not searched`,
+    );
+  return words;
 }
 
 /** @throws `VALIDATION` for a selection of everything that does not say so, `INVALID_FILTER`, `UNSUPPORTED`. */

@@ -35,25 +35,32 @@ export async function upsertAll(
   target: UpsertTarget,
 ): Promise<UpsertReport> {
   const upsert = new Upsert(target);
-  if (Array.isArray(records)) {
-    for (const vector of records as readonly EncodedVector[]) await upsert.add(vector);
-  } else {
-    let index = 0;
-    for await (const input of records as Source) {
-      const vector = upsert.encode(input, index++);
-      if (vector !== undefined) await upsert.add(vector);
+  try {
+    if (Array.isArray(records)) {
+      for (const vector of records as readonly EncodedVector[]) await upsert.add(vector);
+    } else {
+      let index = 0;
+      for await (const input of records as Source) {
+        const vector = upsert.encode(input, index++);
+        if (vector !== undefined) await upsert.add(vector);
+      }
     }
+    await upsert.flush();
+  } finally {
+    // Once it has ended nothing of it is written any more.
+    await upsert.end();
   }
-  await upsert.flush();
   return upsert.report();
 }
 
+/** One batch is written while the next is read and encoded. */
 class Upsert {
   /** The batch being made: of several records with one id the last is kept. */
   private batch = new Map<string, StoredVector>();
   private items = 0;
   private bytes = 0;
   private written = 0;
+  private running: Promise<void> = Promise.resolve();
   private token: string | undefined;
   private failed = 0;
   private readonly failures: UpsertReport['failures'][number][] = [];
@@ -82,14 +89,28 @@ class Upsert {
     this.bytes += bytes;
   }
 
+  /** Begins to write the batch when the one before is written. @throws what ended that one. */
   async flush(): Promise<void> {
-    if (this.batch.size > 0) {
-      const { token } = await this.target.write([...this.batch.values()]);
+    const { batch, items } = this;
+    this.batch = new Map();
+    this.items = 0;
+    this.bytes = 0;
+    await this.running;
+    this.running = this.write([...batch.values()], items);
+    // It is thrown by the next call.
+    this.running.catch(() => undefined);
+  }
+
+  /** @throws what ended the last batch. */
+  end(): Promise<void> {
+    return this.running;
+  }
+
+  private async write(records: readonly StoredVector[], items: number): Promise<void> {
+    if (records.length > 0) {
+      const { token } = await this.target.write(records);
       this.token = token ?? this.token;
-      this.written += this.items;
-      this.batch = new Map();
-      this.items = 0;
-      this.bytes = 0;
+      this.written += items;
     }
     this.target.onProgress?.({ written: this.written, failed: this.failed });
   }

@@ -72,10 +72,10 @@ export interface Statement {
 
 /** A pool whose statements are explained before they run, and told to `seen`. */
 export function explaining(pool: SqlPool, seen: (statement: Statement) => void): SqlPool {
-  const query: SqlPool['query'] = async (text, parameters, inside) => {
-    const { rows } = await pool.query(`EXPLAIN ${text}`, parameters, inside);
+  const query: SqlPool['query'] = async (text, parameters, inside, options) => {
+    const { rows } = await pool.query(`EXPLAIN ${text}`, parameters, inside, options);
     seen({ text, plan: rows.map((row) => row['QUERY PLAN']).join('\n') });
-    return pool.query(text, parameters, inside);
+    return pool.query(text, parameters, inside, options);
   };
   return new Proxy(pool, {
     get(target, name) {

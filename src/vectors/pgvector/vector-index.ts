@@ -1,0 +1,68 @@
+/** The index of a collection's vectors, built and dropped while others write. */
+import { type Clock, sleep } from '../../clock.js';
+import type { OperationContext } from '../../component.js';
+import { TimeoutError, ValidationError } from '../../errors.js';
+import type { PostgresDialectPool } from '../../pools/pool.js';
+import type { VectorSchema } from '../provider.js';
+import { createIndex, indexName, SCHEMA } from './table.js';
+
+/** How often the build of another process is looked at, in milliseconds. */
+const POLL = 250;
+
+type State = 'absent' | 'valid' | 'building' | 'broken';
+
+export class VectorIndexes {
+  constructor(
+    private readonly pool: PostgresDialectPool,
+    private readonly clock: Clock,
+    private readonly component: string,
+  ) {}
+
+  async build(schema: VectorSchema, context: OperationContext): Promise<void> {
+    this.refuseSession('buildIndex', context);
+    const [statement] = createIndex(schema, this.pool.concurrent);
+    if (statement === undefined) return;
+    for (;;) {
+      switch (await this.state(schema, context)) {
+        case 'valid':
+          return;
+        case 'building':
+          if (this.clock.monotonic() + POLL > context.deadline)
+            throw new TimeoutError('The index is still being built by another process', { component: this.component });
+          await sleep(this.clock, POLL, context.signal);
+          break;
+        case 'broken':
+          // What a build that failed has left behind: it is kept up to date, and used by nobody.
+          await this.drop(schema, context);
+          break;
+        case 'absent':
+          await this.pool.script(statement, context);
+      }
+    }
+  }
+
+  async drop(schema: VectorSchema, context: OperationContext): Promise<void> {
+    this.refuseSession('dropIndex', context);
+    const concurrently = this.pool.concurrent === true ? 'CONCURRENTLY ' : '';
+    await this.pool.script(`DROP INDEX ${concurrently}IF EXISTS ${SCHEMA}."${indexName(schema)}"`, context);
+  }
+
+  private async state(schema: VectorSchema, context: OperationContext): Promise<State> {
+    const text =
+      'SELECT i.indisvalid AS valid, EXISTS (SELECT 1 FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid) AS building ' +
+      'FROM pg_index i WHERE i.indexrelid = to_regclass($1::text)';
+    const { rows } = await this.pool.query(text, [`${SCHEMA}."${indexName(schema)}"`], context);
+    const [found] = rows;
+    if (found === undefined) return 'absent';
+    if (found['valid'] === true) return 'valid';
+    return found['building'] === true ? 'building' : 'broken';
+  }
+
+  private refuseSession(operation: string, { session }: OperationContext): void {
+    if (session === undefined) return;
+    throw new ValidationError('VALIDATION', 'An index is built and dropped outside of transactions', {
+      component: this.component,
+      operation,
+    });
+  }
+}

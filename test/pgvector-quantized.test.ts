@@ -1,0 +1,115 @@
+/** Vectors of more than 2,000 dimensions: an index of fewer bits finds candidates, the whole vectors order them. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { readWordnet, WORDNET_DIMENSION, type Wordnet } from '../examples/wordnet.js';
+import { scoreOf } from '../src/vectors/codec/score.js';
+import type { VectorSchema } from '../src/vectors/provider.js';
+import { storeOn } from '../src/testing/vector-target.js';
+import { numbers } from '../src/testing/vector-search.js';
+import {
+  A,
+  context,
+  explaining,
+  openProvider,
+  providerOn,
+  record,
+  schemaOf,
+  searchFor,
+  type Opened,
+} from './support/pgvector/fixture.js';
+
+const ROWS = 300;
+const QUERIES = 8;
+let opened: Opened;
+let data: Wordnet;
+
+beforeAll(async () => {
+  [opened, data] = await Promise.all([openProvider(), readWordnet()]);
+}, 60_000);
+afterAll(() => opened.close());
+
+/** Real embeddings in a larger space: a random rotation keeps their angles and distances. */
+function rotation(dimension: number): (vector: Float32Array) => Float32Array {
+  const random = numbers(dimension);
+  const scale = Math.sqrt(3 / dimension);
+  const rows = Array.from({ length: WORDNET_DIMENSION }, () =>
+    Float32Array.from({ length: dimension }, () => random() * scale),
+  );
+  return (vector) => {
+    const turned = new Float32Array(dimension);
+    for (let i = 0; i < WORDNET_DIMENSION; i++) {
+      const row = rows[i]!;
+      for (let j = 0; j < dimension; j++) turned[j]! += vector[i]! * row[j]!;
+    }
+    return turned;
+  };
+}
+
+async function recallOf(schema: VectorSchema): Promise<{ readonly recall: number; readonly plans: string[] }> {
+  const { pool, provider } = opened;
+  await provider.createCollection(schema, context());
+  const turn = rotation(schema.dimension);
+  const rows = data.definitions.slice(0, ROWS).map(({ id, vector }) => record(id, [...turn(vector)]));
+  for (let from = 0; from < ROWS; from += 100)
+    await provider.upsert(schema, A, rows.slice(from, from + 100), context());
+  const plans: string[] = [];
+  const seen = providerOn(explaining(pool, ({ plan }) => void plans.push(plan)));
+  // So few rows would be compared one by one.
+  await pool.script('SET enable_sort = off; SET enable_seqscan = off; SET enable_bitmapscan = off', context());
+  let found = 0;
+  try {
+    for (const { vector } of data.queries.slice(0, QUERIES)) {
+      const query = turn(vector);
+      const best = rows
+        .map(({ id, vector: stored }) => ({ id, score: scoreOf(schema.metric, stored, query) }))
+        .sort((a, b) => b.score - a.score)
+        .slice(0, 10);
+      const hits = await seen.search(schema, A, searchFor(query, 10), context());
+      expect(hits).toHaveLength(10);
+      for (const hit of hits) {
+        const of = best.find(({ id }) => id === hit.id);
+        if (of === undefined) continue;
+        found++;
+        // The score is that of the whole vectors, not of what the index keeps.
+        expect(Math.abs(hit.score - of.score)).toBeLessThan(1e-4 * Math.max(1, Math.abs(of.score)));
+      }
+    }
+  } finally {
+    await pool.script('RESET enable_sort; RESET enable_seqscan; RESET enable_bitmapscan', context());
+  }
+  return { recall: found / (10 * QUERIES), plans };
+}
+
+describe('recall@10 by an index of fewer bits', () => {
+  test.each([
+    ['half precision, 2,048 dimensions by default', schemaOf('half', 2_048), /qm_v_half_2048c_ann/],
+    ['half precision, euclidean', schemaOf('halfl2', 2_100, { metric: 'euclidean' }), /qm_v_halfl2_2100e_ann/],
+    ['half precision, dot', schemaOf('halfip', 2_100, { metric: 'dot' }), /qm_v_halfip_2100d_ann/],
+    ['signs, 4,100 dimensions by default', schemaOf('bits', 4_100), /qm_v_bits_4100c_ann/],
+  ] as const)(
+    '%s',
+    async (_name, schema, index) => {
+      const { recall, plans } = await recallOf(schema);
+      expect(recall).toBeGreaterThanOrEqual(0.95);
+      for (const plan of plans) expect(plan).toMatch(index);
+    },
+    120_000,
+  );
+});
+
+describe('what half precision cannot hold is refused before any I/O', () => {
+  const name = 'halves';
+  test.each([
+    ['a component beyond 65,504', [65_505, 1, 1], /records\[0\]\.vector: the vector has a component beyond 65504/],
+    ['a direction it would lose', [1e-6, 1e-6, 1e-6], /would lose its direction/],
+  ])('%s', async (_what, vector, message) => {
+    const store = storeOn(opened.provider, 'a');
+    await store.createCollection({ name, dimension: 3, index: { kind: 'hnsw', quantize: 'half' } });
+    await expect(store.upsert(name, [{ id: 'x', vector }])).rejects.toMatchObject({
+      code: 'VALIDATION',
+      message: expect.stringMatching(message) as unknown,
+    });
+    await expect(store.search(name, { vector })).rejects.toMatchObject({ code: 'VALIDATION' });
+    await store.upsert(name, [{ id: 'y', vector: [65_504, 1, 1] }]);
+    expect(await store.search(name, { vector: [1, 0, 0] })).toMatchObject([{ id: 'y' }]);
+  });
+});
