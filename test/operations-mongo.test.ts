@@ -41,8 +41,8 @@ for (const server of ['mongo', 'ferretdb'] as ServerName[])
       const { collections } = await operations.stats();
       const parts = collections.find(({ collection }) => collection === 'parts')!;
       expect(parts).toMatchObject({ exact: false });
-      // By what the server gathered last.
-      expect(Math.abs(parts.records - 1_000)).toBeLessThan(300);
+      // By what the server gathered last, which may have been in the middle of the load.
+      expect(parts.records).toBeLessThan(1_300);
       expect(parts.bytes).toBeGreaterThan(1_000);
       expect(parts.indexBytes).toBeGreaterThan(1_000);
       expect(collections.map(({ collection }) => collection)).not.toContain('of the host');

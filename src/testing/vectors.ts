@@ -7,6 +7,7 @@ import type { PropertyOptions, TestRunner } from './runner.js';
 import { describeVectorCollections } from './vector-collections.js';
 import { describeVectorDeletion } from './vector-deletion.js';
 import { describeVectorFilters } from './vector-filters.js';
+import { describeVectorLoad } from './vector-load.js';
 import { compareFilters } from './vector-properties.js';
 import { describeVectorRecords } from './vector-records.js';
 import { describeVectorSearch } from './vector-search.js';
@@ -25,6 +26,7 @@ export function describeVectorProvider(target: VectorTarget, runner: TestRunner,
 
     describeVectorCollections(runner, fixture);
     describeVectorRecords(runner, fixture);
+    describeVectorLoad(runner, fixture);
     describeVectorDeletion(runner, fixture);
     describeVectorSearch(runner, fixture);
     describeVectorFilters(runner, fixture);

@@ -1,25 +1,49 @@
 /** Inserts of new records, all of them or none: in the caller's transaction or one of their own. */
 import type { OperationContext } from '../../component.js';
+import { ConflictError } from '../../errors.js';
 import type { MongoUse } from '../../pools/mongo/opened.js';
 import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { Stored, Write } from '../backend.js';
-import { toDocument } from './document.js';
+import { documentId, toDocument } from './document.js';
 import { records } from './find.js';
 import { dropExpired, uniqueError } from './unique.js';
 import { inTransaction } from './write.js';
 
 type Insert = Write & { readonly kind: 'insert' };
 
-export function bulkLoad(
+export async function bulkLoad(
   pool: MongoPool,
   tenant: string,
   writes: readonly Insert[],
   context: OperationContext,
 ): Promise<void> {
   const insert = (use: MongoUse): Promise<void> => insertAll(use, tenant, writes, context.now);
-  if (writes.length === 0) return Promise.resolve();
-  if (context.session !== undefined) return pool.write('bulkLoad', context, insert);
-  return inTransaction(pool, 'bulkLoad', context, insert);
+  if (writes.length === 0) return;
+  if (context.session === undefined) return inTransaction(pool, 'bulkLoad', context, insert);
+  // An insert that is refused would end the transaction.
+  const taken = await pool.read('bulkLoad', context, (use) => takenIn(use, tenant, writes, context.now));
+  if (taken !== undefined)
+    throw new ConflictError('ALREADY_EXISTS', `A record of ${taken} has an id of those that are loaded`, {
+      operation: 'load',
+      details: { collection: taken },
+    });
+  return pool.write('bulkLoad', context, insert);
+}
+
+/** A collection that has one of the ids already. */
+async function takenIn(
+  use: MongoUse,
+  tenant: string,
+  writes: readonly Insert[],
+  now: Date,
+): Promise<string | undefined> {
+  for (const collection of new Set(writes.map((write) => write.collection))) {
+    const ids = writes.filter((write) => write.collection === collection).map(({ id }) => documentId(tenant, id));
+    const live = { _id: { $in: ids }, $nor: [{ e: { $lte: now } }] };
+    if ((await records(use, collection).findOne(live, { ...use.bounds, projection: { _id: 1 } })) !== null)
+      return collection.name;
+  }
+  return undefined;
 }
 
 async function insertAll(use: MongoUse, tenant: string, writes: readonly Insert[], now: Date): Promise<void> {
@@ -31,6 +55,8 @@ async function insertAll(use: MongoUse, tenant: string, writes: readonly Insert[
         return expiresAt === undefined ? row : { ...row, expiresAt };
       });
     await dropExpired(use, tenant, collection, rows, now);
+    const ids = rows.map(({ id }) => documentId(tenant, id));
+    await records(use, collection).deleteMany({ _id: { $in: ids }, e: { $lte: now } }, use.bounds);
     const documents = rows.map((row) => toDocument(collection, row));
     try {
       await records(use, collection).insertMany(documents, { ...use.bounds, ordered: true });

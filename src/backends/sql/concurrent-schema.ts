@@ -100,6 +100,8 @@ async function buildIndex(
   try {
     await pool.script(createIndex(index, 'CONCURRENTLY '), context);
   } catch (error) {
+    // PostgreSQL has no other way to index all partitions: those who write wait.
+    if (shared.isPartitioned(error)) return pool.script(createIndex(index, ''), context);
     if (uniqueViolation(error) === undefined) throw error;
     await pool.script(shared.dropIndex(index.name), context);
     await refuseMisfits(database, state, context);

@@ -105,6 +105,8 @@ export interface SharedDefinitions {
   /** Adds a column, or gives up soon with `isHeldUp`: those who write wait behind it. */
   addColumn(table: string, column: string): string;
   isHeldUp(error: unknown): boolean;
+  /** Whether an index was refused because the host has partitioned the table: such a one is not built beside writers. */
+  isPartitioned(error: unknown): boolean;
   /** Marks a table as being changed until the transaction ends. */
   hold(table: string): string;
   /** Whether somebody, alive or not, still has the server at work on a change of the table. */

@@ -61,7 +61,8 @@ export function checkVector(vector: unknown, dimension: number, key = 'vector'):
     if (typeof value !== 'number') throw invalid(`${key}[${i}]`, value, 'a number');
     const rounded = Math.fround(value);
     if (!Number.isFinite(rounded)) throw invalid(`${key}[${i}]`, value, 'a number that is finite in float32');
-    copy[i] = rounded;
+    // Not every service keeps the sign of a zero.
+    copy[i] = rounded === 0 ? 0 : rounded;
     squares += rounded * rounded;
   }
   const norm = Math.sqrt(squares);

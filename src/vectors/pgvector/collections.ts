@@ -4,7 +4,7 @@ import { ConflictError, StorageError, UnsupportedError } from '../../errors.js';
 import type { PostgresDialectPool } from '../../pools/pool.js';
 import { sameSchema } from '../codec/schema.js';
 import type { VectorSchema } from '../provider.js';
-import { sqlState } from './fault.js';
+import { LOST_RACES, sqlState } from './fault.js';
 import { precisionOf } from './precision.js';
 import { CATALOGUE, createCatalogue, createTable, tableName } from './table.js';
 
@@ -12,9 +12,6 @@ import { CATALOGUE, createCatalogue, createTable, tableName } from './table.js';
 const MIN_VERSION = [0, 8] as const;
 
 const MAX_ATTEMPTS = 5;
-/** Serialization failure, deadlock, duplicate key, duplicate table, duplicate object. */
-const LOST_RACES: ReadonlySet<string> = new Set(['40001', '40P01', '23505', '42P07', '42710']);
-
 const DATATYPE_MISMATCH = '42804';
 
 const NOT_INSTALLED = 'The server does not have the extension pgvector; install it there';

@@ -1,6 +1,9 @@
 /** The server's errors that mean something about a collection. */
 import { isSerializationFailure, isStorageError, NotFoundError, type StorageError } from '../../errors.js';
 
+/** Serialization failure, deadlock, duplicate key, duplicate table, duplicate object. */
+export const LOST_RACES: ReadonlySet<string> = new Set(['40001', '40P01', '23505', '42P07', '42710']);
+
 /** The SQLSTATE of an error of the pool. */
 export function sqlState(error: unknown): string | undefined {
   if (!isStorageError(error)) return undefined;

@@ -4,6 +4,7 @@ import type { OperationContext } from '../../component.js';
 import { TimeoutError, ValidationError } from '../../errors.js';
 import type { PostgresDialectPool } from '../../pools/pool.js';
 import type { VectorSchema } from '../provider.js';
+import { LOST_RACES, sqlState } from './fault.js';
 import { createIndex, indexName, SCHEMA } from './table.js';
 
 /** How often the build of another process is looked at, in milliseconds. */
@@ -27,18 +28,32 @@ export class VectorIndexes {
         case 'valid':
           return;
         case 'building':
-          if (this.clock.monotonic() + POLL > context.deadline)
-            throw new TimeoutError('The index is still being built by another process', { component: this.component });
-          await sleep(this.clock, POLL, context.signal);
+          await this.wait(context);
           break;
         case 'broken':
           // What a build that failed has left behind: it is kept up to date, and used by nobody.
-          await this.drop(schema, context);
+          await this.race(() => this.drop(schema, context), context);
           break;
         case 'absent':
-          await this.pool.script(statement, context);
+          await this.race(() => this.pool.script(statement, context), context);
       }
     }
+  }
+
+  /** Another process that does the same may win: what is there then is looked at again. */
+  private async race(work: () => Promise<void>, context: OperationContext): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!LOST_RACES.has(sqlState(error) ?? '')) throw error;
+      await this.wait(context);
+    }
+  }
+
+  private wait(context: OperationContext): Promise<void> {
+    if (this.clock.monotonic() + POLL > context.deadline)
+      throw new TimeoutError('The index is still being built by another process', { component: this.component });
+    return sleep(this.clock, POLL, context.signal);
   }
 
   async drop(schema: VectorSchema, context: OperationContext): Promise<void> {

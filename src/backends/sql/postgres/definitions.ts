@@ -92,6 +92,7 @@ export const definitions: Definitions = {
     },
     addColumn: (table, column) => `SET LOCAL lock_timeout = ${HELD_UP}; ALTER TABLE ${table} ADD COLUMN ${column}`,
     isHeldUp: (error) => sqlFault(error)?.state === '55P03',
+    isPartitioned: (error) => sqlFault(error)?.state === '0A000',
     hold: (table) => `LOCK TABLE ${table} IN SHARE UPDATE EXCLUSIVE MODE`,
     async isHeld(pool, table, context) {
       // Also the build of a process that was killed: the server goes on with it. A vacuum gives way to a change.

@@ -1,0 +1,115 @@
+/** The index of vectors on a PostgreSQL server: built and dropped while others write, and found broken. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { systemClock } from '../src/clock.js';
+import type { SqlPool } from '../src/pools/pool.js';
+import { numbers } from '../src/testing/vector-search.js';
+import { storeOn } from '../src/testing/vector-target.js';
+import type { VectorProvider } from '../src/vectors/provider.js';
+import type { VectorRecord, VectorStore } from '../src/vectors/vector-store.js';
+import { providerOn } from './support/pgvector/fixture.js';
+import { context, describeServer, Fixture } from './support/postgres/fixture.js';
+
+const DIMENSION = 32;
+
+function records(from: number, count: number): VectorRecord[] {
+  const random = numbers(from + 1);
+  return Array.from({ length: count }, (_, i) => ({
+    id: `v${from + i}`,
+    vector: Float32Array.from({ length: DIMENSION }, random),
+  }));
+}
+
+describeServer('the index of vectors', () => {
+  let fixture: Fixture;
+  let pool: SqlPool;
+  let provider: VectorProvider;
+  let store: VectorStore;
+  beforeAll(async () => {
+    fixture = await Fixture.open();
+    pool = await fixture.pool();
+    provider = providerOn(pool);
+    store = storeOn(provider, 'main');
+  });
+  afterAll(() => fixture.close());
+
+  async function indexesOf(name: string): Promise<readonly object[]> {
+    const { rows } = await pool.query(
+      'SELECT i.indisvalid AS valid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relname = $1::text',
+      [`qm_v_${name}_${DIMENSION}c_ann`],
+      context(),
+    );
+    return rows.map(({ valid }) => ({ valid }));
+  }
+
+  test('a load that defers it finds it built, and searches use it', async () => {
+    await store.createCollection({ name: 'deferred', dimension: DIMENSION });
+    const progress: number[] = [];
+    await store.load('deferred', records(0, 3_000), {
+      deferIndex: true,
+      onProgress: ({ written }) => progress.push(written),
+    });
+    expect(progress.at(-1)).toBe(3_000);
+    expect(await indexesOf('deferred')).toEqual([{ valid: true }]);
+    const [{ vector }] = records(0, 1) as [VectorRecord];
+    await pool.transaction({ context: context() }, async (session) => {
+      // So few rows the planner would compare one by one.
+      await pool.script('SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off', context({ session }));
+      const explained = await storeOn(provider, 'main', session).search('deferred', { vector, topK: 1, explain: true });
+      expect(explained).toMatchObject({ hits: [{ id: 'v0' }], scan: 'index', completed: false });
+      expect(explained.plan).toMatch(/Index Scan using qm_v_deferred_32c_ann/);
+    });
+    expect(await store.search('deferred', { vector, topK: 1, exact: true, explain: true })).toMatchObject({
+      hits: [{ id: 'v0' }],
+      scan: 'exact',
+    });
+  });
+
+  test('those who write go on while it is built', async () => {
+    await store.createCollection({
+      name: 'written',
+      dimension: DIMENSION,
+      index: { kind: 'hnsw', efConstruction: 200 },
+    });
+    const schema = (await provider.describeCollection('written', context()))!;
+    await provider.dropIndex!(schema, context());
+    await store.load('written', records(0, 8_000));
+    let building = true;
+    const began = systemClock.monotonic();
+    const build = store.buildIndex('written').finally(() => (building = false));
+    let longest = 0;
+    let writes = 0;
+    for (; building; writes++) {
+      const at = systemClock.monotonic();
+      await store.upsert('written', records(10_000 + writes, 1));
+      longest = Math.max(longest, systemClock.monotonic() - at);
+    }
+    await build;
+    expect(await indexesOf('written')).toEqual([{ valid: true }]);
+    expect(await store.count('written')).toBe(8_000 + writes);
+    expect(writes).toBeGreaterThan(5);
+    expect(longest).toBeLessThan((systemClock.monotonic() - began) / 2);
+  }, 120_000);
+
+  test('what a build that failed left behind is built anew; several who build are one', async () => {
+    await store.createCollection({ name: 'broken', dimension: DIMENSION });
+    await store.load('broken', records(0, 500));
+    await pool.query(
+      "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass('quartermaster.qm_v_broken_32c_ann')",
+      [],
+      context(),
+    );
+    expect(await indexesOf('broken')).toEqual([{ valid: false }]);
+    await Promise.all([store.buildIndex('broken'), store.buildIndex('broken')]);
+    expect(await indexesOf('broken')).toEqual([{ valid: true }]);
+  });
+
+  test('it is neither built nor dropped in a transaction', async () => {
+    await store.createCollection({ name: 'inside', dimension: DIMENSION });
+    const schema = (await provider.describeCollection('inside', context()))!;
+    await pool.transaction({ context: context() }, async (session) => {
+      const inside = context({ session });
+      await expect(provider.buildIndex!(schema, inside)).rejects.toMatchObject({ code: 'VALIDATION' });
+      await expect(provider.dropIndex!(schema, inside)).rejects.toMatchObject({ code: 'VALIDATION' });
+    });
+  });
+});
