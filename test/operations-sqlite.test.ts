@@ -51,6 +51,8 @@ for (const engine of ENGINES)
     () => engines.push(engine),
     (error: unknown) => {
       if (!isStorageError(error)) throw error;
+      // `.ci/run` runs an engine that this Node does not have on another Node.
+      if (engine === process.env['TESTED_ELSEWHERE']) return;
       describe.skip(`a backup with ${engine}: ${error.message}`, () =>
         test('waits for the library', () => expect(engines).not.toContain(engine)));
     },

@@ -2,16 +2,13 @@
  * Vector collections of one tenant, as a host uses them: everything that does not depend on the provider, derived once
  * above the providers. A handle is cheap and makes no connection of its own.
  */
-import type { CallOptions, OperationContext } from '../component.js';
-import { invalid, isStorageError, UnsupportedError } from '../errors.js';
+import type { OperationContext } from '../component.js';
+import { UnsupportedError } from '../errors.js';
 import type { Filter } from '../filter/syntax.js';
 import { fuse, fusionDepth } from './codec/fusion.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
-import { encodeRecord, encodeRecords } from './codec/record.js';
-import { sameSchema } from './codec/schema.js';
-import { checkCollectionName, checkVectorId, checkVectorIds, checkWhole } from './codec/values.js';
-import type { ScoredVector, TextSearch, VectorProvider, VectorSchema, VectorScope, VectorSearch } from './provider.js';
-import { VectorCollections } from './vector-store/collections.js';
+import { checkVectorId, checkVectorIds, checkWhole } from './codec/values.js';
+import type { ScoredVector, TextSearch, VectorSchema, VectorScope, VectorSearch } from './provider.js';
 import { decodeListCursor, encodeListCursor, listHash } from './vector-store/cursor.js';
 import { decodeHits, decodeVector } from './vector-store/decode.js';
 import type {
@@ -20,23 +17,17 @@ import type {
   Metadata,
   NamespaceOptions,
   ReadOptions,
-  UpsertOptions,
-  UpsertReport,
   VectorDeletion,
   VectorHit,
   VectorListOptions,
-  VectorLoadOptions,
   VectorPage,
   VectorQuery,
-  VectorRecord,
 } from './vector-store/options.js';
-import { checkInclude, checkOptions, planDeletion, planFilter, planSearch, restriction } from './vector-store/plan.js';
-import { madeAnew, missingRecord, withSchema } from './vector-store/schemas.js';
-import { checkSource, upsertAll } from './vector-store/upsert.js';
+import { checkInclude, planDeletion, planFilter, planSearch, restriction } from './vector-store/plan.js';
+import { missingRecord } from './vector-store/schemas.js';
+import { VectorWriter } from './vector-store/writer.js';
 
 export type * from './vector-store/options.js';
-
-const HOUR = 3_600_000;
 
 /** A filter that can match nothing is answered before any I/O. */
 const NOTHING_TO_DO = { scan: 'exact', completed: false, plan: 'No record can match the filter' } as const;
@@ -44,107 +35,7 @@ const NOTHING_TO_DO = { scan: 'exact', completed: false, plan: 'No record can ma
 /** How many ids one request to a provider names. */
 const IDS_PER_REQUEST = 1_000;
 
-export class VectorStore extends VectorCollections {
-  /**
-   * Writes records; one that is there is replaced whole. An array is checked whole before any I/O; an iterable batch by
-   * batch, what cannot be stored is reported and the rest written. Batches follow one another; each is an operation.
-   * @throws `NOT_FOUND`; `VALIDATION` with the record's index and key; `CONFLICT` when another collection took the name.
-   */
-  async upsert<M = Metadata>(
-    name: string,
-    records: Iterable<VectorRecord<M>> | AsyncIterable<VectorRecord<M>>,
-    options?: UpsertOptions,
-  ): Promise<UpsertReport> {
-    checkOptions(options, ['onProgress']);
-    return this.writeAll('upsert', name, records, options, (schema, scope, batch, context) =>
-      this.provider.upsert(schema, scope, batch, context),
-    );
-  }
-
-  /**
-   * As `upsert`, the fast way in for many records whose ids are new, where the provider has one. Ids that are there are
-   * replaced all the same.
-   */
-  async load<M = Metadata>(
-    name: string,
-    records: Iterable<VectorRecord<M>> | AsyncIterable<VectorRecord<M>>,
-    options: VectorLoadOptions = {},
-  ): Promise<UpsertReport> {
-    checkOptions(options, ['onProgress', 'deferIndex', 'indexTimeout']);
-    const { deferIndex = false, indexTimeout = HOUR, ...rest } = options;
-    if (typeof deferIndex !== 'boolean') throw invalid('deferIndex', deferIndex, 'true or false');
-    const { provider } = this;
-    const fast = (): Promise<UpsertReport> =>
-      this.writeAll('load', name, records, rest, async (schema, scope, batch, context) => {
-        if (provider.bulkLoad === undefined || schema.text !== undefined)
-          return provider.upsert(schema, scope, batch, context);
-        try {
-          await provider.bulkLoad(schema, scope, batch, context);
-          return {};
-        } catch (error) {
-          if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
-          return provider.upsert(schema, scope, batch, context);
-        }
-      });
-    if (!deferIndex || provider.dropIndex === undefined) return fast();
-    await this.inCollection('dropIndex', name, boundsOf(rest), [], (schema, context) =>
-      provider.dropIndex!(schema, context),
-    );
-    try {
-      return await fast();
-    } finally {
-      await this.buildIndex(name, { timeout: indexTimeout });
-    }
-  }
-
-  /**
-   * Builds the index of a collection if it is not there: after a load that was cut short before its end. Those who write go
-   * on meanwhile. Nothing happens where the provider has no index to build. `timeout`: default an hour.
-   */
-  async buildIndex(name: string, options?: CallOptions): Promise<void> {
-    const { provider } = this;
-    checkCollectionName(name);
-    checkOptions(options, []);
-    if (provider.buildIndex === undefined) return;
-    await this.inCollection('buildIndex', name, { timeout: HOUR, ...options }, [], (schema, context) =>
-      provider.buildIndex!(schema, context),
-    );
-  }
-
-  private async writeAll<M>(
-    operation: string,
-    name: string,
-    records: Iterable<VectorRecord<M>> | AsyncIterable<VectorRecord<M>>,
-    options: UpsertOptions | undefined,
-    write: VectorProvider['upsert'],
-  ): Promise<UpsertReport> {
-    const onProgress: unknown = options?.onProgress;
-    if (onProgress !== undefined && typeof onProgress !== 'function')
-      throw invalid('onProgress', onProgress, 'a function');
-    const scope = this.scope(options);
-    const { maxBatch, maxMetadataBytes } = this.capabilities;
-    const limits = {
-      maxMetadataBytes: Math.min(maxMetadataBytes, LIMITS.metadataBytes),
-      vectorFault: this.provider.vectorFault?.bind(this.provider),
-    };
-    const { schema, encoded } = await this.inCollection(operation, name, options, ['onProgress'], async (known) => ({
-      schema: known,
-      encoded: Array.isArray(records) ? encodeRecords(records, known, limits) : checkSource(records),
-    }));
-    return upsertAll(encoded, {
-      maxBatch: Math.min(maxBatch, LIMITS.batchItems),
-      onProgress: options?.onProgress,
-      encode: (input, at) => encodeRecord(input, schema, limits, at),
-      write: (batch) =>
-        this.run(operation, options, (context) =>
-          withSchema(this.provider, name, context, async (latest) => {
-            if (!sameSchema(latest, schema)) throw madeAnew(this.provider, name);
-            return write(latest, scope, batch, context);
-          }),
-        ),
-    });
-  }
-
+export class VectorStore extends VectorWriter {
   /** In the order of the ids; `undefined` for what is not there. */
   async fetch<M = Metadata>(
     name: string,
@@ -299,8 +190,4 @@ export class VectorStore extends VectorCollections {
     if (found?.vector === undefined) throw missingRecord(this.provider, schema.name, id);
     return found.vector;
   }
-}
-
-function boundsOf({ signal, timeout }: CallOptions): CallOptions {
-  return { ...(signal === undefined ? {} : { signal }), ...(timeout === undefined ? {} : { timeout }) };
 }

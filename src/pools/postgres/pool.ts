@@ -12,7 +12,6 @@ import type {
   PostgresDialectPool,
   QueryOptions,
   RawClient,
-  Setting,
   SqlResult,
   SqlValue,
   TransactionOptions,
@@ -25,7 +24,7 @@ import { isReadOnly, isStalePlan, mapError } from './errors.js';
 import { healthOf } from './health.js';
 import { createHostPool } from './host-pool.js';
 import { type HostPool, type Library, loadLibrary } from './library.js';
-import { statementFault } from './outcome.js';
+import { controlStatementError, statementFault } from './outcome.js';
 import { Probe } from './probe.js';
 import { Runner } from './runner.js';
 import { PostgresSession } from './session.js';
@@ -91,37 +90,20 @@ export class PostgresPool implements PostgresDialectPool {
       return this.#inSession(session, 'query', context, (runner) => runner.statement(text, values, options?.name));
     }
     const opened = this.#require('query');
-    const statement = opened.runner.statement(text, values, options?.name);
-    if (options?.settings !== undefined) return this.#withSettings(opened, context, statement, options.settings);
-    // A signal ends the connection, which is then nobody else's.
-    const shares = this.#options.pipeline && context.signal === undefined;
+    const settings = options?.settings;
+    const statement = opened.runner.statement(text, values, options?.name, settings);
+    // A signal ends the connection, and an error leaves a transaction open, which is then nobody else's.
+    const shares = this.#options.pipeline && context.signal === undefined && settings === undefined;
     try {
       return await this.#alone(opened, 'query', context, statement, shares);
     } catch (error) {
       if (!isStalePlan((error as StorageError).cause)) throw error;
-      return this.#alone(opened, 'query', context, opened.runner.statement(text, values));
+      return this.#alone(opened, 'query', context, opened.runner.statement(text, values, undefined, settings));
     }
-  }
-
-  /** All of it in one round trip. */
-  #withSettings(
-    opened: Opened,
-    context: OperationContext,
-    statement: Statement,
-    settings: readonly Setting[],
-  ): Promise<SqlResult> {
-    statement.preface = ['BEGIN', ...settings.map(([name, value]) => `SET LOCAL ${name} = ${value}`)];
-    statement.epilogue = ['COMMIT'];
-    return this.#alone(opened, 'query', context, statement);
   }
 
   async script(text: string, context: OperationContext): Promise<void> {
-    if (context.session !== undefined) {
-      const session = this.#own(context.session, 'script');
-      await this.#inSession(session, 'script', context, () => new Statement(text));
-    } else {
-      await this.#alone(this.#require('script'), 'script', context, new Statement(text));
-    }
+    await this.#once('script', context, new Statement(text));
   }
 
   async copyIn(
@@ -130,9 +112,7 @@ export class PostgresPool implements PostgresDialectPool {
     context: OperationContext,
     format?: CopyFormat,
   ): Promise<void> {
-    const statement = new CopyStatement(target, rows, context.session !== undefined, format);
-    if (context.session === undefined) await this.#alone(this.#require('copyIn'), 'copyIn', context, statement);
-    else await this.#inSession(this.#own(context.session, 'copyIn'), 'copyIn', context, () => statement);
+    await this.#once('copyIn', context, new CopyStatement(target, rows, context.session !== undefined, format));
   }
 
   async transaction<R>(
@@ -227,6 +207,12 @@ export class PostgresPool implements PostgresDialectPool {
     await Promise.all([opened.connections.close(deadline, this.#closedError()), opened.probe.close()]);
   }
 
+  #once(operation: string, context: OperationContext, statement: Statement): Promise<SqlResult> {
+    const { session } = context;
+    if (session === undefined) return this.#alone(this.#require(operation), operation, context, statement);
+    return this.#inSession(this.#own(session, operation), operation, context, () => statement);
+  }
+
   /** One statement on a connection of its own. */
   async #alone(
     opened: Opened,
@@ -239,7 +225,7 @@ export class PostgresPool implements PostgresDialectPool {
     const connection = await (shares ? connections.takeShared(context) : connections.take(context));
     try {
       const result = await runner.run(connection, statement, context);
-      if (statement.status !== 'I') throw this.#controlStatementError(operation);
+      if (statement.status !== 'I') throw controlStatementError(this.name, operation);
       return result;
     } catch (error) {
       if (isReadOnly(error)) this.#leave(opened);
@@ -265,7 +251,7 @@ export class PostgresPool implements PostgresDialectPool {
       statement.preface = session.preface();
       try {
         const result = await opened.runner.runInSession(connection, statement, context);
-        if (connection.status === 'I') throw session.refusal() ?? this.#controlStatementError(operation);
+        if (connection.status === 'I') throw session.refusal() ?? controlStatementError(this.name, operation);
         return result;
       } catch (error) {
         if (isReadOnly(error)) this.#leave(opened);
@@ -302,13 +288,6 @@ export class PostgresPool implements PostgresDialectPool {
   #require(operation: string): Opened {
     if (this.#opened === undefined) throw this.#closedError(operation);
     return this.#opened;
-  }
-
-  #controlStatementError(operation: string): ValidationError {
-    return new ValidationError('VALIDATION', 'Transactions are begun and ended by transaction(), not by a statement', {
-      component: this.name,
-      operation,
-    });
   }
 
   #closedError(operation?: string): StorageError {

@@ -1,7 +1,7 @@
 /** Runs statements on connections within the time and by the signal of their operation. */
 import { aborted, type Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
-import type { SqlResult } from '../pool.js';
+import type { Setting, SqlResult } from '../pool.js';
 import type { Connection } from './connection.js';
 import type { Library } from './library.js';
 import type { PostgresOptions } from './settings.js';
@@ -28,10 +28,17 @@ export class Runner {
     this.cap = statementTimeout;
   }
 
-  /** @param name stands for one text; a second text is run without a name. */
-  statement(text: string, values: readonly Encoded[], name?: string): Statement {
+  /**
+   * @param name stands for one text; a second text is run without a name.
+   * @param settings for it alone: in a transaction of its own, and all of that in one round trip.
+   */
+  statement(text: string, values: readonly Encoded[], name?: string, settings?: readonly Setting[]): Statement {
     const statement = new Statement(text, values, name === undefined ? undefined : this.serverName(name, text));
     statement.fallback = this.fallback;
+    if (settings !== undefined) {
+      statement.preface = ['BEGIN', ...settings.map(([key, value]) => `SET LOCAL ${key} = ${value}`)];
+      statement.epilogue = ['COMMIT'];
+    }
     return statement;
   }
 

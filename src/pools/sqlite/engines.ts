@@ -15,7 +15,7 @@ const LOADERS: EngineLoaders = {
 const REMEDIES: Readonly<Record<EngineName, string>> = {
   'better-sqlite3':
     'run: npm install better-sqlite3 (where install scripts are blocked, then: npm rebuild better-sqlite3 --ignore-scripts=false)',
-  'node:sqlite': 'it needs Node 22.16 or later',
+  'node:sqlite': 'it needs Node 24 or later',
   '@photostructure/sqlite': 'run: npm install @photostructure/sqlite',
 };
 
@@ -61,8 +61,14 @@ async function load(name: EngineName, loader: EngineLoaders[EngineName], compone
   return open;
 }
 
-/** Two numbers that the number parser of older versions (3.45, for one) reads as one. */
-const CLOSE = ['0.3112906610273454', '0.31129066102734543'] as const;
+/** Numbers that parsers of several versions read as a neighbour: 3.45 the first two, 3.51 the small ones. 3.53 reads them all. */
+const NUMBERS = [
+  '0.3112906610273454',
+  '0.31129066102734543',
+  '2.1882340561239723e-93',
+  '6.274046582098175e-169',
+  '-1.5465607045586463e-308',
+] as const;
 
 /** What the statements need; the compiled part of a library is loaded here at the latest. */
 function probe(open: OpenEngine): string[] {
@@ -75,7 +81,7 @@ function probe(open: OpenEngine): string[] {
     if (major * 1_000 + minor < 3_038) faults.push(`is ${version}, older than 3.38`);
     // The first versions of node:sqlite did not.
     if (typeof database.inTransaction !== 'boolean') faults.push('does not tell whether it is in a transaction');
-    for (const text of CLOSE)
+    for (const text of NUMBERS)
       if (ask(`SELECT CAST('${text}' AS REAL) = ? AS answer`, Number(text)) !== 1) {
         faults.push(`(${version}) reads ${text} as another number`);
         break;

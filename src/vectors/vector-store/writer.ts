@@ -1,0 +1,121 @@
+/** Writing vectors: checked, cut into batches, one on its way while the next is read. */
+import type { CallOptions } from '../../component.js';
+import { invalid, isStorageError } from '../../errors.js';
+import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
+import { encodeRecord, encodeRecords } from '../codec/record.js';
+import { sameSchema } from '../codec/schema.js';
+import { checkCollectionName } from '../codec/values.js';
+import type { VectorProvider } from '../provider.js';
+import { VectorCollections } from './collections.js';
+import type { Metadata, UpsertOptions, UpsertReport, VectorLoadOptions, VectorRecord } from './options.js';
+import { checkOptions } from './plan.js';
+import { madeAnew, withSchema } from './schemas.js';
+import { checkSource, upsertAll } from './upsert.js';
+
+const HOUR = 3_600_000;
+
+export abstract class VectorWriter extends VectorCollections {
+  /**
+   * Writes records; one that is there is replaced whole. An array is checked whole before any I/O; an iterable batch by
+   * batch, what cannot be stored is reported and the rest written. Batches follow one another; each is an operation.
+   * @throws `NOT_FOUND`; `VALIDATION` with the record's index and key; `CONFLICT` when another collection took the name.
+   */
+  async upsert<M = Metadata>(
+    name: string,
+    records: Iterable<VectorRecord<M>> | AsyncIterable<VectorRecord<M>>,
+    options?: UpsertOptions,
+  ): Promise<UpsertReport> {
+    checkOptions(options, ['onProgress']);
+    return this.writeAll('upsert', name, records, options, (schema, scope, batch, context) =>
+      this.provider.upsert(schema, scope, batch, context),
+    );
+  }
+
+  /**
+   * As `upsert`, the fast way in for many records whose ids are new, where the provider has one. Ids that are there are
+   * replaced all the same.
+   */
+  async load<M = Metadata>(
+    name: string,
+    records: Iterable<VectorRecord<M>> | AsyncIterable<VectorRecord<M>>,
+    options: VectorLoadOptions = {},
+  ): Promise<UpsertReport> {
+    checkOptions(options, ['onProgress', 'deferIndex', 'indexTimeout']);
+    const { deferIndex = false, indexTimeout = HOUR, ...rest } = options;
+    if (typeof deferIndex !== 'boolean') throw invalid('deferIndex', deferIndex, 'true or false');
+    const { provider } = this;
+    const fast = (): Promise<UpsertReport> =>
+      this.writeAll('load', name, records, rest, async (schema, scope, batch, context) => {
+        if (provider.bulkLoad === undefined || schema.text !== undefined)
+          return provider.upsert(schema, scope, batch, context);
+        try {
+          await provider.bulkLoad(schema, scope, batch, context);
+          return {};
+        } catch (error) {
+          if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
+          return provider.upsert(schema, scope, batch, context);
+        }
+      });
+    if (!deferIndex || provider.dropIndex === undefined) return fast();
+    await this.inCollection('dropIndex', name, boundsOf(rest), [], (schema, context) =>
+      provider.dropIndex!(schema, context),
+    );
+    try {
+      return await fast();
+    } finally {
+      await this.buildIndex(name, { timeout: indexTimeout });
+    }
+  }
+
+  /**
+   * Builds the index of a collection if it is not there: after a load that was cut short before its end. Those who write go
+   * on meanwhile. Nothing happens where the provider has no index to build. `timeout`: default an hour.
+   */
+  async buildIndex(name: string, options?: CallOptions): Promise<void> {
+    const { provider } = this;
+    checkCollectionName(name);
+    checkOptions(options, []);
+    if (provider.buildIndex === undefined) return;
+    await this.inCollection('buildIndex', name, { timeout: HOUR, ...options }, [], (schema, context) =>
+      provider.buildIndex!(schema, context),
+    );
+  }
+
+  private async writeAll<M>(
+    operation: string,
+    name: string,
+    records: Iterable<VectorRecord<M>> | AsyncIterable<VectorRecord<M>>,
+    options: UpsertOptions | undefined,
+    write: VectorProvider['upsert'],
+  ): Promise<UpsertReport> {
+    const onProgress: unknown = options?.onProgress;
+    if (onProgress !== undefined && typeof onProgress !== 'function')
+      throw invalid('onProgress', onProgress, 'a function');
+    const scope = this.scope(options);
+    const { maxBatch, maxMetadataBytes } = this.capabilities;
+    const limits = {
+      maxMetadataBytes: Math.min(maxMetadataBytes, LIMITS.metadataBytes),
+      vectorFault: this.provider.vectorFault?.bind(this.provider),
+    };
+    const { schema, encoded } = await this.inCollection(operation, name, options, ['onProgress'], async (known) => ({
+      schema: known,
+      encoded: Array.isArray(records) ? encodeRecords(records, known, limits) : checkSource(records),
+    }));
+    return upsertAll(encoded, {
+      maxBatch: Math.min(maxBatch, LIMITS.batchItems),
+      onProgress: options?.onProgress,
+      encode: (input, at) => encodeRecord(input, schema, limits, at),
+      write: (batch) =>
+        this.run(operation, options, (context) =>
+          withSchema(this.provider, name, context, async (latest) => {
+            if (!sameSchema(latest, schema)) throw madeAnew(this.provider, name);
+            return write(latest, scope, batch, context);
+          }),
+        ),
+    });
+  }
+}
+
+function boundsOf({ signal, timeout }: CallOptions): CallOptions {
+  return { ...(signal === undefined ? {} : { signal }), ...(timeout === undefined ? {} : { timeout }) };
+}
