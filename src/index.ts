@@ -214,7 +214,9 @@ export type {
   ProviderEnvironment,
   ProviderOptions,
   ScoredVector,
+  SearchExplanation,
   StoredVector,
+  TextSearch,
   VectorCapabilities,
   VectorCollectionSpec,
   VectorFieldType,
@@ -228,6 +230,7 @@ export type {
   VectorSelection,
 } from './vectors/provider.js';
 export type {
+  ExplainedHits,
   FetchedRecord,
   Metadata,
   MetadataValue,
@@ -239,6 +242,7 @@ export type {
   VectorDeletion,
   VectorHit,
   VectorListOptions,
+  VectorLoadOptions,
   VectorPage,
   VectorQuery,
   VectorRecord,
