@@ -10,6 +10,7 @@ import { registry } from '../src/registry.js';
 import { availableTargets } from '../src/testing/index.js';
 import { defaultsOf, openPool } from './support/open-target.js';
 import { PROJECT } from './support/project.js';
+import { poolDrivers, providerDrivers } from './support/drivers.js';
 
 const PART = /(<!-- capabilities: .* -->\n)([^]*?)(<!-- end of capabilities -->)/;
 const OF_BACKENDS = ['transactions', 'batch', 'unique', 'text', 'maxRecordBytes', 'maxBatchItems', 'maxBatchBytes'];
@@ -23,9 +24,9 @@ interface Column {
   readonly capabilities: object;
 }
 
-const pools = await Promise.all(registry.names().pools.map((name) => registry.pool(name)));
+const pools = await poolDrivers();
 const databases = pools.map((driver) => ({ driver, ...availableTargets(driver.tests, process.env) }));
-const providers = await Promise.all(registry.names().providers.map((name) => registry.provider(name)));
+const providers = await providerDrivers();
 const services = providers.filter(({ pooled }) => pooled !== true);
 
 /** A page is whole only where every server is there. */

@@ -4,13 +4,14 @@ import { systemClock } from '../src/clock.js';
 import { registry } from '../src/registry.js';
 import { availableTargets, describeRecordBackend } from '../src/testing/index.js';
 import { openPool } from './support/open-target.js';
+import { poolDrivers } from './support/drivers.js';
 
 const runner = { describe, test, beforeAll, afterAll };
 const { QUARTERMASTER_CASES: cases, QUARTERMASTER_SEED: seed } = process.env;
 const options = { ...(cases ? { cases: Number(cases) } : {}), ...(seed ? { seed: Number(seed) } : {}) };
 
 const tested = new Set<string>();
-const drivers = await Promise.all(registry.names().pools.map((name) => registry.pool(name)));
+const drivers = await poolDrivers();
 for (const driver of drivers) {
   const { available, waiting } = availableTargets(driver.tests, process.env);
   for (const { name, variable } of waiting)

@@ -2,11 +2,11 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { systemClock as clock } from '../src/clock.js';
 import type { SqlPool, SqlValue } from '../src/pools/pool.js';
-import { registry } from '../src/registry.js';
 import { availableTargets } from '../src/testing/index.js';
 import { openPool, type OpenPool } from './support/open-target.js';
+import { poolDrivers } from './support/drivers.js';
 
-const drivers = await Promise.all(registry.names().pools.map((name) => registry.pool(name)));
+const drivers = await poolDrivers();
 /** Those that speak PostgreSQL. */
 const targets = drivers
   .filter(({ vectors }) => vectors === 'pgvector')

@@ -1,8 +1,8 @@
 /** The databases that the registry says can be tested here, as a host opens them. */
 import { describe, expect, test } from '@jest/globals';
 import type { PreparedTarget } from '../../src/component.js';
-import { registry } from '../../src/registry.js';
 import { availableTargets } from '../../src/testing/index.js';
+import { poolDrivers } from './drivers.js';
 
 export interface StorageTarget {
   readonly name: string;
@@ -12,7 +12,7 @@ export interface StorageTarget {
   readonly prepare: () => Promise<PreparedTarget>;
 }
 
-const drivers = await Promise.all(registry.names().pools.map((name) => registry.pool(name)));
+const drivers = await poolDrivers();
 
 /** Those that are here; what waits for a server is reported as skipped under `suite`. */
 export function storageTargets(suite: string): StorageTarget[] {

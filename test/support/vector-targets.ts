@@ -4,6 +4,7 @@ import { registry } from '../../src/registry.js';
 import { availableTargets, type OpenVectors, type VectorTarget } from '../../src/testing/index.js';
 import { defaultsOf, openPool, type OpenPool } from './open-target.js';
 import { standInOf, type RunningStandIn } from './stand-ins.js';
+import { poolDrivers, providerDrivers } from './drivers.js';
 
 interface ProviderTarget extends VectorTarget {
   readonly provider: string;
@@ -17,7 +18,7 @@ export interface VectorTargets {
 export async function vectorTargets(): Promise<VectorTargets> {
   const available: ProviderTarget[] = [];
   const waiting: VectorTargets['waiting'][number][] = [];
-  for (const driver of await Promise.all(registry.names().pools.map((name) => registry.pool(name)))) {
+  for (const driver of await poolDrivers()) {
     const { vectors: provider } = driver;
     if (provider === undefined) continue;
     const targets = availableTargets(driver.tests, process.env);
@@ -29,7 +30,7 @@ export async function vectorTargets(): Promise<VectorTargets> {
         open: async () => openProvider(provider, {}, await openPool(driver, target)),
       });
   }
-  for (const driver of await Promise.all(registry.names().providers.map((name) => registry.provider(name)))) {
+  for (const driver of await providerDrivers()) {
     const provider = driver.name;
     const targets = availableTargets(driver.tests ?? [], process.env);
     waiting.push(...targets.waiting.map(({ name, variable }) => ({ name, variable, provider })));
