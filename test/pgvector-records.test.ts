@@ -114,6 +114,19 @@ describe('collections', () => {
     expect(await provider.listCollections(context())).toEqual(expect.not.arrayContaining(['lists', 'halves', 'signs']));
   });
 
+  test('search texts by a language that the server has', async () => {
+    const { provider } = opened;
+    const of = (name: string, language: string) => schemaOf(name, 2, { text: { language } });
+    expect(await code(provider.createCollection(of('klingon', 'klingon'), context()))).toBe('UNSUPPORTED');
+    expect(await provider.describeCollection('klingon', context())).toBeUndefined();
+    const schema = of('english', 'english');
+    await provider.createCollection(schema, context());
+    await provider.upsert(schema, A, [record('x', [1, 0], {}, 'The dogs were running')], context());
+    const request = { words: ['run', 'dog'], topK: 5, include: nothing, consistency: 'eventual' } as const;
+    expect((await provider.searchText!(schema, A, request, context())).map(({ id }) => id)).toEqual(['x']);
+    expect(await provider.searchText!(schema, A, { ...request, words: ['cat'] }, context())).toEqual([]);
+  });
+
   test('take long texts in declared fields', async () => {
     const { provider } = opened;
     const schema = schemaOf('long', 2, { fields: { title: 'string', tags: 'string[]' } });

@@ -41,6 +41,7 @@ export class Collections {
       await this.createExtension(inside);
       await this.pool.script(createCatalogue(), inside);
       await this.checkVersion(inside);
+      await this.checkLanguage(schema, inside);
       await this.pool.script(createTable(schema), inside);
       await this.pool.query(
         `INSERT INTO ${CATALOGUE} (name, dimension, metric, fields, index, text) ` +
@@ -151,6 +152,16 @@ export class Collections {
     throw new ConflictError('CONFLICT', `The collection ${asked.name} is there with another ${differs.join(', ')}`, {
       component: this.component,
       details: { collection: asked.name, differs },
+    });
+  }
+
+  private async checkLanguage({ text }: VectorSchema, context: OperationContext): Promise<void> {
+    if (text === undefined) return;
+    const find = 'SELECT 1 FROM pg_catalog.pg_ts_config WHERE cfgname = $1::text';
+    if ((await this.pool.query(find, [text.language], context)).rows.length > 0) return;
+    throw new UnsupportedError(`text.language: the server has no text search configuration ${text.language}`, {
+      component: this.component,
+      details: { language: text.language },
     });
   }
 
