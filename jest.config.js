@@ -9,4 +9,6 @@ export default {
     '^quartermaster/inversify$': '<rootDir>/build/src/container.js',
   },
   testTimeout: 60_000,
+  // Tests wait for servers as often as they compute: a machine of two cores has work for both.
+  maxWorkers: '100%',
 };

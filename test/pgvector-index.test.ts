@@ -103,6 +103,25 @@ describeServer('the index of vectors', () => {
     expect(await indexesOf('broken')).toEqual([{ valid: true }]);
   });
 
+  test('a load that is refused leaves it alone, one that fails builds it again', async () => {
+    await store.createCollection({ name: 'refused', dimension: DIMENSION });
+    const oid = async (): Promise<unknown> =>
+      (await pool.query("SELECT to_regclass('quartermaster.qm_v_refused_32c_ann')::oid::bigint AS oid", [], context()))
+        .rows[0]?.['oid'];
+    const before = await oid();
+    await expect(store.load('refused', [{ id: 'x', vector: [1] }], { deferIndex: true })).rejects.toMatchObject({
+      code: 'VALIDATION',
+    });
+    expect(await oid()).toBe(before);
+    function* failing(): Generator<VectorRecord> {
+      yield* records(0, 10);
+      throw new TypeError('no more');
+    }
+    await expect(store.load('refused', failing(), { deferIndex: true })).rejects.toThrow('no more');
+    expect(await oid()).not.toBe(before);
+    expect(await indexesOf('refused')).toEqual([{ valid: true }]);
+  });
+
   test('it is neither built nor dropped in a transaction', async () => {
     await store.createCollection({ name: 'inside', dimension: DIMENSION });
     const schema = (await provider.describeCollection('inside', context()))!;

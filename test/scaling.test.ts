@@ -62,6 +62,15 @@ describe.each(SERVERS.flatMap((server) => ['BY HASH', 'BY LIST'].map((way) => ({
       await drop();
     });
 
+    test('its operations and settle() know it', async () => {
+      const { collections } = await storage.operations().stats({ exact: true });
+      const found = collections.find(({ collection }) => collection === 'orders')!;
+      expect(found.records).toBeGreaterThan(0);
+      expect(found.bytes).toBeGreaterThan(0);
+      await script('CREATE INDEX orders_i_0123abcd ON quartermaster.orders (tenant, updated_at)');
+      expect(await storage.settle(Orders)).toEqual({ indexes: ['orders_i_0123abcd'] });
+    });
+
     test('is taken as it is; its rows lie in the partitions, and its indexes are on all of them', async () => {
       expect(await ask("SELECT relkind FROM pg_class WHERE oid = 'quartermaster.orders'::regclass")).toEqual([
         { relkind: 'p' },

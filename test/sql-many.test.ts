@@ -88,6 +88,29 @@ function manyRecords(open: () => Promise<Databases>): void {
       context(),
     );
 
+  test('loads that meet are made again: none fails, and every record is there once', async () => {
+    await databases.clear();
+    const { backends } = databases;
+    if (backends.some(({ bulkLoad }) => bulkLoad === undefined)) return;
+    const inserts = (from: number, step: number): (Write & { kind: 'insert' })[] =>
+      Array.from({ length: 400 }, (_, i) => {
+        const n = from + step * i;
+        return {
+          collection: users,
+          kind: 'insert',
+          id: `u${String(n).padStart(4, '0')}`,
+          value: { email: `${n % 7} ${9_999 - n}`, shop: 1 },
+        };
+      });
+    // Each in the order of its ids; the unique values of the two go the other way.
+    await Promise.all(
+      [inserts(0, 2), inserts(1, 2), inserts(1_000, 2), inserts(1_001, 2)].map((writes, i) =>
+        backends[i % backends.length]!.bulkLoad!(A, writes, context()),
+      ),
+    );
+    expect(await backends[0]!.count(A, { collection: users, filter: { op: 'and', nodes: [] } }, context())).toBe(1_600);
+  });
+
   test('eight claimers take a thousand records once each', async () => {
     await databases.clear();
     await load(RECORDS);

@@ -82,12 +82,16 @@ function isApplied(forms: Forms, form: string, now: number): boolean {
   return applied !== undefined && (applied === newest || now - newest < DEPLOYMENT);
 }
 
-/** Records that fit the newest form fit this one: it is as long or longer. */
+/** Records that fit the newest form, and those of a deployment under way, fit this one: it is as long or longer than each. */
 function isImplied(forms: Forms, form: string): boolean {
-  const [newest] = Object.entries(forms).sort(([, a], [, b]) => b - a)[0] ?? [NONE];
   const [, bytes] = /^string (\d+)$/.exec(form) ?? [];
-  const [, before] = /^string (\d+)$/.exec(newest) ?? [];
-  return bytes !== undefined && before !== undefined && Number(before) <= Number(bytes);
+  const newest = Math.max(0, ...Object.values(forms));
+  const recent = Object.entries(forms).filter(([, applied]) => newest - applied < DEPLOYMENT);
+  return (
+    bytes !== undefined &&
+    recent.length > 0 &&
+    recent.every(([other]) => Number(/^string (\d+)$/.exec(other)?.[1] ?? Infinity) <= Number(bytes))
+  );
 }
 
 /** The texts that a field of type `date` has, as a regular expression that POSIX and Perl read alike. */

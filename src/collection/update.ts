@@ -30,20 +30,26 @@ export async function claimDerived(
   while (claimed.length < limit) {
     // As many more as were passed over: they may match still.
     const wanted = limit - claimed.length + passed.size;
-    const found = await backend.find(scope, { collection, filter, sort, limit: wanted }, context);
-    const fresh = found.filter(({ id }) => !passed.has(id));
-    for (const record of fresh) {
-      if (claimed.length === limit) break;
-      passed.add(record.id);
-      const [result] = await backend.write(scope, [patchOf(record, request)], context);
-      if (result?.status === 'patched') claimed.push(result.record);
+    try {
+      const found = await backend.find(scope, { collection, filter, sort, limit: wanted }, context);
+      const fresh = found.filter(({ id }) => !passed.has(id));
+      for (const record of fresh) {
+        if (claimed.length === limit) break;
+        passed.add(record.id);
+        const [result] = await backend.write(scope, [patchOf(record, request)], context);
+        if (result?.status === 'patched') claimed.push(result.record);
+      }
+      if (found.length < wanted || fresh.length === 0) break;
+    } catch (error) {
+      // What is taken already must be told, or it would be nobody's.
+      if (claimed.length === 0 || context.session !== undefined) throw error;
+      return claimed;
     }
-    if (found.length < wanted || fresh.length === 0) break;
   }
   return claimed;
 }
 
-/** In the version that was found: what another writer changed meanwhile is asked again by the next call. */
+/** Asks the filter again: another writer may have changed the record since it was found. */
 function patchOf(record: Stored, { collection, filter, changes, expiresAt }: UpdateRequest): Write {
   const patch = { collection, id: record.id, kind: 'patch', changes, if: filter } as const;
   return expiresAt === undefined ? patch : { ...patch, expiresAt };

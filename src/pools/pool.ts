@@ -107,12 +107,8 @@ export interface PostgresDialectPool extends SqlPool {
    * @param target the table, with its columns in parentheses
    * @param rows in COPY's format, lines with their line feeds or the rows of its binary form, which has a beginning and an end
    */
-  copyIn(
-    target: string,
-    rows: Iterable<string | Uint8Array>,
-    context: OperationContext,
-    format?: CopyFormat,
-  ): Promise<void>;
+  copyIn(target: string, rows: Iterable<string>, context: OperationContext): Promise<void>;
+  copyIn(target: string, rows: Iterable<Uint8Array>, context: OperationContext, format: 'binary'): Promise<void>;
 }
 
 /** Runs one statement now. @throws what `SqlPool.query` rejects with. */

@@ -37,7 +37,7 @@ class ChromaProvider implements VectorProvider {
     this.name = environment.name;
     this.connection = new Connection(options, environment);
     this.catalogue = new Catalogue(this.connection, this.name);
-    this.parts = new Parts(this.connection, this.catalogue, this.name);
+    this.parts = new Parts(this.connection, this.catalogue, this.name, environment.clock);
   }
 
   get capabilities(): VectorCapabilities {

@@ -29,14 +29,20 @@ export async function claim(use: MongoUse, scope: Scope, request: ClaimRequest, 
     // Claims that meet go on through what they have found: to be written in vain costs less than to be found again.
     const wanted = Math.min(more * (limit - claimed.length), LIMITS.pageItems);
     const others = tried.length === 0 ? fits : [...fits, { _id: { $nin: tried } }];
-    const found = await find(use, scope, { collection, filter, sort, limit: wanted }, now, others);
-    for (let start = 0; start < found.length && claimed.length < limit;) {
-      const portion = found.slice(start, start + limit - claimed.length);
-      for (const record of await take(use, request, portion, now)) claimed.push(record);
-      start += portion.length;
+    try {
+      const found = await find(use, scope, { collection, filter, sort, limit: wanted }, now, others);
+      for (let start = 0; start < found.length && claimed.length < limit;) {
+        const portion = found.slice(start, start + limit - claimed.length);
+        for (const record of await take(use, request, portion, now)) claimed.push(record);
+        start += portion.length;
+      }
+      if (found.length < wanted || claimed.length === limit) return claimed;
+      for (const record of found) tried.push(keyOf(record));
+    } catch (error) {
+      // What is taken already must be told, or it would be nobody's.
+      if (claimed.length === 0 || use.short.session !== undefined) throw error;
+      return claimed;
     }
-    if (found.length < wanted || claimed.length === limit) return claimed;
-    for (const record of found) tried.push(keyOf(record));
   }
 }
 

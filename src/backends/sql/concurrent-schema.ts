@@ -7,7 +7,7 @@ import { sleep, systemClock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { isSerializationFailure, serializationFailure } from '../../errors.js';
 import { type DeclarationNote, wordsForm } from '../declaration.js';
-import { type Note, replaceNote, type TableState, type Work } from './catalogue.js';
+import { type Note, replaceNote, tableStates, type TableState, type Work } from './catalogue.js';
 import type { Database, SharedDefinitions } from './dialect.js';
 import { literal } from './expressions.js';
 import { uniqueViolation } from './fault.js';
@@ -37,11 +37,15 @@ export async function createTables(
   await pool.script(definitions.shared!.createOnce(tables), context);
 }
 
-/** @returns whether it was done; `false` when another process is at it, or has been meanwhile. */
+/**
+ * @param isKnown whether what is noted of the records counts; otherwise all are checked.
+ * @returns whether it was done; `false` when another process is at it, or has been meanwhile.
+ */
 export async function alterBesideWriters(
   database: Database,
   state: TableState,
   context: OperationContext,
+  isKnown = true,
 ): Promise<boolean> {
   const { pool, dialect } = database;
   const { plan, note } = state;
@@ -50,7 +54,9 @@ export async function alterBesideWriters(
   const claim = await Claim.take(database, state, context);
   if (claim === undefined) return false;
   try {
-    await alter(database, state, claim, context);
+    // What was read before the claim may have been mended since.
+    const [now] = await tableStates(database, [state.schema], context, isKnown);
+    await alter(database, now!, claim, context);
     return true;
   } catch (error) {
     await claim.release().catch(() => undefined);
@@ -83,10 +89,24 @@ async function alter(database: Database, state: TableState, claim: Claim, contex
   }
   for (const index of missing) {
     await claim.keep();
-    if (state.unfinished.has(index.name)) await pool.script(shared.dropIndex(index.name), context);
+    if (state.unfinished.has(index.name)) await dropBesideWriters(database, index.name, context);
     await buildIndex(database, state, index, shared, context);
   }
   await claim.finish(change?.note);
+}
+
+/** PostgreSQL has no other way to drop an index of a partitioned table than to hold up those who write. */
+export async function dropBesideWriters(
+  { pool, dialect: { definitions } }: Database,
+  index: string,
+  context: OperationContext,
+): Promise<void> {
+  try {
+    await pool.script(definitions.shared!.dropIndex(index), context);
+  } catch (error) {
+    if (!definitions.shared!.isPartitioned(error)) throw error;
+    await pool.script(definitions.dropIndex(index), context);
+  }
 }
 
 async function buildIndex(
@@ -103,7 +123,7 @@ async function buildIndex(
     // PostgreSQL has no other way to index all partitions: those who write wait.
     if (shared.isPartitioned(error)) return pool.script(createIndex(index, ''), context);
     if (uniqueViolation(error) === undefined) throw error;
-    await pool.script(shared.dropIndex(index.name), context);
+    await dropBesideWriters(database, index.name, context);
     await refuseMisfits(database, state, context);
     // Those that stood against it are gone again.
     throw serializationFailure(pool.name, error);
@@ -128,6 +148,9 @@ async function addColumn(
     }
   }
 }
+
+/** Milliseconds to give a claim back. */
+const RELEASE = 2_000;
 
 /** That this process is the one that changes the table. */
 class Claim {
@@ -171,14 +194,15 @@ class Claim {
     return this.replace(note);
   }
 
-  /** What words were made stays noted. */
+  /** What words were made stays noted. It has a moment of its own: the change may have ended with its time. */
   release(): Promise<void> {
-    return this.replace({ parts: this.parts, work: { ...this.work, at: 0 } });
+    const context = { now: this.context.now, deadline: systemClock.monotonic() + RELEASE };
+    return this.replace({ parts: this.parts, work: { ...this.work, at: 0 } }, context);
   }
 
-  private async replace(note: Note): Promise<void> {
+  private async replace(note: Note, context: OperationContext = this.context): Promise<void> {
     const text = JSON.stringify(note);
-    if (!(await replaceNote(this.database, this.name, this.noted, text, this.context)))
+    if (!(await replaceNote(this.database, this.name, this.noted, text, context)))
       throw serializationFailure(this.database.pool.name);
     this.noted = text;
   }

@@ -3,7 +3,7 @@ import { sleep, systemClock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import type { RecordSchema } from '../backend.js';
 import { replaceNote, tablesBehind, type TableState, tableStates, undeclaredIndexes } from './catalogue.js';
-import { alterBesideWriters, createTables } from './concurrent-schema.js';
+import { alterBesideWriters, createTables, dropBesideWriters } from './concurrent-schema.js';
 import type { Database } from './dialect.js';
 import { dropExpired, refuseMisfits } from './misfits.js';
 import { createIndex } from './table-plan.js';
@@ -65,11 +65,11 @@ export async function settleTable(
   const later = passing(context);
   for (let wait = FIRST_WAIT; ;) {
     const [state] = await tableStates(database, [schema], later(), false);
-    if (await alterBesideWriters(database, state!, later())) break;
+    if (await alterBesideWriters(database, state!, later(), false)) break;
     wait = await pause(wait, context);
   }
   const names = await undeclaredIndexes(database, schema, context);
-  for (const name of names) await pool.script(definitions.shared!.dropIndex(name), context);
+  for (const name of names) await dropBesideWriters(database, name, context);
   return names;
 }
 

@@ -68,7 +68,7 @@ export class Runner {
   transactionLimit(connection: Connection, { deadline }: OperationContext): number | undefined {
     const left = deadline - this.clock.monotonic() + MARGIN;
     if (this.pooled) return milliseconds(Math.min(left, this.cap ?? Infinity));
-    return this.cap === null && left > connection.statementTimeout ? milliseconds(left) : undefined;
+    return this.cap === null && left > connection.statementTimeout ? (milliseconds(left) ?? 0) : undefined;
   }
 
   /** In a round trip before: some statements refuse to stand with another. Rarely, since the limit then stays. */
@@ -80,8 +80,15 @@ export class Runner {
   ): Promise<SqlResult> {
     const limit = milliseconds(2 * left + MARGIN) ?? 0;
     const raise = new Statement(`SET statement_timeout = ${limit}`);
-    await this.runInSession(connection, raise, context);
+    const before = connection.statementTimeout;
+    // Before it is sent: of two that share the connection the second then raises it only further.
     connection.statementTimeout = limit === 0 ? Infinity : limit;
+    try {
+      await this.runInSession(connection, raise, context);
+    } catch (error) {
+      connection.statementTimeout = before;
+      throw error;
+    }
     return this.runInSession(connection, statement, context);
   }
 
@@ -102,6 +109,7 @@ function milliseconds(limit: number): number | undefined {
 
 function abortable(connection: Connection, statement: Statement, signal: AbortSignal): Promise<SqlResult> {
   const onAbort = (): void => connection.destroy(aborted(signal));
+  if (signal.aborted) return Promise.reject(aborted(signal));
   signal.addEventListener('abort', onAbort, { once: true });
   return connection.run(statement).finally(() => signal.removeEventListener('abort', onAbort));
 }

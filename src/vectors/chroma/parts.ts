@@ -1,5 +1,6 @@
 /** A collection's parts, one for each tenant and namespace: found by name once, then worked with by id. */
 import type { ChromaClient } from 'chromadb';
+import type { Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { ConflictError, isStorageError, NotFoundError } from '../../errors.js';
 import type { VectorSchema, VectorScope } from '../provider.js';
@@ -13,13 +14,20 @@ import { spaceOf } from './score.js';
 /** Ids that are remembered; beyond it the oldest is asked for again. */
 const MAX_KNOWN = 10_000;
 
+/**
+ * Milliseconds for which an id is trusted without asking for its collection: a deletion that died half way leaves parts that
+ * answer, while another process has made the collection anew.
+ */
+const TRUSTED = 5_000;
+
 export class Parts {
-  private readonly known = new Map<string, string>();
+  private readonly known = new Map<string, { readonly id: string; readonly until: number }>();
 
   constructor(
     private readonly connection: Connection,
     private readonly catalogue: Catalogue,
     private readonly component: string,
+    private readonly clock: Clock,
   ) {}
 
   /** Runs `work` with the id of a part; `absent` where nothing was ever written. @throws `NOT_FOUND` for the collection. */
@@ -76,10 +84,10 @@ export class Parts {
     otherwise: () => Promise<R>,
   ): Promise<R> {
     const key = keyOf(schema, scope);
-    const id = this.known.get(key);
-    if (id === undefined) return otherwise();
+    const known = this.known.get(key);
+    if (known === undefined || known.until < this.clock.monotonic()) return otherwise();
     try {
-      return await work(id);
+      return await work(known.id);
     } catch (error) {
       if (!isStorageError(error, 'NOT_FOUND')) throw error;
       this.known.delete(key);
@@ -154,7 +162,7 @@ export class Parts {
 
   private remember(schema: VectorSchema, scope: VectorScope, id: string): void {
     if (this.known.size >= MAX_KNOWN) this.known.delete(this.known.keys().next().value!);
-    this.known.set(keyOf(schema, scope), id);
+    this.known.set(keyOf(schema, scope), { id, until: this.clock.monotonic() + TRUSTED });
   }
 }
 

@@ -82,15 +82,17 @@ export class Searcher {
     };
   }
 
-  private async planOf(
-    statement: Statement & { settings?: readonly Setting[] },
-    context: OperationContext,
-  ): Promise<string> {
-    const text = `EXPLAIN (ANALYZE, TIMING OFF) ${statement.text}`;
-    const { settings } = statement;
-    const options = settings === undefined || context.session !== undefined ? undefined : { settings };
-    const { rows } = await this.pool.query(text, statement.parameters.values, context, options);
-    return rows.map((row) => String(row['QUERY PLAN'])).join('\n');
+  private async planOf({ text, parameters, settings }: Partial<IndexedSearch> & Statement, context: OperationContext) {
+    const explain = async (options?: QueryOptions): Promise<string> => {
+      const { rows } = await this.pool.query(
+        `EXPLAIN (ANALYZE, TIMING OFF) ${text}`,
+        parameters.values,
+        context,
+        options,
+      );
+      return rows.map((row) => String(row['QUERY PLAN'])).join('\n');
+    };
+    return settings === undefined ? explain() : this.withSettings(settings, context, explain);
   }
 
   private readIndexed(
@@ -99,12 +101,22 @@ export class Searcher {
     request: VectorSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]> {
+    return this.withSettings(statement.settings, context, (options) =>
+      this.read(statement, schema, request, context, options),
+    );
+  }
+
+  /** @param work runs one statement, with the options that it is given. */
+  private withSettings<R>(
+    settings: readonly Setting[],
+    context: OperationContext,
+    work: (options?: QueryOptions) => Promise<R>,
+  ): Promise<R> {
     const { session } = context;
-    const { settings } = statement;
-    if (session === undefined) return this.read(statement, schema, request, context, { settings });
+    if (session === undefined) return work({ settings });
     return this.turns.run(session, async () => {
       const before = await this.set(settings, context);
-      const result = await this.read(statement, schema, request, context);
+      const result = await work();
       await this.set(before, context);
       return result;
     });

@@ -53,8 +53,8 @@ export class Calls {
       if (!isStorageError(error, 'NOT_FOUND')) throw error;
       // Either the namespace is not there, or the whole index: that one is asked for.
       this.indexes.forget(name);
-      await this.indexes.host(name, context, operation);
-      return undefined;
+      const now = await this.indexes.host(name, context, operation);
+      return now === host ? undefined : work(now);
     }
   }
 }

@@ -172,8 +172,8 @@ export class Reads {
     request: VectorSearch,
     refusal: Error,
   ): Promise<{ hits: ScoredVector[]; indexed: number | undefined }> {
-    const { value, indexed } = await this.query(target, request, false, false).catch(() => {
-      throw refusal;
+    const { value, indexed } = await this.query(target, request, false, false).catch((error: unknown) => {
+      throw isStorageError(error, 'VALIDATION') ? refusal : error;
     });
     const ids = value.map((hit) => decodeVector(hit, request.include).id);
     const found = await this.fetch(target, ids, request.include);

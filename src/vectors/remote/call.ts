@@ -108,7 +108,8 @@ function within<R>(
     );
     signal?.addEventListener('abort', onAbort, { once: true });
     if (signal?.aborted === true) return onAbort();
-    work(controller.signal).then(
+    // What it throws at once is a failure of the attempt too.
+    (async () => work(controller.signal))().then(
       (value) => settle({ value }),
       (failure: unknown) => settle({ failure }),
     );

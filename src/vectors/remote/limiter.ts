@@ -26,6 +26,7 @@ export class Limiter {
   private taken = 0;
   private closed = false;
   private onIdle: (() => void) | undefined;
+  private draining: Promise<void> | undefined;
 
   constructor(private readonly options: LimiterOptions) {}
 
@@ -54,7 +55,7 @@ export class Limiter {
   async close(deadline: number): Promise<void> {
     this.closed = true;
     for (const waiter of [...this.waiters]) waiter.refuse(this.closedError());
-    if (this.taken > 0) await this.idle(deadline);
+    if (this.taken > 0) await (this.draining ??= this.idle(deadline).finally(() => (this.draining = undefined)));
     for (const cut of [...this.cuts]) cut(this.closedError());
   }
 

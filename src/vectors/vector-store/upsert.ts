@@ -41,20 +41,25 @@ export async function upsertAll(
     } else {
       let index = 0;
       for await (const input of records as Source) {
+        if (upsert.ended) break;
         const vector = upsert.encode(input, index++);
         if (vector !== undefined) await upsert.add(vector);
       }
     }
     await upsert.flush();
-  } finally {
-    // Once it has ended nothing of it is written any more.
     await upsert.end();
+  } catch (error) {
+    // Once it has ended nothing of it is written any more.
+    await upsert.end().catch(() => undefined);
+    throw error;
   }
   return upsert.report();
 }
 
 /** One batch is written while the next is read and encoded. */
 class Upsert {
+  /** A batch could not be written: `flush` and `end` throw why. */
+  ended = false;
   /** The batch being made: of several records with one id the last is kept. */
   private batch = new Map<string, StoredVector>();
   private items = 0;
@@ -98,7 +103,7 @@ class Upsert {
     await this.running;
     this.running = this.write([...batch.values()], items);
     // It is thrown by the next call.
-    this.running.catch(() => undefined);
+    this.running.catch(() => (this.ended = true));
   }
 
   /** @throws what ended the last batch. */

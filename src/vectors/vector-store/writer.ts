@@ -5,7 +5,7 @@ import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
 import { encodeRecord, encodeRecords } from '../codec/record.js';
 import { sameSchema } from '../codec/schema.js';
 import { checkCollectionName } from '../codec/values.js';
-import type { VectorProvider } from '../provider.js';
+import type { VectorProvider, VectorSchema } from '../provider.js';
 import { VectorCollections } from './collections.js';
 import type { Metadata, UpsertOptions, UpsertReport, VectorLoadOptions, VectorRecord } from './options.js';
 import { checkOptions } from './plan.js';
@@ -44,26 +44,32 @@ export abstract class VectorWriter extends VectorCollections {
     const { deferIndex = false, indexTimeout = HOUR, ...rest } = options;
     if (typeof deferIndex !== 'boolean') throw invalid('deferIndex', deferIndex, 'true or false');
     const { provider } = this;
-    const fast = (): Promise<UpsertReport> =>
-      this.writeAll('load', name, records, rest, async (schema, scope, batch, context) => {
-        if (provider.bulkLoad === undefined || schema.text !== undefined)
-          return provider.upsert(schema, scope, batch, context);
-        try {
-          await provider.bulkLoad(schema, scope, batch, context);
-          return {};
-        } catch (error) {
-          if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
-          return provider.upsert(schema, scope, batch, context);
-        }
-      });
-    if (!deferIndex || provider.dropIndex === undefined) return fast();
-    await this.inCollection('dropIndex', name, boundsOf(rest), [], (schema, context) =>
-      provider.dropIndex!(schema, context),
-    );
+    let dropped = false;
+    const write: VectorProvider['upsert'] = async (schema, scope, batch, context) => {
+      if (provider.bulkLoad === undefined || schema.text !== undefined)
+        return provider.upsert(schema, scope, batch, context);
+      try {
+        await provider.bulkLoad(schema, scope, batch, context);
+        return {};
+      } catch (error) {
+        if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
+        return provider.upsert(schema, scope, batch, context);
+      }
+    };
+    const dropIndex = async (schema: VectorSchema): Promise<void> => {
+      if (!deferIndex || provider.dropIndex === undefined) return;
+      dropped = true;
+      await this.run('dropIndex', rest, (context) => provider.dropIndex!(schema, context));
+    };
+    const build = { ...boundsOf(rest), timeout: indexTimeout };
     try {
-      return await fast();
-    } finally {
-      await this.buildIndex(name, { timeout: indexTimeout });
+      const report = await this.writeAll('load', name, records, rest, write, dropIndex);
+      if (dropped) await this.buildIndex(name, build);
+      return report;
+    } catch (error) {
+      // What went wrong is told; an index that is missing still is built by `buildIndex`.
+      if (dropped) await this.buildIndex(name, build).catch(() => undefined);
+      throw error;
     }
   }
 
@@ -87,6 +93,7 @@ export abstract class VectorWriter extends VectorCollections {
     records: Iterable<VectorRecord<M>> | AsyncIterable<VectorRecord<M>>,
     options: UpsertOptions | undefined,
     write: VectorProvider['upsert'],
+    before?: (schema: VectorSchema) => Promise<void>,
   ): Promise<UpsertReport> {
     const onProgress: unknown = options?.onProgress;
     if (onProgress !== undefined && typeof onProgress !== 'function')
@@ -101,6 +108,8 @@ export abstract class VectorWriter extends VectorCollections {
       schema: known,
       encoded: Array.isArray(records) ? encodeRecords(records, known, limits) : checkSource(records),
     }));
+    // Only now, when what can be checked is.
+    await before?.(schema);
     return upsertAll(encoded, {
       maxBatch: Math.min(maxBatch, LIMITS.batchItems),
       onProgress: options?.onProgress,

@@ -1,6 +1,7 @@
 /** New records in bulk, as rows of COPY's text format. */
+import { sleep, systemClock } from '../../../clock.js';
 import type { OperationContext } from '../../../component.js';
-import { ConflictError, UnsupportedError } from '../../../errors.js';
+import { ConflictError, isSerializationFailure, UnsupportedError } from '../../../errors.js';
 import { recordWords } from '../../../filter/text.js';
 import type { PostgresDialectPool } from '../../../pools/pool.js';
 import type { RecordSchema, Write } from '../../backend.js';
@@ -12,6 +13,9 @@ import { uniqueError } from '../unique.js';
 import { tableName } from './expressions.js';
 import { expiryText, timeText } from './parameters.js';
 import { dropExpired, TURNS } from './write.js';
+
+/** How often a load that met another is made. */
+const ATTEMPTS = 10;
 
 export type Insert = Write & { readonly kind: 'insert' };
 
@@ -47,7 +51,18 @@ class Load {
     this.target = `${tableName(collection.name)} ${insertColumns(collection.text.length > 0)}`;
   }
 
+  /** Loads that meet may deadlock, or find the other's records: nothing of this one is kept then, so it is made again. */
   async run(context: OperationContext): Promise<void> {
+    for (let attempt = 1; ; attempt++)
+      try {
+        return await this.attempt(context);
+      } catch (error) {
+        if (context.session !== undefined || attempt === ATTEMPTS || !isSerializationFailure(error)) throw error;
+        await sleep(systemClock, Math.random() * 20 * attempt, context.signal);
+      }
+  }
+
+  private async attempt(context: OperationContext): Promise<void> {
     let met: { readonly violation: Violation; readonly error: unknown };
     try {
       return await this.copy(context);

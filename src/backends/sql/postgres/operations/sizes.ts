@@ -7,18 +7,21 @@ import { SCHEMA, tableName } from '../expressions.js';
 
 /** The collection whose table `c` is: of our schema, by a name of ours, with the columns of records. NULL for others. */
 export const COLLECTION =
-  `CASE WHEN n.nspname = '${SCHEMA}' AND c.relkind = 'r' AND c.relname ~ '^[a-z][a-z0-9_]{0,47}$' AND ` +
+  `CASE WHEN n.nspname = '${SCHEMA}' AND c.relkind IN ('r', 'p') AND c.relname ~ '^[a-z][a-z0-9_]{0,47}$' AND ` +
   'EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a ' +
   `WHERE a.attrelid = c.oid AND a.attname = 'value' AND NOT a.attisdropped) THEN c.relname::text END`;
 
 /** As the planner does: rows a page at the last vacuum or analyze, by the pages of now. NULL before the first. */
 const ESTIMATE =
-  'CASE WHEN pg_catalog.pg_relation_size(c.oid) = 0 THEN 0 WHEN c.relpages > 0 AND c.reltuples >= 0 THEN ' +
+  "CASE WHEN c.relkind = 'p' THEN NULL WHEN pg_catalog.pg_relation_size(c.oid) = 0 THEN 0 WHEN c.relpages > 0 AND c.reltuples >= 0 THEN " +
   'round(c.reltuples::float8 / c.relpages * ' +
   "(pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::float8)) END";
 
-const SIZES =
-  'coalesce(pg_catalog.pg_table_size(c.oid), 0) AS bytes, coalesce(pg_catalog.pg_indexes_size(c.oid), 0) AS "indexBytes"';
+/** Of a table that the host has partitioned: those of its partitions. */
+const sizeOf = (measure: string): string =>
+  `coalesce((SELECT sum(${measure}(p.relid)) FROM pg_catalog.pg_partition_tree(c.oid) p), ${measure}(c.oid), 0)::float8`;
+
+const SIZES = `${sizeOf('pg_catalog.pg_table_size')} AS bytes, ${sizeOf('pg_catalog.pg_indexes_size')} AS "indexBytes"`;
 
 const FROM = 'pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace';
 
@@ -49,7 +52,7 @@ export async function tables(pool: SqlPool, context: OperationContext): Promise<
       `coalesce(${ESTIMATE}, s.n_live_tup, 0)::float8 AS records, s.n_dead_tup::float8 AS "deadRecords", ${SIZES}, ` +
       'greatest(s.last_vacuum, s.last_autovacuum) AS "vacuumedAt", ' +
       'greatest(s.last_analyze, s.last_autoanalyze) AS "analyzedAt" ' +
-      `FROM ${FROM} LEFT JOIN pg_catalog.pg_stat_all_tables s ON s.relid = c.oid WHERE c.relkind IN ('r', 'm') ` +
+      `FROM ${FROM} LEFT JOIN pg_catalog.pg_stat_all_tables s ON s.relid = c.oid WHERE c.relkind IN ('r', 'p', 'm') ` +
       "AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' " +
       'ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"',
     [],
