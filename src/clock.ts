@@ -56,3 +56,11 @@ export function sleep(clock: Clock, milliseconds: number, signal?: AbortSignal):
 export function aborted(signal: AbortSignal, operation?: string): StorageError {
   return new StorageError('ABORTED', 'The operation was aborted by its caller', { operation, cause: signal.reason });
 }
+
+/** The longest delay that a Node timer takes; a longer one would fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** A delay that a timer takes: not negative, not beyond its range. */
+export function timerDelay(milliseconds: number): number {
+  return Math.min(Math.max(milliseconds, 0), LONGEST_TIMER);
+}

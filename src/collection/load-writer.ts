@@ -9,8 +9,6 @@ export interface LoadProgress {
 }
 
 export interface LoadReport extends LoadProgress {
-  readonly written: number;
-  readonly failed: number;
   /** The first 100 failures; `index` counts the source's items from 0. */
   readonly failures: { readonly index: number; readonly id?: string; readonly error: StorageError }[];
 }

@@ -1,12 +1,10 @@
 /** The tables of one pool: what each name stands for, and which are known to be there. Databases of one URL share them. */
-import { aborted, type Clock } from '../clock.js';
+import { aborted, type Clock, timerDelay } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import { isStorageError, type StorageError, TimeoutError, ValidationError } from '../errors.js';
 import type { RecordBackend, RecordSchema } from '../backends/backend.js';
 
 // The longest delay that a timer of Node takes; a longer one fires at once.
-const LONGEST_DELAY = 2 ** 31 - 1;
-
 /** How long a refused declaration is not tried again, in milliseconds: the check may read every record. */
 const REFUSED = 5_000;
 
@@ -100,7 +98,7 @@ export class Tables {
         finish();
         reject(aborted(signal!));
       };
-      const remaining = Math.min(Math.max(deadline - this.clock.monotonic(), 0), LONGEST_DELAY);
+      const remaining = timerDelay(deadline - this.clock.monotonic());
       const timer = this.clock.after(remaining, () => {
         finish();
         reject(new TimeoutError('The deadline passed while the tables of the collection were made'));

@@ -2,12 +2,12 @@
  * A pool over one connection inside this process: its opening and closing, the turns on the connection, transactions. What
  * a statement is, and how it runs, is the engine's.
  */
-import type { Clock } from '../clock.js';
+import { type Clock, timerDelay } from '../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../component.js';
 import { StorageError, ValidationError } from '../errors.js';
 import { LocalSession } from './local-session.js';
 import type { Pool, PoolEnvironment, PoolFigures, TransactionOptions } from './pool.js';
-import { Slot, timerDelay, untilAborted } from './slot.js';
+import { Slot, untilAborted } from './slot.js';
 
 /** An open database of the engine's type `D`. */
 export interface Opened<D> {

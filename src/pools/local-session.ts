@@ -1,9 +1,9 @@
 /** A transaction on one connection of a pool: it must end by its deadline, or nobody else gets the connection. */
-import type { Clock } from '../clock.js';
+import { type Clock, timerDelay } from '../clock.js';
 import type { OperationContext, Session } from '../component.js';
 import { StorageError, TimeoutError } from '../errors.js';
 import type { Pool } from './pool.js';
-import { boundsExceeded, timerDelay } from './slot.js';
+import { boundsExceeded } from './slot.js';
 
 export class LocalSession implements Session {
   failure: StorageError | undefined;

@@ -2,13 +2,10 @@
  * The turn on the one connection of an embedded database: first come, first served. Who has the turn calls `release`
  * once. A free slot is taken without a timer or a promise.
  */
-import { aborted, type Clock, type Timer } from '../clock.js';
+import { aborted, type Clock, timerDelay, type Timer } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import { StorageError, TimeoutError, UnavailableError } from '../errors.js';
 import type { PoolFigures } from './pool.js';
-
-/** The longest delay that a Node timer takes; a longer one would fire at once. */
-export const LONGEST_TIMER = 2 ** 31 - 1;
 
 type Bounds = Pick<OperationContext, 'deadline' | 'signal'>;
 
@@ -153,11 +150,6 @@ export function boundsExceeded(bounds: Bounds, now: number, component: string): 
   if (bounds.signal?.aborted === true) return aborted(bounds.signal);
   if (bounds.deadline <= now) return new TimeoutError('The deadline of the operation has passed', { component });
   return undefined;
-}
-
-/** A delay that a timer takes: not negative, not beyond its range. */
-export function timerDelay(milliseconds: number): number {
-  return Math.min(Math.max(milliseconds, 0), LONGEST_TIMER);
 }
 
 /** Rejects with the signal's reason as soon as it aborts; the promise goes on. */

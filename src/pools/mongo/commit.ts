@@ -1,8 +1,7 @@
 /** The end of a transaction: a commit whose answer is lost is asked for again, and never reported as what it may not be. */
 import type { ClientSession } from 'mongodb';
-import { sleep, type Clock } from '../../clock.js';
+import { sleep, type Clock, timerDelay } from '../../clock.js';
 import { StorageError } from '../../errors.js';
-import { timerDelay } from '../slot.js';
 import { hasLabel, isNetworkFault, mapError } from './errors.js';
 
 const PAUSE = 50;

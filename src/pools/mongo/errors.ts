@@ -51,7 +51,7 @@ const NETWORK = new Set([
 
 const LOST_ANSWER = new Set(['MongoNetworkError', 'MongoNetworkTimeoutError', 'MongoPoolClearedOnNetworkError']);
 
-export function serverFault(error: unknown): ServerFault | undefined {
+function serverFault(error: unknown): ServerFault | undefined {
   if (!(error instanceof Error)) return undefined;
   const { code } = error as { code?: unknown };
   return typeof code === 'number' ? { code, message: error.message } : undefined;

@@ -1,9 +1,9 @@
 /** Turns on the connections of the client: as many as there may be, first come, first served. */
-import { aborted, type Clock } from '../../clock.js';
+import { aborted, type Clock, timerDelay } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import type { StorageError } from '../../errors.js';
 import { TimeoutError, UnavailableError } from '../../errors.js';
-import { boundsExceeded, timerDelay } from '../slot.js';
+import { boundsExceeded } from '../slot.js';
 
 type Bounds = Pick<OperationContext, 'deadline' | 'signal'>;
 

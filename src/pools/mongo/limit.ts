@@ -1,8 +1,7 @@
 /** The end of one operation: its deadline, its caller's signal, or the pool that closes under it. */
-import { aborted, type Clock, type Timer } from '../../clock.js';
+import { aborted, type Clock, type Timer, timerDelay } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { type StorageError, TimeoutError } from '../../errors.js';
-import { timerDelay } from '../slot.js';
 
 export class Limit {
   /** For the server: it stops what nobody waits for any more. */

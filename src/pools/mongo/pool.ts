@@ -1,10 +1,10 @@
 /** The pool over one MongoClient: turns, deadlines, transactions, health. */
 import type { ClientSession } from 'mongodb';
-import { sleep, type Clock } from '../../clock.js';
+import { sleep, type Clock, timerDelay } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
 import { isStorageError, StorageError, UnsupportedError, ValidationError } from '../../errors.js';
 import type { Pool, PoolEnvironment, PoolFigures, RawClient, TransactionOptions } from '../pool.js';
-import { boundsExceeded, timerDelay, untilAborted } from '../slot.js';
+import { boundsExceeded, untilAborted } from '../slot.js';
 import { commit, rollBack } from './commit.js';
 import { clientOptions, connect } from './connect.js';
 import { Connections } from './connections.js';

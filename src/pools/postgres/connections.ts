@@ -1,8 +1,8 @@
 /** The connections of a pool: who gets one, in which order, and when one is opened, tried or given up. */
-import type { Clock } from '../../clock.js';
+import { type Clock, timerDelay } from '../../clock.js';
 import { type StorageError, TimeoutError, UnavailableError } from '../../errors.js';
 import type { PoolFigures } from '../pool.js';
-import { boundsExceeded, timerDelay } from '../slot.js';
+import { boundsExceeded } from '../slot.js';
 import type { Connection, ConnectionHost } from './connection.js';
 import type { Connector } from './connect.js';
 import { Deadlines } from './deadlines.js';

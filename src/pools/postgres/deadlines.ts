@@ -1,6 +1,5 @@
 /** One timer for the deadlines of all statements that run: a statement costs a comparison, unless it ends before the others. */
-import type { Clock, Timer } from '../../clock.js';
-import { timerDelay } from '../slot.js';
+import { type Clock, type Timer, timerDelay } from '../../clock.js';
 
 export interface Bounded {
   /** Of `Clock.monotonic`; `Infinity` while nothing runs. */

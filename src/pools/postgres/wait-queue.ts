@@ -1,9 +1,8 @@
 /** Who waits for a connection, first come, first served. */
-import { aborted, type Clock } from '../../clock.js';
+import { aborted, type Clock, timerDelay } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { type StorageError, TimeoutError, UnavailableError } from '../../errors.js';
 import type { PoolFigures } from '../pool.js';
-import { timerDelay } from '../slot.js';
 import type { Connection } from './connection.js';
 
 export type Bounds = Pick<OperationContext, 'deadline' | 'signal'>;

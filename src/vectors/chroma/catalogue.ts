@@ -18,7 +18,7 @@ export interface Root {
 const MAX_ATTEMPTS = 5;
 
 /** @throws `UNSUPPORTED` for an index that the server cannot make, before any I/O. */
-export function checkIndex({ index }: VectorSchema, component: string): void {
+function checkIndex({ index }: VectorSchema, component: string): void {
   const refuse = (what: string): UnsupportedError =>
     new UnsupportedError(`${what} is not supported by Chroma's provider`, { component });
   if (index.kind !== 'hnsw') throw refuse(`index.kind: ${index.kind}`);

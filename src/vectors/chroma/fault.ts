@@ -27,7 +27,7 @@ export class ChromaFault extends Error {
 }
 
 /** Whether the server says that what the path names is not there; a proxy's 404 does not say that. */
-export function isMissing(error: unknown): boolean {
+function isMissing(error: unknown): boolean {
   return error instanceof ChromaFault && error.status === 404 && error.error === 'NotFoundError';
 }
 

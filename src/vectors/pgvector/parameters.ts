@@ -47,6 +47,6 @@ export class Parameters {
 }
 
 /** Nine digits tell every float32 from its neighbours; the seventeen of a float64 would double the text. */
-export function vectorText(vector: Float32Array): string {
+function vectorText(vector: Float32Array): string {
   return `[${Array.from(vector, (value) => value.toPrecision(9)).join(',')}]`;
 }

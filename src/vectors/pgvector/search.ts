@@ -9,7 +9,7 @@ import { exactStatement, indexedStatement } from './statements.js';
 import { indexName, scoreOfDistance } from './table.js';
 
 /** Without iterative scans a filtered search returns what few of its rows the scan met, without an error. */
-export function scanSettings({ index }: VectorSchema, rows: number, efSearch: number): readonly Setting[] {
+function scanSettings({ index }: VectorSchema, rows: number, efSearch: number): readonly Setting[] {
   switch (index.kind) {
     case 'hnsw':
       return [

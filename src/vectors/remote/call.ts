@@ -3,9 +3,9 @@
  * within its own time, tried again with backoff where the provider says so, never beyond the operation's deadline or its
  * caller's signal. What a failure means is the provider's to say.
  */
-import { aborted, sleep, type Clock } from '../../clock.js';
+import { aborted, sleep, type Clock, timerDelay } from '../../clock.js';
 import { type StorageError, TimeoutError } from '../../errors.js';
-import { timerDelay, type Bounds, type Limiter } from './limiter.js';
+import { type Bounds, type Limiter } from './limiter.js';
 import { retryDelay, type RetryOptions } from './retry.js';
 
 /** What an attempt failed with, in the library's terms. */

@@ -1,12 +1,9 @@
 /** How many requests a service gets at once: the others wait for a turn, first come, first served. */
-import { aborted, type Clock } from '../../clock.js';
+import { aborted, type Clock, timerDelay } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { StorageError, TimeoutError } from '../../errors.js';
 
 export type Bounds = Pick<OperationContext, 'deadline' | 'signal'>;
-
-/** The longest delay that a Node timer takes; a longer one would fire at once. */
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 interface Waiter {
   grant(): void;
@@ -120,9 +117,4 @@ export class Limiter {
     const { component, max } = this.options;
     return new TimeoutError('The deadline passed before the request could be sent', { component, details: { max } });
   }
-}
-
-/** A delay that a timer takes: not negative, not beyond its range. */
-export function timerDelay(milliseconds: number): number {
-  return Math.min(Math.max(milliseconds, 0), LONGEST_TIMER);
 }
