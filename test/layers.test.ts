@@ -48,9 +48,16 @@ const ROOMS: readonly Room[] = [
   },
   {
     name: 'pool parts',
-    files: ['slot', 'local-session', 'local-pool', 'sqlstate', 'timestamptz', 'directory-lock', 'process-identity'].map(
-      (file) => `pools/${file}`,
-    ),
+    files: [
+      'slot',
+      'local-session',
+      'local-pool',
+      'sqlstate',
+      'statement-settings',
+      'timestamptz',
+      'directory-lock',
+      'process-identity',
+    ].map((file) => `pools/${file}`),
     may: [...BASE, 'pool contract'],
   },
   { name: 'pool', files: ['pools/*'], may: [...BASE, 'pool contract', 'pool parts'], apart: true },

@@ -3,12 +3,12 @@
  * providers are held to. Nothing is kept when the process ends.
  */
 import type { CheckResult, OperationContext } from '../component.js';
-import { ConflictError, NotFoundError, UnsupportedError } from '../errors.js';
+import { NotFoundError, UnsupportedError } from '../errors.js';
 import { compareText } from '../filter/evaluate.js';
 import type { MemoryPool, MemoryView } from '../pools/memory.js';
 import { matchesMetadata } from './codec/filter.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
-import { METRICS, sameSchema } from './codec/schema.js';
+import { checkSameSchema, METRICS } from './codec/schema.js';
 import { scoreOf } from './codec/score.js';
 import { searchedWords } from './codec/text.js';
 import type {
@@ -75,11 +75,7 @@ class MemoryProvider implements VectorProvider {
     return this.pool.run(context, (view) => {
       const known = view.get(CATALOGUE, '', schema.name) as VectorSchema | undefined;
       if (known === undefined) return view.put(CATALOGUE, '', schema.name, schema);
-      if (!sameSchema(known, schema))
-        throw new ConflictError('CONFLICT', `The collection ${schema.name} is there with another declaration`, {
-          component: this.name,
-          details: { collection: schema.name },
-        });
+      checkSameSchema(known, schema, this.name);
     });
   }
 

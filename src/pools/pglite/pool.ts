@@ -2,6 +2,7 @@
 import type { PGlite } from '@electric-sql/pglite';
 import type { OpenContext, OperationContext } from '../../component.js';
 import { StorageError, UnavailableError } from '../../errors.js';
+import { beginWith } from '../statement-settings.js';
 import { LocalPool, type Opened } from '../local-pool.js';
 import type { LocalSession } from '../local-session.js';
 import type {
@@ -10,7 +11,6 @@ import type {
   PostgresDialectPool,
   QueryOptions,
   RawClient,
-  Setting,
   SqlResult,
   SqlValue,
 } from '../pool.js';
@@ -27,10 +27,6 @@ const CLOSE_GRACE = 5_000;
 
 /** PGlite's own objects are made entry by entry: ours cost a page of records 3% less. */
 const ARRAYS = { rowMode: 'array' } as const;
-
-function withSettings(settings: readonly Setting[]): string {
-  return ['BEGIN', ...settings.map(([name, value]) => `SET LOCAL ${name} = ${value}`)].join('; ');
-}
 
 interface Maintained extends Database {
   readonly maintenance: Maintenance;
@@ -69,7 +65,7 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
   ): Promise<SqlResult> {
     const settings = options?.settings;
     return this.operate('query', context, async (client) => {
-      if (settings !== undefined) await client.exec(withSettings(settings));
+      if (settings !== undefined) await client.exec(beginWith(settings).join('; '));
       const { command, rows, fields, affectedRows } = await client.query<unknown[]>(text, [...parameters], ARRAYS);
       // The engine ran out of stack, for one: PGlite reports that as an empty result.
       if (command === undefined) throw new Error('The engine gave no answer');

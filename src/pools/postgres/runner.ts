@@ -1,6 +1,7 @@
 /** Runs statements on connections within the time and by the signal of their operation. */
 import { aborted, type Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
+import { beginWith } from '../statement-settings.js';
 import type { Setting, SqlResult } from '../pool.js';
 import type { Connection } from './connection.js';
 import type { Library } from './library.js';
@@ -36,7 +37,7 @@ export class Runner {
     const statement = new Statement(text, values, name === undefined ? undefined : this.serverName(name, text));
     statement.fallback = this.fallback;
     if (settings !== undefined) {
-      statement.preface = ['BEGIN', ...settings.map(([key, value]) => `SET LOCAL ${key} = ${value}`)];
+      statement.preface = beginWith(settings);
       statement.epilogue = ['COMMIT'];
     }
     return statement;

@@ -1,8 +1,8 @@
 /** Collections: their roots, which say what they were declared as. */
 import type { ChromaClient } from 'chromadb';
 import type { OperationContext } from '../../component.js';
-import { ConflictError, isStorageError, UnsupportedError } from '../../errors.js';
-import { sameSchema } from '../codec/schema.js';
+import { isStorageError, UnsupportedError } from '../../errors.js';
+import { checkSameSchema } from '../codec/schema.js';
 import type { VectorSchema } from '../provider.js';
 import type { Connection } from './connection.js';
 import { collectionOf, PREFIX, rootName } from './names.js';
@@ -36,7 +36,8 @@ export class Catalogue {
     checkIndex(schema, this.component);
     for (let attempt = 1; ; attempt++) {
       const known = await this.root(schema.name, context, 'createCollection');
-      if (known !== undefined) return this.checkSame(known, schema);
+      if (known !== undefined)
+        return checkSameSchema(known.schema, schema, this.component, 'as one of another program');
       try {
         return await this.connection.call(context, 'createCollection', (client) => makeRoot(client, schema));
       } catch (error) {
@@ -58,18 +59,6 @@ export class Catalogue {
   async list(context: OperationContext): Promise<string[]> {
     const names = await this.connection.names(context, 'listCollections', PREFIX);
     return names.map(collectionOf).filter((name) => name !== undefined);
-  }
-
-  private checkSame({ schema: known }: Root, asked: VectorSchema): void {
-    if (known !== undefined && sameSchema(known, asked)) return;
-    const parts = ['dimension', 'metric', 'fields', 'index'] as const;
-    const differs =
-      known === undefined ? [] : parts.filter((part) => !sameSchema({ ...known, [part]: asked[part] }, known));
-    const what = known === undefined ? 'by another program' : `with another ${differs.join(', ')}`;
-    throw new ConflictError('CONFLICT', `The collection ${asked.name} is there, made ${what}`, {
-      component: this.component,
-      details: { collection: asked.name, differs },
-    });
   }
 }
 

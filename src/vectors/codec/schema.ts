@@ -1,5 +1,5 @@
 /** A collection's specification: validated, every default filled in, comparable. */
-import { invalid, UnsupportedError, ValidationError } from '../../errors.js';
+import { ConflictError, invalid, UnsupportedError, ValidationError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { pathFault } from '../../filter/fields.js';
 import type {
@@ -111,6 +111,27 @@ function checkOneOf<V extends string>(value: unknown, key: string, allowed: read
 /** Whether two schemas declare the same, whatever the order of their keys. */
 export function sameSchema(a: VectorSchema, b: VectorSchema): boolean {
   return canonical(a) === canonical(b);
+}
+
+const PARTS = ['dimension', 'metric', 'fields', 'index', 'text'] as const;
+
+/**
+ * @param known the declaration of what is there under the name; `undefined`: it has none, and is `foreign`.
+ * @throws `CONFLICT` when it is not declared as `asked`; `details.differs` names the parts.
+ */
+export function checkSameSchema(
+  known: VectorSchema | undefined,
+  asked: VectorSchema,
+  component: string,
+  foreign = 'without a declaration',
+): void {
+  if (known !== undefined && sameSchema(known, asked)) return;
+  const differs = PARTS.filter((part) => known && !sameSchema({ ...known, [part]: asked[part] }, known));
+  const what = known === undefined ? foreign : `with another ${differs.join(', ')}`;
+  throw new ConflictError('CONFLICT', `The collection ${asked.name} is there ${what}`, {
+    component,
+    details: { collection: asked.name, differs },
+  });
 }
 
 function canonical({ name, dimension, metric, fields, index, text }: VectorSchema): string {

@@ -1,8 +1,8 @@
 /** Collections: the catalogue, and the tables made and dropped under one lock. */
 import type { OperationContext } from '../../component.js';
-import { ConflictError, StorageError, UnsupportedError } from '../../errors.js';
+import { StorageError, UnsupportedError } from '../../errors.js';
 import type { PostgresDialectPool } from '../../pools/pool.js';
-import { sameSchema } from '../codec/schema.js';
+import { checkSameSchema } from '../codec/schema.js';
 import type { VectorSchema } from '../provider.js';
 import { LOST_RACES, sqlState } from './fault.js';
 import { precisionOf } from './precision.js';
@@ -36,7 +36,7 @@ export class Collections {
     precisionOf(schema, this.component);
     await this.locked(context, async (inside) => {
       const known = await this.describe(schema.name, inside);
-      if (known !== undefined) return this.checkSame(known, schema);
+      if (known !== undefined) return checkSameSchema(known, schema, this.component);
       // Two first users of the extension, the schema or the catalogue collide too, hence one lock for all.
       await this.createExtension(inside);
       await this.pool.script(createCatalogue(), inside);
@@ -143,16 +143,6 @@ export class Collections {
       if (message === undefined) throw error;
       throw new StorageError('CONFIGURATION', message, { component: this.component, cause: error });
     }
-  }
-
-  private checkSame(known: VectorSchema, asked: VectorSchema): void {
-    if (sameSchema(known, asked)) return;
-    const parts = ['dimension', 'metric', 'fields', 'index', 'text'] as const;
-    const differs = parts.filter((part) => !sameSchema({ ...known, [part]: asked[part] }, known));
-    throw new ConflictError('CONFLICT', `The collection ${asked.name} is there with another ${differs.join(', ')}`, {
-      component: this.component,
-      details: { collection: asked.name, differs },
-    });
   }
 
   private async checkLanguage({ text }: VectorSchema, context: OperationContext): Promise<void> {

@@ -1,15 +1,13 @@
 /** Collections: an index each, its declaration in the index's tags. */
 import type { IndexModel } from '@pinecone-database/pinecone';
 import type { OperationContext } from '../../component.js';
-import { ConflictError, isStorageError, NotFoundError, UnavailableError } from '../../errors.js';
-import { sameSchema } from '../codec/schema.js';
+import { isStorageError, NotFoundError, UnavailableError } from '../../errors.js';
+import { checkSameSchema } from '../codec/schema.js';
 import type { VectorSchema } from '../provider.js';
 import type { Connection } from './connection.js';
 import { checkIndexName } from './names.js';
 import { METRIC_NAMES } from './score.js';
 import { decodeTags, encodeTags } from './tags.js';
-
-const PARTS = ['dimension', 'metric', 'fields', 'index'] as const;
 
 export class Indexes {
   /** Of indexes that were ready. */
@@ -126,17 +124,9 @@ export class Indexes {
     }
   }
 
-  private checkSame(found: IndexModel, schema: VectorSchema): void {
-    const { component } = this.connection;
-    const { name } = schema;
-    const known = decodeTags(found.tags, name);
-    if (known !== undefined && sameSchema(known, schema)) return;
-    const differs = PARTS.filter((part) => known && !sameSchema({ ...known, [part]: schema[part] }, known));
-    const what = known === undefined ? 'as an index that is no collection' : `with another ${differs.join(', ')}`;
-    throw new ConflictError('CONFLICT', `The collection ${name} is there ${what}`, {
-      component,
-      details: { collection: name, differs },
-    });
+  private checkSame({ tags }: IndexModel, schema: VectorSchema): void {
+    const known = decodeTags(tags, schema.name);
+    checkSameSchema(known, schema, this.connection.component, 'as an index that is no collection');
   }
 
   /** Where it is, once it can be used. @throws `UNAVAILABLE` when it never will be. */
