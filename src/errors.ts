@@ -20,6 +20,13 @@ export type ErrorCode =
   | 'OUTCOME_UNKNOWN'
   | 'CLOSED'
   | 'MIGRATION'
+  // Of the stores.
+  | 'INVALID_TRANSITION'
+  | 'DEPENDENCY_INCOMPLETE'
+  | 'DEPENDENCY_CYCLE'
+  | 'QUOTA_EXCEEDED'
+  | 'NOT_A_NUMBER'
+  | 'LEASE_LOST'
   | 'INTERNAL';
 
 export interface StorageErrorOptions {

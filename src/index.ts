@@ -88,6 +88,10 @@ export async function openStorage(settings?: SettingsInput, options: OpenOptions
   return manager;
 }
 
+export type { Actor, StoreEvent } from './adapters/events.js';
+export type { KeyValue, KeyValueStore } from './adapters/kv.js';
+export type { ListPage, PageOptions } from './adapters/page.js';
+export type { ChangeOptions, Entity } from './adapters/store.js';
 export type { Clock, Timer } from './clock.js';
 export type {
   CallOptions,

@@ -1,4 +1,5 @@
 /** The one owner of everything a service stores: settings, pools, backends, providers, their lifecycle and their health. */
+import { EventBus, type StoreEvent } from './adapters/events.js';
 import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
 import type { CollectionDefinition } from './collection/definition.js';
@@ -18,7 +19,8 @@ import type { RawClient } from './pools/pool.js';
 import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
 import type { Settings } from './settings.js';
-import { Storage, type OpenParts, type Transaction } from './storage.js';
+import type { OpenParts } from './opening.js';
+import { Storage, type Transaction } from './storage.js';
 import { Outbox } from './unit-of-work/outbox/outbox.js';
 
 export interface ManagerOptions {
@@ -51,6 +53,7 @@ export class StorageManager extends Storage {
     state: new Set(),
     error: new Set(),
   };
+  readonly #events = new EventBus((error) => this.report(error));
   #parts: OpenParts | undefined;
 
   constructor({ registry, settings, clock = systemClock }: ManagerOptions) {
@@ -144,9 +147,7 @@ export class StorageManager extends Storage {
       const parts = this.parts();
       return this.host(parts, this.database(parts, on), LIBRARY.tenant);
     };
-    const onClosing = (listener: () => void): (() => void) =>
-      this.on('state', (state) => state !== 'ready' && listener());
-    return new Outbox(hostOf, onClosing);
+    return new Outbox(hostOf, (listener) => this.onClosing(listener));
   }
 
   /**
@@ -194,17 +195,30 @@ export class StorageManager extends Storage {
     return createProbes(this);
   }
 
-  /** Listens until the returned function is called. */
-  on<E extends keyof ManagerEvents>(event: E, listener: ManagerEvents[E]): () => void {
-    if (!Object.hasOwn(this.#listeners, event)) throw invalid('event', event, "'state' or 'error'");
+  /**
+   * Listens until the returned function is called: to the manager's own events, to those of a store (`task.created`), to
+   * all of the stores (`*`). A store's are told after the commit, in order for each aggregate, and only what this process did:
+   * a relay of the outbox (`events.outbox`) gets them of every process, at least once.
+   */
+  on<E extends keyof ManagerEvents>(event: E, listener: ManagerEvents[E]): () => void;
+  on(event: '*' | `${string}.${string}`, listener: (event: StoreEvent) => void): () => void;
+  on(event: string, listener: (...told: never[]) => void): () => void {
     if (typeof listener !== 'function') throw invalid('listener', listener, 'a function');
-    const listeners = this.#listeners[event];
+    if (event === '*' || (typeof event === 'string' && event.includes('.')))
+      return this.#events.on(event, listener as (event: StoreEvent) => void);
+    if (!Object.hasOwn(this.#listeners, event))
+      throw invalid('event', event, "'state', 'error', '*' or the type of a store's event");
+    const listeners = this.#listeners[event as keyof ManagerEvents] as Set<typeof listener>;
     listeners.add(listener);
     return () => void listeners.delete(listener);
   }
 
   override toJSON(): Record<string, unknown> {
     return { state: this.state, settings: this.settings };
+  }
+
+  private onClosing(listener: () => void): () => void {
+    return this.on('state', (state) => state !== 'ready' && listener());
   }
 
   private rawClient(language: RawClient['language'], name: string | undefined): unknown {
@@ -240,6 +254,9 @@ export class StorageManager extends Storage {
       databases,
       providers,
       defaultDatabase: settings.stores.default,
+      storeDatabases: settings.stores,
+      storeSettings: settings,
+      events: this.#events,
       defaultProvider: settings.vectors.default,
       defaultTenant: checkTenant(settings.defaultTenant),
       tenancy: settings.tenancy,
@@ -252,6 +269,7 @@ export class StorageManager extends Storage {
         throw new StorageError('CLOSED', 'The handle is of an opening that was closed: take a new one of the manager');
       },
       report: (error) => this.report(error),
+      onClosing: (listener) => this.onClosing(listener),
     };
     this.#parts = parts;
     return managed;

@@ -1,5 +1,6 @@
 /** Settings: one tree from files, the environment and the host, validated whole. The only reader of either. */
 import { types } from 'node:util';
+import { STORE_NAMES, type StoreName, type StoreSettings } from './adapters/settings.js';
 import { typeName } from './errors.js';
 import { isPlainObject } from './filter/json.js';
 import type { Registry } from './registry.js';
@@ -26,9 +27,10 @@ export interface ProviderSettings {
 }
 
 /** Valid, complete and frozen; `JSON.stringify` and `util.inspect` show it with its secrets masked. */
-export interface Settings {
+export interface Settings extends StoreSettings {
   readonly databases: Readonly<Record<string, DatabaseSettings>>;
-  readonly stores: { readonly default: string };
+  /** Names of databases. */
+  readonly stores: { readonly default: string } & { readonly [store in StoreName]: string | null };
   readonly vectors: {
     /** Absent where the default database has no vectors and none is named. */
     readonly default: string | undefined;
@@ -51,12 +53,15 @@ export interface Settings {
 type Options = Readonly<Record<string, unknown>>;
 
 /** What a host passes or writes in a file: any part of the tree. */
-export interface SettingsInput {
+export interface SettingsInput extends Partial<{
+  readonly [Group in keyof StoreSettings]: Partial<StoreSettings[Group]>;
+}> {
   /** A string is short for `{ url }`. */
   readonly databases?: Readonly<
     Record<string, string | ({ readonly url: string; readonly critical?: boolean } & Options)>
   >;
-  readonly stores?: { readonly default?: string };
+  /** Names of databases. */
+  readonly stores?: { readonly [store in StoreName | 'default']?: string };
   /** `default` names a provider; the others are the providers' own settings. */
   readonly vectors?: { readonly default?: string } & { readonly [provider: string]: string | Options | undefined };
   readonly tenancy?: 'optional' | 'required';
@@ -138,7 +143,10 @@ function baseFor(layers: readonly Layer[], defaults: Layer): Layer {
   if (only === undefined) return defaults;
   const leaves = defaults.leaves.filter(({ path }) => path[0] !== 'databases');
   if (only === 'main' || others.length > 0) return { leaves, groups: [] };
-  return { leaves: leaves.map((leaf) => (leaf.path[0] === 'stores' ? { ...leaf, value: only } : leaf)), groups: [] };
+  return {
+    leaves: leaves.map((leaf) => (leaf.path.join('.') === 'stores.default' ? { ...leaf, value: only } : leaf)),
+    groups: [],
+  };
 }
 
 type Tree = Record<string, unknown>;
@@ -165,6 +173,7 @@ function checkReferences(tree: Tree, layers: readonly Layer[], defaults: Layer, 
       source: 'the settings',
     });
   else check('stores.default', store);
+  for (const name of STORE_NAMES) check(`stores.${name}`, (tree['stores'] as Tree | undefined)?.[name]);
   for (const [name, provider] of Object.entries((tree['vectors'] ?? {}) as Tree))
     if (isPlainObject(provider)) check(`vectors.${name}.database`, provider['database']);
 }

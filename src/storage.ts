@@ -1,13 +1,15 @@
 /** What the manager, a tenant's handle and a transaction have in common: the surface a host works with. */
-import { aborted, type Clock } from './clock.js';
-import type { BeginOperation, CallOptions } from './component.js';
+import { StoreFactory } from './adapters/factory.js';
+import type { StoreName } from './adapters/settings.js';
+import type { StoreHost } from './adapters/store.js';
+import type { BeginOperation } from './component.js';
 import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
+import { checkCallOptions, checkProviderName, type OpenParts } from './opening.js';
 import { Collection } from './collection/collection.js';
 import type { CollectionDefinition } from './collection/definition.js';
 import type { CollectionHost } from './collection/host.js';
 import { checkTenant } from './backends/value.js';
 import type { Database } from './database.js';
-import { Handle } from './handle.js';
 import {
   refuseInsideTransaction,
   runTransaction,
@@ -17,27 +19,10 @@ import {
 import { TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
 import { Sequences } from './unit-of-work/sequences.js';
 import type { Pool } from './pools/pool.js';
-import type { VectorProvider } from './vectors/provider.js';
 import { VectorStore } from './vectors/vector-store.js';
 
-/** One opening of a manager: what its handles stand on. */
-export interface OpenParts {
-  readonly databases: ReadonlyMap<string, Database>;
-  readonly providers: ReadonlyMap<string, VectorProvider>;
-  readonly defaultDatabase: string;
-  readonly defaultProvider: string | undefined;
-  readonly defaultTenant: string;
-  readonly tenancy: 'optional' | 'required';
-  readonly operationTimeout: number;
-  readonly clock: Clock;
-  /** Counts one operation in flight. @throws `CLOSED` when this opening is over. */
-  admit(): () => void;
-  /** Tells what went wrong where no caller waits for it. */
-  report(error: StorageError): void;
-}
-
-export abstract class Storage extends Handle {
-  protected abstract parts(): OpenParts;
+export abstract class Storage extends StoreFactory {
+  protected abstract override parts(): OpenParts;
   protected abstract readonly tenantId: string | undefined;
   protected abstract readonly attempt: Attempt | undefined;
   /** Whether it comes of `tenant(id)`: what is every tenant's is not to be changed by it. */
@@ -178,6 +163,34 @@ export abstract class Storage extends Handle {
     };
   }
 
+  protected override storeHost(name: StoreName): StoreHost {
+    const parts = this.parts();
+    const { attempt, forTenant } = this;
+    const databaseOf = (store: StoreName): Database =>
+      this.database(parts, parts.storeDatabases[store] ?? parts.defaultDatabase);
+    const database = databaseOf(name);
+    const tenantOf = (): string => this.tenantOf(parts);
+    return {
+      ...this.host(parts, database, ''),
+      get tenant() {
+        return tenantOf();
+      },
+      settings: parts.storeSettings,
+      events: parts.events,
+      forAll: !forTenant && attempt === undefined,
+      ...(this instanceof Transaction ? { outbox: this.outboxOf(database) } : {}),
+      onCommit: (hook) => (attempt === undefined ? hook() : void attempt.committed.push(hook)),
+      transaction: (options, work) =>
+        attempt === undefined
+          ? this.runTransaction((tx) => work(tx.storeHost(name)), { ...options, on: database.name })
+          : work(this.storeHost(name)),
+      collection: (store, definition) => this.collection(definition, { on: databaseOf(store).name }),
+      vectors: () => this.vectors(),
+      onClosing: (listener) => parts.onClosing(listener),
+      report: (error) => parts.report(error),
+    };
+  }
+
   private admission(parts: OpenParts, pool: Pool | undefined, name: string, clock = parts.clock): BeginOperation {
     const { attempt } = this;
     if (attempt !== undefined) {
@@ -196,22 +209,6 @@ export abstract class Storage extends Handle {
       return { context: { now: clock.now(), deadline, signal: options.signal }, end };
     };
   }
-}
-
-function checkProviderName(name: unknown): string {
-  if (name === undefined)
-    throw new StorageError('CONFIGURATION', 'No default vector provider: name one in the settings (vectors.default)');
-  if (typeof name !== 'string') throw invalid('provider', name, 'a name');
-  return name.toLowerCase();
-}
-
-function checkCallOptions({ signal, timeout }: CallOptions): void {
-  if (timeout !== undefined && (typeof timeout !== 'number' || !(timeout > 0)))
-    throw invalid('timeout', timeout, 'a number of milliseconds above 0');
-  if (signal === undefined) return;
-  if (typeof (signal as Partial<AbortSignal>).addEventListener !== 'function')
-    throw invalid('signal', signal, 'an AbortSignal');
-  if (signal.aborted) throw aborted(signal);
 }
 
 /** A tenant's handle: everything done through it is this tenant's. */
@@ -240,8 +237,11 @@ export class Transaction extends Storage {
 
   /** Leaves messages that are delivered after the commit: `storage.outbox.relay` delivers them. */
   get outbox(): TransactionOutbox {
-    const host = this.host(this.opening, this.database(this.opening, undefined));
-    return new TransactionOutbox(host, (hook) => this.onCommit(hook));
+    return this.outboxOf(this.database(this.opening, undefined));
+  }
+
+  outboxOf(database: Database): TransactionOutbox {
+    return new TransactionOutbox(this.host(this.opening, database), (hook) => this.onCommit(hook));
   }
 
   /** Runs once, after the commit; never for a run that was rolled back. */

@@ -81,10 +81,15 @@ const ROOMS: readonly Room[] = [
     files: ['unit-of-work', 'migrations'],
     may: [...BASE, ...CONTRACTS, 'record values', 'definition', 'collection', 'vector store'],
   },
+  { name: 'stores by name', files: ['adapters/settings'], may: ['component'] },
   {
     name: 'adapters',
     files: ['adapters'],
-    may: [...BASE, ...CONTRACTS, 'definition', 'collection', 'vector store', 'unit of work'],
+    may: [
+      ...BASE,
+      ...CONTRACTS,
+      ...['record values', 'definition', 'collection', 'vector store', 'unit of work', 'stores by name'],
+    ],
   },
   {
     name: 'registry',
@@ -92,14 +97,19 @@ const ROOMS: readonly Room[] = [
     may: ['component', ...CONTRACTS],
     lazily: ['memory', 'pool', 'backend', 'vector provider'],
   },
-  { name: 'settings', files: ['settings'], may: ['component', 'filter', 'registry'], types: CONTRACTS },
+  {
+    name: 'settings',
+    files: ['settings'],
+    may: ['component', 'filter', 'registry', 'stores by name'],
+    types: CONTRACTS,
+  },
   {
     name: 'manager',
-    files: ['manager', 'composition', 'storage', 'database', 'sweeper'],
+    files: ['manager', 'opening', 'composition', 'storage', 'database', 'sweeper'],
     may: [
       ...BASE,
       ...CONTRACTS,
-      ...['definition', 'collection', 'vector store', 'adapters', 'unit of work'],
+      ...['definition', 'collection', 'vector store', 'adapters', 'stores by name', 'unit of work'],
       ...['settings', 'health', 'probes', 'lifecycle', 'record values'],
     ],
     types: ['registry'],
@@ -109,7 +119,7 @@ const ROOMS: readonly Room[] = [
     name: 'index',
     files: ['index'],
     may: [...BASE, ...CONTRACTS, 'registry', 'definition', 'manager'],
-    types: ['collection', 'vector store', 'unit of work', 'settings', 'health', 'probes', 'lifecycle'],
+    types: ['adapters', 'collection', 'vector store', 'unit of work', 'settings', 'health', 'probes', 'lifecycle'],
     lazily: ['container', 'settings'],
   },
   {
@@ -126,6 +136,7 @@ const ROOMS: readonly Room[] = [
 const PACKAGES: readonly PackageRule[] = [
   { packages: ['node:', 'uuid'], manners: ['static', 'type', 'lazy'] },
   { packages: ['inversify', 'reflect-metadata'], rooms: ['container'], manners: ['static', 'type', 'lazy'] },
+  { packages: ['croner'], rooms: ['adapters'], manners: ['lazy', 'type'] },
   { packages: ['yaml'], rooms: ['settings'], manners: ['lazy', 'type'] },
   { packages: ['fast-check'], rooms: ['testing'], manners: ['lazy', 'type'] },
   { packages: ['@standard-schema/spec'], rooms: ['definition', 'collection', 'index'], manners: ['type'] },

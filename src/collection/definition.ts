@@ -77,9 +77,20 @@ export function defineCollection(
   if (!isPlainObject(spec)) throw invalid('collection', spec, 'an object');
   for (const key of Object.keys(spec))
     if (!KEYS.includes(key)) throw invalid(`collection.${key}`, spec[key], `one of ${KEYS.join(', ')}`);
+  if (checkCollectionName(spec.name).startsWith('qm_'))
+    throw invalid('collection.name', spec.name, "a name that does not begin with qm_ (the library's own)");
+  return resolve(spec);
+}
+
+/** Declares a collection of the library's own, whose name begins with `qm_`. */
+export function defineOwnCollection<T>(
+  spec: TypedCollectionSpec<T> & { readonly name: `qm_${string}` },
+): CollectionDefinition<T> {
+  return resolve(spec) as CollectionDefinition<T>;
+}
+
+function resolve(spec: SpecOf<string> & { schema?: StandardSchemaV1 | undefined }): CollectionDefinition<unknown> {
   const name = checkCollectionName(spec.name);
-  if (name.startsWith('qm_'))
-    throw invalid('collection.name', name, "a name that does not begin with qm_ (the library's own)");
   const at = `collection ${name}`;
   const indexed = new Set([
     ...(spec.indexes ?? []).flatMap((index) => index.keys.map((key) => (typeof key === 'string' ? key : key[0]))),

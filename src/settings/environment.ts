@@ -1,4 +1,5 @@
 /** Settings from the environment: `STORAGE_` and the path in capitals, and names that people already have set. */
+import { STORE_SETTINGS } from '../adapters/settings.js';
 import type { Registry } from '../registry.js';
 import type { Fault } from './faults.js';
 import type { Layer, Leaf } from './leaves.js';
@@ -12,7 +13,7 @@ const DATABASE_URLS: readonly (readonly [variable: string, database: string])[] 
   ['MONGODB_URI', 'mongo'],
 ];
 /** Other programs have variables that begin with STORAGE_ too: only these groups are ours. */
-const GROUPS = ['DATABASES', 'STORES', 'VECTORS', 'HEALTH', 'LIFECYCLE'];
+const GROUPS = ['DATABASES', 'STORES', 'VECTORS', 'HEALTH', 'LIFECYCLE', ...Object.keys(STORE_SETTINGS).map(capitals)];
 const OURS = new RegExp(`^STORAGE_(?:${GROUPS.join('|')})_`);
 
 type Variables = Readonly<Record<string, string | undefined>>;

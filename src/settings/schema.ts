@@ -1,4 +1,5 @@
 /** The tree that settings may form: the library's own part, and the fragments of the databases and providers in use. */
+import { STORE_NAMES, STORE_SETTINGS } from '../adapters/settings.js';
 import type { SettingsFragment, SettingSpec } from '../component.js';
 import { typeName } from '../errors.js';
 import type { PoolDriver } from '../pools/pool.js';
@@ -13,7 +14,13 @@ const DATABASE_NAME = /^[a-z][a-z0-9_]{0,47}$/;
 
 // Their values stand in config/default.yaml.
 const OWN: SettingsFragment = {
-  stores: { default: { doc: 'The database of collections that name none.', format: 'string', default: null } },
+  stores: {
+    default: { doc: 'The database of collections and stores that name none.', format: 'string', default: null },
+    ...Object.fromEntries(
+      STORE_NAMES.map((name) => [name, { doc: `The database of ${name}.`, format: 'string', default: null } as const]),
+    ),
+  },
+  ...STORE_SETTINGS,
   tenancy: { doc: "Whether the manager's own stores may be used.", format: ['optional', 'required'], default: null },
   defaultTenant: { doc: 'Whose data it is when no tenant is named.', format: 'string', default: null },
   health: {

@@ -1,0 +1,81 @@
+/** The stores by name, and what the settings say of them: data, read before any store is loaded. */
+import type { SettingsFragment } from '../component.js';
+
+export const STORE_NAMES = ['agents', 'conversations', 'jobs', 'kv', 'tasks'] as const;
+export type StoreName = (typeof STORE_NAMES)[number];
+
+/** One group a store, under the store's own name. */
+export const STORE_SETTINGS = {
+  kv: {
+    namespaceQuotaBytes: {
+      doc: 'Bytes that the values of one namespace of a tenant may take; 0: any number.',
+      format: 'nat',
+      default: 1_048_576,
+    },
+    tenantQuotaBytes: {
+      doc: 'Bytes that the values of one tenant may take; 0: any number.',
+      format: 'nat',
+      default: 0,
+    },
+    globalQuotaBytes: {
+      doc: 'Bytes that the values of all tenants may take; 0: any number.',
+      format: 'nat',
+      default: 0,
+    },
+    maxValueBytes: { doc: 'Bytes that one value may take.', format: 'nat', default: 1_048_576 },
+    defaultTtlSeconds: { doc: 'The TTL of what is set without one; 0: none.', format: 'number', default: 0 },
+  },
+  tasks: {
+    cancelledSatisfies: {
+      doc: 'Whether a prerequisite that was cancelled counts as complete.',
+      format: 'boolean',
+      default: true,
+    },
+    extraTransitions: {
+      doc: 'Whether review may go back to in_progress, and in_progress to ready.',
+      format: 'boolean',
+      default: false,
+    },
+  },
+  jobs: {
+    rosterGuard: { doc: 'Whether a job needs a roster to be scheduled or run.', format: 'boolean', default: true },
+    scheduleGuard: { doc: 'Whether a job needs a schedule to be scheduled.', format: 'boolean', default: true },
+    tasksGuard: {
+      doc: 'Whether the tasks of a job must be complete before it runs or succeeds.',
+      format: 'boolean',
+      default: true,
+    },
+  },
+  conversations: {
+    historyLimit: {
+      doc: 'The most messages that loadRecentMessages gives; 0: any number.',
+      format: 'nat',
+      default: 0,
+    },
+    vectors: {
+      doc: 'The vector collection of messages that have an embedding.',
+      format: 'string',
+      default: 'qm_messages',
+    },
+  },
+  events: {
+    outbox: {
+      doc: 'Whether the events of the stores are left in the outbox too, for a relay to deliver.',
+      format: 'boolean',
+      default: false,
+    },
+  },
+} as const satisfies SettingsFragment;
+
+type Value<Format> = Format extends 'nat' | 'number' ? number : Format extends 'boolean' ? boolean : string;
+
+/** The resolved settings of the stores: `settings.kv.maxValueBytes`. */
+export type StoreSettings = {
+  readonly [Group in keyof typeof STORE_SETTINGS]: {
+    readonly [Key in keyof (typeof STORE_SETTINGS)[Group]]: (typeof STORE_SETTINGS)[Group][Key] extends {
+      readonly format: infer Format;
+    }
+      ? Value<Format>
+      : never;
+  };
+};

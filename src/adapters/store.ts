@@ -1,0 +1,287 @@
+/** What every domain store has in common: its collections, its decisions, its events. */
+import type { RecordSchema } from '../backends/backend.js';
+import { sleep } from '../clock.js';
+import { Collection } from '../collection/collection.js';
+import type { CollectionDefinition } from '../collection/definition.js';
+import { runOperation, type CollectionHost } from '../collection/host.js';
+import { checkVersion, type StoredRecord } from '../collection/record-codec.js';
+import type { CallOptions, OperationContext } from '../component.js';
+import { ConflictError, invalid, NotFoundError, type StorageError } from '../errors.js';
+import { isPlainObject } from '../filter/json.js';
+import { Handle } from '../handle.js';
+import type { TransactionOutbox } from '../unit-of-work/outbox/enqueue.js';
+import type { VectorStore } from '../vectors/vector-store.js';
+import { defineEvents, type EventBus, type EventValue, type StoreEvent } from './events.js';
+import { checkPageOptions, type ListPage, type PageOptions } from './page.js';
+import type { StoreName, StoreSettings } from './settings.js';
+import { IDEMPOTENCY, Unit } from './unit.js';
+
+/** What a store stands on: the storage that made it gives it. Reading `tenant` throws where one is required and none named. */
+export interface StoreHost extends CollectionHost {
+  readonly settings: StoreSettings;
+  readonly events: EventBus;
+  /** Whether it belongs to the manager itself: only that may work for every tenant. */
+  readonly forAll: boolean;
+  /** Present inside a transaction. */
+  readonly outbox?: TransactionOutbox;
+  /** Runs after the commit; at once outside a transaction. */
+  onCommit(hook: () => void): void;
+  /** Runs `work` in one transaction of the store's database; inside one, in that one. @throws `UNSUPPORTED` */
+  transaction<R>(options: CallOptions, work: (host: StoreHost) => Promise<R>): Promise<R>;
+  /** Records of another store, wherever that lives: to read. */
+  collection<T>(store: StoreName, definition: CollectionDefinition<T>): Collection<T>;
+  vectors(): VectorStore;
+  /** Stops `listener`'s work when the manager closes. Gives what ends the listening. */
+  onClosing(listener: () => void): () => void;
+  /** Tells what went wrong where no caller waits for it. */
+  report(error: StorageError): void;
+}
+
+export interface ChangeOptions extends CallOptions {
+  /** Only when the record has this version: else `CONFLICT`. */
+  readonly ifVersion?: number | undefined;
+}
+
+/** A record as a store gives it: its value, and what every record has. */
+export type Entity<T> = T & {
+  readonly id: string;
+  readonly tenantId: string;
+  /** Starts at 1, grows by 1 with each write. */
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+};
+
+/** How often a decision is made before it gives up with `CONFLICT`. */
+const ATTEMPTS = 10;
+
+export interface StoreDefinition {
+  readonly name: StoreName;
+  /** The events' types begin with it: `task` gives `task.created`. */
+  readonly prefix: string;
+  readonly collections: readonly Pick<CollectionDefinition<unknown>, 'schema'>[];
+  readonly events: CollectionDefinition<EventValue>;
+}
+
+/** @param collections every collection of the store, but those of its events. */
+export function defineStore(
+  name: StoreName,
+  prefix: string,
+  collections: StoreDefinition['collections'],
+): StoreDefinition {
+  return { name, prefix, collections, events: defineEvents(`qm_${prefix}_events`) };
+}
+
+export abstract class Store extends Handle {
+  private readonly schemas: readonly RecordSchema[];
+
+  constructor(
+    protected readonly definition: StoreDefinition,
+    protected readonly host: StoreHost,
+  ) {
+    super();
+    this.schemas = [...definition.collections, definition.events, IDEMPOTENCY].map(({ schema }) => schema);
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { store: this.definition.name };
+  }
+
+  /** The records of one of the store's collections. */
+  protected records<T>(definition: CollectionDefinition<T>): Collection<T> {
+    return new Collection(definition, this.host);
+  }
+
+  /** Admits an operation and makes sure of all of the store's tables at once. */
+  protected run<R>(
+    operation: string,
+    options: CallOptions,
+    work: (context: OperationContext) => Promise<R>,
+  ): Promise<R> {
+    return runOperation(this.host, this.schemas, this.operationName(operation), callOptions(options), work);
+  }
+
+  /**
+   * Makes a decision and writes it as one atomic batch; makes it again, from its reads, when what it stands on has changed
+   * meanwhile. Its events are told after the commit. @throws `CONFLICT` (retryable) after 10 tries; what `plan` throws.
+   */
+  protected async decide<R>(operation: string, options: CallOptions, plan: (unit: Unit) => Promise<R>): Promise<R> {
+    const { host } = this;
+    // With the outbox, the events are written by the transaction that they tell of.
+    if (host.settings.events.outbox && host.outbox === undefined)
+      return host.transaction(callOptions(options), (inside) => this.at(inside).decide(operation, options, plan));
+    return this.run(operation, options, async (context) => {
+      for (let attempt = 1; ; attempt++) {
+        const at = attempt === 1 ? context : { ...context, now: host.clock.now() };
+        const unit = new Unit(host, at, this.definition.events, this.definition.prefix);
+        const result = await plan(unit);
+        const failure = await unit.commit(this.operationName(operation));
+        if (failure === undefined) {
+          await this.tell(unit.events);
+          return result;
+        }
+        if (attempt === ATTEMPTS) throw exhausted(failure.message, this.operationName(operation));
+        await sleep(host.clock, Math.random() * 2 ** attempt, context.signal);
+      }
+    });
+  }
+
+  /** The same store on another host: inside a transaction. */
+  protected at(host: StoreHost): this {
+    const Same = this.constructor as new (host: StoreHost) => Store;
+    return new Same(host) as this;
+  }
+
+  /** @throws `VALIDATION` unless the store belongs to the manager itself. */
+  protected requireAll(operation: string): void {
+    if (!this.host.forAll)
+      throw invalid(operation, undefined, "the manager's own store: it works for every tenant, which no tenant's may");
+  }
+
+  /**
+   * One page of an aggregate's events, the oldest first; without gaps: an event that is not there yet has a greater `seq`
+   * than every one that is. @param after the `seq` of the last event known
+   */
+  async listEvents(
+    aggregateId: string,
+    options: CallOptions & { readonly after?: number; readonly limit?: number } = {},
+  ): Promise<StoreEvent[]> {
+    const { after = 0, limit = 100 } = options;
+    if (typeof aggregateId !== 'string') throw invalid('aggregateId', aggregateId, 'an id');
+    if (!Number.isSafeInteger(after) || after < 0) throw invalid('after', after, 'the seq of an event, or 0');
+    if (!Number.isSafeInteger(limit) || limit < 1 || limit > 1_000)
+      throw invalid('limit', limit, 'a whole number from 1 to 1000');
+    return this.run('listEvents', options, async (context) => {
+      const unit = new Unit(this.host, context, this.definition.events, this.definition.prefix);
+      const filter = { aggregateId, seq: { $gt: after } };
+      const found = await unit.query(this.definition.events, filter, {
+        sort: { aggregateId: 'asc', seq: 'asc' },
+        limit,
+      });
+      return found.map((record) => this.eventOf(record));
+    });
+  }
+
+  /**
+   * Every event of an aggregate after `after`, and each new one when it is there, until the loop ends or `signal` aborts.
+   * New ones of this process are told at once, those of others are looked for every `interval` milliseconds (default 1,000).
+   */
+  async *watchEvents(
+    aggregateId: string,
+    options: { readonly after?: number; readonly signal?: AbortSignal; readonly interval?: number } = {},
+  ): AsyncGenerator<StoreEvent, void, undefined> {
+    const { signal, interval = 1_000 } = options;
+    let { after = 0 } = options;
+    let wake: () => void = () => undefined;
+    let woken = false;
+    const { host } = this;
+    const onEvent = (event?: StoreEvent): void => {
+      if (event !== undefined && event.aggregateId !== aggregateId) return;
+      woken = true;
+      wake();
+    };
+    const stops = [host.events.on('*', onEvent), host.onClosing(() => onEvent())];
+    signal?.addEventListener('abort', () => onEvent(), { once: true });
+    try {
+      while (signal?.aborted !== true) {
+        woken = false;
+        const page = await this.listEvents(aggregateId, { after, limit: 1_000 });
+        for (const event of page) {
+          yield event;
+          after = event.seq;
+        }
+        if (page.length > 0 || woken) continue;
+        await new Promise<void>((resolve) => {
+          const timer = host.clock.after(interval, resolve);
+          wake = () => {
+            timer.cancel();
+            resolve();
+          };
+          if (signal?.aborted === true) wake();
+        });
+      }
+    } finally {
+      for (const stop of stops) stop();
+    }
+  }
+
+  protected entity<T>({ id, version, createdAt, updatedAt, value }: StoredRecord<T>): Entity<T> {
+    return { ...value, id, tenantId: this.host.tenant, version, createdAt, updatedAt };
+  }
+
+  protected missing(what: string, id: string, operation: string): NotFoundError {
+    return new NotFoundError(`${what} ${JSON.stringify(id)} is not there`, {
+      component: this.definition.name,
+      operation: this.operationName(operation),
+      details: { id },
+    });
+  }
+
+  /** One page of a collection of the store, as entities. @throws `INVALID_CURSOR`, `VALIDATION` */
+  protected async page<T>(
+    definition: CollectionDefinition<T>,
+    filter: Parameters<Collection<T>['query']>[0],
+    sort: NonNullable<Parameters<Collection<T>['query']>[1]>['sort'],
+    options: PageOptions,
+  ): Promise<ListPage<Entity<T>>> {
+    const { limit, after } = checkPageOptions(options);
+    const call = callOptions(options);
+    const listing = {
+      ...call,
+      limit,
+      ...(sort === undefined ? {} : { sort }),
+      ...(after === undefined ? {} : { after }),
+    };
+    // All of the store's tables at once, not one after another.
+    await this.run('list', call, () => Promise.resolve());
+    const page = await this.records(definition).query(filter, listing);
+    return { ...page, items: page.items.map((record) => this.entity(record)) };
+  }
+
+  private async tell(events: readonly StoreEvent[]): Promise<void> {
+    if (events.length === 0) return;
+    const { host } = this;
+    if (host.settings.events.outbox)
+      for (const event of events)
+        await host.outbox!.enqueue({ topic: event.type, key: event.aggregateId, payload: plain(event) });
+    host.onCommit(() => {
+      for (const event of events) host.events.emit(event);
+    });
+  }
+
+  private eventOf({ id, createdAt, value }: StoredRecord<EventValue>): StoreEvent {
+    return { id, ...value, tenantId: this.host.tenant, createdAt };
+  }
+
+  private operationName(operation: string): string {
+    return `${this.definition.name}.${operation}`;
+  }
+}
+
+/** @throws `CONFLICT` when the caller meant another version. */
+export function checkIfVersion(record: StoredRecord<unknown>, what: string, ifVersion: number | undefined): void {
+  const asked = checkVersion(ifVersion);
+  if (asked === undefined || asked === record.version) return;
+  throw new ConflictError('CONFLICT', `${what} ${JSON.stringify(record.id)} has version ${record.version} by now`, {
+    details: { id: record.id, reason: 'version', version: record.version },
+  });
+}
+
+/** What the options say of the call itself. @throws `VALIDATION` for what are no options */
+export function callOptions(options: CallOptions): CallOptions {
+  if (!isPlainObject(options)) throw invalid('options', options, 'an object');
+  const { signal, timeout } = options as CallOptions;
+  return { ...(signal === undefined ? {} : { signal }), ...(timeout === undefined ? {} : { timeout }) };
+}
+
+function plain(event: StoreEvent): object {
+  return { ...event, createdAt: event.createdAt.toISOString() };
+}
+
+function exhausted(message: string, operation: string): ConflictError {
+  return new ConflictError('CONFLICT', `${operation}: ${message}, after ${ATTEMPTS} tries`, {
+    operation,
+    retryable: true,
+    details: { reason: 'version' },
+  });
+}

@@ -1,0 +1,276 @@
+/**
+ * One decision of a store: what it reads, and the writes it makes of that, which are one atomic batch. Every write of what
+ * was read is conditional on the version read, so that the batch proves, when it is written, that the decision still holds.
+ */
+import { createHash } from 'node:crypto';
+import type { JsonObject, RecordBackend, Stored, Write, WriteResult } from '../backends/backend.js';
+import { encodeValue } from '../backends/value.js';
+import { defineOwnCollection, type CollectionDefinition } from '../collection/definition.js';
+import type { CollectionHost } from '../collection/host.js';
+import { makeUuid } from '../collection/ids.js';
+import type { Patch, Sort } from '../collection/options.js';
+import { RecordCodec, type StoredRecord } from '../collection/record-codec.js';
+import type { OperationContext } from '../component.js';
+import { ConflictError, invalid, UnsupportedError, type StorageError } from '../errors.js';
+import { parseSort } from '../filter/cursor.js';
+import { normalize } from '../filter/normalize.js';
+import { parseFilter, type Filter } from '../filter/syntax.js';
+import { EVENTS_PER_WRITE, type Actor, type EventValue, type StoreEvent } from './events.js';
+
+/** What was done under an idempotency key: the same again gives the same, and writes nothing. */
+export const IDEMPOTENCY = defineOwnCollection<{ content: string; result: string }>({
+  name: 'qm_idempotency',
+  id: 'given',
+});
+const KEPT_FOR = 24 * 3_600_000;
+
+export interface Insertion {
+  /** Default: a UUID of version 7. */
+  readonly id?: string | undefined;
+  /** Default: now. */
+  readonly createdAt?: Date | undefined;
+  readonly expiresAt?: Date | undefined;
+}
+
+export interface PatchConditions<T> {
+  readonly if?: Filter<T>;
+  readonly ifVersion?: number;
+  readonly orInsert?: T;
+  readonly expiresAt?: Date | null;
+}
+
+/** A patch's record, once the unit is written. */
+export interface Patched<T> {
+  record(): StoredRecord<T>;
+}
+
+interface Pending {
+  readonly write: Write;
+  /** @returns the error of a result that is none to go on with. */
+  readonly failure: (result: WriteResult, operation: string) => StorageError | undefined;
+  readonly patched?: (stored: Stored) => void;
+}
+
+/** An atomic batch lost against another writer, or met a record that is there or gone: the decision is to be made again. */
+const LOST: ReadonlySet<string> = new Set(['conflict', 'exists', 'missing', 'unmatched']);
+
+export class Unit {
+  readonly events: StoreEvent[] = [];
+  private readonly pending: Pending[] = [];
+  private readonly backend: RecordBackend;
+
+  constructor(
+    private readonly host: CollectionHost,
+    readonly context: OperationContext,
+    /** The store's; its events' types begin with `prefix`. */
+    private readonly eventsOf: CollectionDefinition<EventValue>,
+    private readonly prefix: string,
+  ) {
+    this.backend = host.backend;
+  }
+
+  get now(): Date {
+    return this.context.now;
+  }
+
+  async find<T>(definition: CollectionDefinition<T>, id: string): Promise<StoredRecord<T> | undefined> {
+    return (await this.findMany(definition, [id]))[0];
+  }
+
+  /** In the order of the ids, each asked for once. */
+  async findMany<T>(
+    definition: CollectionDefinition<T>,
+    ids: readonly string[],
+  ): Promise<(StoredRecord<T> | undefined)[]> {
+    if (ids.length === 0) return [];
+    const { schema } = definition;
+    const keys = ids.map((id) => ({ collection: schema, id }));
+    const found = await this.backend.read({ tenant: this.host.tenant }, keys, this.context);
+    const codec = this.codec(definition);
+    return found.map((stored) => (stored === undefined ? undefined : codec.decode(stored)));
+  }
+
+  /** The first `limit` that match, at most 1,000. */
+  async query<T>(
+    definition: CollectionDefinition<T>,
+    filter: Filter<T>,
+    options: { readonly sort?: Sort<T>; readonly limit?: number } = {},
+  ): Promise<StoredRecord<T>[]> {
+    const { schema, domain } = definition;
+    const request = {
+      collection: schema,
+      filter: normalize(parseFilter(filter, domain)),
+      sort: parseSort(options.sort, domain),
+      limit: options.limit ?? 1_000,
+    };
+    const found = await this.backend.find({ tenant: this.host.tenant }, request, this.context);
+    const codec = this.codec(definition);
+    return found.map((stored) => codec.decode(stored));
+  }
+
+  /** As it will be stored. */
+  insert<T>(definition: CollectionDefinition<T>, value: T, options: Insertion = {}): StoredRecord<T> {
+    const { now } = this;
+    const { id = makeUuid(now), createdAt, expiresAt } = options;
+    const encoded = this.encode(definition, value);
+    this.push(definition, {
+      collection: definition.schema,
+      kind: 'insert',
+      id,
+      value: encoded,
+      ...(createdAt === undefined ? {} : { createdAt }),
+      ...(expiresAt === undefined ? {} : { expiresAt }),
+    });
+    const record = { id, version: 1, createdAt: createdAt ?? now, updatedAt: now, value };
+    return expiresAt === undefined ? record : { ...record, expiresAt };
+  }
+
+  /** The record that was read, with another value; its expiry stays unless given. */
+  replace<T>(
+    definition: CollectionDefinition<T>,
+    record: StoredRecord<T>,
+    value: T,
+    expiresAt: Date | undefined = record.expiresAt,
+  ): StoredRecord<T> {
+    const { id, version, createdAt } = record;
+    const encoded = this.encode(definition, value);
+    const write = { collection: definition.schema, kind: 'replace', id, value: encoded, ifVersion: version } as const;
+    this.push(definition, expiresAt === undefined ? write : { ...write, expiresAt });
+    const next = { id, version: version + 1, createdAt, updatedAt: this.now, value };
+    return expiresAt === undefined ? next : { ...next, expiresAt };
+  }
+
+  /** Deletes the record that was read. */
+  remove<T>(definition: CollectionDefinition<T>, { id, version }: StoredRecord<T>): void {
+    this.push(definition, { collection: definition.schema, kind: 'delete', id, ifVersion: version });
+  }
+
+  /** Changes a record that was not read: a counter. Its condition that fails makes the decision again. */
+  patch<T>(
+    definition: CollectionDefinition<T>,
+    id: string,
+    changes: Patch<T>,
+    conditions: PatchConditions<T> = {},
+  ): Patched<T> {
+    const codec = this.codec(definition);
+    const { if: filter, ifVersion, orInsert, expiresAt } = conditions;
+    const encoded = codec.encodePatch(changes);
+    let record: StoredRecord<T> | undefined;
+    const write: Write = {
+      collection: definition.schema,
+      kind: 'patch',
+      id,
+      changes: encoded,
+      ...(filter === undefined ? {} : { if: normalize(parseFilter(filter, definition.domain)) }),
+      ...(ifVersion === undefined ? {} : { ifVersion }),
+      ...(orInsert === undefined ? {} : { orInsert: this.encode(definition, orInsert) }),
+      ...(expiresAt === undefined ? {} : { expiresAt }),
+    };
+    this.push(definition, write, (stored) => (record = codec.decode(stored)));
+    return { record: () => record! };
+  }
+
+  /** Something that happened to an aggregate, which is given as this unit leaves it. */
+  event(
+    aggregate: { readonly id: string; readonly version: number },
+    type: string,
+    payload: object,
+    actor: Actor = {},
+  ): StoreEvent {
+    const { now } = this;
+    const place = this.events.filter(({ aggregateId }) => aggregateId === aggregate.id).length;
+    if (place >= EVENTS_PER_WRITE) throw invalid('events', this.events, `at most ${EVENTS_PER_WRITE} events at once`);
+    const { triggeredById, sessionId } = actor;
+    // As JSON, so that what a listener gets now is what a reader gets later.
+    const plain = JSON.parse(JSON.stringify(payload)) as JsonObject;
+    const value: EventValue = {
+      aggregateId: aggregate.id,
+      seq: aggregate.version * EVENTS_PER_WRITE + place,
+      type: `${this.prefix}.${type}`,
+      payload: plain,
+      ...(triggeredById === undefined ? {} : { triggeredById }),
+      ...(sessionId === undefined ? {} : { sessionId }),
+    };
+    const { id } = this.insert(this.eventsOf, value, { id: `${aggregate.id}:${value.seq}` });
+    const event = { id, ...value, tenantId: this.host.tenant, createdAt: now };
+    this.events.push(event);
+    return event;
+  }
+
+  /**
+   * What was done under the caller's key before: the id of its result. Otherwise `remember` is to be told it.
+   * @throws `CONFLICT` when something else was done under it.
+   */
+  async once(
+    operation: string,
+    key: string | undefined,
+    content: unknown,
+  ): Promise<{ readonly result?: string; remember(result: string): void }> {
+    if (key === undefined) return { remember: () => undefined };
+    const id = digest([operation, key]);
+    const hash = digest(content);
+    const known = await this.find(IDEMPOTENCY, id);
+    const remember = (result: string): void => {
+      const expiresAt = new Date(this.now.getTime() + KEPT_FOR);
+      this.insert(IDEMPOTENCY, { content: hash, result }, { id, expiresAt });
+    };
+    if (known === undefined) return { remember };
+    if (known.value.content !== hash)
+      throw new ConflictError('CONFLICT', `${operation}: the idempotency key was used with other content`, {
+        operation,
+        details: { reason: 'idempotency' },
+      });
+    return { result: known.value.result, remember };
+  }
+
+  /** Writes the batch. @returns the error of a condition that failed: nothing is written, and the decision may be made again. */
+  async commit(operation: string): Promise<StorageError | undefined> {
+    const { pending, backend } = this;
+    if (pending.length === 0) return undefined;
+    const { maxBatchItems, batch } = backend.capabilities;
+    if (pending.length > maxBatchItems)
+      throw invalid('changes', pending, `at most ${maxBatchItems} records to change at once, not ${pending.length}`);
+    if (pending.length > 1 && batch !== 'atomic')
+      throw new UnsupportedError(`${operation}: ${backend.name} has no atomic batches`, { operation });
+    const writes = pending.map(({ write }) => write);
+    const results = await backend.write({ tenant: this.host.tenant }, writes, this.context);
+    for (const [i, result] of results.entries()) {
+      const { failure, patched } = pending[i]!;
+      if (result.status === 'patched') patched?.(result.record);
+      const error = failure(result, operation);
+      if (error === undefined) continue;
+      if (LOST.has(result.status)) return error;
+      throw error;
+    }
+    return undefined;
+  }
+
+  private push<T>(definition: CollectionDefinition<T>, write: Write, patched?: (stored: Stored) => void): void {
+    const failure: Pending['failure'] = (result, operation) =>
+      this.codec(definition).failure(result, write.id, operation);
+    this.pending.push(patched === undefined ? { write, failure } : { write, failure, patched });
+  }
+
+  private codec<T>(definition: CollectionDefinition<T>): RecordCodec<T> {
+    return new RecordCodec(definition, this.backend.capabilities.maxRecordBytes);
+  }
+
+  private encode<T>(definition: CollectionDefinition<T>, value: T): JsonObject {
+    return encodeValue(value, definition.schema, this.backend.capabilities.maxRecordBytes).value;
+  }
+}
+
+function digest(content: unknown): string {
+  return createHash('sha256').update(canonical(content)).digest('hex');
+}
+
+function canonical(value: unknown): string {
+  if (value instanceof Date) return canonical(value.toISOString());
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
+  return `{${entries
+    .sort(([x], [y]) => (x < y ? -1 : 1))
+    .map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`)
+    .join()}}`;
+}

@@ -1,0 +1,46 @@
+/** One opening of a manager: what its handles stand on; and what callers say of operations, checked. */
+import type { EventBus } from './adapters/events.js';
+import type { StoreName, StoreSettings } from './adapters/settings.js';
+import { aborted, type Clock } from './clock.js';
+import type { CallOptions } from './component.js';
+import type { Database } from './database.js';
+import { invalid, StorageError } from './errors.js';
+import type { VectorProvider } from './vectors/provider.js';
+
+export interface OpenParts {
+  readonly databases: ReadonlyMap<string, Database>;
+  readonly providers: ReadonlyMap<string, VectorProvider>;
+  readonly defaultDatabase: string;
+  /** The database of a store, where it is not the default one. */
+  readonly storeDatabases: { readonly [store in StoreName]: string | null };
+  readonly storeSettings: StoreSettings;
+  /** What the stores of this manager tell. */
+  readonly events: EventBus;
+  readonly defaultProvider: string | undefined;
+  readonly defaultTenant: string;
+  readonly tenancy: 'optional' | 'required';
+  readonly operationTimeout: number;
+  readonly clock: Clock;
+  /** Counts one operation in flight. @throws `CLOSED` when this opening is over. */
+  admit(): () => void;
+  /** Tells what went wrong where no caller waits for it. */
+  report(error: StorageError): void;
+  /** Calls back when this opening ends. Gives what ends the listening. */
+  onClosing(listener: () => void): () => void;
+}
+
+export function checkProviderName(name: unknown): string {
+  if (name === undefined)
+    throw new StorageError('CONFIGURATION', 'No default vector provider: name one in the settings (vectors.default)');
+  if (typeof name !== 'string') throw invalid('provider', name, 'a name');
+  return name.toLowerCase();
+}
+
+export function checkCallOptions({ signal, timeout }: CallOptions): void {
+  if (timeout !== undefined && (typeof timeout !== 'number' || !(timeout > 0)))
+    throw invalid('timeout', timeout, 'a number of milliseconds above 0');
+  if (signal === undefined) return;
+  if (typeof (signal as Partial<AbortSignal>).addEventListener !== 'function')
+    throw invalid('signal', signal, 'an AbortSignal');
+  if (signal.aborted) throw aborted(signal);
+}
