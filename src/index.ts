@@ -88,6 +88,14 @@ export async function openStorage(settings?: SettingsInput, options: OpenOptions
   return manager;
 }
 
+export type {
+  AgentEvents,
+  AgentRecord,
+  Agents,
+  AgentState,
+  AgentStateRevision,
+  StateChangeOptions,
+} from './adapters/agents.js';
 export type { Actor, StoreEvent } from './adapters/events.js';
 export type { KeyValue, KeyValueStore } from './adapters/kv.js';
 export type { ListPage, PageOptions } from './adapters/page.js';

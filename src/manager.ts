@@ -197,8 +197,8 @@ export class StorageManager extends Storage {
 
   /**
    * Listens until the returned function is called: to the manager's own events, to those of a store (`task.created`), to
-   * all of the stores (`*`). A store's are told after the commit, in order for each aggregate, and only what this process did:
-   * a relay of the outbox (`events.outbox`) gets them of every process, at least once.
+   * all of the stores (`*`). A store's are told after the commit, and only what this process did: `watchEvents` gives those of
+   * an aggregate in their order, and a relay of the outbox (`events.outbox`) those of every process, at least once.
    */
   on<E extends keyof ManagerEvents>(event: E, listener: ManagerEvents[E]): () => void;
   on(event: '*' | `${string}.${string}`, listener: (event: StoreEvent) => void): () => void;

@@ -101,6 +101,13 @@ export abstract class Store extends Handle {
     return runOperation(this.host, this.schemas, this.operationName(operation), callOptions(options), work);
   }
 
+  /** Reads through a unit, and writes nothing. */
+  protected reading<R>(operation: string, options: CallOptions, work: (unit: Unit) => Promise<R>): Promise<R> {
+    return this.run(operation, options, (context) =>
+      work(new Unit(this.host, context, this.definition.events, this.definition.prefix)),
+    );
+  }
+
   /**
    * Makes a decision and writes it as one atomic batch; makes it again, from its reads, when what it stands on has changed
    * meanwhile. Its events are told after the commit. @throws `CONFLICT` (retryable) after 10 tries; what `plan` throws.
@@ -151,8 +158,7 @@ export abstract class Store extends Handle {
     if (!Number.isSafeInteger(after) || after < 0) throw invalid('after', after, 'the seq of an event, or 0');
     if (!Number.isSafeInteger(limit) || limit < 1 || limit > 1_000)
       throw invalid('limit', limit, 'a whole number from 1 to 1000');
-    return this.run('listEvents', options, async (context) => {
-      const unit = new Unit(this.host, context, this.definition.events, this.definition.prefix);
+    return this.reading('listEvents', options, async (unit) => {
       const filter = { aggregateId, seq: { $gt: after } };
       const found = await unit.query(this.definition.events, filter, {
         sort: { aggregateId: 'asc', seq: 'asc' },

@@ -1,0 +1,198 @@
+/** `storage.agents`: what agents know, kept under the agent's id and a key, with what it was before. */
+import { createHash } from 'node:crypto';
+import type { JsonObject } from '../backends/backend.js';
+import { defineOwnCollection } from '../collection/definition.js';
+import type { CallOptions } from '../component.js';
+import { id, integer, jsonObject, optional, shape, text } from './arguments.js';
+import type { Actor } from './events.js';
+import { PAGE_MEMBERS, readCallOptions, readChangeOptions, readPageOptions } from './options.js';
+import type { ListPage, PageOptions } from './page.js';
+import { checkIfVersion, defineStore, Store, type ChangeOptions, type Entity, type StoreHost } from './store.js';
+import type { Unit } from './unit.js';
+
+interface AgentValue {
+  /** How many states it has. */
+  readonly states: number;
+}
+
+interface StateValue {
+  readonly agentId: string;
+  readonly key: string;
+  readonly state: JsonObject;
+}
+
+interface RevisionValue extends StateValue {
+  /** The version of the state when it was this. */
+  readonly revision: number;
+}
+
+export type AgentRecord = Entity<AgentValue>;
+/** What an agent knows under one key. */
+export type AgentState = Entity<StateValue>;
+/** What it knew before. */
+export type AgentStateRevision = Entity<RevisionValue>;
+
+export interface AgentEvents {
+  'agent.state_saved': { readonly key: string; readonly version: number };
+  'agent.state_deleted': { readonly key: string };
+}
+
+/** The aggregate: every change of a state replaces its agent's record. */
+const AGENTS = defineOwnCollection<AgentValue>({ name: 'qm_agents', id: 'given', fields: { states: 'number' } });
+const STATES = defineOwnCollection<StateValue>({
+  name: 'qm_agent_states',
+  id: 'given',
+  fields: { agentId: 'string', key: 'string' },
+  indexes: [{ keys: ['agentId', 'key'] }],
+});
+const REVISIONS = defineOwnCollection<RevisionValue>({
+  name: 'qm_agent_state_revisions',
+  id: 'given',
+  fields: { agentId: 'string', key: 'string', revision: 'number' },
+  indexes: [{ keys: ['agentId', 'key', 'revision'] }],
+});
+const STORE = defineStore('agents', 'agent', [AGENTS, STATES, REVISIONS]);
+
+/** Former states that are kept of each. */
+const KEPT_REVISIONS = 100;
+
+const KEY = text(512);
+const readList = shape({ ...PAGE_MEMBERS, prefix: optional(KEY) });
+
+export interface StateChangeOptions extends ChangeOptions, Actor {}
+
+export class Agents extends Store {
+  constructor(host: StoreHost) {
+    super(STORE, host);
+  }
+
+  /** `write`: changes of states, which are atomic batches. */
+  get capabilities(): { readonly write: boolean } {
+    return { write: this.host.backend.capabilities.batch === 'atomic' };
+  }
+
+  /**
+   * Keeps a JSON object under the key, whole; the former one becomes a revision, of which the newest 100 are kept.
+   * @throws `VALIDATION`; `CONFLICT` when the version is another (or `ifVersion` is given and there is none yet);
+   * `UNSUPPORTED` without atomic batches.
+   */
+  saveState(agentId: string, key: string, state: object, options: StateChangeOptions = {}): Promise<AgentState> {
+    const at = placeOf(agentId, key);
+    const json = jsonObject(state, 'state');
+    return this.save('saveState', at, options, () => Promise.resolve(json));
+  }
+
+  /** Saves a former state anew. @throws `NOT_FOUND`, `CONFLICT` */
+  restoreState(agentId: string, key: string, revision: number, options: StateChangeOptions = {}): Promise<AgentState> {
+    const at = placeOf(agentId, key);
+    const wanted = integer(1, Number.MAX_SAFE_INTEGER)(revision, 'revision');
+    return this.save('restoreState', at, options, async (unit) => {
+      const found = await unit.find(REVISIONS, revisionId(at, wanted));
+      if (found === undefined) throw this.missing('The revision', String(wanted), 'restoreState');
+      return found.value.state;
+    });
+  }
+
+  /** @throws `NOT_FOUND` */
+  async getState(agentId: string, key: string, options: CallOptions = {}): Promise<AgentState> {
+    const found = await this.findState(agentId, key, options);
+    if (found === undefined) throw this.missing('The state', key, 'getState');
+    return found;
+  }
+
+  /** As `getState`, with `undefined` for what is not there. */
+  async findState(agentId: string, key: string, options: CallOptions = {}): Promise<AgentState | undefined> {
+    const stateId = stateIdOf(placeOf(agentId, key));
+    const call = readCallOptions(options, 'options');
+    const record = await this.reading('findState', call, (unit) => unit.find(STATES, stateId));
+    return record === undefined ? undefined : this.entity(record);
+  }
+
+  /** One page of an agent's states in the order of their keys; with `prefix` those whose keys begin with it. */
+  listStates(agentId: string, options: PageOptions & { readonly prefix?: string } = {}): Promise<ListPage<AgentState>> {
+    const { prefix, ...page } = readList(options, 'options');
+    const keys = prefix === undefined ? {} : { key: { $startsWith: prefix } };
+    return this.page(STATES, { agentId: id(agentId, 'agentId'), ...keys }, { agentId: 'asc', key: 'asc' }, page);
+  }
+
+  /** One page of what a state was before, the newest first. */
+  listStateRevisions(agentId: string, key: string, options: PageOptions = {}): Promise<ListPage<AgentStateRevision>> {
+    const sort = { agentId: 'desc', key: 'desc', revision: 'desc' } as const;
+    return this.page(REVISIONS, placeOf(agentId, key), sort, readPageOptions(options, 'options'));
+  }
+
+  /** One page of the tenant's agents that have or had states, by id. */
+  list(options: PageOptions = {}): Promise<ListPage<AgentRecord>> {
+    return this.page(AGENTS, {}, { id: 'asc' }, readPageOptions(options, 'options'));
+  }
+
+  /** Deletes a state and its revisions. @throws `NOT_FOUND`, `CONFLICT` */
+  async deleteState(agentId: string, key: string, options: StateChangeOptions = {}): Promise<void> {
+    const at = placeOf(agentId, key);
+    const { ifVersion, ...actor } = readChangeOptions(options, 'options');
+    await this.decide('deleteState', options, async (unit) => {
+      const [agent, known, revisions] = await Promise.all([
+        unit.find(AGENTS, at.agentId),
+        unit.find(STATES, stateIdOf(at)),
+        unit.query(REVISIONS, at, { sort: { agentId: 'asc', key: 'asc', revision: 'asc' } }),
+      ]);
+      if (agent === undefined || known === undefined) throw this.missing('The state', at.key, 'deleteState');
+      checkIfVersion(known, 'The state', ifVersion);
+      unit.remove(STATES, known);
+      for (const revision of revisions) unit.remove(REVISIONS, revision);
+      const next = unit.replace(AGENTS, agent, { states: agent.value.states - 1 });
+      unit.event(next, 'state_deleted', { key: at.key }, actor);
+    });
+  }
+
+  private save(
+    operation: string,
+    at: Place,
+    options: StateChangeOptions,
+    stateOf: (unit: Unit) => Promise<JsonObject>,
+  ): Promise<AgentState> {
+    const { ifVersion, ...actor } = readChangeOptions(options, 'options');
+    return this.decide(operation, options, async (unit) => {
+      const [agent, known, state] = await Promise.all([
+        unit.find(AGENTS, at.agentId),
+        unit.find(STATES, stateIdOf(at)),
+        stateOf(unit),
+      ]);
+      if (known === undefined && ifVersion !== undefined) throw this.missing('The state', at.key, operation);
+      if (known !== undefined) checkIfVersion(known, 'The state', ifVersion);
+      const value = { ...at, state };
+      const saved =
+        known === undefined ? unit.insert(STATES, value, { id: stateIdOf(at) }) : unit.replace(STATES, known, value);
+      if (known !== undefined) await this.keepRevision(unit, at, known.version, known.value);
+      const states = (agent?.value.states ?? 0) + (known === undefined ? 1 : 0);
+      const next =
+        agent === undefined
+          ? unit.insert(AGENTS, { states }, { id: at.agentId })
+          : unit.replace(AGENTS, agent, { states });
+      unit.event(next, 'state_saved', { key: at.key, version: saved.version }, actor);
+      return this.entity(saved);
+    });
+  }
+
+  private async keepRevision(unit: Unit, at: Place, revision: number, value: StateValue): Promise<void> {
+    unit.insert(REVISIONS, { ...value, revision }, { id: revisionId(at, revision) });
+    if (revision <= KEPT_REVISIONS) return;
+    const oldest = await unit.find(REVISIONS, revisionId(at, revision - KEPT_REVISIONS));
+    if (oldest !== undefined) unit.remove(REVISIONS, oldest);
+  }
+}
+
+type Place = Pick<StateValue, 'agentId' | 'key'>;
+
+function placeOf(agentId: string, key: string): Place {
+  return { agentId: id(agentId, 'agentId'), key: KEY(key, 'key') };
+}
+
+/** Agent and key may be as long as an id together. */
+function stateIdOf({ agentId, key }: Place): string {
+  return createHash('sha256').update(`${agentId}\n${key}`).digest('hex');
+}
+
+function revisionId(at: Place, revision: number): string {
+  return `${stateIdOf(at)}:${revision}`;
+}

@@ -1,0 +1,146 @@
+/** The states of agents on every database; and what every store has: events, transactions, tenants. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { openStorage, type StorageManager, type StoreEvent } from '../../src/index.js';
+import { storageTargets } from '../support/storage-targets.js';
+
+for (const target of storageTargets('agents'))
+  describe(`agents on ${target.name}`, () => {
+    let storage: StorageManager;
+    let drop: () => Promise<void>;
+    beforeAll(async () => {
+      const prepared = await target.prepare();
+      drop = prepared.drop;
+      storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
+    });
+    afterAll(async () => {
+      await storage.close();
+      await drop();
+    });
+
+    const atomic = (name: string, work: () => Promise<void>): void =>
+      test(name, async () => {
+        if (storage.agents.capabilities.write) return work();
+        await expect(storage.agents.saveState('a', 'k', {})).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+        expect(await storage.agents.findState('a', 'k')).toBeUndefined();
+      });
+
+    atomic('a state is saved, changed by its version, and restored', async () => {
+      const { agents } = storage;
+      const saved = await agents.saveState('planner', 'goal', { text: 'sail' });
+      expect(saved).toMatchObject({ agentId: 'planner', key: 'goal', state: { text: 'sail' }, version: 1 });
+      await agents.saveState('planner', 'goal', { text: 'row' }, { ifVersion: 1 });
+      await expect(agents.saveState('planner', 'goal', { text: 'fly' }, { ifVersion: 1 })).rejects.toMatchObject({
+        code: 'CONFLICT',
+        details: { version: 2 },
+      });
+      await expect(agents.saveState('planner', 'none', {}, { ifVersion: 1 })).rejects.toMatchObject({
+        code: 'NOT_FOUND',
+      });
+      const revisions = await agents.listStateRevisions('planner', 'goal');
+      expect(revisions.items.map(({ revision, state }) => [revision, state])).toEqual([[1, { text: 'sail' }]]);
+      expect(await agents.restoreState('planner', 'goal', 1)).toMatchObject({ state: { text: 'sail' }, version: 3 });
+      expect(await agents.getState('planner', 'goal')).toMatchObject({ state: { text: 'sail' }, version: 3 });
+      await expect(agents.restoreState('planner', 'goal', 9)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    });
+
+    atomic('states are listed by key, and are gone with their revisions when deleted', async () => {
+      const { agents } = storage;
+      for (const key of ['b.1', 'a', 'b.2', 'b%']) await agents.saveState('lister', key, { key });
+      const page = await agents.listStates('lister', { prefix: 'b.', limit: 1 });
+      expect(page.items.map(({ key }) => key)).toEqual(['b.1']);
+      const rest = await agents.listStates('lister', { prefix: 'b.', limit: 5, after: page.next });
+      expect(rest.items.map(({ key }) => key)).toEqual(['b.2']);
+      await agents.saveState('lister', 'a', { again: true });
+      await agents.deleteState('lister', 'a');
+      await expect(agents.getState('lister', 'a')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      expect((await agents.listStateRevisions('lister', 'a')).items).toEqual([]);
+      expect(await agents.saveState('lister', 'a', {})).toMatchObject({ version: 1 });
+      expect((await agents.list()).items.find(({ id }) => id === 'lister')).toMatchObject({ states: 4 });
+    });
+
+    atomic('racers on one agent all save, and its events have no gaps', async () => {
+      const told: StoreEvent[] = [];
+      const stop = storage.on('agent.state_saved', (event) => event.aggregateId === 'racer' && told.push(event));
+      await Promise.all(Array.from({ length: 6 }, (_, i) => storage.agents.saveState('racer', `k${i % 2}`, { i })));
+      stop();
+      const events = await storage.agents.listEvents('racer');
+      expect(events.map(({ seq }) => seq)).toEqual([1000, 2000, 3000, 4000, 5000, 6000]);
+      expect(events).toEqual([...told].sort((a, b) => a.seq - b.seq));
+      const later = await storage.agents.listEvents('racer', { after: 3000, limit: 2 });
+      expect(later.map(({ seq }) => seq)).toEqual([4000, 5000]);
+    });
+
+    atomic('events are watched as they come', async () => {
+      const stopping = new AbortController();
+      const seen: number[] = [];
+      const watching = (async () => {
+        for await (const { seq } of storage.agents.watchEvents('watched', { signal: stopping.signal })) {
+          seen.push(seq);
+          if (seen.length === 3) stopping.abort();
+        }
+      })();
+      for (let i = 0; i < 3; i++) await storage.agents.saveState('watched', 'k', { i });
+      await watching;
+      expect(seen).toEqual([1000, 2000, 3000]);
+    });
+
+    test('another tenant has its own', async () => {
+      const [one, two] = [storage.tenant('one').agents, storage.tenant('two').agents];
+      expect(await two.findState('planner', 'goal')).toBeUndefined();
+      if (!one.capabilities.write) return;
+      await one.saveState('shared', 'k', { of: 'one' });
+      expect(await two.findState('shared', 'k')).toBeUndefined();
+      expect((await two.listStates('shared')).items).toEqual([]);
+      expect(await two.listEvents('shared')).toEqual([]);
+      await expect(two.deleteState('shared', 'k')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      expect(await two.saveState('shared', 'k', { of: 'two' })).toMatchObject({ version: 1 });
+      expect(await one.getState('shared', 'k')).toMatchObject({ state: { of: 'one' }, tenantId: 'one' });
+    });
+
+    if (target.transactions)
+      test('in a transaction that rolls back nothing is saved and nothing told', async () => {
+        const told: string[] = [];
+        const stop = storage.on('*', ({ aggregateId }) => told.push(aggregateId));
+        const failing = storage.transaction(async (tx) => {
+          await tx.agents.saveState('undone', 'k', { at: 1 });
+          expect(await tx.agents.getState('undone', 'k')).toMatchObject({ state: { at: 1 } });
+          throw new Error('no');
+        });
+        await expect(failing).rejects.toThrow('no');
+        expect(await storage.agents.findState('undone', 'k')).toBeUndefined();
+        await storage.transaction(async (tx) => {
+          await tx.agents.saveState('done', 'k', { at: 2 });
+          expect(told).toEqual([]);
+        });
+        stop();
+        expect(told).toEqual(['done']);
+      });
+  });
+
+describe('what is given to an agent', () => {
+  const wrong: [string, string, (storage: StorageManager) => Promise<unknown>][] = [
+    ['agentId', 'a number', (s) => s.agents.saveState(1 as never, 'k', {})],
+    ['agentId', 'an empty text', (s) => s.agents.getState('', 'k')],
+    ['agentId', 'a long one', (s) => s.agents.listStates('x'.repeat(256))],
+    ['key', 'a blank one', (s) => s.agents.saveState('a', ' ', {})],
+    ['key', 'a long one', (s) => s.agents.findState('a', 'k'.repeat(513))],
+    ['key', 'none', (s) => s.agents.deleteState('a', undefined as never)],
+    ['state', 'an array', (s) => s.agents.saveState('a', 'k', [])],
+    ['state', 'a function within', (s) => s.agents.saveState('a', 'k', { f: () => 1 })],
+    ['revision', 'a fraction', (s) => s.agents.restoreState('a', 'k', 1.5)],
+    ['options.ifVersion', 'a text', (s) => s.agents.saveState('a', 'k', {}, { ifVersion: '1' as never })],
+    ['options.ifversion', 'a misspelt one', (s) => s.agents.saveState('a', 'k', {}, { ifversion: 1 } as never)],
+    ['options.limit', 'too many', (s) => s.agents.listStates('a', { limit: 101 })],
+    ['options.after', 'a number', (s) => s.agents.listStateRevisions('a', 'k', { after: 1 as never })],
+    ['options.prefix', 'an array', (s) => s.agents.listStates('a', { prefix: [] as never })],
+    ['after', 'a negative one', (s) => s.agents.listEvents('a', { after: -1 })],
+  ];
+  test.each(wrong)('%s: %s is refused', async (key, _what, work) => {
+    await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+    await expect((async () => work(storage))()).rejects.toMatchObject({
+      code: 'VALIDATION',
+      message: expect.stringContaining(key),
+    });
+    expect((await storage.agents.list()).items).toEqual([]);
+  });
+});
