@@ -98,6 +98,15 @@ export type {
 } from './adapters/agents.js';
 export type { Actor, StoreEvent } from './adapters/events.js';
 export type { KeyValue, KeyValueStore } from './adapters/kv.js';
+export type {
+  MessageHandler,
+  MessagePage,
+  MessageRecord,
+  StorageAnswer,
+  StorageFailure,
+  StorageMessage,
+  StorageSuccess,
+} from './adapters/message-handler.js';
 export type { ListPage, PageOptions } from './adapters/page.js';
 export type { ChangeOptions, Entity } from './adapters/store.js';
 export type { Clock, Timer } from './clock.js';

@@ -1,5 +1,6 @@
 /** What the manager, a tenant's handle and a transaction have in common: the surface a host works with. */
 import { StoreFactory } from './adapters/factory.js';
+import { createMessageHandler, type MessageHandler, type Reachable } from './adapters/message-handler.js';
 import type { StoreName } from './adapters/settings.js';
 import type { StoreHost } from './adapters/store.js';
 import type { BeginOperation } from './component.js';
@@ -61,6 +62,25 @@ export abstract class Storage extends StoreFactory {
       );
     const tenant = this.tenantId ?? (parts.tenancy === 'required' ? undefined : parts.defaultTenant);
     return new VectorStore(provider, tenant, this.admission(parts, provider.pool, provider.name), this.forTenant);
+  }
+
+  /**
+   * Answers messages of JSON (`storage_save`, `storage_get`, `storage_delete`, `storage_list`, `storage_query`) about these
+   * collections, and no others: of this handle's tenant, on the default database. It never rejects.
+   */
+  messageHandler(
+    definitions: readonly Pick<CollectionDefinition<unknown>, 'name' | 'schema' | 'domain'>[],
+  ): MessageHandler {
+    if (!Array.isArray(definitions))
+      throw invalid('collections', definitions, 'an array of what defineCollection gives');
+    const reachable = new Map<string, Reachable>();
+    for (const definition of definitions as CollectionDefinition<unknown>[]) {
+      this.collection(definition);
+      const { envelope, declared } = definition.domain;
+      const isDate = (path: string): boolean => (declared.get(path) ?? envelope?.get(path)) === 'date';
+      reachable.set(definition.name, { records: () => this.collection(definition), isDate });
+    }
+    return createMessageHandler(reachable);
   }
 
   /** The tenant's sequences and fencing tokens, on a database of the settings (default: `stores.default`). */

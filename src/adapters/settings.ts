@@ -60,7 +60,7 @@ export const STORE_SETTINGS = {
   },
   events: {
     outbox: {
-      doc: 'Whether the events of the stores are left in the outbox too, for a relay to deliver.',
+      doc: 'Whether the events of the stores are left in the outbox too (topics events.task, ...), for a relay to deliver.',
       format: 'boolean',
       default: false,
     },

@@ -249,10 +249,15 @@ export abstract class Store extends Handle {
     const { host } = this;
     if (host.settings.events.outbox)
       for (const event of events)
-        await host.outbox!.enqueue({ topic: event.type, key: event.aggregateId, payload: plain(event) });
+        await host.outbox!.enqueue({ topic: this.topic, key: event.aggregateId, payload: plain(event) });
     host.onCommit(() => {
       for (const event of events) host.events.emit(event);
     });
+  }
+
+  /** One for all kinds of events: what happened to an aggregate is delivered in its order. */
+  private get topic(): string {
+    return `events.${this.definition.prefix}`;
   }
 
   private eventOf({ id, createdAt, value }: StoredRecord<EventValue>): StoreEvent {

@@ -1,0 +1,218 @@
+/**
+ * The CRUD interface as messages, for callers that speak JSON: agents, sockets, queues. A message says what is to be done to
+ * which collection, an answer says whether it was, and with what.
+ */
+import type { Collection } from '../collection/collection.js';
+import type { StoredRecord } from '../collection/record-codec.js';
+import { isStorageError, invalid, StorageError, type ErrorCode } from '../errors.js';
+import type { Filter } from '../filter/syntax.js';
+import { isPlainObject } from '../filter/json.js';
+import { id, instant, integer, optional, shape, text, type Reader } from './arguments.js';
+
+/** A record as JSON: its dates are ISO text. */
+export interface MessageRecord {
+  readonly id: string;
+  readonly version: number;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  readonly expiresAt?: string;
+  readonly value: unknown;
+}
+
+export interface MessagePage {
+  readonly items: readonly MessageRecord[];
+  readonly next?: string;
+  readonly previous?: string;
+}
+
+export interface StorageSuccess {
+  readonly success: true;
+  /** As the message had it. */
+  readonly requestId?: string;
+  readonly data: MessageRecord | MessagePage;
+}
+
+export interface StorageFailure {
+  readonly success: false;
+  readonly requestId?: string;
+  readonly error: {
+    /** A StorageError's code: `NOT_FOUND`, `VALIDATION`. `INTERNAL` for what is none: its message is not told. */
+    readonly type: ErrorCode;
+    readonly message: string;
+    /** Whether the same message may succeed later. */
+    readonly retryable: boolean;
+    readonly details: Readonly<Record<string, unknown>>;
+  };
+}
+
+export type StorageAnswer = StorageSuccess | StorageFailure;
+
+/**
+ * What is sent: JSON. `filter` is of the filter language, with dates as ISO text.
+ */
+export type StorageMessage = { readonly requestId?: string; readonly collection: string } & (
+  | {
+      readonly action: 'storage_save';
+      readonly value: unknown;
+      readonly id?: string;
+      readonly ifVersion?: number;
+      /** Milliseconds. */
+      readonly ttl?: number;
+    }
+  | { readonly action: 'storage_get'; readonly id: string }
+  | { readonly action: 'storage_delete'; readonly id: string; readonly ifVersion?: number }
+  | { readonly action: 'storage_list'; readonly limit?: number; readonly after?: string; readonly sort?: object }
+  | {
+      readonly action: 'storage_query';
+      readonly filter: object;
+      readonly limit?: number;
+      readonly after?: string;
+      readonly sort?: object;
+    }
+);
+
+/** Answers one message; it never rejects. */
+export type MessageHandler = (message: StorageMessage) => Promise<StorageAnswer>;
+
+/** A collection that messages may name. */
+export interface Reachable {
+  readonly records: () => Collection<unknown>;
+  /** Whether what is at a path is a date. */
+  readonly isDate: (path: string) => boolean;
+}
+
+type Action = (reachable: Reachable, message: Record<string, unknown>) => Promise<MessageRecord | MessagePage>;
+
+const anything: Reader<unknown> = (value) => value;
+const VERSION = optional(integer(1, Number.MAX_SAFE_INTEGER));
+const COMMON = { action: anything, requestId: anything, collection: anything };
+const LISTING = { ...COMMON, limit: optional(integer(1, 1_000)), after: optional(text(10_000)), sort: anything };
+
+const save = shape({ ...COMMON, value: anything, id: optional(id), ifVersion: VERSION, ttl: anything });
+const get = shape({ ...COMMON, id });
+const remove = shape({ ...COMMON, id, ifVersion: VERSION });
+const list = shape(LISTING);
+const query = shape({ ...LISTING, filter: anything });
+
+const ACTIONS: Readonly<Record<StorageMessage['action'], Action>> = {
+  async storage_save({ records, isDate }, message) {
+    const { value, id, ifVersion, ttl } = save(message, 'message');
+    const read = withDatesAt(value, isDate, '', 'message.value');
+    return shown(await records().save(read, given({ id, ifVersion, ttl: ttl as number | undefined })));
+  },
+  async storage_get({ records }, message) {
+    return shown(await records().get(get(message, 'message').id));
+  },
+  async storage_delete({ records }, message) {
+    const { id, ifVersion } = remove(message, 'message');
+    return shown(await records().delete(id, given({ ifVersion })));
+  },
+  async storage_list({ records }, message) {
+    const { limit, after, sort } = list(message, 'message');
+    return shownPage(await records().list(given({ limit, after, sort: sort as never })));
+  },
+  async storage_query({ records, isDate }, message) {
+    const { filter, limit, after, sort } = query(message, 'message');
+    if (filter === undefined) throw invalid('message.filter', filter, 'a filter');
+    const read = withDates(filter, isDate, 'message.filter') as Filter<unknown>;
+    return shownPage(await records().query(read, given({ limit, after, sort: sort as never })));
+  },
+};
+
+/** @param collections those that messages may name: no other can be reached. */
+export function createMessageHandler(collections: ReadonlyMap<string, Reachable>): MessageHandler {
+  return async (message) => {
+    const requestId = (message as { requestId?: unknown } | null | undefined)?.requestId;
+    const named = typeof requestId === 'string' ? { requestId } : {};
+    try {
+      return { success: true, ...named, data: await answer(message, collections) };
+    } catch (error) {
+      return { success: false, ...named, error: told(error) };
+    }
+  };
+}
+
+async function answer(
+  message: unknown,
+  collections: ReadonlyMap<string, Reachable>,
+): Promise<MessageRecord | MessagePage> {
+  if (typeof message !== 'object' || message === null) throw invalid('message', message, 'an object');
+  const { action, collection, requestId } = message as Record<string, unknown>;
+  if (typeof action !== 'string' || !Object.hasOwn(ACTIONS, action))
+    throw invalid('message.action', action, `one of ${Object.keys(ACTIONS).join(', ')}`);
+  if (requestId !== undefined && typeof requestId !== 'string') throw invalid('message.requestId', requestId, 'a text');
+  const reachable = typeof collection === 'string' ? collections.get(collection) : undefined;
+  if (reachable === undefined)
+    throw invalid('message.collection', collection, `one of ${[...collections.keys()].join(', ')}`);
+  return ACTIONS[action as StorageMessage['action']](reachable, message as Record<string, unknown>);
+}
+
+/** JSON has no dates: text that is compared with a date is one. */
+function withDates(filter: unknown, isDate: Reachable['isDate'], at: string): unknown {
+  if (Array.isArray(filter)) return filter.map((item, i) => withDates(item, isDate, `${at}[${i}]`));
+  if (!isPlainObject(filter)) return filter;
+  const entries = Object.entries(filter).map(([key, operand]) => {
+    const read = isDate(key) ? datesOf(operand, `${at}.${key}`) : withDates(operand, isDate, `${at}.${key}`);
+    return [key, read] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+/** As `withDates`, for a value: what is within it has a path. */
+function withDatesAt(value: unknown, isDate: Reachable['isDate'], path: string, at: string): unknown {
+  if (path !== '' && isDate(path)) return typeof value === 'string' ? instant(value, at) : value;
+  if (!isPlainObject(value)) return value;
+  const entries = Object.entries(value).map(([key, item]) => {
+    const below = path === '' ? key : `${path}.${key}`;
+    return [key, withDatesAt(item, isDate, below, `${at}.${key}`)] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+function datesOf(operand: unknown, at: string): unknown {
+  if (typeof operand === 'string') return instant(operand, at);
+  if (Array.isArray(operand)) return operand.map((item, i) => datesOf(item, `${at}[${i}]`));
+  if (!isPlainObject(operand)) return operand;
+  return Object.fromEntries(Object.entries(operand).map(([key, item]) => [key, datesOf(item, `${at}.${key}`)]));
+}
+
+function told(error: unknown): StorageFailure['error'] {
+  // The message of a foreign error may hold a secret, and its class means nothing to the caller.
+  const fault = isStorageError(error) ? error : new StorageError('INTERNAL', 'The operation failed');
+  const { code, message, retryable, details } = fault;
+  return { type: code, message, retryable, details };
+}
+
+function shown({ id, version, createdAt, updatedAt, expiresAt, value }: StoredRecord<unknown>): MessageRecord {
+  return {
+    id,
+    version,
+    createdAt: createdAt.toISOString(),
+    updatedAt: updatedAt.toISOString(),
+    ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }),
+    value: JSON.parse(JSON.stringify(value)) as unknown,
+  };
+}
+
+function shownPage({
+  items,
+  next,
+  previous,
+}: {
+  readonly items: readonly StoredRecord<unknown>[];
+  readonly next?: string;
+  readonly previous?: string;
+}): MessagePage {
+  return {
+    items: items.map(shown),
+    ...(next === undefined ? {} : { next }),
+    ...(previous === undefined ? {} : { previous }),
+  };
+}
+
+type Given<O> = { [K in keyof O]?: Exclude<O[K], undefined> };
+
+/** Without the members that were not given. */
+function given<O extends object>(options: O): Given<O> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Given<O>;
+}
