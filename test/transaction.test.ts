@@ -47,6 +47,18 @@ describe.each(['memory:', 'pglite::memory:'])('on %s', (url) => {
     expect(await mine.collection(Accounts).count()).toBe(0);
   });
 
+  test('is refused when its function has not awaited what it began', async () => {
+    const mine = fresh();
+    const begun: Promise<unknown>[] = [];
+    const work = mine.transaction(async (tx) => {
+      await tx.collection(Accounts).insert({ balance: 1 }, { id: 'a' });
+      begun.push(tx.collection(Accounts).insert({ balance: 2 }, { id: 'b' }));
+    });
+    expect(await refused(work)).toMatchObject({ code: 'VALIDATION', details: { operations: ['insert'] } });
+    await Promise.all(begun);
+    expect(await mine.collection(Accounts).count()).toBe(0);
+  });
+
   test('records and vectors together', async () => {
     const mine = fresh();
     await storage.vectors().createCollection({ name: 'docs', dimension: 2 });

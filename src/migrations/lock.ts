@@ -55,7 +55,7 @@ export class MigrationLock {
     await runOperation(host.records, LOCK_TABLES, 'migrate', undefined, async () => undefined);
     for (;;) {
       const token = await host.transaction(
-        (_tx, attempt) => take(host.records.backend, lease, attempt.begin('migrate').context),
+        (_tx, attempt) => take(host.records.backend, lease, attempt.context('migrate')),
         signal === undefined ? {} : { signal },
       );
       if (token !== undefined) return new MigrationLock(host.records, token, lease);

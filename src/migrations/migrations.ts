@@ -120,7 +120,7 @@ export class Migrations<Tx> {
     try {
       return await this.host.transaction(
         async (tx, attempt) => {
-          const context = (): OperationContext => attempt.begin('migrate').context;
+          const context = (): OperationContext => attempt.context('migrate');
           const started = this.clock.monotonic();
           await lock.hold(context());
           await this.work(step[direction]!, tx, context());

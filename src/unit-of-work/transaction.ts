@@ -42,6 +42,9 @@ export class Attempt {
   /** Set by the first use of a collection whose tables are missing, whatever the function makes of the error. */
   missing: TablesMissing | undefined;
   private ended = false;
+  /** Operations that have not answered yet, by the ends that they will tell. */
+  private readonly pending = new Map<() => void, string>();
+  private onIdle: (() => void) | undefined;
 
   constructor(
     private readonly on: TransactionDatabase,
@@ -79,13 +82,40 @@ export class Attempt {
 
   /** Admits an operation of the transaction. @throws `CLOSED` after its end. */
   readonly begin: BeginOperation = (operation, options) => {
+    const context = this.context(operation, options);
+    const end = (): void => {
+      this.pending.delete(end);
+      if (this.pending.size === 0) this.onIdle?.();
+    };
+    this.pending.set(end, operation);
+    return { context, end };
+  };
+
+  /** For what the transaction's own function awaits: nothing counts it. @throws as `begin` */
+  context(operation: string, options?: CallOptions): OperationContext {
     if (this.ended)
       throw new StorageError('CLOSED', 'The transaction has ended; its handles cannot be used any more', { operation });
     if (this.missing !== undefined) throw this.missing;
     const deadline = Math.min(this.outer.deadline, this.on.clock.monotonic() + (options?.timeout ?? Infinity));
     const signal = options?.signal ?? this.outer.signal;
-    return { context: { now: this.on.clock.now(), deadline, signal, session: this.session }, end: () => undefined };
-  };
+    return { now: this.on.clock.now(), deadline, signal, session: this.session };
+  }
+
+  /**
+   * Ends the run. A function that has returned while an operation of it was under way did not await it, and cannot know what
+   * became of it: once that has answered, this run is over. @throws `VALIDATION`
+   */
+  async finish(): Promise<void> {
+    this.end();
+    if (this.pending.size === 0) return;
+    const operations = [...this.pending.values()];
+    await new Promise<void>((resolve) => (this.onIdle = resolve));
+    throw new ValidationError(
+      'VALIDATION',
+      `The function of the transaction returned before ${operations.join(', ')} had answered: await every call; nothing is committed`,
+      { operation: 'transaction', details: { operations } },
+    );
+  }
 }
 
 const running = new AsyncLocalStorage<Attempt>();
@@ -159,6 +189,7 @@ async function runOnce<R>(
       attempt = current;
       try {
         const value = await running.run(current, () => work(current));
+        await current.finish();
         if (current.missing !== undefined) throw current.missing;
         return value;
       } finally {
