@@ -53,6 +53,7 @@ const ROOMS: readonly Room[] = [
       'local-session',
       'local-pool',
       'sqlstate',
+      'command-tag',
       'statement-settings',
       'timestamptz',
       'directory-lock',

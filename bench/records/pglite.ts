@@ -11,14 +11,14 @@ interface Sent {
 let sent: Sent | undefined;
 /** The statement that an operation sends, and the connection it sends it on. */
 async function statementOf(work: () => Promise<unknown>): Promise<Sent> {
-  // It stands on a base class: what is set here hides it until it is deleted.
-  const original: PGlite['query'] = Reflect.get(PGlite.prototype, 'query');
-  PGlite.prototype.query = function (this: PGlite, text: string, ...rest) {
-    sent = { client: this, text };
-    return original.call(this, text, ...rest);
-  } as typeof original;
+  const original: PGlite['execProtocolStream'] = Reflect.get(PGlite.prototype, 'execProtocolStream');
+  PGlite.prototype.execProtocolStream = function (this: PGlite, message, ...rest) {
+    // Parse: its name and its text, each with a zero behind it.
+    if (message[0] === 80) sent = { client: this, text: Buffer.from(message.subarray(5)).toString().split('\0')[1]! };
+    return original.call(this, message, ...rest);
+  };
   await work();
-  Reflect.deleteProperty(PGlite.prototype, 'query');
+  PGlite.prototype.execProtocolStream = original;
   return sent!;
 }
 

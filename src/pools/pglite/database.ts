@@ -7,10 +7,12 @@ import type { OpenContext } from '../../component.js';
 import { isStorageError, StorageError } from '../../errors.js';
 import { isDiskFull } from './errors.js';
 import { type DirectoryLock, lockDirectory } from '../directory-lock.js';
+import type { Serialize } from './statements.js';
 import { parsers, serializers } from './values.js';
 
 export interface Database {
   readonly client: PGlite;
+  readonly serialize: Serialize;
   /** Absent for a database in memory. */
   readonly lock: DirectoryLock | undefined;
   /** Set when the engine has died (it panics when the disk is full): the next statement would never return. */
@@ -59,9 +61,12 @@ export async function openDatabase(
   component: string,
 ): Promise<Database> {
   const packages = await loadPackages(component);
+  const { serialize } = packages;
   const options = { parsers, serializers, extensions: { vector: packages.vector } };
-  if (directory === undefined)
-    return { client: await start(packages.PGlite, options, context, component), lock: undefined, stopped: undefined };
+  if (directory === undefined) {
+    const client = await start(packages.PGlite, options, context, component);
+    return { client, serialize, lock: undefined, stopped: undefined };
+  }
   let lock: DirectoryLock | undefined;
   try {
     await mkdir(directory, { recursive: true });
@@ -69,7 +74,7 @@ export async function openDatabase(
     const created = await prepare(directory, component);
     const dataDir = join(directory, 'data');
     const client = await start(packages.PGlite, { ...options, dataDir: `file://${dataDir}` }, context, component);
-    const database: Database = { client, lock, stopped: undefined };
+    const database: Database = { client, serialize, lock, stopped: undefined };
     try {
       await created();
       return database;
@@ -85,11 +90,11 @@ export async function openDatabase(
 
 async function loadPackages(component: string) {
   try {
-    const [{ PGlite }, { vector }] = await Promise.all([
+    const [{ PGlite, protocol }, { vector }] = await Promise.all([
       import('@electric-sql/pglite'),
       import('@electric-sql/pglite-pgvector'),
     ]);
-    return { PGlite, vector };
+    return { PGlite, serialize: protocol.serialize as Serialize, vector };
   } catch (cause) {
     throw new StorageError(
       'DEPENDENCY_MISSING',

@@ -13,7 +13,8 @@ const OPERATIONS: ReadonlySet<string | symbol> = new Set<keyof PGlite>([
   'dumpDataDir',
 ]);
 
-export function hostClient(client: PGlite, slot: Slot, component: string): PGlite {
+/** @param onUsed called after each of its operations: it may have changed anything. */
+export function hostClient(client: PGlite, slot: Slot, component: string, onUsed: () => void): PGlite {
   return new Proxy(client, {
     get(target, property) {
       const value: unknown = Reflect.get(target, property, target);
@@ -27,6 +28,7 @@ export function hostClient(client: PGlite, slot: Slot, component: string): PGlit
         try {
           return await (value as (...all: unknown[]) => Promise<unknown>).apply(target, parameters);
         } finally {
+          onUsed();
           slot.release();
         }
       };

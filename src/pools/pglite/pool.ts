@@ -20,16 +20,14 @@ import { closeDatabase, type Database, inTransaction, openDatabase, rollBack, un
 import { mapError, stopsTheEngine } from './errors.js';
 import { hostClient } from './host-client.js';
 import { Maintenance } from './maintenance.js';
-import { namedRows } from './values.js';
+import { Statements } from './statements.js';
 
 /** How long PGlite itself gets to close, after the work in flight was given its time. */
 const CLOSE_GRACE = 5_000;
 
-/** PGlite's own objects are made entry by entry: ours cost a page of records 3% less. */
-const ARRAYS = { rowMode: 'array' } as const;
-
 interface Maintained extends Database {
   readonly maintenance: Maintenance;
+  readonly statements: Statements;
   /** What `storage.sql()` gives. */
   readonly host: PGlite;
 }
@@ -64,21 +62,19 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
     options?: QueryOptions,
   ): Promise<SqlResult> {
     const settings = options?.settings;
-    return this.operate('query', context, async (client) => {
+    return this.operate('query', context, async ({ client, statements, maintenance }) => {
       if (settings !== undefined) await client.exec(beginWith(settings).join('; '));
-      const { command, rows, fields, affectedRows } = await client.query<unknown[]>(text, [...parameters], ARRAYS);
-      // The engine ran out of stack, for one: PGlite reports that as an empty result.
-      if (command === undefined) throw new Error('The engine gave no answer');
+      const result = await statements.run(text, parameters, options?.name);
       if (settings !== undefined) await client.exec('COMMIT');
-      const affected = affectedRows ?? 0;
-      if (affected > 0) this.opened?.database.maintenance.changed(affected);
-      return { rows: namedRows(rows, fields), affected };
+      if (result.affected > 0) maintenance.changed(result.affected);
+      return result;
     });
   }
 
   script(text: string, context: OperationContext): Promise<void> {
-    return this.operate('script', context, async (client) => {
+    return this.operate('script', context, async ({ client, statements }) => {
       await client.exec(text);
+      statements.forget();
     });
   }
 
@@ -92,15 +88,17 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
     return this.operate(
       'copyIn',
       context,
-      async (client) => this.opened?.database.maintenance.changed(await copy(client, target, rows, format)),
+      async ({ client, maintenance }) => maintenance.changed(await copy(client, target, rows, format)),
       isUniqueViolation,
     );
   }
 
   protected async openDatabase(context: OpenContext, slot: Slot): Promise<Maintained> {
     const database = await openDatabase(this.directory, context, this.name);
-    const host = hostClient(database.client, slot, this.name);
-    return Object.assign(database, { maintenance: new Maintenance(database.client, slot), host });
+    const { client } = database;
+    const statements = new Statements(client, database.serialize);
+    const host = hostClient(client, slot, this.name, () => statements.forget());
+    return Object.assign(database, { maintenance: new Maintenance(client, slot), statements, host });
   }
 
   protected async destroy(database: Maintained): Promise<void> {
@@ -139,7 +137,7 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
   private async operate<R>(
     operation: string,
     context: OperationContext,
-    run: (client: PGlite) => Promise<R>,
+    run: (database: Maintained) => Promise<R>,
     undone?: (error: unknown) => boolean,
   ): Promise<R> {
     if (context.session !== undefined) return this.inSession(operation, context, run, undone);
@@ -148,7 +146,7 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
     const turn = slot.acquire(context);
     if (turn !== undefined) await turn;
     try {
-      const result = await run(database.client);
+      const result = await run(database);
       opened.lastSuccess = this.clock.monotonic();
       if (inTransaction(database)) throw this.controlStatementError(operation);
       return result;
@@ -165,14 +163,14 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
   private async inSession<R>(
     operation: string,
     context: OperationContext,
-    run: (client: PGlite) => Promise<R>,
+    run: (database: Maintained) => Promise<R>,
     undone: ((error: unknown) => boolean) | undefined,
   ): Promise<R> {
     const session = this.ownSession(context.session!, operation, context);
     const { opened } = session;
     try {
       // PGlite runs the statements one after another, in the order of these calls.
-      const result = await run(opened.database.client);
+      const result = await run(opened.database);
       opened.lastSuccess = this.clock.monotonic();
       if (!inTransaction(opened.database)) throw session.refusal() ?? this.controlStatementError(operation);
       return result;

@@ -14,15 +14,3 @@ function serializeInstant(value: unknown): string {
 
 export const parsers = { [INT8]: Number, [TIMESTAMPTZ]: parseInstant };
 export const serializers = { [TIMESTAMPTZ]: serializeInstant };
-
-/** Rows of values to rows by the names of their columns. */
-export function namedRows(
-  rows: readonly (readonly unknown[])[],
-  fields: readonly { readonly name: string }[],
-): Record<string, unknown>[] {
-  return rows.map((values) => {
-    const row: Record<string, unknown> = {};
-    for (let i = 0; i < fields.length; i++) row[fields[i]!.name] = values[i];
-    return row;
-  });
-}

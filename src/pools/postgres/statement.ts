@@ -4,6 +4,7 @@
  * transaction known, and only then may the connection have another.
  */
 import { StorageError } from '../../errors.js';
+import { affectedRows } from '../command-tag.js';
 import type { SqlResult } from '../pool.js';
 import type { Field, TransactionStatus, Wire } from './library.js';
 import { type Encoded, type Parse, parserOf } from './values.js';
@@ -187,11 +188,4 @@ function writeCommand(wire: Wire, text: string): void {
   wire.parse({ name: '', text });
   wire.bind({ statement: '', values: [] });
   wire.execute({});
-}
-
-/** `INSERT 0 5`, `UPDATE 3`; a SELECT changes nothing. */
-function affectedRows(tag: string): number {
-  if (tag.startsWith('SELECT')) return 0;
-  const count = Number(tag.slice(tag.lastIndexOf(' ') + 1));
-  return count > 0 ? count : 0;
 }
