@@ -1,11 +1,13 @@
 /**
- * Vectors through a `VectorStore` beside others, in one run: `npm run bench:vectors [-- write search recall langchain mastra]`,
- * on the server in `TEST_POSTGRES_URL`. All but the writes need the 20,000 embeddings of the folder in `BENCH_DATA`.
+ * Vectors through a `VectorStore` beside others, in one run: `npm run bench:vectors [-- write search recall langchain mastra chroma]`,
+ * on the servers in `TEST_POSTGRES_URL` and `TEST_CHROMA_URL`. All but the writes need the 20,000 embeddings of the folder in
+ * `BENCH_DATA`.
  */
 import { print } from '../measure.js';
+import { benchChroma } from './chroma.js';
 import { benchBeside } from './peers/beside.js';
-import { openLangChain } from './peers/langchain.js';
-import { openMastra } from './peers/mastra.js';
+import { loadLangChain } from './peers/langchain.js';
+import { loadMastra } from './peers/mastra.js';
 import { benchRecall } from './recall.js';
 import { benchSearch } from './search.js';
 import { benchWrites } from './write.js';
@@ -16,5 +18,6 @@ const isAsked = (name: string): boolean => asked.length === 0 || asked.includes(
 if (isAsked('write')) print('us', await benchWrites());
 if (isAsked('search')) print('us', await benchSearch());
 if (isAsked('recall')) await benchRecall();
-if (isAsked('langchain')) print('us', await benchBeside('LangChain', openLangChain), 'LangChain');
-if (isAsked('mastra')) print('us', await benchBeside('Mastra', openMastra), 'Mastra');
+if (isAsked('langchain')) await benchBeside('LangChain', loadLangChain());
+if (isAsked('mastra')) await benchBeside('Mastra', loadMastra());
+if (isAsked('chroma')) print('us', await benchChroma(), 'its client');

@@ -1,7 +1,7 @@
 /** LangChain's store on pgvector. Its ids are UUIDs, so the records' own go into their metadata; it inserts and cannot overwrite. */
 import { randomUUID } from 'node:crypto';
 import type { Filter, Metadata } from 'quartermaster';
-import { batches, loadPeer, type Peer, type PeerTable } from './peer.js';
+import { batches, loadPeer, type OpenPeer, type Peer, type PeerTable } from './peer.js';
 
 interface Document {
   readonly pageContent: string;
@@ -19,8 +19,12 @@ interface Library {
   readonly PGVectorStore: { initialize(embeddings: object, config: object): Promise<Store> };
 }
 
-export async function openLangChain({ url, table, dimension }: PeerTable): Promise<Peer> {
-  const { PGVectorStore } = loadPeer('@langchain/community/vectorstores/pgvector') as Library;
+export function loadLangChain(): OpenPeer | undefined {
+  const library = loadPeer('@langchain/community/vectorstores/pgvector') as Library | undefined;
+  return library && ((table) => openTable(library, table));
+}
+
+async function openTable({ PGVectorStore }: Library, { url, table, dimension }: PeerTable): Promise<Peer> {
   const store = await PGVectorStore.initialize(
     {},
     { postgresConnectionOptions: { connectionString: url }, tableName: table, dimensions: dimension },

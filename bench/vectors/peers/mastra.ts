@@ -1,6 +1,6 @@
 /** Mastra's store on pgvector. Its filters are written like ours. */
 import type { Metadata } from 'quartermaster';
-import { batches, loadPeer, type Peer, type PeerTable } from './peer.js';
+import { batches, loadPeer, type OpenPeer, type Peer, type PeerTable } from './peer.js';
 
 interface Store {
   createIndex(options: { indexName: string; dimension: number; metric: string; buildIndex: boolean }): Promise<void>;
@@ -24,8 +24,12 @@ interface Library {
   readonly PgVector: new (config: { connectionString: string }) => Store;
 }
 
-export async function openMastra({ url, table: indexName, dimension }: PeerTable): Promise<Peer> {
-  const { PgVector } = loadPeer('@mastra/pg') as Library;
+export function loadMastra(): OpenPeer | undefined {
+  const library = loadPeer('@mastra/pg') as Library | undefined;
+  return library && ((table) => openTable(library, table));
+}
+
+async function openTable({ PgVector }: Library, { url, table: indexName, dimension }: PeerTable): Promise<Peer> {
   const store = new PgVector({ connectionString: url });
   const metric = 'cosine';
   await store.createIndex({ indexName, dimension, metric, buildIndex: false });

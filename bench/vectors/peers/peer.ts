@@ -30,13 +30,16 @@ export interface PeerTable {
 
 export type OpenPeer = (table: PeerTable) => Promise<Peer>;
 
-/** @throws an error that says how to install it */
+/** `undefined` where the package is not installed: how to install it is printed. */
 export function loadPeer(specifier: string): unknown {
+  const load = createRequire(MANIFEST);
   try {
-    return createRequire(MANIFEST)(specifier) as unknown;
-  } catch (cause) {
-    throw new Error(`${specifier} is not there; run: npm ci --ignore-scripts --prefix bench/peers`, { cause });
+    load.resolve(specifier);
+  } catch {
+    console.log(`\n${specifier} is not there; run: npm ci --ignore-scripts --prefix bench/peers`);
+    return undefined;
   }
+  return load(specifier);
 }
 
 export function* batches<T>(items: readonly T[], size = 500): Generator<readonly T[]> {
