@@ -8,6 +8,7 @@ import { benchChroma } from './chroma.js';
 import { benchBeside } from './peers/beside.js';
 import { loadLangChain } from './peers/langchain.js';
 import { loadMastra } from './peers/mastra.js';
+import { benchPicture } from './picture.js';
 import { benchRecall } from './recall.js';
 import { benchSearch } from './search.js';
 import { benchWrites } from './write.js';
@@ -21,3 +22,5 @@ if (isAsked('recall')) await benchRecall();
 if (isAsked('langchain')) await benchBeside('LangChain', loadLangChain());
 if (isAsked('mastra')) await benchBeside('Mastra', loadMastra());
 if (isAsked('chroma')) print('us', await benchChroma(), 'its client');
+// Writes a file of the documentation, so only when it is asked for.
+if (asked.includes('picture')) await benchPicture();

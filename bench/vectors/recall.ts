@@ -11,7 +11,8 @@ export interface Recall {
   readonly matching: number;
   /** Of the ten exact answers, over all queries: 0 to 1. */
   readonly recall: number;
-  readonly perSecond: number;
+  /** Milliseconds of each search. */
+  readonly times: readonly number[];
 }
 
 const WARM_UP = 50;
@@ -52,23 +53,29 @@ export async function measureRecall({ queries, answers }: Data, search: Search):
     let found = 0;
     let wanted = 0;
     for (let i = 0; i < WARM_UP; i++) await search(i, filter);
-    const started = performance.now();
+    const times: number[] = [];
     for (const i of queries.keys()) {
+      const started = performance.now();
       const ids = new Set(await search(i, filter));
+      times.push(performance.now() - started);
       found += top10[i]!.filter((id) => ids.has(id)).length;
       wanted += top10[i]!.length;
     }
-    const perSecond = (queries.length * 1_000) / (performance.now() - started);
-    rows.push({ filter: name, matching, recall: found / wanted, perSecond });
+    rows.push({ filter: name, matching, recall: found / wanted, times });
   }
   return rows;
+}
+
+export function perSecond({ times }: Recall): number {
+  return (times.length * 1_000) / times.reduce((sum, time) => sum + time, 0);
 }
 
 /** The first row is the unfiltered one. */
 export function printRecall(title: string, rows: readonly Recall[]): void {
   console.log(`\n| ${title} | matching | recall@10 | searches a second | of the unfiltered |\n|---|---|---|---|---|`);
-  for (const { filter, matching, recall, perSecond } of rows) {
-    const figures = [matching, recall.toFixed(3), perSecond.toFixed(0), (perSecond / rows[0]!.perSecond).toFixed(2)];
-    console.log(`| ${filter} | ${figures.join(' | ')} |`);
+  for (const row of rows) {
+    const { filter, matching, recall } = row;
+    const speed = [perSecond(row).toFixed(0), (perSecond(row) / perSecond(rows[0]!)).toFixed(2)];
+    console.log(`| ${[filter, matching, recall.toFixed(3), ...speed].join(' | ')} |`);
   }
 }
