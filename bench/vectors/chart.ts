@@ -38,20 +38,20 @@ const MARKS = [
 /** The first line's points are labelled. */
 export function draw(lines: readonly Line[], titles: Readonly<Record<'x' | 'y' | 'label', string>>): string {
   const points = lines.flatMap((line) => line.points);
-  const step = stepOf(Math.max(...points.map(({ x }) => x)));
-  const most = step * Math.ceil(Math.max(...points.map(({ x }) => x)) / step);
+  const ticks = ticksOf(points.map(({ x }) => x));
+  const [from, to] = [Math.log(ticks[0]!), Math.log(ticks.at(-1)!)];
   const least = Math.min(0.95, Math.floor(Math.min(...points.map(({ y }) => y)) * 20) / 20);
-  const atX = (x: number): number => round(LEFT + (x / most) * (RIGHT - LEFT));
+  const atX = (x: number): number => round(LEFT + ((Math.log(x) - from) / (to - from)) * (RIGHT - LEFT));
   const atY = (y: number): number => round(BOTTOM - ((y - least) / (1 - least)) * (BOTTOM - TOP));
-  const steps = (from: number, to: number, by: number): number[] =>
-    Array.from({ length: Math.round((to - from) / by) + 1 }, (_, i) => from + i * by);
   const grid = [
-    ...steps(least, 1, (1 - least) / 5).map(
-      (y) =>
-        `<path class="grid" d="M${LEFT} ${atY(y)}H${RIGHT}"/>` +
-        `<text x="${LEFT - 8}" y="${atY(y) + 4}" text-anchor="end">${y.toFixed(2)}</text>`,
-    ),
-    ...steps(0, most, step).map(
+    ...[0, 0.2, 0.4, 0.6, 0.8, 1]
+      .map((part) => least + part * (1 - least))
+      .map(
+        (y) =>
+          `<path class="grid" d="M${LEFT} ${atY(y)}H${RIGHT}"/>` +
+          `<text x="${LEFT - 8}" y="${atY(y) + 4}" text-anchor="end">${y.toFixed(2)}</text>`,
+      ),
+    ...ticks.map(
       (x) =>
         `<path class="grid" d="M${atX(x)} ${TOP}V${BOTTOM}"/>` +
         `<text x="${atX(x)}" y="${BOTTOM + 18}" text-anchor="middle">${x.toLocaleString('en')}</text>`,
@@ -94,10 +94,12 @@ const STYLE =
   '@media(prefers-color-scheme:dark){text{fill:#e6edf3}.note{fill:#9da7b1}.ground{fill:#0d1117;stroke:#30363d}' +
   `.grid{stroke:#21262d}${coloured(1)}}`;
 
-/** 1, 2 or 5 times a power of ten, so that there are four to ten of them. */
-function stepOf(most: number): number {
-  const power = 10 ** Math.floor(Math.log10(most));
-  return [0.1, 0.2, 0.5, 1].map((part) => part * power).find((step) => most / step <= 8)!;
+/** Powers of ten, and twice and five times them, around the values: the axis is a logarithm's. */
+function ticksOf(values: readonly number[]): number[] {
+  const all = [1, 10, 100, 1_000, 10_000, 100_000].flatMap((power) => [power, 2 * power, 5 * power]);
+  const first = all.findLastIndex((tick) => tick <= Math.min(...values));
+  const last = all.findIndex((tick) => tick >= Math.max(...values));
+  return all.slice(first, last + 1);
 }
 
 function round(value: number): number {

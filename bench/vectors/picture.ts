@@ -33,7 +33,7 @@ export function benchPicture(): Promise<void> {
         label: String(EF_SEARCH[i]!),
       })),
     }));
-    await writeFile(FILE, draw(lines, { x: 'searches a second', y: 'recall@10', label: 'efSearch' }));
+    await writeFile(FILE, draw(lines, { x: 'searches a second (logarithmic)', y: 'recall@10', label: 'efSearch' }));
   });
 }
 
