@@ -1,47 +1,81 @@
 /** How many of the ten nearest a search finds, and how many searches there are in a second, under filters of many sizes. */
-import { openStorage, type Filter, type Metadata } from 'quartermaster';
+import { openStorage, type Filter, type Metadata, type VectorStore } from 'quartermaster';
 import { withDatabase } from '../records/database.js';
-import { fill, NAME, readData } from './wordnet.js';
+import { fill, NAME, readData, type Data } from './wordnet.js';
+
+/** The ids that a store answers for a query, by its number. */
+export type Search = (query: number, filter: Filter<Metadata>) => Promise<readonly string[]>;
+
+export interface Recall {
+  readonly filter: string;
+  readonly matching: number;
+  /** Of the ten exact answers, over all queries: 0 to 1. */
+  readonly recall: number;
+  /** Milliseconds of each search. */
+  readonly times: readonly number[];
+}
+
+const WARM_UP = 50;
 
 export function benchRecall(): Promise<void> {
   return withDatabase(async (url) => {
-    const data = await readData();
     await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
     const vectors = storage.vectors();
-    await fill(vectors, data);
-    const search = (vector: Float32Array, filter: Filter<Metadata>, exact = false) =>
-      vectors.search(NAME, { vector, filter, exact, include: { metadata: false, text: false } });
-    const rare: Filter<Metadata> = { rare: true };
-    const exact: string[][] = [];
-    for (const query of data.queries) exact.push((await search(query, rare, true)).map(({ id }) => id));
-    const filters = [
-      ...Object.entries(data.answers),
-      [
-        'rare (scattered)',
-        { filter: rare, matching: data.records.filter((_, i) => i % 1_000 === 7).length, top10: exact },
-      ],
-    ] as const;
-    console.log('\n| filter | matching | recall@10 | searches a second | of the unfiltered |\n|---|---|---|---|---|');
-    let unfiltered: number | undefined;
-    for (const [name, { filter, matching, top10 }] of filters) {
-      let found = 0;
-      let wanted = 0;
-      for (const query of data.queries.slice(0, 50)) await search(query, filter);
-      const started = performance.now();
-      for (const [i, query] of data.queries.entries()) {
-        const ids = new Set((await search(query, filter)).map(({ id }) => id));
-        found += top10[i]!.filter((id) => ids.has(id)).length;
-        wanted += top10[i]!.length;
-      }
-      const perSecond = (data.queries.length * 1_000) / (performance.now() - started);
-      unfiltered ??= perSecond;
-      const figures = [
-        matching,
-        (found / wanted).toFixed(3),
-        perSecond.toFixed(0),
-        (perSecond / unfiltered).toFixed(2),
-      ];
-      console.log(`| ${name} | ${figures.join(' | ')} |`);
-    }
+    const data = await fillWithRare(vectors);
+    printRecall('recall', await measureRecall(data, searchOf(vectors, data)));
   });
+}
+
+/** The data in their collection, with the exact answers of one filter more: a scattered one in a thousand. */
+export async function fillWithRare(vectors: VectorStore): Promise<Data> {
+  const data = await readData();
+  await fill(vectors, data);
+  const filter: Filter<Metadata> = { rare: true };
+  const search = searchOf(vectors, data, true);
+  const top10: (readonly string[])[] = [];
+  for (const i of data.queries.keys()) top10.push(await search(i, filter));
+  const matching = await vectors.count(NAME, filter);
+  return { ...data, answers: { ...data.answers, 'rare (scattered)': { filter, matching, top10 } } };
+}
+
+export function searchOf(vectors: VectorStore, { queries }: Data, exact = false): Search {
+  const include = { metadata: false, text: false };
+  return async (i, filter) => {
+    const hits = await vectors.search(NAME, { vector: queries[i]!, filter, exact, include });
+    return hits.map(({ id }) => id);
+  };
+}
+
+/** One search at a time. */
+export async function measureRecall({ queries, answers }: Data, search: Search): Promise<Recall[]> {
+  const rows: Recall[] = [];
+  for (const [name, { filter, matching, top10 }] of Object.entries(answers)) {
+    let found = 0;
+    let wanted = 0;
+    for (let i = 0; i < WARM_UP; i++) await search(i, filter);
+    const times: number[] = [];
+    for (const i of queries.keys()) {
+      const started = performance.now();
+      const ids = new Set(await search(i, filter));
+      times.push(performance.now() - started);
+      found += top10[i]!.filter((id) => ids.has(id)).length;
+      wanted += top10[i]!.length;
+    }
+    rows.push({ filter: name, matching, recall: found / wanted, times });
+  }
+  return rows;
+}
+
+export function perSecond({ times }: Recall): number {
+  return (times.length * 1_000) / times.reduce((sum, time) => sum + time, 0);
+}
+
+/** The first row is the unfiltered one. */
+export function printRecall(title: string, rows: readonly Recall[]): void {
+  console.log(`\n| ${title} | matching | recall@10 | searches a second | of the unfiltered |\n|---|---|---|---|---|`);
+  for (const row of rows) {
+    const { filter, matching, recall } = row;
+    const speed = [perSecond(row).toFixed(0), (perSecond(row) / perSecond(rows[0]!)).toFixed(2)];
+    console.log(`| ${[filter, matching, recall.toFixed(3), ...speed].join(' | ')} |`);
+  }
 }

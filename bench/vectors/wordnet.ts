@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Filter, Metadata, VectorRecord, VectorStore } from 'quartermaster';
 
-const DIMENSION = 384;
+export const DIMENSION = 384;
 export const NAME = 'wordnet';
 export const TABLE = `quartermaster."qm_v_${NAME}_${DIMENSION}c"`;
 
