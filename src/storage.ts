@@ -66,7 +66,7 @@ export abstract class Storage extends Handle {
    */
   vectors(name?: string): VectorStore {
     const parts = this.parts();
-    const key = checkProviderName(name ?? parts.defaultProvider);
+    const key = checkProviderName(name ?? parts.defaultProvider, parts);
     const provider = parts.providers.get(key);
     if (provider === undefined)
       throw new StorageError(
@@ -198,9 +198,14 @@ export abstract class Storage extends Handle {
   }
 }
 
-function checkProviderName(name: unknown): string {
+function checkProviderName(name: unknown, { defaultDatabase }: OpenParts): string {
   if (name === undefined)
-    throw new StorageError('CONFIGURATION', 'No default vector provider: name one in the settings (vectors.default)');
+    throw new StorageError(
+      'CONFIGURATION',
+      `No default vector provider: the database ${defaultDatabase} (stores.default) brings none. Name one in vectors.default and set it up: ` +
+        'pgvector with vectors.pgvector.database, the name of a database of PostgreSQL or PGlite; or a service, as chroma with vectors.chroma.url',
+      { operation: 'vectors', details: { key: 'vectors.default', database: defaultDatabase } },
+    );
   if (typeof name !== 'string') throw invalid('provider', name, 'a name');
   return name.toLowerCase();
 }

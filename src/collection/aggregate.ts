@@ -8,7 +8,7 @@ import type {
   TenantScope,
 } from '../backends/backend.js';
 import type { OperationContext } from '../component.js';
-import { invalid, UnsupportedError, ValidationError } from '../errors.js';
+import { invalid, unknownKey, UnsupportedError, ValidationError } from '../errors.js';
 import { compareScalars, recordField } from '../filter/evaluate.js';
 import { knownFields, type FieldReference, type FilterDomain } from '../filter/fields.js';
 import { isList } from '../filter/json.js';
@@ -42,12 +42,13 @@ export interface AggregatePlan extends Pick<AggregateRequest, 'by' | 'numbers'> 
 export function planAggregate(spec: AggregateSpec<unknown>, domain: FilterDomain): AggregatePlan {
   if (typeof spec !== 'object' || spec === null) throw invalid('aggregate', spec, 'an object of by and numbers');
   for (const key of Object.keys(spec))
-    if (key !== 'by' && key !== 'numbers') throw invalid(`aggregate.${key}`, undefined, 'one of by, numbers');
+    if (key !== 'by' && key !== 'numbers') throw unknownKey(`aggregate.${key}`, ['by', 'numbers']);
   const by = declared(spec.by ?? [], 'by', domain);
   if (by.length > MAX_FIELDS) throw invalid('aggregate.by', spec.by, `at most ${MAX_FIELDS} fields`);
   const numbers = declared(spec.numbers ?? [], 'numbers', domain);
   for (const { path, type } of numbers)
-    if (type !== 'number') throw invalid('aggregate.numbers', path.join('.'), 'fields declared as numbers');
+    if (type !== 'number')
+      throw invalid('aggregate.numbers', path.join('.'), `fields declared as numbers (${path.join('.')} is a ${type})`);
   return { by, numbers, paths: { by: [...(spec.by ?? [])], numbers: [...(spec.numbers ?? [])] } };
 }
 

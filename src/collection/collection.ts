@@ -54,7 +54,7 @@ export class Collection<T, In = T> extends BulkCollection<T, In> {
     if (!isList(items)) throw invalid('items', items, 'an array');
     const { maxBatchItems, maxBatchBytes, batch } = this.backend.capabilities;
     if (items.length > maxBatchItems)
-      throw invalid('items', items, `at most ${maxBatchItems} records (load takes any number)`);
+      throw invalid('items', items, `at most ${maxBatchItems} records, not ${items.length} (load takes any number)`);
     const parts = await encodeItems(this.codec, items);
     if (items.length > 1 && batch !== 'atomic')
       throw new UnsupportedError(`${this.name}: ${this.backend.name} has no atomic batches`);

@@ -1,6 +1,6 @@
 /** What a host declares of a collection, and the schema that backends get of it. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { invalid } from '../errors.js';
+import { invalid, unknownKey } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
 import { pathFault, type FieldType, type FilterDomain } from '../filter/fields.js';
 import type { Path } from '../filter/syntax.js';
@@ -75,8 +75,7 @@ export function defineCollection(
   spec: SpecOf<string> & { schema?: StandardSchemaV1 | undefined },
 ): CollectionDefinition<unknown> {
   if (!isPlainObject(spec)) throw invalid('collection', spec, 'an object');
-  for (const key of Object.keys(spec))
-    if (!KEYS.includes(key)) throw invalid(`collection.${key}`, spec[key], `one of ${KEYS.join(', ')}`);
+  for (const key of Object.keys(spec)) if (!KEYS.includes(key)) throw unknownKey(`collection.${key}`, KEYS);
   const name = checkCollectionName(spec.name);
   if (name.startsWith('qm_'))
     throw invalid('collection.name', name, "a name that does not begin with qm_ (the library's own)");

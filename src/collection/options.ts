@@ -1,6 +1,6 @@
 /** What a caller may say about reads and writes. */
 import type { CallOptions } from '../component.js';
-import { invalid } from '../errors.js';
+import { invalid, unknownKey } from '../errors.js';
 import type { Envelope, Filter, Path, PathValue } from '../filter/syntax.js';
 
 export interface SaveOptions extends CallOptions {
@@ -95,7 +95,5 @@ export function checkOptions(options: unknown, kind: keyof typeof KEYS, at = 'op
   if (options === undefined) return;
   if (typeof options !== 'object' || options === null) throw invalid(at, options, 'an object');
   const known: ReadonlySet<string> = KEYS[kind];
-  for (const key in options)
-    if (!known.has(key))
-      throw invalid(`${at}.${key}`, (options as Record<string, unknown>)[key], `one of ${[...known].join(', ')}`);
+  for (const key in options) if (!known.has(key)) throw unknownKey(`${at}.${key}`, known);
 }

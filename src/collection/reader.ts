@@ -66,7 +66,8 @@ export abstract class CollectionReader<T> extends Handle {
   async getMany(ids: readonly string[], options?: CallOptions): Promise<(StoredRecord<T> | undefined)[]> {
     checkOptions(options, 'read');
     if (!isList(ids)) throw invalid('ids', ids, 'an array of ids');
-    if (ids.length > LIMITS.batchItems) throw invalid('ids', ids, `at most ${LIMITS.batchItems} ids`);
+    if (ids.length > LIMITS.batchItems)
+      throw invalid('ids', ids, `at most ${LIMITS.batchItems} ids, not ${ids.length}`);
     const encoded = ids.map((id, i) => this.codec.encodeId(id, `ids[${i}]`));
     if (ids.length === 0) return [];
     const keys = [...new Set(encoded)].map((id) => ({ collection: this.schema, id }));

@@ -1,5 +1,5 @@
 /** What a host says of a relay, with its defaults. */
-import { invalid } from '../../errors.js';
+import { invalid, unknownKey } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { TOPIC, type OutboxMessage } from '../outbox/records.js';
 
@@ -73,8 +73,7 @@ const CALLBACKS = ['onFailure', 'onError'];
 export function checkRelayOptions(options: unknown): RelaySettings {
   if (!isPlainObject(options)) throw invalid('relay', options, 'an object of handlers and options');
   for (const key of Object.keys(options))
-    if (![...KEYS, ...CALLBACKS].includes(key))
-      throw invalid(`relay.${key}`, options[key], `one of ${[...KEYS, ...CALLBACKS].join(', ')}`);
+    if (![...KEYS, ...CALLBACKS].includes(key)) throw unknownKey(`relay.${key}`, [...KEYS, ...CALLBACKS]);
   for (const key of CALLBACKS)
     if (options[key] !== undefined && typeof options[key] !== 'function')
       throw invalid(`relay.${key}`, options[key], 'a function');
