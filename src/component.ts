@@ -56,9 +56,9 @@ export interface OperationContext {
 
 /** What a caller may say about every operation, as its last options. */
 export interface CallOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Milliseconds; default: the settings' `lifecycle.operationTimeout`. */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
 }
 
 /** One operation that was admitted: its context, and the end that must be told. */

@@ -19,11 +19,11 @@ export { registerBackend, registerPool, registerVectorProvider } from './registr
 
 export interface OpenOptions {
   /** A settings file that must be there, beside the conventional `quartermaster.yaml`. */
-  readonly file?: string;
+  readonly file?: string | undefined;
   /** Where `quartermaster.yaml` is looked for. Default: the working directory. */
-  readonly directory?: string;
+  readonly directory?: string | undefined;
   /** Default: the process's; `{}` for none. */
-  readonly environment?: Readonly<Record<string, string | undefined>>;
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
 }
 
 let current: Promise<StorageManager> | undefined;

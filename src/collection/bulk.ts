@@ -17,10 +17,10 @@ import { CollectionReader } from './reader.js';
 import { checkDeclared, type StoredRecord } from './record-codec.js';
 import { claimDerived, updateDerived } from './update.js';
 
-export abstract class BulkCollection<T, In> extends CollectionReader<T> {
+export abstract class BulkCollection<T, In, F extends string> extends CollectionReader<T, F> {
   protected readonly ids: IdSource;
 
-  constructor(definition: CollectionDefinition<T, In>, host: CollectionHost) {
+  constructor(definition: CollectionDefinition<T, In, F>, host: CollectionHost) {
     checkDeclared(definition, host.backend);
     super(definition, host);
     this.ids = new IdSource(definition, host.backend, this.scope);
@@ -79,7 +79,7 @@ export abstract class BulkCollection<T, In> extends CollectionReader<T> {
    * then, in any order. No two claims at once take one record, as long as the changes make it match no more (`{ set: { state: 'taken' } }`).
    * @throws as `updateWhere`.
    */
-  async claim(filter: Filter<T>, changes: Patch<T>, options: ClaimOptions<T> = {}): Promise<StoredRecord<T>[]> {
+  async claim(filter: Filter<T>, changes: Patch<T>, options: ClaimOptions<F> = {}): Promise<StoredRecord<T>[]> {
     checkOptions(options, 'claim');
     const tree = this.parse(filter);
     const encoded = this.encodeChanges(changes);

@@ -25,7 +25,7 @@ const MAX_TTL = 1_000 * 365.25 * 86_400_000;
 
 export class RecordCodec<T> {
   constructor(
-    private readonly definition: CollectionDefinition<T, unknown>,
+    private readonly definition: CollectionDefinition<T, unknown, string>,
     private readonly maxBytes: number,
   ) {}
 
@@ -214,7 +214,7 @@ export function checkDate(value: unknown, key: string): Date | undefined {
 
 /** @throws `UNSUPPORTED` where the backend cannot keep what the collection declares. */
 export function checkDeclared(
-  definition: Pick<CollectionDefinition<unknown>, 'name' | 'schema'>,
+  definition: Pick<CollectionDefinition<unknown, unknown, string>, 'name' | 'schema'>,
   backend: RecordBackend,
 ): void {
   const { unique, text } = backend.capabilities;

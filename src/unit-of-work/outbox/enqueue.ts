@@ -18,7 +18,7 @@ export interface NewMessage {
   /** JSON. */
   readonly payload: unknown;
   /** For the receiver, which gets it at every delivery; up to 255 bytes. Default: the message's id. */
-  readonly idempotencyKey?: string;
+  readonly idempotencyKey?: string | undefined;
 }
 
 const FIELDS = ['topic', 'key', 'payload', 'idempotencyKey'];

@@ -20,7 +20,7 @@ export interface DeadLetter extends OutboxMessage {
 
 export interface OutboxOptions extends CallOptions {
   /** The database. Default: `stores.default`. */
-  readonly on?: string;
+  readonly on?: string | undefined;
 }
 
 type Named = Pick<OutboxMessage, 'tenant' | 'id'>;

@@ -24,21 +24,21 @@ export interface RelayOptions {
   /** By topic. Messages of other topics are left to other relays. */
   readonly handlers: Readonly<Record<string, Handler>>;
   /** The database whose outbox it is. Default: `stores.default`. */
-  readonly on?: string;
+  readonly on?: string | undefined;
   /** Keys delivered at the same time; default 10. Within a key it is one after another. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** Messages of one key read at once; default 20. */
-  readonly batch?: number;
+  readonly batch?: number | undefined;
   /** Milliseconds after which another relay takes over from one that died; default 30,000. Renewed at a third. */
-  readonly lease?: number;
+  readonly lease?: number | undefined;
   /** Milliseconds a handler may take; default 60,000. */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
   /** Milliseconds between looks for messages of other processes, half of it up or down at random; default 1,000. */
-  readonly poll?: number;
+  readonly poll?: number | undefined;
   /** Deliveries that may fail before the message is a dead letter; default 10. */
-  readonly maxAttempts?: number;
+  readonly maxAttempts?: number | undefined;
   /** The wait after a failure; default `{ base: 1_000, max: 300_000 }`. */
-  readonly backoff?: Partial<Backoff>;
+  readonly backoff?: Partial<Backoff> | undefined;
   /** Told of each failed delivery. What it throws is ignored, as of `onError`. */
   readonly onFailure?: (failure: DeliveryFailure) => void;
   /** Told of the relay's own faults: the database cannot be reached. It goes on by itself. */
