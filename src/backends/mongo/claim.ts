@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { serializationFailure } from '../../errors.js';
+import { compareText } from '../../filter/evaluate.js';
 import type { MongoUse } from '../../pools/mongo/opened.js';
 import type { ClaimRequest, Scope, Stored } from '../backend.js';
 import { LIMITS } from '../limits.js';
@@ -61,7 +62,7 @@ async function take(
   });
   if (rows.length === 0) return [];
   // In one order for all claims: a server that locks them one by one would have two wait for each other.
-  rows.sort((a, b) => (keyOf(a.row) < keyOf(b.row) ? -1 : 1));
+  rows.sort((a, b) => compareText(keyOf(a.row), keyOf(b.row)));
   const mark = randomBytes(MARK_BYTES).toString('base64');
   const operations = rows.map(({ met, row }) => ({
     replaceOne: {
