@@ -3,6 +3,7 @@
  * deletes it itself: within one statement what a part has deleted is out of the way of the parts after it.
  */
 import type { RecordSchema, Write } from '../../backend.js';
+import { touchesUnique } from '../../patch.js';
 import { tableName } from './expressions.js';
 
 /** A part for WITH, of the rows `t` of a tenant (every tenant's without one). It is done before what reads it. */
@@ -21,9 +22,5 @@ export function afterPart(name: string): string {
 export function mayMeet(write: Write): boolean {
   const { collection, kind } = write;
   if (collection.unique.length === 0 || kind === 'delete') return false;
-  if (kind !== 'patch' || write.orInsert !== undefined) return true;
-  const { set = {}, unset = [], increment = {}, push = {} } = write.changes;
-  const paths = [...Object.keys(set), ...unset, ...Object.keys(increment), ...Object.keys(push)];
-  const keys = collection.unique.flatMap(({ fields }) => fields);
-  return paths.some((path) => keys.some((key) => `${key}.`.startsWith(`${path}.`) || path.startsWith(`${key}.`)));
+  return kind !== 'patch' || write.orInsert !== undefined || touchesUnique(collection, write.changes);
 }
