@@ -1,4 +1,5 @@
 /** Writes to many records of a collection at once: by filter, by claim, from a stream. */
+import { setImmediate } from 'node:timers/promises';
 import type { ClaimRequest, UpdateRequest, Write } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
 import type { CallOptions, OperationContext } from '../component.js';
@@ -43,6 +44,7 @@ export abstract class BulkCollection<T, In, F extends string> extends Collection
           .then((gone) => ({ met: gone, deleted: gone })) ?? deletePage(backend, scope, request, context));
         deleted += page.deleted;
         if (page.met < request.limit) return deleted;
+        await setImmediate();
       }
     });
   }
