@@ -207,6 +207,15 @@ function constructorName(value: object): string {
   return typeof name === 'string' && name !== '' && name !== 'Object' ? `an instance of ${name}` : 'an object';
 }
 
+/** `VALIDATION` for a key that there is not: it is the key that is wrong, whatever its value. */
+export function unknownKey(key: string, known: Iterable<string>, options?: StorageErrorOptions): ValidationError {
+  const [expected, actual] = [`one of ${[...known].join(', ')}`, 'an unknown key'];
+  return new ValidationError('VALIDATION', `${key}: expected ${expected}, got ${actual}`, {
+    ...options,
+    details: { key, expected, actual, ...options?.details },
+  });
+}
+
 /** `VALIDATION` in the library's one form: the key, the value's type, what was expected. */
 export function invalid(key: string, value: unknown, expected: string, options?: StorageErrorOptions): ValidationError {
   return new ValidationError('VALIDATION', `${key}: expected ${expected}, got ${typeName(value)}`, {

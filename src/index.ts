@@ -19,11 +19,11 @@ export { registerBackend, registerPool, registerVectorProvider } from './registr
 
 export interface OpenOptions {
   /** A settings file that must be there, beside the conventional `quartermaster.yaml`. */
-  readonly file?: string;
+  readonly file?: string | undefined;
   /** Where `quartermaster.yaml` is looked for. Default: the working directory. */
-  readonly directory?: string;
+  readonly directory?: string | undefined;
   /** Default: the process's; `{}` for none. */
-  readonly environment?: Readonly<Record<string, string | undefined>>;
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
 }
 
 let current: Promise<StorageManager> | undefined;
@@ -218,7 +218,7 @@ export type { ProbeHandler, ProbeRequest, ProbeResponse } from './probes.js';
 export type { DatabaseSettings, Settings, SettingsInput } from './settings.js';
 export type { Storage, TenantStorage, Transaction } from './storage.js';
 export type { NewMessage, TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
-export type { DeadLetter, Outbox, OutboxOptions } from './unit-of-work/outbox/outbox.js';
+export type { DeadLetter, Outbox, OutboxBacklog, OutboxOptions } from './unit-of-work/outbox/outbox.js';
 export type { OutboxMessage } from './unit-of-work/outbox/records.js';
 export type { Relay, RelayStatus } from './unit-of-work/relay.js';
 export type { Backoff, DeliveryContext, DeliveryFailure, Handler, RelayOptions } from './unit-of-work/relay/options.js';

@@ -126,8 +126,8 @@ export class StorageManager extends Storage {
    * @throws `MIGRATION` when records do not fit; then nothing is dropped.
    */
   async settle<T, In>(
-    definition: CollectionDefinition<T, In>,
-    options: CallOptions & { readonly on?: string; readonly dryRun?: boolean } = {},
+    definition: CollectionDefinition<T, In, string>,
+    options: CallOptions & { readonly on?: string | undefined; readonly dryRun?: boolean | undefined } = {},
   ): Promise<{ readonly indexes: readonly string[] }> {
     const parts = this.parts();
     const database = this.declared(parts, definition, options.on);

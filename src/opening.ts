@@ -29,9 +29,14 @@ export interface OpenParts {
   onClosing(listener: () => void): () => void;
 }
 
-export function checkProviderName(name: unknown): string {
+export function checkProviderName(name: unknown, { defaultDatabase }: OpenParts): string {
   if (name === undefined)
-    throw new StorageError('CONFIGURATION', 'No default vector provider: name one in the settings (vectors.default)');
+    throw new StorageError(
+      'CONFIGURATION',
+      `No default vector provider: the database ${defaultDatabase} (stores.default) brings none. Name one in vectors.default and set it up: ` +
+        'pgvector with vectors.pgvector.database, the name of a database of PostgreSQL or PGlite; or a service, as chroma with vectors.chroma.url',
+      { operation: 'vectors', details: { key: 'vectors.default', database: defaultDatabase } },
+    );
   if (typeof name !== 'string') throw invalid('provider', name, 'a name');
   return name.toLowerCase();
 }

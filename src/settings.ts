@@ -61,31 +61,33 @@ export interface SettingsInput extends Partial<{
     Record<string, string | ({ readonly url: string; readonly critical?: boolean } & Options)>
   >;
   /** Names of databases. */
-  readonly stores?: { readonly [store in StoreName | 'default']?: string };
+  readonly stores?: { readonly [store in StoreName | 'default']?: string | undefined };
   /** `default` names a provider; the others are the providers' own settings. */
-  readonly vectors?: { readonly default?: string } & { readonly [provider: string]: string | Options | undefined };
-  readonly tenancy?: 'optional' | 'required';
-  readonly defaultTenant?: string;
-  readonly health?: { readonly timeout?: number; readonly cache?: number };
+  readonly vectors?: { readonly default?: string | undefined } & {
+    readonly [provider: string]: string | Options | undefined;
+  };
+  readonly tenancy?: 'optional' | 'required' | undefined;
+  readonly defaultTenant?: string | undefined;
+  readonly health?: { readonly timeout?: number | undefined; readonly cache?: number | undefined };
   readonly lifecycle?: {
-    readonly openTimeout?: number;
-    readonly drainTimeout?: number;
-    readonly operationTimeout?: number;
-    readonly schemaTimeout?: number;
-    readonly sweepInterval?: number;
+    readonly openTimeout?: number | undefined;
+    readonly drainTimeout?: number | undefined;
+    readonly operationTimeout?: number | undefined;
+    readonly schemaTimeout?: number | undefined;
+    readonly sweepInterval?: number | undefined;
   };
 }
 
 export interface SettingsSources {
   readonly registry: Registry;
   /** Wins over everything. */
-  readonly overrides?: SettingsInput;
+  readonly overrides?: SettingsInput | undefined;
   /** A file that must be there, beside the conventional ones. */
-  readonly file?: string;
+  readonly file?: string | undefined;
   /** Default: the process's. */
-  readonly environment?: Readonly<Record<string, string | undefined>>;
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
   /** Where `quartermaster.yaml` is looked for. Default: the working directory. */
-  readonly directory?: string;
+  readonly directory?: string | undefined;
 }
 
 /**

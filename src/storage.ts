@@ -10,6 +10,7 @@ import { Collection } from './collection/collection.js';
 import type { CollectionDefinition } from './collection/definition.js';
 import type { CollectionHost } from './collection/host.js';
 import { checkTenant } from './backends/value.js';
+import type { Path } from './filter/syntax.js';
 import type { Database } from './database.js';
 import {
   refuseInsideTransaction,
@@ -38,10 +39,10 @@ export abstract class Storage extends StoreFactory {
    * made on first use. @throws `VALIDATION` when the name stands for another declaration, or when a tenant is required;
    * `UNSUPPORTED` when the database cannot keep what the collection declares.
    */
-  collection<T, In = T>(
-    definition: CollectionDefinition<T, In>,
-    options: { readonly on?: string } = {},
-  ): Collection<T, In> {
+  collection<T, In = T, F extends string = Path<T>>(
+    definition: CollectionDefinition<T, In, F>,
+    options: { readonly on?: string | undefined } = {},
+  ): Collection<T, In, F> {
     const parts = this.parts();
     return new Collection(definition, this.host(parts, this.declared(parts, definition, options.on)));
   }
@@ -52,7 +53,7 @@ export abstract class Storage extends StoreFactory {
    */
   vectors(name?: string): VectorStore {
     const parts = this.parts();
-    const key = checkProviderName(name ?? parts.defaultProvider);
+    const key = checkProviderName(name ?? parts.defaultProvider, parts);
     const provider = parts.providers.get(key);
     if (provider === undefined)
       throw new StorageError(
@@ -84,7 +85,7 @@ export abstract class Storage extends StoreFactory {
   }
 
   /** The tenant's sequences and fencing tokens, on a database of the settings (default: `stores.default`). */
-  sequences(options: { readonly on?: string } = {}): Sequences {
+  sequences(options: { readonly on?: string | undefined } = {}): Sequences {
     const parts = this.parts();
     return new Sequences(this.host(parts, this.database(parts, options.on)));
   }
@@ -137,7 +138,7 @@ export abstract class Storage extends StoreFactory {
   /** The database of a collection, which knows it from now on. */
   protected declared<T, In>(
     parts: OpenParts,
-    definition: CollectionDefinition<T, In>,
+    definition: CollectionDefinition<T, In, string>,
     on: string | undefined,
   ): Database {
     if (typeof definition !== 'object' || definition === null || typeof definition.domain !== 'object')

@@ -190,6 +190,21 @@ describe.each(TARGETS)('the outbox on $name', ({ prepare }) => {
     expect(await kept(storage)).toEqual([0, 0, 0]);
   }, 30_000);
 
+  test('the backlog is what waits, and since when', async () => {
+    const before = await storage.outbox.backlog();
+    expect(before).toEqual({ waiting: 0, dead: 0 });
+    await enqueue(storage.tenant('one'), 'ann', 1);
+    await enqueue(storage.tenant('two'), 'ann', 2);
+    const { oldest, ...counts } = await storage.outbox.backlog();
+    expect(counts).toEqual({ waiting: 2, dead: 0 });
+    expect(Math.abs(oldest!.getTime() - Date.now())).toBeLessThan(60_000);
+    const tally = new Tally<unknown>();
+    const relay = storage.outbox.relay({ handlers: { mail: async ({ payload }) => tally.add(payload) }, poll: 2 });
+    await tally.until(2);
+    await relay.stop();
+    expect(await storage.outbox.backlog()).toEqual(before);
+  });
+
   test('a poison message becomes a dead letter that holds its key back, and no other', async () => {
     const tally = new Tally<string>();
     const failures = new Tally<boolean>();

@@ -30,3 +30,35 @@ const [target] = available;
     await drop();
   }
 });
+
+(target === undefined ? test.skip : test)('a unique constraint costs a transaction no statement', async () => {
+  const shape = { fields: { email: 'string' } } as const;
+  const Plain = defineCollection<{ email: string }>({ name: 'plain', ...shape });
+  const Users = defineCollection<{ email: string }>({
+    name: 'users',
+    ...shape,
+    unique: [{ name: 'email', fields: ['email'] }],
+  });
+  const { url, drop } = await target!.prepare();
+  try {
+    await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    const counts: number[] = [];
+    for (const definition of [Plain, Users]) {
+      const { id } = await storage.collection(definition).save({ email: 'a' });
+      const sent = await statementsOf(() =>
+        storage.transaction(async (tx) => {
+          const records = tx.collection(definition);
+          await records.save({ email: 'b' });
+          await records.replace(id, { email: 'c' });
+          await records.patch(id, { set: { email: 'd' } });
+          await records.saveMany([{ value: { email: 'e' } }, { value: { email: 'f' } }]);
+          await records.delete(id);
+        }),
+      );
+      counts.push(sent.length);
+    }
+    expect(counts[1]).toBe(counts[0]);
+  } finally {
+    await drop();
+  }
+});

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type } from 'arktype';
 import * as v from 'valibot';
 import { z } from 'zod';
-import { defineCollection, openStorage, type CollectionDefinition } from '../src/index.js';
+import { defineCollection, openStorage, type Collection, type CollectionDefinition } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 
 interface User {
@@ -84,4 +84,64 @@ test('wrong use does not compile', async () => {
   expect(
     (await things.query({ 'deep.n': { $gte: 1 }, tags: { $exists: true }, at: { $exists: false } })).items,
   ).toEqual([saved]);
+});
+
+test('a sort, an index and an aggregate by an undeclared field do not compile', async () => {
+  const Jobs = defineCollection({
+    name: 'jobs',
+    schema: z.object({ state: z.string(), note: z.string().optional(), cost: z.number().optional(), at: z.date() }),
+    fields: { state: 'string', cost: 'number', at: 'date' },
+    indexes: [{ keys: ['state', ['createdAt', 'desc']] }],
+    unique: [{ name: 'one_at_a_time', fields: ['at'] }],
+  });
+  const jobs = storage.collection(Jobs);
+  const at = new Date(0);
+  await jobs.save({ state: 'open', cost: 5, at });
+  const base = { name: 'wrong', schema: z.object({ a: z.string(), b: z.string() }), fields: { a: 'string' } } as const;
+  const wrong: (() => unknown)[] = [
+    // @ts-expect-error the type has it, the declaration does not
+    () => jobs.list({ sort: { note: 'asc' } }),
+    // @ts-expect-error the same of a query
+    () => jobs.query({}, { sort: { note: 'asc' } }),
+    // @ts-expect-error the same of a claim
+    () => jobs.claim({}, { set: { state: 'taken' } }, { sort: { note: 'asc' } }),
+    // @ts-expect-error a group by it
+    () => jobs.aggregate({}, { by: ['note'] }),
+    // @ts-expect-error a sum of it
+    () => jobs.aggregate({}, { numbers: ['note'] }),
+    // @ts-expect-error a sum of what is declared, and is no number
+    () => jobs.aggregate({}, { numbers: ['state'] }),
+    // @ts-expect-error an index of it
+    () => defineCollection({ ...base, indexes: [{ keys: ['b'] }] }),
+    // @ts-expect-error a constraint of it
+    () => defineCollection({ ...base, unique: [{ name: 'b', fields: ['b'] }] }),
+    // @ts-expect-error a declaration of what the type does not have
+    () => defineCollection({ ...base, fields: { c: 'string' } }),
+  ];
+  expect(wrong).toHaveLength(9);
+  const [row] = await jobs.aggregate({}, { by: ['state', 'at'], numbers: ['cost'] });
+  const state: string | null = row!.key.state;
+  const day: Date | null = row!.key.at;
+  expect([state, day, row!.numbers.cost.sum]).toEqual(['open', at, 5]);
+  // @ts-expect-error what was not asked for
+  expect(row!.numbers.at).toBeUndefined();
+  const { items } = await jobs.query(
+    {},
+    { sort: { at: 'asc', createdAt: 'desc' }, after: undefined, limit: undefined },
+  );
+  expect(items).toHaveLength(1);
+});
+
+test('the declared fields of a collection whose type is an argument can be said, too', async () => {
+  const Notes = defineCollection<{ title: string; body: string }, 'title'>({
+    name: 'notes',
+    fields: { title: 'string' },
+  });
+  const notes = storage.collection(Notes);
+  await notes.save({ title: 'a', body: 'b' }, { id: undefined, ttl: undefined });
+  expect((await notes.list({ sort: { title: 'asc' } })).items).toHaveLength(1);
+  // @ts-expect-error it is not said
+  await expect(notes.list({ sort: { body: 'asc' } })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+  const anyNotes: Collection<{ title: string; body: string }> = notes;
+  expect(await anyNotes.count()).toBe(1);
 });

@@ -1,9 +1,11 @@
 /** Numbers that are never given twice. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { openStorage } from '../src/index.js';
+import { defineCollection, openStorage } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 import { sharedMemory } from './support/shared-memory.js';
 import { storageTargets } from './support/storage-targets.js';
+
+const Invoices = defineCollection<{ n: number }>({ name: 'last_invoices', id: 'sequence' });
 
 describe.each(storageTargets('sequences'))('sequences on $name', ({ prepare, transactions }) => {
   let storage: StorageManager;
@@ -66,6 +68,21 @@ describe.each(storageTargets('sequences'))('sequences on $name', ({ prepare, tra
     ]);
     const sorted = given.flat().sort((a, b) => a - b);
     expect(sorted).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
+  });
+
+  test('after 2^53 - 1 there is none, and none is given twice', async () => {
+    const mine = fresh().collection(Invoices);
+    const last = Number.MAX_SAFE_INTEGER;
+    await mine.insert({ n: 1 }, { id: String(last - 2) });
+    expect((await mine.insert({ n: 2 })).id).toBe(String(last - 1));
+    const full = { code: 'STORAGE_FULL', details: { reason: 'sequence', sequence: 'last_invoices' } };
+    const two = [{ value: { n: 3 } }, { value: { n: 4 } }];
+    if (transactions) await expect(mine.saveMany(two)).rejects.toMatchObject(full);
+    else await mine.insert({ n: 3 });
+    for (let again = 0; again < 2; again++) await expect(mine.insert({ n: 5 })).rejects.toMatchObject(full);
+    await expect(mine.insert({ n: 6 }, { id: String(last + 1) })).rejects.toMatchObject({ code: 'VALIDATION' });
+    expect((await mine.save({ n: 7 }, { id: String(last) })).id).toBe(String(last));
+    expect((await mine.list({ sort: { id: 'desc' } })).items.map(({ value }) => value.n)).toEqual([7, 2, 1]);
   });
 
   test.each([

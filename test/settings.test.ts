@@ -132,6 +132,19 @@ describe('faults', () => {
     expect(({} as Record<string, unknown>)['tenancy']).toBeUndefined();
   });
 
+  test.each([
+    ['databases:\n  main:\n    url: memory:\n', /in line 3 .*needs quotes: "memory:"/],
+    ['databases: { main: memory: }\n', /in line 1 .*needs quotes: "memory:"/],
+    [
+      'databases:\n  main:\n    url:\n      memory:\n',
+      /databases\.main\.url: expected a URL .*needs quotes: "memory:"\), got an object/,
+    ],
+  ])('a URL without quotes: %j', async (text, message) => {
+    await writeFile(join(directory, 'quartermaster.yaml'), text);
+    const { error } = await faultsOf(load());
+    expect(error.message).toMatch(message);
+  });
+
   test('files: text that YAML takes for an alias or a tag, and says nothing of', async () => {
     for (const password of [`*${SECRET}`, `!${SECRET}`]) {
       await writeFile(

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { OperationContext } from '../src/component.js';
 import type { RecordBackend, RecordSchema, Write } from '../src/backends/backend.js';
+import { orderBy } from '../src/collection/conditions.js';
 import { ALL } from '../src/filter/syntax.js';
 import type { SqlPool } from '../src/pools/pool.js';
-import { A, at, contextAt, ctx, insertUser, openBackend, users, type Opened } from './support/sql/fixture.js';
+import { A, at, contextAt, ctx, filterOf, insertUser, openBackend, users, type Opened } from './support/sql/fixture.js';
 
 let opened: Opened;
 let backend: RecordBackend;
@@ -49,6 +51,67 @@ describe('unique constraints', () => {
       const inside = { ...contextAt(20), session };
       const [own] = await backend.write(A, [insertUser('3', value)], inside);
       expect(own).toMatchObject({ status: 'written', version: 1 });
+    });
+  });
+
+  describe.each([
+    ['of another record', 'holder'],
+    ['of the same record', '1'],
+  ])('what has expired frees its keys in the statement that wants them, %s', (_whose, holder) => {
+    const value = { email: 'e', shop: 1 };
+    const key = { collection: users, id: '1' };
+    const other = insertUser('2', { email: 'other' });
+    const live: Write = insertUser('1', { email: 'f', shop: 1 });
+    const changes = { set: { email: 'e' } };
+    const request = {
+      collection: users,
+      filter: filterOf({ email: 'f' }),
+      changes,
+      limit: 1,
+      sort: orderBy('shop', 'number'),
+    };
+    const kinds: readonly [name: string, hasLive: boolean, write: (context: OperationContext) => Promise<unknown>][] = [
+      ['insert', false, (own) => backend.write(A, [insertUser('1', value)], own)],
+      ['put', false, (own) => backend.write(A, [{ ...key, kind: 'put', value }], own)],
+      [
+        'patch that inserts',
+        false,
+        (own) => backend.write(A, [{ ...key, kind: 'patch', changes, orInsert: value }], own),
+      ],
+      ['batch of inserts', false, (own) => backend.write(A, [insertUser('1', value), other], own)],
+      ['batch of puts', false, (own) => backend.write(A, [{ ...key, kind: 'put', value }, other], own)],
+      ['replace', true, (own) => backend.write(A, [{ ...key, kind: 'replace', value }], own)],
+      [
+        'replace of a version',
+        true,
+        (own) => backend.write(A, [{ ...key, kind: 'replace', value, ifVersion: 1 }], own),
+      ],
+      ['patch', true, (own) => backend.write(A, [{ ...key, kind: 'patch', changes }], own)],
+      [
+        'batch of replaces and patches',
+        true,
+        (own) => backend.write(A, [{ ...key, kind: 'patch', changes }, other], own),
+      ],
+      ['updateMany', true, (own) => backend.updateMany!(A, request, own)],
+      ['updateMany of all tenants', true, (own) => backend.updateMany!('all', request, own)],
+      ['claim', true, (own) => backend.claim!(A, request, own)],
+    ];
+
+    test.each(kinds.filter(([, hasLive]) => !hasLive || holder !== '1'))('%s', async (_name, hasLive, write) => {
+      for (const inSession of [false, true]) {
+        await opened.clear();
+        await backend.write(A, [insertUser(holder, value, { expiresAt: at(10) })], ctx);
+        if (hasLive) await backend.write(A, [live], ctx);
+        if (inSession)
+          await pool.transaction({ context: ctx }, (session) =>
+            write({ ...contextAt(20), session }).then(() => undefined),
+          );
+        else await write(contextAt(20));
+        const [record] = await backend.read(A, [key], contextAt(20));
+        expect(record).toMatchObject({ value, version: hasLive ? 2 : 1 });
+        const { rows } = await pool.query('SELECT id FROM quartermaster.users WHERE expires_at < now()', [], ctx);
+        expect(rows).toEqual([]);
+      }
     });
   });
 

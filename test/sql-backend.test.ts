@@ -139,16 +139,21 @@ describe('batches', () => {
     await opened.clear();
     const put = (id: string): Write => ({ kind: 'put', collection: things, id, value: {} });
     const missing: Write = { kind: 'replace', collection: things, id: 'nobody', value: {} };
+    await backend.write(A, [put('old')], ctx);
     await pool.transaction({ context: ctx }, async (session) => {
       const inside = { ...ctx, session };
       const results = await Promise.all([
         backend.write(A, [put('a'), missing], inside),
+        backend.deleteMany!(A, { collection: things, filter: filterOf({ id: 'old' }), limit: 9 }, inside).then(
+          () => [],
+        ),
         backend.write(A, [put('b')], inside),
         backend.write(A, [put('c'), put('d')], inside),
         backend.write(A, [missing, put('e')], inside),
       ]);
       expect(results.map((items) => items.map((item) => item.status))).toEqual([
         ['skipped', 'missing'],
+        [],
         ['written'],
         ['written', 'written'],
         ['missing', 'skipped'],

@@ -63,7 +63,10 @@ describe('statements', () => {
     const [row] = await query('SELECT ? AS a, ? AS b, ? AS c, ? AS d', null, 1.5, 'é😀', bytes);
     expect({ ...row, d: [...(row!['d'] as Uint8Array)] }).toEqual({ a: null, b: 1.5, c: 'é😀', d: [0, 255, 7] });
     for (const value of [true, new Date(), ['a'], undefined as unknown as null])
-      await expect(pool.query('SELECT ? AS a', [value], context())).rejects.toMatchObject({ code: 'VALIDATION' });
+      await expect(pool.query('SELECT ?, ? AS a', [1, value], context())).rejects.toMatchObject({
+        code: 'VALIDATION',
+        message: expect.stringMatching(/^parameters\[1\]: expected a number, a string, bytes or null, got /),
+      });
     await expect(pool.query('SELECT ? AS a', [], context())).rejects.toMatchObject({ code: 'INTERNAL' });
   });
 

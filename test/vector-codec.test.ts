@@ -151,7 +151,9 @@ test('ids and namespaces', () => {
 test('records: unknown keys, sparse vectors and what is no record are refused', () => {
   const encode = (record: unknown): unknown =>
     encodeRecord(record, schema, { maxMetadataBytes: 40_960, vectorFault: undefined }, 'records[4]');
-  expect(refused(() => encode({ id: 'a', values: [1, 2, 3] })).message).toMatch(/^records\[4\]: unknown key "values"/);
+  expect(refused(() => encode({ id: 'a', values: [1, 2, 3] })).message).toMatch(
+    /^records\[4\]\.values: expected one of .*, got an unknown key$/,
+  );
   expect(refused(() => encode({ id: 'a', vector: [1, 2] })).message).toMatch(/^records\[4\]\.vector/);
   refused(() => encode({ id: 'a', vector: [1, 2, 3], sparse: { indices: [], values: [] } }), 'UNSUPPORTED');
   refused(() => encode({ id: 'a', vector: [1, 2, 3], text: null }));
@@ -168,7 +170,7 @@ describe('schemas', () => {
   });
 
   test.each<[string, object, RegExp]>([
-    ['an unknown key', { metrics: 'dot' }, /unknown key "metrics"/],
+    ['an unknown key', { metrics: 'dot' }, /metrics: expected one of .*, got an unknown key$/],
     ['an unknown metric', { metric: 'manhattan' }, /^metric: .*cosine, euclidean, dot/],
     ['an unknown type', { fields: { a: 'text' } }, /^fields\.a/],
     ['an unknown index', { index: { kind: 'flat' } }, /^index\.kind/],

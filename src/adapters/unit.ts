@@ -14,7 +14,7 @@ import type { OperationContext } from '../component.js';
 import { ConflictError, invalid, UnsupportedError, type StorageError } from '../errors.js';
 import { parseSort } from '../filter/cursor.js';
 import { normalize } from '../filter/normalize.js';
-import { parseFilter, type Filter } from '../filter/syntax.js';
+import { parseFilter, type Filter, type Path } from '../filter/syntax.js';
 import { EVENTS_PER_WRITE, type Actor, type EventValue, type StoreEvent } from './events.js';
 
 /** What was done under an idempotency key: the same again gives the same, and writes nothing. */
@@ -94,7 +94,7 @@ export class Unit {
   async query<T>(
     definition: CollectionDefinition<T>,
     filter: Filter<T>,
-    options: { readonly sort?: Sort<T>; readonly limit?: number } = {},
+    options: { readonly sort?: Sort<Path<T>>; readonly limit?: number } = {},
   ): Promise<StoredRecord<T>[]> {
     const { schema, domain } = definition;
     const request = {

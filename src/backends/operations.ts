@@ -136,24 +136,24 @@ interface OfCollection extends CallOptions {
 
 export interface StatsOptions extends CallOptions {
   /** Counts the records where the server would estimate them: a scan of each table. Default: false. */
-  readonly exact?: boolean;
+  readonly exact?: boolean | undefined;
 }
 
 export interface VacuumOptions extends OfCollection {
   /** Writes the tables anew, under a lock against readers, and gives the room back to the disk: on SQLite always. Default: false. */
-  readonly full?: boolean;
+  readonly full?: boolean | undefined;
   /** Also as `analyze`. Default: false. */
-  readonly analyze?: boolean;
+  readonly analyze?: boolean | undefined;
 }
 
 export interface CurrentOperationsOptions extends CallOptions {
   /** Only those that have run for so many milliseconds. Default: 0. */
-  readonly longerThan?: number;
+  readonly longerThan?: number | undefined;
 }
 
 export interface IntegrityOptions extends OfCollection {
   /** How many faults are told at most. Default: 100. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
 }
 
 export interface ReindexOptions extends OfCollection {

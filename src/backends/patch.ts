@@ -2,7 +2,7 @@
  * What a patch means. `applyPatch` is the definition: the memory backend runs it, and backends that patch in a statement of
  * their own use it to say why a patch was refused. `patchTree` is the form those statements are made from.
  */
-import type { JsonObject, JsonValue, PatchChanges, PatchFault } from './backend.js';
+import type { JsonObject, JsonValue, PatchChanges, PatchFault, RecordSchema } from './backend.js';
 
 export type PatchStep =
   | { readonly op: 'set'; readonly value: JsonValue }
@@ -123,4 +123,12 @@ export function incrementRange(by: number): { readonly min: number; readonly max
 
 function isObject(value: JsonValue): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Whether changes may give a record other values of a unique constraint. */
+export function touchesUnique({ unique }: RecordSchema, changes: PatchChanges): boolean {
+  if (unique.length === 0) return false;
+  const isPart = (path: string, other: string): boolean => path === other || path.startsWith(`${other}.`);
+  const fields = unique.flatMap((constraint) => constraint.fields);
+  return [...patchSteps(changes)].some(([path]) => fields.some((field) => isPart(field, path) || isPart(path, field)));
 }

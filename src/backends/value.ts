@@ -158,17 +158,19 @@ const BYTES_PER_UNIT = 6;
 
 /** Every declared field: its type, its length, and that no array stands on its path. */
 function checkFields(value: JsonObject, schema: RecordSchema): void {
-  for (const { path, segments, parents, field } of declaredFields(schema)) {
+  for (const { path, at, segments, parents, field } of declaredFields(schema)) {
     for (const parent of parents)
       if (Array.isArray(valueAt(value, parent)))
         throw invalid(`value.${parent.join('.')}`, [], `no array on the way to the declared field ${path}`);
     const item = valueAt(value, segments);
-    if (item !== undefined) checkField(path, item as JsonValue, field);
+    if (item !== undefined) checkField(at, item as JsonValue, field);
   }
 }
 
 interface DeclaredField {
   readonly path: string;
+  /** Its name in errors. */
+  readonly at: string;
   readonly segments: readonly string[];
   readonly parents: readonly (readonly string[])[];
   readonly field: FieldSchema;
@@ -182,17 +184,22 @@ function declaredFields(schema: RecordSchema): readonly DeclaredField[] {
   if (declared === undefined) {
     declared = [...schema.fields].map(([path, field]) => {
       const segments = path.split('.');
-      return { path, segments, parents: segments.slice(1).map((_, n) => segments.slice(0, n + 1)), field };
+      return {
+        path,
+        at: `value.${path}`,
+        segments,
+        parents: segments.slice(1).map((_, n) => segments.slice(0, n + 1)),
+        field,
+      };
     });
     DECLARED.set(schema, declared);
   }
   return declared;
 }
 
-/** @throws `VALIDATION` when an encoded value does not fit the declared field it stands at. */
-export function checkField(path: string, item: JsonValue, field: { type: FieldType; maxBytes: number }): void {
+/** @throws `VALIDATION` when an encoded value does not fit the declared field it stands at; `at` names it in errors. */
+export function checkField(at: string, item: JsonValue, field: { type: FieldType; maxBytes: number }): void {
   if (item === null) return;
-  const at = `value.${path}`;
   if (field.type === 'date') {
     if (typeof item !== 'string' || !isDateText(item)) throw invalid(at, item, 'a Date, or null');
   } else if (typeof item !== field.type) {

@@ -8,30 +8,33 @@ import type {
   TenantScope,
 } from '../backends/backend.js';
 import type { OperationContext } from '../component.js';
-import { invalid, UnsupportedError, ValidationError } from '../errors.js';
+import { invalid, unknownKey, UnsupportedError, ValidationError } from '../errors.js';
 import { compareScalars, recordField } from '../filter/evaluate.js';
 import { knownFields, type FieldReference, type FilterDomain } from '../filter/fields.js';
 import { isList } from '../filter/json.js';
-import type { Path, Scalar } from '../filter/syntax.js';
+import type { PathValue, Scalar } from '../filter/syntax.js';
 import { eachRecord } from './scan.js';
 
 /** No more groups than this are given. */
 const MAX_GROUPS = 10_000;
 const MAX_FIELDS = 3;
 
-export interface AggregateSpec<T> {
+export interface AggregateSpec<B extends string = string, N extends string = string> {
   /** Up to three declared fields whose values make the groups; without them all records are one group. */
-  readonly by?: readonly Path<T>[];
+  readonly by?: readonly B[] | undefined;
   /** Declared number fields to be summed up. */
-  readonly numbers?: readonly Path<T>[];
+  readonly numbers?: readonly N[] | undefined;
 }
 
-export interface AggregateRow {
+type Grouped<V> = unknown extends V ? Scalar | Date : NonNullable<V> | null;
+
+/** One row for the groups of `B` with the sums of `N`, over records of type `T`. */
+export interface AggregateRow<T = unknown, B extends string = string, N extends string = string> {
   /** The values of `by` by path; null for missing. Dates are Dates. */
-  readonly key: Readonly<Record<string, Scalar | Date>>;
+  readonly key: { readonly [P in B]: Grouped<PathValue<T, P>> };
   readonly count: number;
   /** By path: over the records that have the number. `min`, `max` and `average` are absent when there is none. */
-  readonly numbers: Readonly<Record<string, NumberSummary & { readonly average?: number }>>;
+  readonly numbers: { readonly [P in N]: NumberSummary & { readonly average?: number } };
 }
 
 export interface AggregatePlan extends Pick<AggregateRequest, 'by' | 'numbers'> {
@@ -39,15 +42,16 @@ export interface AggregatePlan extends Pick<AggregateRequest, 'by' | 'numbers'> 
 }
 
 /** @throws `VALIDATION` for a malformed question, `UNSUPPORTED` for an undeclared field. */
-export function planAggregate(spec: AggregateSpec<unknown>, domain: FilterDomain): AggregatePlan {
+export function planAggregate(spec: AggregateSpec, domain: FilterDomain): AggregatePlan {
   if (typeof spec !== 'object' || spec === null) throw invalid('aggregate', spec, 'an object of by and numbers');
   for (const key of Object.keys(spec))
-    if (key !== 'by' && key !== 'numbers') throw invalid(`aggregate.${key}`, undefined, 'one of by, numbers');
+    if (key !== 'by' && key !== 'numbers') throw unknownKey(`aggregate.${key}`, ['by', 'numbers']);
   const by = declared(spec.by ?? [], 'by', domain);
   if (by.length > MAX_FIELDS) throw invalid('aggregate.by', spec.by, `at most ${MAX_FIELDS} fields`);
   const numbers = declared(spec.numbers ?? [], 'numbers', domain);
   for (const { path, type } of numbers)
-    if (type !== 'number') throw invalid('aggregate.numbers', path.join('.'), 'fields declared as numbers');
+    if (type !== 'number')
+      throw invalid('aggregate.numbers', path.join('.'), `fields declared as numbers (${path.join('.')} is a ${type})`);
   return { by, numbers, paths: { by: [...(spec.by ?? [])], numbers: [...(spec.numbers ?? [])] } };
 }
 

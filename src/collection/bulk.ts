@@ -1,4 +1,5 @@
 /** Writes to many records of a collection at once: by filter, by claim, from a stream. */
+import { setImmediate } from 'node:timers/promises';
 import type { ClaimRequest, UpdateRequest, Write } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
 import type { CallOptions, OperationContext } from '../component.js';
@@ -17,10 +18,10 @@ import { CollectionReader } from './reader.js';
 import { checkDeclared, type StoredRecord } from './record-codec.js';
 import { claimDerived, updateDerived } from './update.js';
 
-export abstract class BulkCollection<T, In> extends CollectionReader<T> {
+export abstract class BulkCollection<T, In, F extends string> extends CollectionReader<T, F> {
   protected readonly ids: IdSource;
 
-  constructor(definition: CollectionDefinition<T, In>, host: CollectionHost) {
+  constructor(definition: CollectionDefinition<T, In, F>, host: CollectionHost) {
     checkDeclared(definition, host.backend);
     super(definition, host);
     this.ids = new IdSource(definition, host.backend, this.scope);
@@ -43,6 +44,7 @@ export abstract class BulkCollection<T, In> extends CollectionReader<T> {
           .then((gone) => ({ met: gone, deleted: gone })) ?? deletePage(backend, scope, request, context));
         deleted += page.deleted;
         if (page.met < request.limit) return deleted;
+        await setImmediate();
       }
     });
   }
@@ -79,7 +81,7 @@ export abstract class BulkCollection<T, In> extends CollectionReader<T> {
    * then, in any order. No two claims at once take one record, as long as the changes make it match no more (`{ set: { state: 'taken' } }`).
    * @throws as `updateWhere`.
    */
-  async claim(filter: Filter<T>, changes: Patch<T>, options: ClaimOptions<T> = {}): Promise<StoredRecord<T>[]> {
+  async claim(filter: Filter<T>, changes: Patch<T>, options: ClaimOptions<F> = {}): Promise<StoredRecord<T>[]> {
     checkOptions(options, 'claim');
     const tree = this.parse(filter);
     const encoded = this.encodeChanges(changes);

@@ -4,7 +4,7 @@ import { jsonBytes, type Encoded } from '../backends/value.js';
 import type { CallOptions, OperationContext } from '../component.js';
 import { invalid, UnsupportedError } from '../errors.js';
 import { isList, valueAt } from '../filter/json.js';
-import { ALL } from '../filter/syntax.js';
+import { ALL, type Path } from '../filter/syntax.js';
 import { BulkCollection } from './bulk.js';
 import type { CollectionDefinition } from './definition.js';
 import type { CollectionHost } from './host.js';
@@ -23,10 +23,10 @@ import { checkVersion, type StoredRecord } from './record-codec.js';
 import { RecordWriter } from './record-writer.js';
 import { encodeItems } from './save-items.js';
 
-export class Collection<T, In = T> extends BulkCollection<T, In> {
+export class Collection<T, In = T, F extends string = Path<T>> extends BulkCollection<T, In, F> {
   private readonly writer: RecordWriter<T>;
 
-  constructor(definition: CollectionDefinition<T, In>, host: CollectionHost) {
+  constructor(definition: CollectionDefinition<T, In, F>, host: CollectionHost) {
     super(definition, host);
     this.writer = new RecordWriter(host.backend, this.scope, this.schema, this.codec, host.clock);
   }
@@ -54,7 +54,7 @@ export class Collection<T, In = T> extends BulkCollection<T, In> {
     if (!isList(items)) throw invalid('items', items, 'an array');
     const { maxBatchItems, maxBatchBytes, batch } = this.backend.capabilities;
     if (items.length > maxBatchItems)
-      throw invalid('items', items, `at most ${maxBatchItems} records (load takes any number)`);
+      throw invalid('items', items, `at most ${maxBatchItems} records, not ${items.length} (load takes any number)`);
     const parts = await encodeItems(this.codec, items);
     if (items.length > 1 && batch !== 'atomic')
       throw new UnsupportedError(`${this.name}: ${this.backend.name} has no atomic batches`);

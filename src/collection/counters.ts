@@ -14,7 +14,7 @@ export const COUNTERS: RecordSchema = {
   text: [],
 };
 
-/** Takes `count` numbers; gives the first of them. */
+/** Takes `count` numbers; gives the first of them. @throws `STORAGE_FULL` when there are not as many left. */
 export async function takeNumbers(
   backend: RecordBackend,
   scope: TenantScope,
@@ -36,8 +36,14 @@ export async function takeNumbers(
     context,
   );
   const last = result?.status === 'patched' ? result.record.value['last'] : undefined;
-  if (typeof last !== 'number' || !Number.isSafeInteger(last))
-    throw new StorageError('INTERNAL', `The counter ${counter} is exhausted or damaged`, { component: backend.name });
+  if (typeof last !== 'number')
+    throw new StorageError('INTERNAL', `The counter ${counter} is damaged`, { component: backend.name });
+  // Beyond 2^53 - 1 two numbers would be one. Nothing takes a counter back from there: every later call is refused as well.
+  if (!Number.isSafeInteger(last))
+    throw new StorageError('STORAGE_FULL', `The sequence ${counter} has no ${count} numbers left below 2^53`, {
+      component: backend.name,
+      details: { reason: 'sequence', sequence: counter, count },
+    });
   return last - count + 1;
 }
 

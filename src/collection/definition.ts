@@ -1,6 +1,6 @@
 /** What a host declares of a collection, and the schema that backends get of it. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { invalid } from '../errors.js';
+import { invalid, unknownKey } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
 import { pathFault, type FieldType, type FilterDomain } from '../filter/fields.js';
 import type { Path } from '../filter/syntax.js';
@@ -10,7 +10,7 @@ import { LIMITS } from '../backends/limits.js';
 
 export type FieldDeclaration = FieldType | { readonly type: FieldType; readonly maxBytes?: number };
 type EnvelopeField = 'version' | 'createdAt' | 'updatedAt' | 'expiresAt';
-type IndexKey<P extends string> = P | EnvelopeField | readonly [P | EnvelopeField, 'asc' | 'desc'];
+type IndexKey<F extends string> = F | EnvelopeField | readonly [F | EnvelopeField, 'asc' | 'desc'];
 
 /**
  * `uuid`: version 7, made here, in the order of insertion. `sequence`: `'1'`, `'2'`, ... of the tenant and the
@@ -18,40 +18,46 @@ type IndexKey<P extends string> = P | EnvelopeField | readonly [P | EnvelopeFiel
  */
 export type IdKind = 'uuid' | 'sequence' | 'given';
 
-interface SpecOf<P extends string> {
+/** `P`: the paths of the record type. `F`: those that are declared in `fields`. */
+interface SpecOf<P extends string, F extends string> {
   /** `[a-z][a-z0-9_]{0,47}` */
   readonly name: string;
   /** Typed when written; only these and the envelope can be sorted by and indexed. A `'date'` takes and gives a Date. */
-  readonly fields?: { readonly [K in P]?: FieldDeclaration };
-  readonly indexes?: readonly { readonly keys: readonly IndexKey<P>[]; readonly scope?: 'tenant' | 'all' }[];
+  readonly fields?: { readonly [K in F]?: FieldDeclaration };
+  readonly indexes?: readonly { readonly keys: readonly IndexKey<NoInfer<F>>[]; readonly scope?: 'tenant' | 'all' }[];
   /** Within the tenant; a record that lacks one of the fields is outside the constraint. */
-  readonly unique?: readonly { readonly name: string; readonly fields: readonly P[] }[];
+  readonly unique?: readonly { readonly name: string; readonly fields: readonly NoInfer<F>[] }[];
   /** `$text` searches these strings: lower-cased words, all of which must occur. */
   readonly text?: readonly P[];
   /** Default: `uuid`. */
   readonly id?: IdKind;
 }
 
+type SchemaPath<S extends StandardSchemaV1> = Path<StandardSchemaV1.InferOutput<S>>;
+
 /** A collection whose type follows from a schema of any Standard Schema library (zod, valibot, arktype). */
-export type SchemaCollectionSpec<S extends StandardSchemaV1> = SpecOf<Path<StandardSchemaV1.InferOutput<S>>> & {
+export type SchemaCollectionSpec<S extends StandardSchemaV1, F extends string = SchemaPath<S>> = SpecOf<
+  SchemaPath<S>,
+  F
+> & {
   /** Checks values before I/O. Its output is stored, and must be valid input again. `patch` and `increment` do not run it. */
   readonly schema: S;
 };
 
 /** A collection whose type is said as a type argument. */
-export type TypedCollectionSpec<T> = SpecOf<Path<T>> & { readonly schema?: undefined };
+export type TypedCollectionSpec<T, F extends string = Path<T>> = SpecOf<Path<T>, F> & { readonly schema?: undefined };
 
 /**
  * A collection's declaration, checked. Make it once, at the top of a module. `T` is what is stored and read, `In` what is
- * written: with a schema that has defaults or transforms they differ.
+ * written: with a schema that has defaults or transforms they differ. `F` are the declared fields: what is sorted by.
  */
-export interface CollectionDefinition<T, In = T> {
+export interface CollectionDefinition<T, In = T, F extends string = Path<T>> {
   readonly name: string;
   readonly schema: RecordSchema;
   readonly validator: StandardSchemaV1<In, T> | undefined;
   readonly ids: IdKind;
   /** Declared fields of type `'date'`. */
-  readonly dates: readonly string[];
+  readonly dates: readonly F[];
   readonly domain: FilterDomain;
 }
 
@@ -66,17 +72,23 @@ const ENVELOPE: ReadonlyMap<string, FieldType> = new Map<string, FieldType>([
 const KEYS = ['name', 'schema', 'fields', 'indexes', 'unique', 'text', 'id'];
 const TYPES = ['string', 'number', 'boolean', 'date'];
 
-/** Declares a collection. @throws `VALIDATION` for a malformed declaration. */
-export function defineCollection<S extends StandardSchemaV1>(
-  spec: SchemaCollectionSpec<S>,
-): CollectionDefinition<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
-export function defineCollection<T = Record<string, unknown>>(spec: TypedCollectionSpec<T>): CollectionDefinition<T>;
+/**
+ * Declares a collection. With a schema, the declared fields are known to the compiler: it refuses a sort by another. Where the
+ * type is an argument they can be said as a second one, `defineCollection<Order, 'status' | 'total'>({ ... })`; without it
+ * every path counts as declared, and a sort by one that is not is refused when it is asked.
+ * @throws `VALIDATION` for a malformed declaration.
+ */
+export function defineCollection<S extends StandardSchemaV1, F extends SchemaPath<S> = never>(
+  spec: SchemaCollectionSpec<S, F>,
+): CollectionDefinition<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>, F>;
+export function defineCollection<T = Record<string, unknown>, F extends Path<T> = Path<T>>(
+  spec: TypedCollectionSpec<T, F>,
+): CollectionDefinition<T, T, F>;
 export function defineCollection(
-  spec: SpecOf<string> & { schema?: StandardSchemaV1 | undefined },
+  spec: SpecOf<string, string> & { schema?: StandardSchemaV1 | undefined },
 ): CollectionDefinition<unknown> {
   if (!isPlainObject(spec)) throw invalid('collection', spec, 'an object');
-  for (const key of Object.keys(spec))
-    if (!KEYS.includes(key)) throw invalid(`collection.${key}`, spec[key], `one of ${KEYS.join(', ')}`);
+  for (const key of Object.keys(spec)) if (!KEYS.includes(key)) throw unknownKey(`collection.${key}`, KEYS);
   if (checkCollectionName(spec.name).startsWith('qm_'))
     throw invalid('collection.name', spec.name, "a name that does not begin with qm_ (the library's own)");
   return resolve(spec);
@@ -89,7 +101,9 @@ export function defineOwnCollection<T>(
   return resolve(spec) as CollectionDefinition<T>;
 }
 
-function resolve(spec: SpecOf<string> & { schema?: StandardSchemaV1 | undefined }): CollectionDefinition<unknown> {
+function resolve(
+  spec: SpecOf<string, string> & { schema?: StandardSchemaV1 | undefined },
+): CollectionDefinition<unknown> {
   const name = checkCollectionName(spec.name);
   const at = `collection ${name}`;
   const indexed = new Set([

@@ -1,12 +1,12 @@
 /** What a caller may say about reads and writes. */
 import type { CallOptions } from '../component.js';
-import { invalid } from '../errors.js';
+import { invalid, unknownKey } from '../errors.js';
 import type { Envelope, Filter, Path, PathValue } from '../filter/syntax.js';
 
 export interface SaveOptions extends CallOptions {
-  readonly id?: string;
+  readonly id?: string | undefined;
   /** Milliseconds from now; without it the record never expires. */
-  readonly ttl?: number;
+  readonly ttl?: number | undefined;
 }
 
 export interface VersionOptions extends CallOptions {
@@ -16,14 +16,14 @@ export interface VersionOptions extends CallOptions {
 
 export interface ReplaceOptions extends VersionOptions {
   /** Milliseconds from now; without it the record never expires. */
-  readonly ttl?: number;
+  readonly ttl?: number | undefined;
 }
 
 export interface SaveManyItem<T> {
   readonly value: T;
-  readonly id?: string;
+  readonly id?: string | undefined;
   /** Milliseconds from now. */
-  readonly ttl?: number;
+  readonly ttl?: number | undefined;
 }
 
 type Changed<T, P extends string> = NonNullable<PathValue<T, P>>;
@@ -46,31 +46,32 @@ export interface Patch<T> {
 export interface PatchOptions<T> extends VersionOptions {
   readonly if?: Filter<T>;
   /** The value to insert, as it is, when the record is not there. Not together with `ifVersion`. */
-  readonly orInsert?: T;
+  readonly orInsert?: T | undefined;
   /** Milliseconds from now; null: never expires; absent: as before. */
-  readonly ttl?: number | null;
+  readonly ttl?: number | null | undefined;
 }
 
 export interface IncrementOptions<T> extends VersionOptions {
   /** The value to insert when the record is not there; the increment is made in it. Not together with `ifVersion`. */
-  readonly orInsert?: T;
+  readonly orInsert?: T | undefined;
   /** Milliseconds from now; null: never expires; absent: as before. */
-  readonly ttl?: number | null;
+  readonly ttl?: number | null | undefined;
 }
 
 export interface UpdateWhereOptions extends CallOptions {
   /** Milliseconds from now; null: never expires; absent: as before. */
-  readonly ttl?: number | null;
+  readonly ttl?: number | null | undefined;
 }
 
-export interface ClaimOptions<T> extends UpdateWhereOptions {
+export interface ClaimOptions<F extends string> extends UpdateWhereOptions {
   /** Which are taken first. Default: by id. */
-  readonly sort?: Sort<T>;
+  readonly sort?: Sort<F> | undefined;
   /** 1 to 1,000; default 1. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
 }
 
-export type Sort<T> = { readonly [P in Path<T> | keyof Envelope]?: 'asc' | 'desc' };
+/** An order by declared fields (`F`) and the envelope; the first key counts most. */
+export type Sort<F extends string> = { readonly [P in F | keyof Envelope]?: 'asc' | 'desc' };
 
 const CALL = ['signal', 'timeout'];
 const KEYS = {
@@ -95,7 +96,5 @@ export function checkOptions(options: unknown, kind: keyof typeof KEYS, at = 'op
   if (options === undefined) return;
   if (typeof options !== 'object' || options === null) throw invalid(at, options, 'an object');
   const known: ReadonlySet<string> = KEYS[kind];
-  for (const key in options)
-    if (!known.has(key))
-      throw invalid(`${at}.${key}`, (options as Record<string, unknown>)[key], `one of ${[...known].join(', ')}`);
+  for (const key in options) if (!known.has(key)) throw unknownKey(`${at}.${key}`, known);
 }

@@ -26,13 +26,14 @@ export interface Page<I> {
   readonly previous?: string;
 }
 
-export interface ListOptions<T> extends CallOptions {
+/** `F`: the collection's declared fields. */
+export interface ListOptions<F extends string> extends CallOptions {
   /** At most three keys; missing and null come first ascending. Default: by id, which is the order of insertion. */
-  readonly sort?: Sort<T>;
+  readonly sort?: Sort<F> | undefined;
   /** 1 to 1,000; default 50. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** A page's `next` or `previous`, of the same query. */
-  readonly after?: string;
+  readonly after?: string | undefined;
 }
 
 export interface PagePlan {

@@ -1,4 +1,5 @@
 /** Reading a collection: by id, by query, page by page. */
+import { setImmediate } from 'node:timers/promises';
 import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
 import { copyJson } from '../backends/value.js';
@@ -12,11 +13,11 @@ import { COUNTERS } from './counters.js';
 import type { CollectionDefinition } from './definition.js';
 import { aggregateRows, planAggregate, type AggregateRow, type AggregateSpec } from './aggregate.js';
 import { runOperation, type CollectionHost } from './host.js';
-import { checkOptions } from './options.js';
+import { checkOptions, type Incrementable } from './options.js';
 import { fetchPage, planPage, type ListOptions, type Page, type PagePlan } from './page.js';
 import { RecordCodec, type StoredRecord } from './record-codec.js';
 
-export abstract class CollectionReader<T> extends Handle {
+export abstract class CollectionReader<T, F extends string> extends Handle {
   protected readonly codec: RecordCodec<T>;
   protected readonly decode = (stored: Stored): StoredRecord<T> => this.codec.decode(stored);
   protected readonly backend: RecordBackend;
@@ -24,7 +25,7 @@ export abstract class CollectionReader<T> extends Handle {
   private readonly schemas: readonly RecordSchema[];
 
   constructor(
-    private readonly definition: CollectionDefinition<T, unknown>,
+    private readonly definition: CollectionDefinition<T, unknown, string>,
     protected readonly host: CollectionHost,
   ) {
     super();
@@ -66,7 +67,8 @@ export abstract class CollectionReader<T> extends Handle {
   async getMany(ids: readonly string[], options?: CallOptions): Promise<(StoredRecord<T> | undefined)[]> {
     checkOptions(options, 'read');
     if (!isList(ids)) throw invalid('ids', ids, 'an array of ids');
-    if (ids.length > LIMITS.batchItems) throw invalid('ids', ids, `at most ${LIMITS.batchItems} ids`);
+    if (ids.length > LIMITS.batchItems)
+      throw invalid('ids', ids, `at most ${LIMITS.batchItems} ids, not ${ids.length}`);
     const encoded = ids.map((id, i) => this.codec.encodeId(id, `ids[${i}]`));
     if (ids.length === 0) return [];
     const keys = [...new Set(encoded)].map((id) => ({ collection: this.schema, id }));
@@ -83,13 +85,13 @@ export abstract class CollectionReader<T> extends Handle {
   }
 
   /** One page of all records. */
-  async list(options: ListOptions<T> = {}): Promise<Page<StoredRecord<T>>> {
+  async list(options: ListOptions<F> = {}): Promise<Page<StoredRecord<T>>> {
     checkOptions(options, 'list');
     return this.page(this.plan(ALL, options), options, 'list');
   }
 
   /** One page of the records that match. @throws `INVALID_FILTER`, `INVALID_CURSOR`, `UNSUPPORTED` for an undeclared sort. */
-  async query(filter: Filter<T>, options: ListOptions<T> = {}): Promise<Page<StoredRecord<T>>> {
+  async query(filter: Filter<T>, options: ListOptions<F> = {}): Promise<Page<StoredRecord<T>>> {
     checkOptions(options, 'list');
     return this.page(this.plan(this.parse(filter), options), options, 'query');
   }
@@ -97,13 +99,15 @@ export abstract class CollectionReader<T> extends Handle {
   /** Every record that matches, a page of 200 in memory at a time. Records that move in the order meanwhile may repeat. */
   async *each(
     filter: Filter<T> = {},
-    options: Omit<ListOptions<T>, 'limit' | 'after'> = {},
+    options: Omit<ListOptions<F>, 'limit' | 'after'> = {},
   ): AsyncGenerator<StoredRecord<T>, void, undefined> {
     checkOptions(options, 'each');
     const tree = this.parse(filter);
     let page: Page<StoredRecord<T>> | undefined;
     do {
       const after = page?.next;
+      // A database in this process waits for nobody, and would let nobody in by itself.
+      if (after !== undefined) await setImmediate();
       const plan = this.plan(tree, { ...options, limit: 200, ...(after === undefined ? {} : { after }) });
       page = await this.page(plan, options, 'each');
       yield* page.items;
@@ -124,12 +128,19 @@ export abstract class CollectionReader<T> extends Handle {
    * Counts, and sums up declared numbers, of the records that match: one row for each combination of the values of `by`,
    * in their order. @throws `UNSUPPORTED` for undeclared fields, `VALIDATION` for more than 10,000 rows.
    */
-  async aggregate(filter: Filter<T>, spec: AggregateSpec<T> = {}, options?: CallOptions): Promise<AggregateRow[]> {
+  async aggregate<B extends F = never, N extends F & Incrementable<T> = never>(
+    filter: Filter<T>,
+    spec: AggregateSpec<B, N> = {},
+    options?: CallOptions,
+  ): Promise<AggregateRow<T, B, N>[]> {
     checkOptions(options, 'read');
-    const plan = planAggregate(spec as AggregateSpec<unknown>, this.domain);
+    const plan = planAggregate(spec, this.domain);
     const request = { collection: this.schema, filter: this.parse(filter) };
     if (request.filter === NOTHING) return [];
-    return this.run('aggregate', options, (context) => aggregateRows(this.backend, this.scope, request, plan, context));
+    const rows = await this.run('aggregate', options, (context) =>
+      aggregateRows(this.backend, this.scope, request, plan, context),
+    );
+    return rows as AggregateRow<T, B, N>[];
   }
 
   protected get domain(): FilterDomain {
@@ -153,7 +164,7 @@ export abstract class CollectionReader<T> extends Handle {
     return normalize(parseFilter(filter, this.domain));
   }
 
-  private plan(filter: FilterNode, options: ListOptions<T>): PagePlan {
+  private plan(filter: FilterNode, options: ListOptions<F>): PagePlan {
     return planPage(this.name, this.scope.tenant, this.domain, filter, options);
   }
 

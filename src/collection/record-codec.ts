@@ -1,12 +1,12 @@
 /** Between a host's records and stored ones: ids, validation, dates, patches; and from results to errors. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { ConflictError, invalid, NotFoundError, StorageError, ValidationError } from '../errors.js';
-import { isDate, isPlainObject } from '../filter/json.js';
-import { pathFault } from '../filter/fields.js';
-import type { JsonObject, JsonValue, PatchChanges, RecordBackend, Stored, WriteResult } from '../backends/backend.js';
+import { ConflictError, invalid, isStorageError, NotFoundError, StorageError, ValidationError } from '../errors.js';
+import { isDate } from '../filter/json.js';
+import type { JsonObject, PatchChanges, RecordBackend, Stored, WriteResult } from '../backends/backend.js';
 import { decodeSequenceId, encodeSequenceId, isSequenceId, type CollectionDefinition } from './definition.js';
-import { applyPatch, patchSteps, patchTree, type PatchStep } from '../backends/patch.js';
-import { checkField, checkId, decodeValue, encodeElement, encodeValue, type Encoded } from '../backends/value.js';
+import { applyPatch, patchSteps, patchTree } from '../backends/patch.js';
+import { checkId, decodeValue, encodeValue, type Encoded } from '../backends/value.js';
+import { encodePatch, overlap } from './patch-codec.js';
 
 /** A record as a host gets it: a copy of its own. */
 export interface StoredRecord<T> {
@@ -25,7 +25,7 @@ const MAX_TTL = 1_000 * 365.25 * 86_400_000;
 
 export class RecordCodec<T> {
   constructor(
-    private readonly definition: CollectionDefinition<T, unknown>,
+    private readonly definition: CollectionDefinition<T, unknown, string>,
     private readonly maxBytes: number,
   ) {}
 
@@ -38,18 +38,22 @@ export class RecordCodec<T> {
     return this.definition.ids === 'given';
   }
 
-  /** @throws `VALIDATION` for what cannot be an id. */
-  encodeId(id: unknown, key = 'id'): string {
-    const text = checkId(id, key);
-    return this.definition.ids === 'sequence' ? encodeSequenceId(text) : text;
+  /** @throws `VALIDATION` for what cannot be an id. Here and below, `item` names one of several in errors. */
+  encodeId(id: unknown, key = 'id', item?: string): string {
+    try {
+      const text = checkId(id, key);
+      return this.definition.ids === 'sequence' ? encodeSequenceId(text) : text;
+    } catch (error) {
+      throw this.named(error, item);
+    }
   }
 
   /** As `encodeId`, for an id under which a record may come to be. */
-  encodeNewId(id: unknown): string {
-    const text = this.encodeId(id);
-    if (this.definition.ids === 'sequence' && !isSequenceId(id as string))
-      throw invalid('id', id, 'a whole number above 0 in decimal digits (the ids of this collection are a sequence)');
-    return text;
+  encodeNewId(id: unknown, item?: string): string {
+    const text = this.encodeId(id, 'id', item);
+    if (this.definition.ids !== 'sequence' || isSequenceId(id as string)) return text;
+    const expected = 'a whole number above 0 in decimal digits (the ids of this collection are a sequence)';
+    throw this.named(invalid('id', id, expected), item);
   }
 
   decodeId(stored: string): string {
@@ -57,15 +61,34 @@ export class RecordCodec<T> {
   }
 
   /** Runs the schema, then checks and copies. @throws `VALIDATION` with every issue of the schema. */
-  encode(value: unknown): Encoded | Promise<Encoded> {
-    const { validator, schema } = this.definition;
-    return validator === undefined ? encodeValue(value, schema, this.maxBytes) : this.validated(validator, value);
+  encode(value: unknown, item?: string): Encoded | Promise<Encoded> {
+    const { validator } = this.definition;
+    return validator === undefined ? this.checked(value, item) : this.validated(validator, value, item);
   }
 
-  private async validated(validator: StandardSchemaV1<unknown, T>, value: unknown): Promise<Encoded> {
+  private async validated(validator: StandardSchemaV1<unknown, T>, value: unknown, item?: string): Promise<Encoded> {
     const outcome = await validator['~standard'].validate(value);
-    if (outcome.issues !== undefined) throw schemaFault(outcome.issues, this.component);
-    return encodeValue(outcome.value, this.definition.schema, this.maxBytes);
+    if (outcome.issues !== undefined) throw this.named(schemaFault(outcome.issues), item);
+    return this.checked(outcome.value, item);
+  }
+
+  private checked(value: unknown, item: string | undefined): Encoded {
+    try {
+      return encodeValue(value, this.definition.schema, this.maxBytes);
+    } catch (error) {
+      throw this.named(error, item);
+    }
+  }
+
+  /** The same fault with the collection it is in: a host that writes to several is told which. */
+  private named(error: unknown, item?: string): unknown {
+    if (!isStorageError(error, 'VALIDATION')) return error;
+    const { name: collection } = this.definition;
+    const at = item === undefined ? collection : `${collection}: ${item}`;
+    return new ValidationError('VALIDATION', `${at}: ${error.message}`, {
+      component: this.component,
+      details: { ...error.details, collection, ...(item === undefined ? {} : { item }) },
+    });
   }
 
   /** Takes the stored record over: its value becomes the host's. */
@@ -77,9 +100,9 @@ export class RecordCodec<T> {
   }
 
   /** @throws `VALIDATION` unless absent or a number of milliseconds above 0. */
-  checkTtl(ttl: unknown): void {
-    if (ttl !== undefined && (typeof ttl !== 'number' || !(ttl > 0) || ttl > MAX_TTL))
-      throw invalid('ttl', ttl, 'a number of milliseconds above 0 and at most a thousand years');
+  checkTtl(ttl: unknown, item?: string): void {
+    if (ttl === undefined || (typeof ttl === 'number' && ttl > 0 && ttl <= MAX_TTL)) return;
+    throw this.named(invalid('ttl', ttl, 'a number of milliseconds above 0 and at most a thousand years'), item);
   }
 
   expiry(ttl: number, now: Date): Date {
@@ -88,28 +111,11 @@ export class RecordCodec<T> {
 
   /** Checks a host's patch and encodes its values. @throws `VALIDATION` */
   encodePatch(changes: unknown): PatchChanges {
-    if (!isPlainObject(changes)) throw invalid('changes', changes, 'an object of set, unset, increment and push');
-    for (const key of Object.keys(changes))
-      if (!['set', 'unset', 'increment', 'push'].includes(key))
-        throw invalid(`changes.${key}`, changes[key], 'one of set, unset, increment, push');
-    const { set = {}, unset = [], increment = {}, push = {} } = changes;
-    for (const [key, part] of Object.entries({ set, increment, push }))
-      if (!isPlainObject(part)) throw invalid(`changes.${key}`, part, 'an object of paths');
-    if (!Array.isArray(unset)) throw invalid('changes.unset', unset, 'an array of paths');
-    const encoded = {
-      set: this.encodeParts(set as Record<string, unknown>, 'set'),
-      unset: unset.map((path: unknown, i) => checkPatchPath(path, `changes.unset[${i}]`)),
-      increment: this.encodeParts(increment as Record<string, unknown>, 'increment') as Record<string, number>,
-      push: this.encodeParts(push as Record<string, unknown>, 'push'),
-    };
-    for (const [path, step] of patchSteps(encoded)) this.checkStep(path, step);
-    const tree = patchTree(encoded);
-    if ('overlap' in tree)
-      throw new ValidationError('VALIDATION', `changes: two of them meet at ${tree.overlap}`, {
-        details: { path: tree.overlap },
-      });
-    if (tree.children.size === 0) throw invalid('changes', changes, 'at least one change');
-    return encoded;
+    try {
+      return encodePatch(changes, this.definition.schema);
+    } catch (error) {
+      throw this.named(error);
+    }
   }
 
   /** The value to insert with the changes made in it. @throws `VALIDATION` when one does not fit. */
@@ -118,9 +124,11 @@ export class RecordCodec<T> {
     const outcome = 'overlap' in tree ? undefined : applyPatch(value, tree);
     if (outcome?.ok === true) return outcome.value;
     const { path, reason } = outcome ?? { path: '', reason: 'not-an-object' as const };
-    throw new ValidationError('VALIDATION', `orInsert: ${FAULTS[reason]} at ${JSON.stringify(path)}`, {
-      details: { key: 'orInsert', path, reason },
-    });
+    throw this.named(
+      new ValidationError('VALIDATION', `orInsert: ${FAULTS[reason]} at ${JSON.stringify(path)}`, {
+        details: { key: 'orInsert', path, reason },
+      }),
+    );
   }
 
   /** Whether a patch reaches into what `$text` searches: its words must then be made anew from the whole value. */
@@ -128,39 +136,6 @@ export class RecordCodec<T> {
     const { text } = this.definition.schema;
     if (text.length === 0) return false;
     return [...patchSteps(changes)].some(([path]) => text.some((other) => overlap(path, other)));
-  }
-
-  private encodeParts(parts: Record<string, unknown>, kind: 'set' | 'increment' | 'push'): Record<string, JsonValue> {
-    const encoded: Record<string, JsonValue> = {};
-    for (const [path, value] of Object.entries(parts)) {
-      const at = `changes.${kind}.${path}`;
-      checkPatchPath(path, at);
-      if (kind === 'increment' && (typeof value !== 'number' || !Number.isFinite(value)))
-        throw invalid(at, value, 'a finite number');
-      const element = kind === 'push' ? `${path}[]` : path;
-      encoded[path] = encodeElement(value, this.definition.schema, element, at);
-    }
-    return encoded;
-  }
-
-  /** What a step leaves must fit the declared fields at, above and below its path. */
-  private checkStep(path: string, step: PatchStep): void {
-    if (step.op === 'unset') return;
-    for (const [field, declared] of this.definition.schema.fields) {
-      if (!overlap(path, field)) continue;
-      const at = `changes.${step.op}.${path}`;
-      if (path === field) {
-        if (step.op === 'increment' ? declared.type !== 'number' : step.op === 'push')
-          throw invalid(at, undefined, `a change that leaves a ${declared.type} (as declared)`);
-        if (step.op === 'set') checkField(field, step.value, declared);
-      } else if (path.startsWith(`${field}.`)) {
-        throw invalid(at, undefined, `no change below the declared field ${field}`);
-      } else if (step.op === 'push') {
-        throw invalid(at, [], `no array on the way to the declared field ${field}`);
-      } else if (step.op === 'set') {
-        checkBelow(field, field.slice(path.length + 1).split('.'), step.value, declared, at);
-      }
-    }
   }
 
   missing(id: string, operation: string): StorageError {
@@ -212,40 +187,13 @@ const FAULTS = {
   'too-large': 'the record would grow too large',
 } as const;
 
-function checkPatchPath(path: unknown, at: string): string {
-  if (typeof path !== 'string') throw invalid(at, path, 'a dotted path');
-  const fault = pathFault(path);
-  if (fault !== undefined) throw invalid(at, path, `a path that can be named (it ${fault})`);
-  return path;
-}
-
-function checkBelow(
-  field: string,
-  segments: readonly string[],
-  value: JsonValue,
-  declared: { type: 'string' | 'number' | 'boolean' | 'date'; maxBytes: number },
-  at: string,
-): void {
-  let current: JsonValue | undefined = value;
-  for (const segment of segments) {
-    if (Array.isArray(current)) throw invalid(at, current, `no array on the way to the declared field ${field}`);
-    if (typeof current !== 'object' || current === null || !Object.hasOwn(current, segment)) return;
-    current = (current as JsonObject)[segment];
-  }
-  if (current !== undefined) checkField(field, current, declared);
-}
-
-function overlap(a: string, b: string): boolean {
-  return a === b || a.startsWith(`${b}.`) || b.startsWith(`${a}.`);
-}
-
-function schemaFault(issues: readonly StandardSchemaV1.Issue[], component: string): ValidationError {
+function schemaFault(issues: readonly StandardSchemaV1.Issue[]): ValidationError {
   const faults = issues.map((issue) => ({
     path: (issue.path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.'),
     message: issue.message,
   }));
-  const text = faults.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ');
-  return new ValidationError('VALIDATION', `value: ${text}`, { component, details: { key: 'value', issues: faults } });
+  const text = faults.map(({ path, message }) => `${path === '' ? 'value' : `value.${path}`}: ${message}`).join('; ');
+  return new ValidationError('VALIDATION', text, { details: { key: 'value', issues: faults } });
 }
 
 /** @throws `VALIDATION` unless absent or a whole number above 0. */
@@ -266,7 +214,7 @@ export function checkDate(value: unknown, key: string): Date | undefined {
 
 /** @throws `UNSUPPORTED` where the backend cannot keep what the collection declares. */
 export function checkDeclared(
-  definition: Pick<CollectionDefinition<unknown>, 'name' | 'schema'>,
+  definition: Pick<CollectionDefinition<unknown, unknown, string>, 'name' | 'schema'>,
   backend: RecordBackend,
 ): void {
   const { unique, text } = backend.capabilities;

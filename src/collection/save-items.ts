@@ -1,6 +1,6 @@
 /** The items of `saveMany`, checked one by one before any I/O. */
 import type { Encoded } from '../backends/value.js';
-import { invalid, isStorageError, ValidationError } from '../errors.js';
+import { invalid } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
 import { checkOptions, type SaveManyItem } from './options.js';
 import type { RecordCodec } from './record-codec.js';
@@ -21,16 +21,7 @@ async function encodeItem<In>(codec: RecordCodec<unknown>, item: SaveManyItem<In
   if (!isPlainObject(item)) throw invalid(at, item, 'an object with a value');
   checkOptions(item, 'saveManyItem', at);
   const { id, value, ttl } = item as SaveManyItem<In>;
-  try {
-    codec.checkTtl(ttl);
-    const given = id === undefined && !codec.needsId ? undefined : codec.encodeNewId(id);
-    return { id: given, ttl, encoded: await codec.encode(value) };
-  } catch (error) {
-    if (!isStorageError(error, 'VALIDATION')) throw error;
-    throw new ValidationError('VALIDATION', `${at}: ${error.message}`, {
-      component: error.component,
-      details: { ...error.details, item: at },
-      cause: error,
-    });
-  }
+  codec.checkTtl(ttl, at);
+  const given = id === undefined && !codec.needsId ? undefined : codec.encodeNewId(id, at);
+  return { id: given, ttl, encoded: await codec.encode(value, at) };
 }

@@ -7,7 +7,7 @@ import {
   type Operations,
 } from '../backends/operations.js';
 import type { BeginOperation, CallOptions, OperationContext } from '../component.js';
-import { invalid, UnsupportedError } from '../errors.js';
+import { invalid, unknownKey, UnsupportedError } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
 
 /** Milliseconds: long enough for the largest table, and never for ever. */
@@ -96,8 +96,7 @@ function checkOptions(name: OperationName, options: unknown): CallOptions & Reco
     if (raw === undefined) continue;
     const value = key === 'collection' ? nameOf(raw) : raw;
     if (key !== 'signal' && key !== 'timeout') {
-      if (!keys.includes(key))
-        throw invalid(key, raw, `one of the options ${['signal', 'timeout', ...keys].join(', ')}`);
+      if (!keys.includes(key)) throw unknownKey(key, ['signal', 'timeout', ...keys]);
       const { expected, fits } = CHECKS[key]!;
       if (!fits(value)) throw invalid(key, raw, expected);
     }

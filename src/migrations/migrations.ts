@@ -12,11 +12,11 @@ import { planDown, planUp, statusOf, type StepStatus } from './plan.js';
 
 export interface MigrateOptions extends CallOptions {
   /** Says what would run and runs nothing. */
-  readonly dryRun?: boolean;
+  readonly dryRun?: boolean | undefined;
   /** Milliseconds that one step may take; default 600,000 (ten minutes). */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
   /** Milliseconds to wait while another process migrates; default 300,000 (five minutes). */
-  readonly wait?: number;
+  readonly wait?: number | undefined;
 }
 
 export interface MigrateReport {

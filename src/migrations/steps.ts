@@ -1,6 +1,6 @@
 /** A host's steps: how they are written, what is refused of them before any I/O, and what tells that one has changed. */
 import { createHash } from 'node:crypto';
-import { invalid } from '../errors.js';
+import { invalid, unknownKey } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
 import { controlStatement } from './statements.js';
 
@@ -39,8 +39,7 @@ export function checkSteps<Tx>(steps: unknown): CheckedStep<Tx>[] {
   return steps.map((step, i) => {
     const at = `steps[${i}]`;
     if (!isPlainObject(step)) throw invalid(at, step, 'an object of version, name, up and down');
-    for (const key of Object.keys(step))
-      if (!KEYS.includes(key)) throw invalid(`${at}.${key}`, step[key], `one of ${KEYS.join(', ')}`);
+    for (const key of Object.keys(step)) if (!KEYS.includes(key)) throw unknownKey(`${at}.${key}`, KEYS);
     const { version, name, up, down, checksum } = step;
     if (typeof version !== 'number' || !Number.isSafeInteger(version) || version < 1)
       throw invalid(`${at}.version`, version, 'a whole number above 0');

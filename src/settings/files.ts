@@ -49,6 +49,9 @@ export async function readSettingsFile(
   }
 }
 
+/** What YAML makes of an unquoted `memory:`, which is a key without a value to it. */
+const COLON: ReadonlySet<string> = new Set(['BLOCK_AS_IMPLICIT_KEY', 'BLOCK_IN_FLOW']);
+
 async function parse(text: string, source: string, faults: Fault[]): Promise<Layer> {
   const { parseDocument } = await import('yaml');
   const document = parseDocument(text, { logLevel: 'silent' });
@@ -56,7 +59,10 @@ async function parse(text: string, source: string, faults: Fault[]): Promise<Lay
   const [error] = [...document.errors, ...document.warnings];
   if (error !== undefined) {
     const line = error.linePos?.[0].line;
-    const actual = `${error.code}${line === undefined ? '' : ` in line ${line}`}`;
+    const hint = COLON.has(error.code)
+      ? ' (a text that ends in a colon, or has one before a space, needs quotes: "memory:")'
+      : '';
+    const actual = `${error.code}${line === undefined ? '' : ` in line ${line}`}${hint}`;
     faults.push({ key: source, expected: 'YAML', actual, source });
     return { leaves: [], groups: [] };
   }

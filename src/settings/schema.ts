@@ -76,8 +76,10 @@ async function addDatabase(
   const leaf = leafIn(layers, key);
   const url = leaf?.value;
   if (typeof url !== 'string' || url === '') {
-    const actual = url === '' ? 'an empty string' : typeName(url);
-    faults.push({ key, expected: 'a URL', actual, source });
+    const isGroup = layers.some(({ groups }) => groups.some((path) => path.join('.') === key));
+    const actual = isGroup ? 'an object' : url === '' ? 'an empty string' : typeName(url);
+    const expected = isGroup ? 'a URL (in YAML, one that ends in a colon needs quotes: "memory:")' : 'a URL';
+    faults.push({ key, expected, actual, source });
     return;
   }
   const told = { key, source: leaf?.source ?? source };

@@ -112,7 +112,7 @@ export function describeBulk({ describe, test }: TestRunner, opened: () => OpenR
       assert.deepEqual(await all.aggregate({ state: 'b' }), [{ key: {}, count: 2, numbers: {} }]);
       assert.deepEqual(await all.aggregate({ state: 'nobody' }, { by: ['state'] }), []);
       await assert.rejects(all.aggregate({}, { by: ['note'] }), { code: 'UNSUPPORTED' });
-      await assert.rejects(all.aggregate({}, { numbers: ['state'] }), { code: 'VALIDATION' });
+      await assert.rejects(all.aggregate({}, { numbers: ['state' as never] }), { code: 'VALIDATION' });
     });
 
     test('aggregate groups by fields of every type, and sums beyond the doubles to infinity', async () => {
@@ -128,7 +128,7 @@ export function describeBulk({ describe, test }: TestRunner, opened: () => OpenR
       ]);
       const rows = await all.aggregate({}, { by: ['state', 'urgent', 'due'], numbers: ['cost'] });
       assert.deepEqual(
-        rows.map(({ key, count, numbers: { cost } }) => [key, count, cost!.sum, cost!.min, cost!.max]),
+        rows.map(({ key, count, numbers: { cost } }) => [key, count, cost.sum, cost.min, cost.max]),
         [
           [{ state: '', urgent: null, due: null }, 1, 2 ** 60 + 256, 2 ** 60 + 256, 2 ** 60 + 256],
           [{ state: 'e\u0301', urgent: false, due }, 2, 0, -largest, largest],

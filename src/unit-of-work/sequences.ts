@@ -13,6 +13,7 @@ export class Sequences {
   /**
    * The next number of a sequence of the tenant: 1, 2, 3, ... In a transaction the number is the transaction's: no gap is
    * left when it rolls back, and transactions that take one from the same sequence wait for each other or run again.
+   * @throws `STORAGE_FULL` beyond 2^53 - 1, the greatest number that is exact.
    * @param name any text that can be an id, up to 240 bytes
    */
   async next(name: string, options?: CallOptions): Promise<number> {

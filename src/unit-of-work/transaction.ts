@@ -7,11 +7,11 @@ import type { Isolation, Pool } from '../pools/pool.js';
 
 export interface TransactionCallOptions extends CallOptions {
   /** Default: `serializable`. A backend that offers only a stronger level gives that. */
-  readonly isolation?: Isolation;
+  readonly isolation?: Isolation | undefined;
   /** The database. Default: that of the collections that name none. */
-  readonly on?: string;
+  readonly on?: string | undefined;
   /** How often the whole function is run again after a conflict; default 10. */
-  readonly retries?: number;
+  readonly retries?: number | undefined;
 }
 
 /** The database that a transaction runs on. */

@@ -55,7 +55,8 @@ async function apply(
     const filter = { _id: documentId(tenant, id), n: document?.n ?? 0 };
     if (row === undefined) return { deleteOne: { filter } };
     if (document === undefined) return { insertOne: { document: toDocument(collection, row) } };
-    return { replaceOne: { filter, replacement: toDocument(collection, row) } };
+    const marks = document.m === undefined ? {} : { m: document.m };
+    return { replaceOne: { filter, replacement: { ...toDocument(collection, row), ...marks } } };
   });
   let done: number;
   try {

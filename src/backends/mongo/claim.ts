@@ -4,18 +4,22 @@
  */
 import { randomBytes } from 'node:crypto';
 import { serializationFailure } from '../../errors.js';
+import { compareText } from '../../filter/evaluate.js';
 import type { MongoUse } from '../../pools/mongo/opened.js';
 import type { ClaimRequest, Scope, Stored } from '../backend.js';
 import { LIMITS } from '../limits.js';
 import { planWrite } from '../plan.js';
 import { copyJson } from '../value.js';
-import { documentId, type RecordDocument, toDocument } from './document.js';
+import { documentId, type RecordDocument, replacing } from './document.js';
 import { despiteDeadlocks } from './fault.js';
 import { find, records } from './find.js';
 import { patchUpdate } from './patch.js';
 import { dropExpiredBefore, uniqueError } from './unique.js';
 
 const MARK_BYTES = 12;
+
+/** Of the last claims: one that looks for its marks finds them, though others have taken the same records since. */
+const MARKS = 4;
 
 export async function claim(use: MongoUse, scope: Scope, request: ClaimRequest, now: Date): Promise<Stored[]> {
   const { collection, filter, sort, limit } = request;
@@ -61,12 +65,12 @@ async function take(
   });
   if (rows.length === 0) return [];
   // In one order for all claims: a server that locks them one by one would have two wait for each other.
-  rows.sort((a, b) => (keyOf(a.row) < keyOf(b.row) ? -1 : 1));
+  rows.sort((a, b) => compareText(keyOf(a.row), keyOf(b.row)));
   const mark = randomBytes(MARK_BYTES).toString('base64');
   const operations = rows.map(({ met, row }) => ({
-    replaceOne: {
+    updateOne: {
       filter: { _id: keyOf(row), n: met.version, c: met.createdAt },
-      replacement: { ...toDocument(collection, row), m: mark },
+      update: { ...replacing(collection, row), $push: { m: { $each: [mark], $slice: -MARKS } } },
     },
   }));
   const own = rows.map(({ row }) => ({ ...row, value: copyJson(row.value) }));

@@ -19,8 +19,8 @@ export interface RecordDocument {
   readonly k?: 1;
   /** The words that `$text` looks for. */
   readonly w?: readonly string[];
-  /** Of the claim that took it last. */
-  readonly m?: string;
+  /** Of the claims that took it last; kept by every write but that of a new record. */
+  readonly m?: readonly string[];
   readonly v: JsonObject;
 }
 
@@ -51,15 +51,22 @@ export function contentOf(schema: RecordSchema, value: JsonObject, expiresAt: Da
   };
 }
 
-/** The fields that a replacement takes away when its content lacks them. */
-export function missingFields(content: Content): ('e' | 'k')[] {
-  return (['e', 'k'] as const).filter((field) => content[field] === undefined);
+/** The fields that an update takes away because its content lacks them. */
+export function unsetMissing(content: Content): Record<string, ''> {
+  const missing = (['e', 'k'] as const).filter((field) => content[field] === undefined);
+  return Object.fromEntries(missing.map((field) => [field, '' as const]));
 }
 
 export function toDocument(schema: RecordSchema, row: Stored): RecordDocument {
   const { tenant, id, version, createdAt, updatedAt } = row;
   const key = { _id: documentId(tenant, id), t: tenant, i: id };
   return { ...key, n: version, c: createdAt, u: updatedAt, ...contentOf(schema, row.value, row.expiresAt) };
+}
+
+/** The update that makes the document of a record out of the one it has been read from, and leaves the marks alone. */
+export function replacing(schema: RecordSchema, row: Stored): { $set: object; $unset: Record<string, ''> } {
+  const content = contentOf(schema, row.value, row.expiresAt);
+  return { $set: { n: row.version, u: row.updatedAt, ...content }, $unset: unsetMissing(content) };
 }
 
 export function toStored({ t, i, n, c, u, e, k, v }: RecordDocument): Stored {

@@ -3,7 +3,15 @@ import { ConflictError } from '../../errors.js';
 import type { Document, MongoUse } from '../../pools/mongo/opened.js';
 import type { RecordSchema, Stored, Write, WriteResult } from '../backend.js';
 import { isRefused, planWrite } from '../plan.js';
-import { contentOf, documentId, missingFields, type RecordDocument, toDocument, toStored } from './document.js';
+import {
+  contentOf,
+  documentId,
+  type RecordDocument,
+  replacing,
+  toDocument,
+  toStored,
+  unsetMissing,
+} from './document.js';
 import { ID_INDEX } from './fault.js';
 import { all } from './filter.js';
 import { records, withoutWords } from './find.js';
@@ -102,6 +110,7 @@ async function attemptPut(
     ...content,
     ...(w === undefined ? {} : { w: { $literal: w } }),
     v: { $literal: v },
+    m: '$m',
   };
   try {
     const written = await records(use, collection).findOneAndUpdate({ _id }, [{ $replaceWith: document }], {
@@ -140,7 +149,7 @@ async function attemptReplace(
   const content = contentOf(collection, value, expiresAt);
   const update = {
     $set: { ...content, u: now },
-    $unset: Object.fromEntries(missingFields(content).map((field) => [field, '' as const])),
+    $unset: unsetMissing(content),
     $inc: { n: 1 },
   };
   const filter = { _id: documentId(tenant, id), x: { $gt: now }, ...(ifVersion === undefined ? {} : { n: ifVersion }) };
@@ -176,9 +185,9 @@ async function attemptPatch(
 
 /** Whether the record was still the one that was read. */
 async function exchange(use: MongoUse, write: Write, met: Stored, row: Stored): Promise<boolean> {
-  const { _id, ...document } = toDocument(write.collection, row);
-  const filter = { _id, n: met.version, c: met.createdAt };
-  const { matchedCount } = await records(use, write.collection).replaceOne(filter, document, use.short);
+  const filter = { _id: documentId(row.tenant, row.id), n: met.version, c: met.createdAt };
+  const update = replacing(write.collection, row);
+  const { matchedCount } = await records(use, write.collection).updateOne(filter, update, use.short);
   return matchedCount === 1;
 }
 

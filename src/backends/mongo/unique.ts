@@ -3,8 +3,8 @@ import type { Document } from '../../pools/mongo/opened.js';
 import { ConflictError } from '../../errors.js';
 import { valueAt } from '../../filter/json.js';
 import type { MongoUse } from '../../pools/mongo/opened.js';
-import type { JsonObject, PatchChanges, RecordSchema, Scope, Stored, UpdateRequest } from '../backend.js';
-import { patchSteps } from '../patch.js';
+import type { JsonObject, RecordSchema, Scope, Stored, UpdateRequest } from '../backend.js';
+import { touchesUnique } from '../patch.js';
 import { documentId } from './document.js';
 import { despiteDeadlocks, ID_INDEX } from './fault.js';
 import { records } from './find.js';
@@ -73,12 +73,6 @@ export async function dropExpiredBefore(
   const expired = { e: { $lte: now } };
   const filter = scope === 'all' ? expired : { t: scope.tenant, ...expired };
   await despiteDeadlocks(() => records(use, collection).deleteMany(filter, use.bounds));
-}
-
-function touchesUnique({ unique }: RecordSchema, changes: PatchChanges): boolean {
-  const isPart = (path: string, other: string): boolean => path === other || path.startsWith(`${other}.`);
-  const fields = unique.flatMap((constraint) => constraint.fields);
-  return [...patchSteps(changes)].some(([path]) => fields.some((field) => isPart(field, path) || isPart(path, field)));
 }
 
 function keysOf(schema: RecordSchema, value: JsonObject): Document[] {

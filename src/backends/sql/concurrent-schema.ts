@@ -11,7 +11,8 @@ import { type Note, replaceNote, tableStates, type TableState, type Work } from 
 import type { Database, SharedDefinitions } from './dialect.js';
 import { literal } from './expressions.js';
 import { uniqueViolation } from './fault.js';
-import { dropExpired, refuseMisfits } from './misfits.js';
+import { dropExpired } from './expired.js';
+import { refuseMisfits } from './misfits.js';
 import { createIndex, type IndexPlan } from './table-plan.js';
 import { makeWords, type RecordPlace } from './words.js';
 
@@ -79,7 +80,7 @@ async function alter(database: Database, state: TableState, claim: Claim, contex
       await refuseMisfits(database, state, inside);
     });
   await claim.keep();
-  if (isUnique) await dropExpired(database, schema, context);
+  if (isUnique) await dropExpired(database, 'all', schema, context);
   const lacksWords = schema.text.length > 0 && !hasWords;
   if (lacksWords) await addColumn(database, plan.table, claim, context);
   if (lacksWords || change?.words === true) {

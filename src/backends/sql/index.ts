@@ -110,7 +110,11 @@ class SqlBackend implements RecordBackend, Database {
     request: Pick<FindRequest, 'collection' | 'filter' | 'limit'>,
     context: OperationContext,
   ): Promise<number> {
-    return (await this.run(deleteManyStatement(this.dialect, scope, request, context.now), context)).affected;
+    const statement = deleteManyStatement(this.dialect, scope, request, context.now);
+    const { session } = context;
+    const work = (): ReturnType<SqlPool['query']> => this.run(statement, context);
+    const inTurn = session !== undefined && this.dialect.inTurn !== undefined;
+    return (await (inTurn ? this.dialect.inTurn!(session, work) : work())).affected;
   }
 
   updateMany(scope: Scope, request: UpdateRequest, context: OperationContext): Promise<number> {

@@ -77,17 +77,6 @@ export async function checkUnique(
   throw uniqueRefused(schema, constraint, { count: Number(rows[0]!['count']), records: rows.map(nameOf) });
 }
 
-/** An expired record still holds its key, and would stand against an index of it. */
-export async function dropExpired(
-  { pool, dialect }: Database,
-  schema: RecordSchema,
-  context: OperationContext,
-): Promise<void> {
-  const parameters = dialect.parameters();
-  const where = `expires_at <= ${parameters.time(context.now)}`;
-  await pool.query(`DELETE FROM ${tablePlan(dialect, schema).table} WHERE ${where}`, parameters.values, context);
-}
-
 function live(parameters: Parameters, { now }: OperationContext): string {
   return `t.expires_at > ${parameters.time(now)}`;
 }

@@ -5,7 +5,8 @@ import type { RecordSchema } from '../backend.js';
 import { replaceNote, tablesBehind, type TableState, tableStates, undeclaredIndexes } from './catalogue.js';
 import { alterBesideWriters, createTables, dropBesideWriters } from './concurrent-schema.js';
 import type { Database } from './dialect.js';
-import { dropExpired, refuseMisfits } from './misfits.js';
+import { dropExpired } from './expired.js';
+import { refuseMisfits } from './misfits.js';
 import { createIndex } from './table-plan.js';
 import { makeWords } from './words.js';
 
@@ -107,7 +108,7 @@ async function alterTable(database: Database, state: TableState, context: Operat
   const { definitions } = dialect;
   if (exists) {
     await refuseMisfits(database, state, context);
-    if (missing.some(({ unique }) => unique)) await dropExpired(database, schema, context);
+    if (missing.some(({ unique }) => unique)) await dropExpired(database, 'all', schema, context);
   } else {
     await pool.script(definitions.tableDdl(schema.name), context);
   }

@@ -11,9 +11,14 @@ export interface KeyOperation extends KeyStatement {
   readonly values: readonly SqlValue[];
 }
 
-export function keyOperation(dialect: Dialect, tenant: string, write: KeyWrite, now: Date): KeyOperation {
+export function keyOperation(
+  dialect: Dialect,
+  tenant: string,
+  write: KeyWrite,
+  now: Date,
+  statements = dialect.statements(write.collection),
+): KeyOperation {
   const { collection, id } = write;
-  const statements = dialect.statements(collection);
   switch (write.kind) {
     case 'insert':
     case 'put': {

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { types } from 'node:util';
 import { sleep } from '../../clock.js';
 import type { OpenContext } from '../../component.js';
-import { isStorageError, StorageError, ValidationError } from '../../errors.js';
+import { invalid, isStorageError, StorageError } from '../../errors.js';
 import type { SqlResult, SqlValue } from '../pool.js';
 import type { BoundValue, EngineDatabase, EngineName, OpenEngine } from './engine.js';
 import { loadEngine } from './engines.js';
@@ -105,9 +105,7 @@ const NO_ROWS: SqlResult['rows'] = [];
 function checkParameters(parameters: readonly SqlValue[]): asserts parameters is readonly BoundValue[] {
   for (const value of parameters)
     if (typeof value !== 'string' && typeof value !== 'number' && value !== null && !types.isUint8Array(value))
-      throw new ValidationError('VALIDATION', 'SQLite takes numbers, text, bytes and null as parameters', {
-        details: { type: typeof value },
-      });
+      throw invalid(`parameters[${parameters.indexOf(value)}]`, value, 'a number, a string, bytes or null');
 }
 
 /**

@@ -5,7 +5,7 @@ import { checkId, encodeValue } from '../../backends/value.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import { makeUuid } from '../../collection/ids.js';
 import type { CallOptions, OperationContext } from '../../component.js';
-import { invalid, StorageError } from '../../errors.js';
+import { invalid, StorageError, unknownKey } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { keyId, KEYS, LANES, MESSAGES, TOPIC } from './records.js';
 import { wake } from './wake.js';
@@ -18,7 +18,7 @@ export interface NewMessage {
   /** JSON. */
   readonly payload: unknown;
   /** For the receiver, which gets it at every delivery; up to 255 bytes. Default: the message's id. */
-  readonly idempotencyKey?: string;
+  readonly idempotencyKey?: string | undefined;
 }
 
 const FIELDS = ['topic', 'key', 'payload', 'idempotencyKey'];
@@ -97,8 +97,7 @@ export class TransactionOutbox {
 
 function checkMessage(message: unknown): NewMessage {
   if (!isPlainObject(message)) throw invalid('message', message, 'an object of topic, key and payload');
-  for (const field of Object.keys(message))
-    if (!FIELDS.includes(field)) throw invalid(`message.${field}`, message[field], `one of ${FIELDS.join(', ')}`);
+  for (const field of Object.keys(message)) if (!FIELDS.includes(field)) throw unknownKey(`message.${field}`, FIELDS);
   const { topic, key, payload, idempotencyKey } = message;
   if (typeof topic !== 'string' || !TOPIC.test(topic))
     throw invalid('message.topic', topic, 'a name of the form [a-z][a-z0-9_.-]{0,63}');

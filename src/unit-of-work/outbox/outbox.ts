@@ -5,6 +5,8 @@ import { orderBy, present } from '../../collection/conditions.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import type { CallOptions } from '../../component.js';
 import { invalid, NotFoundError, UnsupportedError } from '../../errors.js';
+import type { SortKey } from '../../filter/cursor.js';
+import type { FilterNode } from '../../filter/syntax.js';
 import { Relay } from '../relay.js';
 import { OUTBOX_TABLES } from '../relay/lane.js';
 import { checkRelayOptions, type RelayOptions } from '../relay/options.js';
@@ -20,8 +22,21 @@ export interface DeadLetter extends OutboxMessage {
 
 export interface OutboxOptions extends CallOptions {
   /** The database. Default: `stores.default`. */
-  readonly on?: string;
+  readonly on?: string | undefined;
 }
+
+export interface OutboxBacklog {
+  /** Messages that are neither delivered nor dead letters; those behind a dead letter among them. */
+  readonly waiting: number;
+  readonly dead: number;
+  /** When the oldest of those waiting was left. Absent where none waits. */
+  readonly oldest?: Date;
+}
+
+const BY_AGE: readonly SortKey[] = [
+  { source: 'envelope', path: ['createdAt'], type: 'date', direction: 'asc' },
+  { source: 'envelope', path: ['id'], type: 'string', direction: 'asc' },
+];
 
 type Named = Pick<OutboxMessage, 'tenant' | 'id'>;
 
@@ -38,6 +53,21 @@ export class Outbox {
   relay(options: RelayOptions): Relay {
     const settings = checkRelayOptions(options);
     return new Relay(this.host(options.on), settings, this.onClosing);
+  }
+
+  /** What waits to be delivered, of every tenant: read from the table, for a gauge that is asked every minute or so. */
+  async backlog(options: OutboxOptions = {}): Promise<OutboxBacklog> {
+    const host = this.host(options.on);
+    const isDead = present('deadAt', 'date');
+    const alive: FilterNode = { op: 'not', node: isDead };
+    return runOperation(host, OUTBOX_TABLES, 'backlog', options, async (context) => {
+      const { backend } = host;
+      const dead = await backend.count('all', { collection: MESSAGES, filter: isDead }, context);
+      const waiting = await backend.count('all', { collection: MESSAGES, filter: alive }, context);
+      const first = { collection: MESSAGES, filter: alive, sort: BY_AGE, limit: 1 };
+      const [oldest] = await backend.find('all', first, context);
+      return oldest === undefined ? { waiting, dead } : { waiting, dead, oldest: oldest.createdAt };
+    });
   }
 
   /** What could not be delivered, of every tenant, the oldest first; up to `limit` (default 100, at most 1,000). */

@@ -1,5 +1,5 @@
 /** What a host says of a relay, with its defaults. */
-import { invalid } from '../../errors.js';
+import { invalid, unknownKey } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { TOPIC, type OutboxMessage } from '../outbox/records.js';
 
@@ -24,21 +24,21 @@ export interface RelayOptions {
   /** By topic. Messages of other topics are left to other relays. */
   readonly handlers: Readonly<Record<string, Handler>>;
   /** The database whose outbox it is. Default: `stores.default`. */
-  readonly on?: string;
+  readonly on?: string | undefined;
   /** Keys delivered at the same time; default 10. Within a key it is one after another. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** Messages of one key read at once; default 20. */
-  readonly batch?: number;
+  readonly batch?: number | undefined;
   /** Milliseconds after which another relay takes over from one that died; default 30,000. Renewed at a third. */
-  readonly lease?: number;
+  readonly lease?: number | undefined;
   /** Milliseconds a handler may take; default 60,000. */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
   /** Milliseconds between looks for messages of other processes, half of it up or down at random; default 1,000. */
-  readonly poll?: number;
+  readonly poll?: number | undefined;
   /** Deliveries that may fail before the message is a dead letter; default 10. */
-  readonly maxAttempts?: number;
+  readonly maxAttempts?: number | undefined;
   /** The wait after a failure; default `{ base: 1_000, max: 300_000 }`. */
-  readonly backoff?: Partial<Backoff>;
+  readonly backoff?: Partial<Backoff> | undefined;
   /** Told of each failed delivery. What it throws is ignored, as of `onError`. */
   readonly onFailure?: (failure: DeliveryFailure) => void;
   /** Told of the relay's own faults: the database cannot be reached. It goes on by itself. */
@@ -73,8 +73,7 @@ const CALLBACKS = ['onFailure', 'onError'];
 export function checkRelayOptions(options: unknown): RelaySettings {
   if (!isPlainObject(options)) throw invalid('relay', options, 'an object of handlers and options');
   for (const key of Object.keys(options))
-    if (![...KEYS, ...CALLBACKS].includes(key))
-      throw invalid(`relay.${key}`, options[key], `one of ${[...KEYS, ...CALLBACKS].join(', ')}`);
+    if (![...KEYS, ...CALLBACKS].includes(key)) throw unknownKey(`relay.${key}`, [...KEYS, ...CALLBACKS]);
   for (const key of CALLBACKS)
     if (options[key] !== undefined && typeof options[key] !== 'function')
       throw invalid(`relay.${key}`, options[key], 'a function');

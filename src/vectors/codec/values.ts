@@ -1,6 +1,6 @@
 /** Single values, checked before any I/O: ids, names, namespaces, vectors, texts, the numbers of a search. */
 import { types } from 'node:util';
-import { invalid, ValidationError } from '../../errors.js';
+import { invalid, unknownKey, ValidationError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { VECTOR_LIMITS as LIMITS } from './limits.js';
 
@@ -85,15 +85,7 @@ export function checkWhole(value: unknown, key: string, min: number, max: number
 /** @throws `VALIDATION` for what is no object, and for a key that means nothing: a misspelt one would be ignored. */
 export function checkKeys(value: unknown, key: string, allowed: readonly string[]): Record<string, unknown> {
   if (!isPlainObject(value)) throw invalid(key, value, 'an object');
-  for (const name of Object.keys(value))
-    if (!allowed.includes(name))
-      throw new ValidationError(
-        'VALIDATION',
-        `${key}: unknown key ${JSON.stringify(name)}; known: ${allowed.join(', ')}`,
-        {
-          details: { key, unknown: name },
-        },
-      );
+  for (const name of Object.keys(value)) if (!allowed.includes(name)) throw unknownKey(`${key}.${name}`, allowed);
   return value;
 }
 

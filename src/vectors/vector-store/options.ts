@@ -16,9 +16,9 @@ export interface VectorRecord<M = Metadata> {
   readonly id: string;
   /** As many finite numbers as the collection's dimension; kept as float32, not normalised. */
   readonly vector: readonly number[] | Float32Array;
-  readonly metadata?: M;
+  readonly metadata?: M | undefined;
   /** Kept beside the metadata; searched where the collection says so. */
-  readonly text?: string;
+  readonly text?: string | undefined;
 }
 
 /** A record as it is read: only what was asked for by `include`. */
@@ -39,20 +39,20 @@ export interface VectorHit<M = Metadata> extends FetchedRecord<M> {
 
 export interface NamespaceOptions extends CallOptions {
   /** A part of the collection of one's own; the same id in two namespaces is two records. Default: the unnamed one. */
-  readonly namespace?: string;
+  readonly namespace?: string | undefined;
 }
 
 export interface ReadOptions extends NamespaceOptions {
   /** Default: metadata and text, not the vector. */
-  readonly include?: Partial<VectorInclude>;
+  readonly include?: Partial<VectorInclude> | undefined;
 }
 
 export interface VectorListOptions<M = Metadata> extends ReadOptions {
   readonly filter?: Filter<M>;
   /** 1 to 1,000; default 50. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** The `next` of the page before, of the same collection, namespace and filter. */
-  readonly after?: string;
+  readonly after?: string | undefined;
 }
 
 export interface VectorPage<M = Metadata> {
@@ -63,22 +63,22 @@ export interface VectorPage<M = Metadata> {
 
 export interface VectorQuery<M = Metadata> extends ReadOptions {
   /** What to look for; or `id`, or `text`. */
-  readonly vector?: readonly number[] | Float32Array;
+  readonly vector?: readonly number[] | Float32Array | undefined;
   /** Looks for what is near to this record, which is then itself among the hits. */
-  readonly id?: string;
+  readonly id?: string | undefined;
   /** Words, all of which the record's text has; alone, or together with `vector` or `id`. */
   readonly text?: string;
   /** 1 to 10,000; default 10. */
-  readonly topK?: number;
+  readonly topK?: number | undefined;
   readonly filter?: Filter<M>;
   /** Inclusive. Hits below it are left out after the query. Not together with `text`. */
-  readonly minScore?: number;
+  readonly minScore?: number | undefined;
   /** Compares with every record instead of asking an index. Default: false. */
-  readonly exact?: boolean;
+  readonly exact?: boolean | undefined;
   /** Also tells how it was done: `{ hits, scan, completed, plan }`. It is done twice then. Not together with `text`. */
-  readonly explain?: boolean;
+  readonly explain?: boolean | undefined;
   /** `session`: sees what this process has written. Default: `eventual`, which on most providers is immediate. */
-  readonly consistency?: 'eventual' | 'session';
+  readonly consistency?: 'eventual' | 'session' | undefined;
 }
 
 export interface UpsertProgress {

@@ -1,9 +1,11 @@
 /** The statement of a batch: one modifying part for each collection and kind, and the rows of all of them. */
+import { compareText } from '../../../filter/evaluate.js';
 import { recordWords } from '../../../filter/text.js';
 import type { RecordSchema, Write } from '../../backend.js';
 import type { Dialect, Statement } from '../dialect.js';
 import { RECORD_COLUMNS } from '../row.js';
 import { insertColumns, insertOver, putOver } from '../statements.js';
+import { expiredPart } from './expired.js';
 import { tableName } from './expressions.js';
 import { expiryText, PostgresParameters, timeText } from './parameters.js';
 import { patchStatement } from './patch.js';
@@ -20,12 +22,16 @@ export interface Group {
 /** Division by zero: what the statement raises when it wrote fewer records than it has items. */
 export const REFUSED = '22012';
 
-/** @param complete how many rows there must be, or the statement raises `REFUSED`; absent: it never does. */
+/**
+ * @param freed the collections whose expired records free their keys first.
+ * @param complete how many rows there must be, or the statement raises `REFUSED`; absent: it never does.
+ */
 export function batchStatement(
   dialect: Dialect,
   tenant: string,
   writes: readonly Write[],
   groups: readonly Group[],
+  freed: readonly RecordSchema[],
   complete: number | undefined,
   now: Date,
 ): Statement {
@@ -39,26 +45,37 @@ export function batchStatement(
         : groupStatement(tenant, group, own, now, parameters);
     return `p${part} AS (${text})`;
   });
-  const rowsOf = groups.map(({ kind }, part) => `SELECT ${part} AS part, ${resultColumns(kind)} FROM p${part} AS t`);
+  const time = freed.length === 0 ? '' : parameters.add(timeText(now), 'timestamptz');
+  const owner = freed.length === 0 ? '' : parameters.add(tenant, 'text');
+  const gone = freed.map((collection, i) => expiredPart(`gone${i}`, collection, time, owner));
+  const rowsOf = [
+    // No rows, and read first.
+    ...freed.map((_, i) => `SELECT -1 AS part, ${NO_RECORD} FROM gone${i} HAVING count(*) < 0`),
+    ...groups.map(({ kind }, part) => `SELECT ${part} AS part, ${resultColumns(kind)} FROM p${part} AS t`),
+  ];
   // The divisor is no constant, or the planner would divide before it knows.
   const guard =
     complete === undefined
       ? ''
       : `, 1 / (CASE WHEN (SELECT count(*) FROM done) = ${complete} THEN 1 ELSE 0 END) AS complete`;
-  const text = `WITH ${parts.join(', ')}, done AS (${rowsOf.join(' UNION ALL ')}) SELECT done.*${guard} FROM done`;
+  const text = `WITH ${[...gone, ...parts].join(', ')}, done AS (${rowsOf.join(' UNION ALL ')}) SELECT done.*${guard} FROM done`;
   return { text, parameters };
 }
 
 function groupWritesOf(group: Group, writes: readonly Write[]): Write[] {
   const own = [...group.places.values()].map((place) => writes[place]!);
   // Equal order in all batches: two that lock in opposite orders would deadlock.
-  return own.sort((a, b) => (a.id < b.id ? -1 : 1));
+  return own.sort((a, b) => compareText(a.id, b.id));
 }
 
 function resultColumns(kind: Kind): string {
   if (kind === 'patch' || kind === 'delete') return RECORD_COLUMNS;
   return 't.id, t.version, t.created_at, NULL::timestamptz AS updated_at, NULL::timestamptz AS expires_at, NULL::jsonb AS value';
 }
+
+const NO_RECORD =
+  'NULL::text AS id, NULL::float8 AS version, NULL::timestamptz AS created_at, NULL::timestamptz AS updated_at, ' +
+  'NULL::timestamptz AS expires_at, NULL::jsonb AS value';
 
 type ValueWrite = Extract<Write, { value: unknown }>;
 

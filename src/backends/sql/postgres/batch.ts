@@ -10,6 +10,7 @@ import { readRow } from '../row.js';
 import { written } from '../single.js';
 import { WRITE_ORDER } from '../../write-order.js';
 import { batchStatement, REFUSED, type Group, type Kind } from './batch-statement.js';
+import { mayMeet } from './expired.js';
 import { readRefusals } from './read.js';
 import { ATTEMPTS, contention } from './single.js';
 
@@ -20,11 +21,12 @@ export async function writeBatch(
   database: Database,
   tenant: string,
   writes: readonly Write[],
+  free: boolean,
   context: OperationContext,
 ): Promise<WriteResult[]> {
   const statements = groupWrites(writes);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const results = await attemptBatch(database, tenant, writes, statements, context);
+    const results = await attemptBatch(database, tenant, writes, statements, free, context);
     if (results !== undefined) return results;
     const refusals = await readRefusals(database, tenant, writes, context);
     if (refusals.some((refused) => refused !== undefined))
@@ -62,19 +64,20 @@ async function attemptBatch(
   tenant: string,
   writes: readonly Write[],
   statements: readonly (readonly Group[])[],
+  free: boolean,
   context: OperationContext,
 ): Promise<WriteResult[] | undefined> {
   const { pool } = database;
   if (context.session !== undefined) {
     await pool.script('SAVEPOINT quartermaster_batch', context);
-    const results = await runStatements(database, tenant, writes, statements, context);
+    const results = await runStatements(database, tenant, writes, statements, free, context);
     const end = results === undefined ? 'ROLLBACK TO SAVEPOINT quartermaster_batch; ' : '';
     await pool.script(`${end}RELEASE SAVEPOINT quartermaster_batch`, context);
     return results;
   }
   if (statements.length === 1) {
     try {
-      return await runStatement(database, tenant, writes, statements[0]!, true, context);
+      return await runStatement(database, tenant, writes, statements[0]!, { raise: true, free }, context);
     } catch (error) {
       if (sqlFault(error)?.state === REFUSED) return undefined;
       throw error;
@@ -83,7 +86,7 @@ async function attemptBatch(
   const refused = new Error('A condition of the batch failed');
   try {
     return await pool.transaction({ context }, async (session) => {
-      const results = await runStatements(database, tenant, writes, statements, { ...context, session });
+      const results = await runStatements(database, tenant, writes, statements, free, { ...context, session });
       if (results === undefined) throw refused;
       return results;
     });
@@ -98,11 +101,13 @@ async function runStatements(
   tenant: string,
   writes: readonly Write[],
   statements: readonly (readonly Group[])[],
+  free: boolean,
   context: OperationContext,
 ): Promise<WriteResult[] | undefined> {
   const all: WriteResult[] = [];
   for (const groups of statements) {
-    const results = await runStatement(database, tenant, writes, groups, false, context);
+    const how = { raise: false, free: free && groups === statements[0] };
+    const results = await runStatement(database, tenant, writes, groups, how, context);
     if (results === undefined) return undefined;
     // Sparse: each statement fills the places of its own writes.
     results.forEach((result, place) => (all[place] = result));
@@ -115,12 +120,14 @@ async function runStatement(
   tenant: string,
   writes: readonly Write[],
   groups: readonly Group[],
-  raise: boolean,
+  { raise, free }: { readonly raise: boolean; readonly free: boolean },
   context: OperationContext,
 ): Promise<WriteResult[] | undefined> {
   const { pool, dialect } = database;
   const items = groups.reduce((sum, group) => sum + group.places.size, 0);
-  const { text, parameters } = batchStatement(dialect, tenant, writes, groups, raise ? items : undefined, context.now);
+  const clears = free ? new Set(writes.filter(mayMeet).map(({ collection }) => collection)) : [];
+  const complete = raise ? items : undefined;
+  const { text, parameters } = batchStatement(dialect, tenant, writes, groups, [...clears], complete, context.now);
   const { rows } = await pool.query(text, parameters.values, context);
   // With no row at all the guard is not asked; nothing was written then.
   if (rows.length < items) return undefined;

@@ -12,7 +12,7 @@ import { expiryText, PostgresParameters, timeText } from './parameters.js';
 import { rangesStatement } from './ranges.js';
 import { readMany } from './read.js';
 import { keyStatements } from './statements.js';
-import { writeAll } from './write.js';
+import { TURNS, writeAll } from './write.js';
 
 /** The shared code binds nothing that it was not given by `parameters()`. */
 const own = (parameters: object): PostgresParameters => parameters as PostgresParameters;
@@ -68,6 +68,7 @@ export const postgres: Dialect = {
     return (await pool.query(text, parameters.values, context, namedStatement(pool, text))).rows;
   },
   write: writeAll,
+  inTurn: (session, work) => TURNS.run(session, work),
   load: loadAll,
   updateMany,
   claim,

@@ -2,17 +2,19 @@
 import { sleep, systemClock } from '../../../clock.js';
 import type { OperationContext } from '../../../component.js';
 import { ConflictError, isSerializationFailure, UnsupportedError } from '../../../errors.js';
+import { compareText } from '../../../filter/evaluate.js';
 import { recordWords } from '../../../filter/text.js';
 import type { PostgresDialectPool } from '../../../pools/pool.js';
 import type { RecordSchema, Write } from '../../backend.js';
 import type { Database } from '../dialect.js';
+import { dropExpired } from '../expired.js';
 import { uniqueViolation, type Violation } from '../fault.js';
 import { tablePlan } from '../table-plan.js';
 import { insertColumns } from '../statements.js';
 import { uniqueError } from '../unique.js';
 import { tableName } from './expressions.js';
 import { expiryText, timeText } from './parameters.js';
-import { dropExpired, TURNS } from './write.js';
+import { TURNS } from './write.js';
 
 /** How often a load that met another is made. */
 const ATTEMPTS = 10;
@@ -120,8 +122,8 @@ class Load {
 
 /** Equal order in all batches: two that wait for each other's keys would deadlock. */
 function inOrder(writes: readonly Insert[]): readonly Insert[] {
-  if (writes.every(({ id }, i) => i === 0 || writes[i - 1]!.id < id)) return writes;
-  return [...writes].sort((a, b) => (a.id < b.id ? -1 : 1));
+  if (writes.every(({ id }, i) => i === 0 || compareText(writes[i - 1]!.id, id) < 0)) return writes;
+  return [...writes].sort((a, b) => compareText(a.id, b.id));
 }
 
 const SPECIAL = /[\\\t\n\r]/g;

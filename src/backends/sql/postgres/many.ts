@@ -10,6 +10,7 @@ import type { Database, Dialect, Statement } from '../dialect.js';
 import { findColumns, orderBy, whereLive } from '../find.js';
 import { readRows } from '../row.js';
 import { namedStatement } from '../statement-names.js';
+import { afterPart, expiredPart, mayMeet } from './expired.js';
 import { tableName } from './expressions.js';
 import { PostgresParameters } from './parameters.js';
 import { fitConditions, patchAssignments, patchedExpiry, patchedValue } from './patch.js';
@@ -25,10 +26,12 @@ export async function updateMany(
   request: UpdateRequest,
   context: OperationContext,
 ): Promise<number> {
-  const parameters = new PostgresParameters();
-  const rows = 'ORDER BY t.tenant, t.id FOR NO KEY UPDATE';
-  const text = patchText(database.dialect, scope, request, context.now, rows, parameters);
-  return (await run(database, scope, request, { text, parameters }, context)).affected;
+  const result = await run(database, request, context, (free) => {
+    const parameters = new PostgresParameters();
+    const rows = 'ORDER BY t.tenant, t.id FOR NO KEY UPDATE';
+    return { text: patchText(database.dialect, scope, request, context.now, rows, free, parameters), parameters };
+  });
+  return result.affected;
 }
 
 /** What another transaction has locked is passed over, not waited for. */
@@ -39,12 +42,14 @@ export async function claim(
   context: OperationContext,
 ): Promise<Stored[]> {
   const { dialect } = database;
-  const parameters = new PostgresParameters();
-  const limit = parameters.integer(request.limit);
-  const rows = `ORDER BY ${orderBy(dialect, scope, request.sort)} LIMIT ${limit} FOR NO KEY UPDATE SKIP LOCKED`;
-  const patch = patchText(dialect, scope, request, context.now, rows, parameters);
-  const text = `${patch} RETURNING ${findColumns(scope)}`;
-  return readRows(dialect, scope, (await run(database, scope, request, { text, parameters }, context)).rows);
+  const { rows } = await run(database, request, context, (free) => {
+    const parameters = new PostgresParameters();
+    const limit = parameters.integer(request.limit);
+    const picked = `ORDER BY ${orderBy(dialect, scope, request.sort)} LIMIT ${limit} FOR NO KEY UPDATE SKIP LOCKED`;
+    const patch = patchText(dialect, scope, request, context.now, picked, free, parameters);
+    return { text: `${patch} RETURNING ${findColumns(scope)}`, parameters };
+  });
+  return readRows(dialect, scope, rows);
 }
 
 /** @param rows which of the matching rows, and how they are locked: as an UPDATE locks them. */
@@ -54,6 +59,7 @@ function patchText(
   { collection, filter, changes, expiresAt }: UpdateRequest,
   now: Date,
   rows: string,
+  free: boolean,
   parameters: PostgresParameters,
 ): string {
   const table = tableName(collection.name);
@@ -61,23 +67,29 @@ function patchText(
   const where = [whereLive(dialect, scope, filter, now, parameters), ...fitConditions(changes, tree, parameters)];
   const value = patchedValue(tree, parameters);
   const expiry = patchedExpiry(expiresAt, parameters);
+  const time = parameters.time(now);
+  const tenant = scope === 'all' || !free ? undefined : parameters.text(scope.tenant);
+  const gone = free ? `${expiredPart('gone', collection, time, tenant)}, ` : '';
+  const after = free ? `, ${afterPart('gone')}` : '';
   // A part that locks is run once, whatever the plan; as a subquery with a limit it may be run for each row.
   return (
-    `WITH picked AS (SELECT t.tenant, t.id FROM ${table} AS t WHERE ${where.join(' AND ')} ${rows}) ` +
-    `UPDATE ${table} AS t SET ${patchAssignments(value, expiry, parameters.time(now))} ` +
-    'FROM picked AS p WHERE t.tenant = p.tenant AND t.id = p.id'
+    `WITH ${gone}picked AS (SELECT t.tenant, t.id FROM ${table} AS t WHERE ${where.join(' AND ')} ${rows}) ` +
+    `UPDATE ${table} AS t SET ${patchAssignments(value, expiry, time)} ` +
+    `FROM picked AS p${after} WHERE t.tenant = p.tenant AND t.id = p.id`
   );
 }
 
 function run(
   database: Database,
-  scope: Scope,
   request: UpdateRequest,
-  { text, parameters }: Statement,
   context: OperationContext,
+  statement: (free: boolean) => Statement,
 ): Promise<SqlResult> {
   const { pool } = database;
-  return writeUnique(database, scope, [request], context, (own) =>
-    pool.query(text, parameters.values, own, namedStatement(pool, text)),
-  );
+  const { collection, changes } = request;
+  const meets = mayMeet({ kind: 'patch', collection, id: '', changes });
+  return writeUnique(database, [request], context, (free) => {
+    const { text, parameters } = statement(free && meets);
+    return pool.query(text, parameters.values, context, namedStatement(pool, text));
+  });
 }

@@ -8,6 +8,7 @@ import { literal } from '../expressions.js';
 import { compileFilter } from '../filter.js';
 import { RECORD_COLUMNS } from '../row.js';
 import { insertColumns } from '../statements.js';
+import { afterPart, expiredPart } from './expired.js';
 import { tableName, typedJson } from './expressions.js';
 import { expiryText, timeText, type PostgresParameters } from './parameters.js';
 
@@ -18,13 +19,17 @@ export function patchBytes(changes: PatchChanges): number {
   return Buffer.byteLength(JSON.stringify(changes));
 }
 
-/** The statement; it returns the patched record, or no row when a condition does not hold. */
+/**
+ * The statement; it returns the patched record, or no row when a condition does not hold.
+ * @param free whether it frees keys of what has expired before.
+ */
 export function patchStatement(
   dialect: Dialect,
   tenant: string,
   write: PatchWrite,
   now: Date,
   parameters: PostgresParameters,
+  free = false,
 ): string {
   const table = tableName(write.collection.name);
   const tree = changesTree(write.changes);
@@ -33,9 +38,11 @@ export function patchStatement(
   const value = patchedValue(tree, parameters);
   const expiry = patchedExpiry(write.expiresAt, parameters);
   const conditions = patchConditions(dialect, write, tree, parameters).join(' AND ');
+  const first = free ? `WITH ${expiredPart('gone', write.collection, time, key[0])} ` : '';
+  const after = free ? ` FROM ${afterPart('gone')}` : '';
   if (write.orInsert === undefined)
     return (
-      `UPDATE ${table} AS t SET ${patchAssignments(value, expiry, time)} WHERE t.tenant = ${key[0]} AND t.id = ${key[1]}` +
+      `${first}UPDATE ${table} AS t SET ${patchAssignments(value, expiry, time)}${after} WHERE t.tenant = ${key[0]} AND t.id = ${key[1]}` +
       ` AND t.expires_at > ${time} AND ${conditions} RETURNING ${RECORD_COLUMNS}`
     );
   const words = write.collection.text.length > 0;
@@ -51,7 +58,7 @@ export function patchStatement(
   const either = (live: string, column: string): string =>
     `CASE WHEN t.expires_at > ${time} THEN ${live} ELSE excluded.${column} END`;
   return (
-    `INSERT INTO ${table} AS t ${insertColumns(words)} VALUES (${fresh.join(', ')}) ON CONFLICT (tenant, id) DO UPDATE SET ` +
+    `${first}INSERT INTO ${table} AS t ${insertColumns(words)} SELECT ${fresh.join(', ')}${after} ON CONFLICT (tenant, id) DO UPDATE SET ` +
     `version = ${either('t.version + 1', 'version')}, created_at = ${either('t.created_at', 'created_at')}, updated_at = ${time}, ` +
     `expires_at = ${either(expiry ?? 't.expires_at', 'expires_at')}, value = ${either(value, 'value')}` +
     (words ? `, words = ${either('t.words', 'words')}` : '') +

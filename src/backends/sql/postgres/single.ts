@@ -6,8 +6,10 @@ import type { Database } from '../dialect.js';
 import { readRow } from '../row.js';
 import { keyOperation, keyResult } from '../single.js';
 import { PostgresParameters } from './parameters.js';
+import { mayMeet } from './expired.js';
 import { patchStatement } from './patch.js';
 import { readRefusals } from './read.js';
+import { freeingStatements } from './statements.js';
 
 /** How often a write is tried whose condition holds again each time it is asked why it was refused. */
 export const ATTEMPTS = 5;
@@ -16,10 +18,12 @@ export async function writeOne(
   database: Database,
   tenant: string,
   write: Write,
+  free: boolean,
   context: OperationContext,
 ): Promise<WriteResult> {
+  const frees = free && mayMeet(write);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const result = await attemptWrite(database, tenant, write, context);
+    const result = await attemptWrite(database, tenant, write, frees, context);
     if (result !== undefined) return result;
     const [refused] = await readRefusals(database, tenant, [write], context);
     if (refused !== undefined) return refused;
@@ -38,14 +42,16 @@ async function attemptWrite(
   { pool, dialect }: Database,
   tenant: string,
   write: Write,
+  free: boolean,
   context: OperationContext,
 ): Promise<WriteResult | undefined> {
   if (write.kind !== 'patch') {
-    const { text, values, options } = keyOperation(dialect, tenant, write, context.now);
+    const statements = free ? freeingStatements(write.collection) : dialect.statements(write.collection);
+    const { text, values, options } = keyOperation(dialect, tenant, write, context.now, statements);
     return keyResult(dialect, tenant, write, await pool.query(text, values, context, options), context.now);
   }
   const parameters = new PostgresParameters();
-  const text = patchStatement(dialect, tenant, write, context.now, parameters);
+  const text = patchStatement(dialect, tenant, write, context.now, parameters, free);
   const { rows } = await pool.query(text, parameters.values, context);
   return rows[0] === undefined ? undefined : { status: 'patched', record: readRow(dialect, rows[0], tenant, write.id) };
 }

@@ -1,0 +1,26 @@
+/**
+ * What has expired and no sweep has met yet still holds its keys in unique indexes. A statement that may meet such a key
+ * deletes it itself: within one statement what a part has deleted is out of the way of the parts after it.
+ */
+import type { RecordSchema, Write } from '../../backend.js';
+import { touchesUnique } from '../../patch.js';
+import { tableName } from './expressions.js';
+
+/** A part for WITH, of the rows `t` of a tenant (every tenant's without one). It is done before what reads it. */
+export function expiredPart(name: string, collection: RecordSchema, time: string, tenant: string | undefined): string {
+  const terms = [`t.expires_at <= ${time}`, `t.expires_at < 'infinity'::timestamptz`];
+  if (tenant !== undefined) terms.push(`t.tenant = ${tenant}`);
+  return `${name} AS (DELETE FROM ${tableName(collection.name)} AS t WHERE ${terms.join(' AND ')} RETURNING 1)`;
+}
+
+/** One row, once the part is done. */
+export function afterPart(name: string): string {
+  return `(SELECT count(*) FROM ${name}) AS ${name}_done`;
+}
+
+/** Whether a write may meet a unique constraint: it gives its record another key. */
+export function mayMeet(write: Write): boolean {
+  const { collection, kind } = write;
+  if (collection.unique.length === 0 || kind === 'delete') return false;
+  return kind !== 'patch' || write.orInsert !== undefined || touchesUnique(collection, write.changes);
+}

@@ -1,0 +1,128 @@
+/** A fault names the key, the type of what was given and what was expected; in a collection, the collection too. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { z } from 'zod';
+import { defineCollection, openStorage } from '../src/index.js';
+import type { StorageManager } from '../src/manager.js';
+
+interface Order {
+  status: string;
+  total?: number;
+  at?: { place?: string };
+}
+const Orders = defineCollection<Order>({
+  name: 'orders',
+  fields: { status: { type: 'string', maxBytes: 8 }, total: 'number', 'at.place': 'string' },
+});
+const Checked = defineCollection({ name: 'checked', schema: z.object({ name: z.string(), age: z.number() }) });
+const Numbered = defineCollection<Order>({ name: 'numbered', id: 'sequence' });
+
+let storage: StorageManager;
+beforeAll(async () => {
+  storage = await openStorage({ databases: { main: 'sqlite::memory:' } }, { environment: {} });
+});
+afterAll(() => storage.close());
+
+const wrong = (value: unknown): never => value as never;
+
+test.each<[call: string, message: string, key: string]>([
+  [
+    'save of a field of another type',
+    'value.total: expected a number (as declared), or null, got a string',
+    'value.total',
+  ],
+  ['save of a field that is too long', 'value.status: expected at most 8 bytes, got 9', 'value.status'],
+  [
+    'save of an array on the way',
+    'value.at: expected no array on the way to the declared field at.place, got an array',
+    'value.at',
+  ],
+  ['save of no JSON', 'value.status: expected a JSON value, got a function', 'value.status'],
+  ['save under no id', 'id: expected a string, got a number', 'id'],
+  [
+    'save with a wrong ttl',
+    'ttl: expected a number of milliseconds above 0 and at most a thousand years, got a string',
+    'ttl',
+  ],
+  ['replace', 'value.status: expected a string (as declared), or null, got a boolean', 'value.status'],
+  ['patch of a type', 'changes.set.total: expected a number (as declared), or null, got a string', 'changes.set.total'],
+  [
+    'patch of a type below',
+    'changes.set.at.place: expected a string (as declared), or null, got a number',
+    'changes.set.at.place',
+  ],
+  [
+    'patch by push',
+    'changes.push.total: expected no push of the field total, which is declared as a number, got a number',
+    'changes.push.total',
+  ],
+  [
+    'patch by no change',
+    'changes.sett: expected one of set, unset, increment, push, got an unknown key',
+    'changes.sett',
+  ],
+])('%s', async (call, message, key) => {
+  const orders = storage.collection(Orders);
+  const calls: Record<string, () => Promise<unknown>> = {
+    'save of a field of another type': () => orders.save({ status: 'open', total: wrong('12') }),
+    'save of a field that is too long': () => orders.save({ status: 'very-long' }),
+    'save of an array on the way': () => orders.save({ status: 'open', at: wrong([]) }),
+    'save of no JSON': () => orders.save({ status: wrong(() => 1) }),
+    'save under no id': () => orders.save({ status: 'open' }, { id: wrong(5) }),
+    'save with a wrong ttl': () => orders.save({ status: 'open' }, { ttl: wrong('5') }),
+    replace: () => orders.replace('a', { status: wrong(true) }),
+    'patch of a type': () => orders.patch('a', { set: { total: wrong('1') } }),
+    'patch of a type below': () => orders.patch('a', { set: { at: wrong({ place: 1 }) } }),
+    'patch by push': () => orders.patch('a', { push: wrong({ total: 1 }) }),
+    'patch by no change': () => orders.patch('a', wrong({ sett: {} })),
+  };
+  await expect(calls[call]!()).rejects.toMatchObject({
+    code: 'VALIDATION',
+    message: `orders: ${message}`,
+    component: 'collection:orders',
+    details: { collection: 'orders', key },
+  });
+});
+
+test('a fault of a schema names the collection and the path', async () => {
+  const saving = storage.collection(Checked).save({ name: wrong(5), age: wrong('old') });
+  await expect(saving).rejects.toMatchObject({
+    code: 'VALIDATION',
+    message: expect.stringMatching(/^checked: value\.name: .*string.*; value\.age: .*number/),
+    details: { collection: 'checked', key: 'value', issues: [{ path: 'name' }, { path: 'age' }] },
+  });
+});
+
+test('a fault in one of several names which', async () => {
+  const items = [{ value: { status: 'open' } }, { value: { status: wrong(1) } }];
+  await expect(storage.collection(Orders).saveMany(items)).rejects.toMatchObject({
+    message: 'orders: items[1]: value.status: expected a string (as declared), or null, got a number',
+    details: { collection: 'orders', item: 'items[1]', key: 'value.status' },
+  });
+  const numbered = storage.collection(Numbered);
+  await expect(numbered.saveMany([{ id: 'x', value: { status: 'a' } }])).rejects.toMatchObject({
+    message: expect.stringMatching(/^numbered: items\[0\]: id: expected a whole number above 0/),
+    details: { item: 'items[0]', key: 'id' },
+  });
+});
+
+test('a key that there is not is told as one, whatever its value', async () => {
+  const orders = storage.collection(Orders);
+  const asked = orders.list(wrong({ limits: 5 }));
+  await expect(asked).rejects.toThrow(
+    'options.limits: expected one of signal, timeout, sort, limit, after, got an unknown key',
+  );
+  expect(() => defineCollection(wrong({ name: 'things', feilds: {} }))).toThrow(
+    'collection.feilds: expected one of name, schema, fields, indexes, unique, text, id, got an unknown key',
+  );
+});
+
+test('a database without vectors says which settings give it some', () => {
+  expect(() => storage.vectors()).toThrow(
+    expect.objectContaining({
+      code: 'CONFIGURATION',
+      message: expect.stringMatching(
+        /database main .*vectors\.default.*vectors\.pgvector\.database.*vectors\.chroma\.url/,
+      ),
+    }),
+  );
+});

@@ -1,0 +1,101 @@
+/** Pinecone's provider on a stand-in: indexes, which take their time to come and go. */
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { createHash } from 'node:crypto';
+import { openPinecone, type OpenPinecone } from './support/pinecone/fixture.js';
+import type { StandInOptions } from './support/pinecone/stand-in.js';
+
+let open: OpenPinecone | undefined;
+afterEach(async () => {
+  await open?.close();
+  open = undefined;
+});
+
+async function opened(options: Partial<StandInOptions> = {}): Promise<OpenPinecone> {
+  return (open = await openPinecone(options));
+}
+
+describe('an index', () => {
+  test('is waited for until it is ready, and until it is gone', async () => {
+    const { store, standIn } = await opened({ unready: 4, terminating: 3 });
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    expect(standIn.indexes.get('docs')).toMatchObject({ unready: 0 });
+    expect(await store.search('docs', { vector: [1, 0] })).toEqual([]);
+    expect(await store.deleteCollection('docs')).toBe(true);
+    expect(standIn.indexes.size).toBe(0);
+  });
+
+  test('that is not ready in time is a TIMEOUT, and waited for again', async () => {
+    const { store, standIn } = await opened({ unready: 1_000 });
+    const spec = { name: 'docs', dimension: 2 };
+    await expect(store.createCollection(spec, { timeout: 200 })).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringContaining('call createCollection again') as unknown,
+    });
+    await expect(store.search('docs', { vector: [1, 0], timeout: 200 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+    standIn.indexes.get('docs')!.unready = 1;
+    await store.createCollection(spec);
+    expect(await store.search('docs', { vector: [1, 0] })).toEqual([]);
+  });
+
+  test('that is being deleted is made anew afterwards', async () => {
+    const { store, standIn } = await opened({ terminating: 2 });
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    const deletion = store.deleteCollection('docs');
+    while (standIn.indexes.get('docs')?.terminating === undefined)
+      await new Promise((resolve) => setImmediate(resolve));
+    await store.createCollection({ name: 'docs', dimension: 3 });
+    expect(await deletion).toBe(true);
+    expect(standIn.indexes.get('docs')).toMatchObject({ dimension: 3, terminating: undefined });
+  });
+
+  test('of somebody else is left alone', async () => {
+    const { store, standIn } = await opened();
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    standIn.indexes.get('docs')!.tags = { team: 'search' };
+    const error = { code: 'CONFLICT', message: expect.stringContaining('no collection') as unknown };
+    await expect(store.createCollection({ name: 'docs', dimension: 2 })).rejects.toMatchObject(error);
+    expect(await store.listCollections()).toEqual([]);
+    expect(await store.deleteCollection('docs')).toBe(false);
+    expect(standIn.indexes.size).toBe(1);
+  });
+
+  test('that is protected or beyond the quota is refused in the words of the service', async () => {
+    const { store, standIn } = await opened({ maxIndexes: 1 });
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    await expect(store.createCollection({ name: 'more', dimension: 2 })).rejects.toMatchObject({
+      code: 'UNAUTHORIZED',
+      message: expect.stringContaining('quota') as unknown,
+    });
+    standIn.indexes.get('docs')!.deletionProtection = 'enabled';
+    await expect(store.deleteCollection('docs')).rejects.toMatchObject({
+      code: 'UNAUTHORIZED',
+      message: expect.stringContaining('Deletion protection') as unknown,
+    });
+  });
+
+  test('keeps its declaration in its tags, and others beside it', async () => {
+    const { store, standIn } = await opened();
+    const fields = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`field${i}.of.some.length`, 'string']));
+    await store.createCollection({ name: 'docs', dimension: 2, fields: fields as Record<string, 'string'> });
+    const { tags } = standIn.indexes.get('docs')!;
+    expect(Object.keys(tags).every((key) => key.startsWith('qm-schema-'))).toBe(true);
+    standIn.indexes.get('docs')!.tags = { ...tags, team: 'search' };
+    expect((await store.describeCollection('docs')).fields).toEqual(fields);
+  });
+
+  test('whose name or declaration Pinecone cannot keep is refused before any request', async () => {
+    const { store, standIn } = await opened();
+    const before = standIn.requests.length;
+    await expect(store.createCollection({ name: 'docs-', dimension: 2 })).rejects.toMatchObject({
+      code: 'VALIDATION',
+      details: { key: 'name' },
+    });
+    // Names that no compression makes shorter than half of them.
+    const random = (i: number): string => createHash('sha512').update(String(i)).digest('hex');
+    const fields = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [random(i), 'string']));
+    await expect(
+      store.createCollection({ name: 'docs', dimension: 2, fields: fields as Record<string, 'string'> }),
+    ).rejects.toMatchObject({ code: 'UNSUPPORTED', details: { key: 'fields' } });
+    expect(standIn.requests.length).toBe(before);
+  });
+});
