@@ -6,7 +6,7 @@ import type { CollectionDefinition } from '../collection/definition.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
 import { checkVersion, type StoredRecord } from '../collection/record-codec.js';
 import type { CallOptions, OperationContext } from '../component.js';
-import { ConflictError, invalid, NotFoundError, type StorageError } from '../errors.js';
+import { ConflictError, invalid, isSerializationFailure, NotFoundError, type StorageError } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
 import { Handle } from '../handle.js';
 import type { TransactionOutbox } from '../unit-of-work/outbox/enqueue.js';
@@ -122,7 +122,11 @@ export abstract class Store extends Handle {
         const at = attempt === 1 ? context : { ...context, now: host.clock.now() };
         const unit = new Unit(host, at, this.definition.events, this.definition.prefix);
         const result = await plan(unit);
-        const failure = await unit.commit(this.operationName(operation));
+        const failure = await unit.commit(this.operationName(operation)).catch((error: unknown) => {
+          // A deadlock undid the batch. In a transaction it undid that too, which is run again as a whole.
+          if (isSerializationFailure(error) && context.session === undefined) return error as StorageError;
+          throw error;
+        });
         if (failure === undefined) {
           await this.tell(unit.events);
           return result;
