@@ -4,6 +4,7 @@ import { invalid, isStorageError } from '../../errors.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
 import { encodeRecord, encodeRecords } from '../codec/record.js';
 import { sameSchema } from '../codec/schema.js';
+import { VectorSlab } from '../codec/slab.js';
 import { checkCollectionName } from '../codec/values.js';
 import type { VectorProvider, VectorSchema } from '../provider.js';
 import { VectorCollections } from './collections.js';
@@ -100,20 +101,21 @@ export abstract class VectorWriter extends VectorCollections {
       throw invalid('onProgress', onProgress, 'a function');
     const scope = this.scope(options);
     const { maxBatch, maxMetadataBytes } = this.capabilities;
-    const limits = {
+    const encoding = {
       maxMetadataBytes: Math.min(maxMetadataBytes, LIMITS.metadataBytes),
       vectorFault: this.provider.vectorFault?.bind(this.provider),
+      slab: new VectorSlab(),
     };
     const { schema, encoded } = await this.inCollection(operation, name, options, ['onProgress'], async (known) => ({
       schema: known,
-      encoded: Array.isArray(records) ? encodeRecords(records, known, limits) : checkSource(records),
+      encoded: Array.isArray(records) ? encodeRecords(records, known, encoding) : checkSource(records),
     }));
     // Only now, when what can be checked is.
     await before?.(schema);
     return upsertAll(encoded, {
       maxBatch: Math.min(maxBatch, LIMITS.batchItems),
       onProgress: options?.onProgress,
-      encode: (input, at) => encodeRecord(input, schema, limits, at),
+      encode: (input, at) => encodeRecord(input, schema, encoding, at),
       write: (batch) =>
         this.run(operation, options, (context) =>
           withSchema(this.provider, name, context, async (latest) => {
