@@ -70,6 +70,13 @@ export interface Operation {
 /** Admits an operation: refuses it when the manager is not open, and gives it its time and its deadline. */
 export type BeginOperation = (operation: string, options?: CallOptions) => Operation;
 
+/** The context of an operation that begins now, for what is waited for outside of the operations themselves. */
+export function contextNow(begin: BeginOperation, operation: string, options?: CallOptions): OperationContext {
+  const { context, end } = begin(operation, options);
+  end();
+  return context;
+}
+
 /** One setting of a component: data, so that a fragment can be read before its component is loaded. */
 export interface SettingSpec {
   readonly doc: string;

@@ -75,7 +75,8 @@ export abstract class Storage extends Handle {
         { details: { name: key, known: [...parts.providers.keys()].sort() } },
       );
     const tenant = this.tenantId ?? (parts.tenancy === 'required' ? undefined : parts.defaultTenant);
-    return new VectorStore(provider, tenant, this.admission(parts, provider.pool, provider.name), this.forTenant);
+    const begin = this.admission(parts, provider.pool, provider.name);
+    return new VectorStore(provider, tenant, begin, parts.clock, this.forTenant);
   }
 
   /** The tenant's sequences and fencing tokens, on a database of the settings (default: `stores.default`). */

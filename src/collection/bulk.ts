@@ -1,7 +1,7 @@
 /** Writes to many records of a collection at once: by filter, by claim, from a stream. */
 import type { ClaimRequest, UpdateRequest, Write } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
-import type { CallOptions, OperationContext } from '../component.js';
+import { contextNow, type CallOptions, type OperationContext } from '../component.js';
 import { invalid, UnsupportedError } from '../errors.js';
 import { parseSort } from '../filter/cursor.js';
 import { isPlainObject } from '../filter/json.js';
@@ -107,8 +107,10 @@ export abstract class BulkCollection<T, In> extends CollectionReader<T> {
     options: LoadOptions = {},
   ): Promise<LoadReport> {
     checkOptions(options, 'load');
-    const { backend, scope } = this;
+    const { backend, scope, host } = this;
     return loadRecords(items, options, {
+      clock: host.clock,
+      bounds: () => contextNow(host.begin, 'load', options),
       codec: this.codec,
       schema: this.schema,
       atomic: backend.capabilities.batch === 'atomic',
