@@ -70,6 +70,21 @@ export interface Operation {
 /** Admits an operation: refuses it when the manager is not open, and gives it its time and its deadline. */
 export type BeginOperation = (operation: string, options?: CallOptions) => Operation;
 
+/**
+ * The bounds of what is waited for outside of the operations themselves, a caller's source. It has its own pace: unless the
+ * caller gave a `timeout`, or it is in a transaction, no time ends the wait.
+ */
+export function boundsNow(
+  begin: BeginOperation,
+  operation: string,
+  options?: CallOptions,
+): Pick<OperationContext, 'deadline' | 'signal'> {
+  const { context, end } = begin(operation, options);
+  end();
+  const { deadline, signal, session } = context;
+  return { signal, deadline: options?.timeout === undefined && session === undefined ? Infinity : deadline };
+}
+
 /** One setting of a component: data, so that a fragment can be read before its component is loaded. */
 export interface SettingSpec {
   readonly doc: string;

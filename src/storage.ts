@@ -62,7 +62,8 @@ export abstract class Storage extends StoreFactory {
         { details: { name: key, known: [...parts.providers.keys()].sort() } },
       );
     const tenant = this.tenantId ?? (parts.tenancy === 'required' ? undefined : parts.defaultTenant);
-    return new VectorStore(provider, tenant, this.admission(parts, provider.pool, provider.name), this.forTenant);
+    const begin = this.admission(parts, provider.pool, provider.name);
+    return new VectorStore(provider, tenant, begin, parts.clock, this.forTenant);
   }
 
   /**

@@ -20,6 +20,7 @@ const ROOMS: readonly Room[] = [
   { name: 'clock', files: ['clock'], may: [] },
   { name: 'filter', files: ['filter'], may: [] },
   { name: 'component', files: ['component', 'handle'], may: ['clock'] },
+  { name: 'loading', files: ['loading'], may: ['component', 'clock'] },
   { name: 'lifecycle', files: ['lifecycle'], may: ['component', 'clock'] },
   { name: 'health', files: ['health'], may: ['component', 'clock'] },
   { name: 'probes', files: ['probes'], may: ['component', 'clock'], types: ['health'] },
@@ -36,9 +37,13 @@ const ROOMS: readonly Room[] = [
   {
     name: 'collection',
     files: ['collection'],
-    may: [...BASE, 'backend contract', 'record values', 'definition'],
+    may: [...BASE, 'loading', 'backend contract', 'record values', 'definition'],
   },
-  { name: 'vector store', files: ['vectors/vector-store'], may: [...BASE, 'vector contract', 'vector codec'] },
+  {
+    name: 'vector store',
+    files: ['vectors/vector-store'],
+    may: [...BASE, 'loading', 'vector contract', 'vector codec'],
+  },
   {
     name: 'memory',
     files: ['pools/memory', 'backends/memory', 'vectors/memory'],

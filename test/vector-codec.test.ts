@@ -5,6 +5,7 @@ import { compileMetadataFilter } from '../src/vectors/codec/filter.js';
 import { decodeMetadata, encodeMetadata } from '../src/vectors/codec/metadata.js';
 import { encodeRecord } from '../src/vectors/codec/record.js';
 import { resolveSchema, sameSchema } from '../src/vectors/codec/schema.js';
+import { VectorSlab } from '../src/vectors/codec/slab.js';
 import { checkNamespace, checkVector, checkVectorId } from '../src/vectors/codec/values.js';
 import type { VectorCapabilities, VectorCollectionSpec } from '../src/vectors/provider.js';
 
@@ -150,7 +151,12 @@ test('ids and namespaces', () => {
 
 test('records: unknown keys, sparse vectors and what is no record are refused', () => {
   const encode = (record: unknown): unknown =>
-    encodeRecord(record, schema, { maxMetadataBytes: 40_960, vectorFault: undefined }, 'records[4]');
+    encodeRecord(
+      record,
+      schema,
+      { maxMetadataBytes: 40_960, vectorFault: undefined, slab: new VectorSlab() },
+      'records[4]',
+    );
   expect(refused(() => encode({ id: 'a', values: [1, 2, 3] })).message).toMatch(
     /^records\[4\]\.values: expected one of .*, got an unknown key$/,
   );

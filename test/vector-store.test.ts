@@ -1,7 +1,7 @@
 /** What the vector store makes of its provider: capabilities, schemas that are remembered, batches, transactions. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { systemClock } from '../src/clock.js';
-import type { OperationContext, Session } from '../src/component.js';
+import type { BeginOperation, OperationContext, Session } from '../src/component.js';
 import type { ErrorCode } from '../src/errors.js';
 import { memory as memoryPool, type MemoryPool } from '../src/pools/memory.js';
 import { memory } from '../src/vectors/memory.js';
@@ -24,10 +24,11 @@ function contextOf(session?: Session): OperationContext {
 }
 
 function storeOn(on: VectorProvider, session?: Session, seen?: string[]): VectorStore {
-  return new VectorStore(on, 'acme', (operation) => {
+  const begin: BeginOperation = (operation) => {
     seen?.push(operation);
     return { context: contextOf(session), end: () => seen?.push('end') };
-  });
+  };
+  return new VectorStore(on, 'acme', begin, systemClock);
 }
 
 /** The memory provider, which says that it can do less. */

@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { ClaimRequest, UpdateRequest, Write } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
-import type { CallOptions, OperationContext } from '../component.js';
+import { boundsNow, type CallOptions, type OperationContext } from '../component.js';
 import { invalid, UnsupportedError } from '../errors.js';
 import { parseSort } from '../filter/cursor.js';
 import { isPlainObject } from '../filter/json.js';
@@ -109,8 +109,10 @@ export abstract class BulkCollection<T, In, F extends string> extends Collection
     options: LoadOptions = {},
   ): Promise<LoadReport> {
     checkOptions(options, 'load');
-    const { backend, scope } = this;
+    const { backend, scope, host } = this;
     return loadRecords(items, options, {
+      clock: host.clock,
+      bounds: () => boundsNow(host.begin, 'load', options),
       codec: this.codec,
       schema: this.schema,
       atomic: backend.capabilities.batch === 'atomic',

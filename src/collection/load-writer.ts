@@ -1,6 +1,9 @@
-/** Writes the batches of a load one after another, each while the next is made ready. */
+/** Writes the batches of a load: in bulk, or in portions down to the items at fault. */
 import { isStorageError, type StorageError } from '../errors.js';
 import type { RecordSchema, Write, WriteResult } from '../backends/backend.js';
+import { LIMITS } from '../backends/limits.js';
+import { BulkAttempts } from '../loading/bulk.js';
+import type { SourceHost } from '../loading/source.js';
 import type { RecordCodec } from './record-codec.js';
 
 export interface LoadProgress {
@@ -15,12 +18,12 @@ export interface LoadReport extends LoadProgress {
 
 type Insert = Write & { readonly kind: 'insert' };
 
-export interface LoadTarget {
+export interface LoadTarget extends SourceHost {
   readonly codec: RecordCodec<unknown>;
   readonly schema: RecordSchema;
   resolveIds(given: readonly (string | undefined)[]): Promise<string[]>;
   write(writes: readonly Write[]): Promise<WriteResult[]>;
-  /** Whether `write` writes all or none; else it stops at its first failure. */
+  /** Whether `write` writes all or none; else it is asked to write one at a time. */
   readonly atomic: boolean;
   /** All or none. */
   readonly bulkLoad: ((writes: readonly Insert[]) => Promise<void>) | undefined;
@@ -50,40 +53,36 @@ export interface Batch {
 
 const BATCH_ITEMS = 500;
 const BULK_ITEMS = 2_500;
+/** The bound of a text is six times what it mostly is. */
+const BULK_BOUND = 4 * LIMITS.batchBytes;
 /** In how many parts what was refused is tried again, down to the items at fault. */
 const PARTS = 8;
 const SHOWN_FAILURES = 100;
 
 export class LoadWriter {
   readonly batchItems: number;
-  /** A batch could not be written: `start` and `end` throw why. */
-  failed = false;
+  private readonly batchBound: number;
   private written = 0;
   private failures = 0;
   private readonly shown: Failure[] = [];
-  private running: Promise<void> = Promise.resolve();
-  /** How many batches in a row were refused in bulk, and how many from now on are not tried. */
-  private refusals = 0;
-  private untried = 0;
+  private readonly bulk = new BulkAttempts();
 
   constructor(
     private readonly target: LoadTarget,
     private readonly onProgress: ((progress: LoadProgress) => void) | undefined,
   ) {
-    this.batchItems = target.bulkLoad === undefined ? BATCH_ITEMS : BULK_ITEMS;
+    const inBulk = target.bulkLoad !== undefined;
+    this.batchItems = inBulk ? BULK_ITEMS : BATCH_ITEMS;
+    this.batchBound = inBulk ? BULK_BOUND : LIMITS.batchBytes;
   }
 
-  /** Begins to write a batch when the one before is written. @throws what ended that one. */
-  async start(batch: Batch): Promise<void> {
-    await this.running;
-    this.running = this.run(batch);
-    // It is thrown by the next call.
-    this.running.catch(() => (this.failed = true));
-  }
-
-  /** Waits for the last batch. @throws what ended it. */
-  end(): Promise<void> {
-    return this.running;
+  fits(pending: Pending, { items, ids, bound }: Batch): boolean {
+    if (items.length === 0) return true;
+    return (
+      items.length < this.batchItems &&
+      bound + pending.bound <= this.batchBound &&
+      (pending.id === undefined || !ids.has(pending.id))
+    );
   }
 
   report(): LoadReport {
@@ -94,7 +93,8 @@ export class LoadWriter {
     return { written: this.written, failed: this.failures };
   }
 
-  private async run({ items, refused }: Batch): Promise<void> {
+  /** @throws what is not the items' own fault. */
+  async write({ items, refused }: Batch): Promise<void> {
     const failures = [...refused];
     if (items.length > 0) {
       const ids = await this.target.resolveIds(items.map(({ id }) => id));
@@ -111,27 +111,10 @@ export class LoadWriter {
     this.onProgress?.(this.progress());
   }
 
-  /**
-   * A given id may be there, and is then to be replaced: but what is loaded mostly is new. After a refusal the next batches
-   * are written the other way, one more each time.
-   * @returns whether it was written.
-   */
+  /** @returns whether it was written: a given id may be there, and is then to be replaced. */
   private async writeInBulk(inserts: readonly Insert[]): Promise<boolean> {
     const { bulkLoad } = this.target;
-    if (bulkLoad === undefined) return false;
-    if (this.untried > 0) {
-      this.untried--;
-      return false;
-    }
-    try {
-      await bulkLoad(inserts);
-      this.refusals = 0;
-      return true;
-    } catch (error) {
-      if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
-      this.untried = ++this.refusals;
-      return false;
-    }
+    return bulkLoad !== undefined && (await this.bulk.write(() => bulkLoad(inserts)));
   }
 
   private async writeInPortions(
@@ -144,23 +127,27 @@ export class LoadWriter {
     const write = async (start: number, end: number): Promise<void> => {
       const error = await this.attempt(writes.slice(start, end));
       if (error === undefined) return;
-      if (end - start > 1) return split(start, end, atomic ? Math.ceil((end - start) / PARTS) : 1);
-      failures.push({ index: items[start]!.index, id: codec.decodeId(writes[start]!.id), error });
+      const size = Math.ceil((end - start) / PARTS);
+      if (end - start === 1)
+        failures.push({ index: items[start]!.index, id: codec.decodeId(writes[start]!.id), error });
+      else for (let at = start; at < end; at += size) await write(at, Math.min(at + size, end));
     };
-    const split = async (start: number, end: number, size: number): Promise<void> => {
-      for (let at = start; at < end; at += size) await write(at, Math.min(at + size, end));
-    };
-    await split(0, writes.length, BATCH_ITEMS);
+    // Where a batch is not atomic it could not be tried again: what of it was written would be written twice.
+    const most = atomic ? BATCH_ITEMS : 1;
+    for (let start = 0, end = 0; start < items.length; start = end) {
+      let bound = items[end++]!.bound;
+      while (end < items.length && end - start < most && bound + items[end]!.bound <= LIMITS.batchBytes)
+        bound += items[end++]!.bound;
+      await write(start, end);
+    }
   }
 
-  /** @returns why nothing was written, or not all where batches are not atomic, when that is the records' own fault. */
+  /** @returns why nothing was written, when that is the records' own fault. */
   private async attempt(writes: readonly Write[]): Promise<StorageError | undefined> {
-    const { codec, atomic } = this.target;
+    const { codec } = this.target;
     try {
       const results = await this.target.write(writes);
       results.forEach((result, i) => {
-        // An id of our own making was there before only by the attempt that was cut short.
-        if (!atomic && writes.length === 1 && writes[0]!.kind === 'insert' && result.status === 'exists') return;
         const failure = codec.failure(result, writes[i]!.id, 'load');
         if (failure !== undefined) throw failure;
       });

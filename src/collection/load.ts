@@ -1,7 +1,9 @@
 /** Loading any number of records from a stream. */
 import { invalid, isStorageError } from '../errors.js';
 import type { CallOptions } from '../component.js';
-import { LIMITS } from '../backends/limits.js';
+import type { Encoded } from '../backends/value.js';
+import { BatchPipeline } from '../loading/pipeline.js';
+import { checkSource, type Source } from '../loading/source.js';
 import {
   LoadWriter,
   type Batch,
@@ -22,80 +24,70 @@ export interface LoadItem<T> {
 }
 
 export interface LoadOptions extends CallOptions {
-  /** Called after each batch. `timeout` bounds one batch, not the whole load. */
+  /** Called after each batch. `timeout` bounds each batch, and where it is given each wait for the source too; not the whole load. */
   readonly onProgress?: (progress: LoadProgress) => void;
 }
 
-/** How many items the source gives before the sockets get a turn: the batch before is on its way meanwhile. */
-const ITEMS_A_TURN = 64;
-
 export async function loadRecords<T>(
-  items: Iterable<LoadItem<T>> | AsyncIterable<LoadItem<T>>,
+  items: Source<LoadItem<T>>,
   options: LoadOptions,
   target: LoadTarget,
 ): Promise<LoadReport> {
   const { onProgress } = options;
   if (onProgress !== undefined && typeof onProgress !== 'function')
     throw invalid('onProgress', onProgress, 'a function');
-  if (typeof items !== 'object' || items === null || !(Symbol.iterator in items || Symbol.asyncIterator in items))
-    throw invalid('items', items, 'an iterable or async iterable');
+  checkSource(items, 'items', 'an iterable or async iterable');
+  const pipeline = new BatchPipeline();
   const writer = new LoadWriter(target, onProgress);
   let batch = emptyBatch();
-  let index = 0;
-  const flush = async (): Promise<void> => {
+  const flush = (): Promise<void> => {
     const full = batch;
     batch = emptyBatch();
-    await writer.start(full);
+    return pipeline.start(() => writer.write(full));
   };
-  try {
-    for await (const item of items) {
-      if (writer.failed) break;
-      const pending = await prepare(item, index, target).catch((error: unknown) => {
-        // Only what is wrong with the item itself is the item's: a batch that cannot be written ends the load.
-        if (!isStorageError(error, 'VALIDATION')) throw error;
-        batch.refused.push({ index, error });
-      });
-      if (pending !== undefined) {
-        if (!fits(pending, batch, writer.batchItems)) await flush();
-        batch.items.push(pending);
-        batch.bound += pending.bound;
-        if (pending.id !== undefined) batch.ids.add(pending.id);
-      } else if (batch.refused.length === writer.batchItems) await flush();
-      if (++index % ITEMS_A_TURN === 0) await new Promise(setImmediate);
+  const add = (pending: Pending): Promise<void> | undefined => {
+    const flushed = writer.fits(pending, batch) ? undefined : flush();
+    batch.items.push(pending);
+    batch.bound += pending.bound;
+    if (pending.id !== undefined) batch.ids.add(pending.id);
+    return flushed;
+  };
+  // Only what is wrong with the item itself is the item's: what else is thrown ends the load.
+  const refuse = (index: number, error: unknown): Promise<void> | undefined => {
+    if (!isStorageError(error, 'VALIDATION')) throw error;
+    batch.refused.push({ index, error });
+    return batch.refused.length === writer.batchItems ? flush() : undefined;
+  };
+  const take = (item: LoadItem<T>, index: number): Promise<void> | undefined => {
+    let pending: Pending | Promise<Pending>;
+    try {
+      pending = prepare(item, index, target);
+    } catch (error) {
+      return refuse(index, error);
     }
-    await flush();
-    await writer.end();
-    return writer.report();
-  } catch (error) {
-    // Once a load has ended nothing of it is written any more.
-    await writer.end().catch(() => undefined);
-    throw error;
-  }
+    if (!(pending instanceof Promise)) return add(pending);
+    return pending.then(add, (error: unknown) => refuse(index, error));
+  };
+  await pipeline.run(items, target, take, flush);
+  return writer.report();
 }
 
 function emptyBatch(): Batch {
   return { items: [], refused: [], ids: new Set(), bound: 0 };
 }
 
-function fits(pending: Pending, { items, ids, bound }: Batch, most: number): boolean {
-  if (items.length === 0) return true;
-  return (
-    items.length < most &&
-    bound + pending.bound <= LIMITS.batchBytes &&
-    (pending.id === undefined || !ids.has(pending.id))
-  );
-}
-
-async function prepare<T>(item: LoadItem<T>, index: number, { codec, schema }: LoadTarget): Promise<Pending> {
+function prepare<T>(item: LoadItem<T>, index: number, { codec, schema }: LoadTarget): Pending | Promise<Pending> {
   if (typeof item !== 'object' || item === null) throw invalid(`items[${index}]`, item, 'an object with a value');
   checkOptions(item, 'loadItem', `items[${index}]`);
   const id = item.id === undefined && !codec.needsId ? undefined : codec.encodeNewId(item.id);
   const createdAt = checkDate(item.createdAt, 'createdAt');
   const expiresAt = checkDate(item.expiresAt, 'expiresAt');
   const encoding = codec.encode(item.value);
-  const { value, bound } = encoding instanceof Promise ? await encoding : encoding;
-  const write: Pending['write'] = { collection: schema, kind: 'insert', id: id ?? '', value };
-  if (createdAt !== undefined) write.createdAt = createdAt;
-  if (expiresAt !== undefined) write.expiresAt = expiresAt;
-  return { index, id, bound, write };
+  const pending = ({ value, bound }: Encoded): Pending => {
+    const write: Pending['write'] = { collection: schema, kind: 'insert', id: id ?? '', value };
+    if (createdAt !== undefined) write.createdAt = createdAt;
+    if (expiresAt !== undefined) write.expiresAt = expiresAt;
+    return { index, id, bound, write };
+  };
+  return encoding instanceof Promise ? encoding.then(pending) : pending(encoding);
 }

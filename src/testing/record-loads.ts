@@ -42,6 +42,9 @@ export function describeLoads({ describe, test }: TestRunner, opened: () => Open
         ],
       );
       assert.equal(await loaded.count(), count - 3);
+      const { items } = await loaded.list({ limit: 1_000 });
+      // None was written twice.
+      assert.ok(items.every(({ version }) => version === 1));
       assert.equal((await loaded.query({ code: 'same' })).items[0]?.value.total, 5);
     });
 

@@ -1,7 +1,7 @@
 /** What the vector suites run against, and the stores they run on. */
 import assert from 'node:assert/strict';
 import { systemClock } from '../clock.js';
-import type { Session } from '../component.js';
+import type { BeginOperation, Session } from '../component.js';
 import { isStorageError, type ErrorCode } from '../errors.js';
 import type { VectorCollectionSpec, VectorProvider } from '../vectors/provider.js';
 import { VectorStore } from '../vectors/vector-store.js';
@@ -71,7 +71,7 @@ export class VectorFixture {
 
 /** A store for one tenant, over a provider alone. */
 export function storeOn(provider: VectorProvider, tenant: string, session?: Session): VectorStore {
-  return new VectorStore(provider, tenant, (_operation, options = {}) => ({
+  const begin: BeginOperation = (_operation, options = {}) => ({
     context: {
       now: systemClock.now(),
       deadline: systemClock.monotonic() + (options.timeout ?? 60_000),
@@ -79,7 +79,8 @@ export function storeOn(provider: VectorProvider, tenant: string, session?: Sess
       session,
     },
     end: () => undefined,
-  }));
+  });
+  return new VectorStore(provider, tenant, begin, systemClock);
 }
 
 /** @throws unless `promise` rejects with an error of this code, whose message holds `words`. */

@@ -3,6 +3,7 @@ import { types } from 'node:util';
 import { invalid, unknownKey, ValidationError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { VECTOR_LIMITS as LIMITS } from './limits.js';
+import type { VectorSlab } from './slab.js';
 
 const COLLECTION_NAME = /^[a-z][a-z0-9-]{0,44}$/;
 
@@ -43,28 +44,21 @@ export function checkVectorText(text: unknown, key = 'text', maxBytes: number = 
 
 /**
  * A vector as providers get it: a copy in float32.
+ * @param slab where it is kept; absent: by itself.
  * @throws `VALIDATION` for another dimension, for what is not finite in float32, and for a length that is zero, or beyond
  * what servers can square.
  */
-export function checkVector(vector: unknown, dimension: number, key = 'vector'): Float32Array {
-  if (!Array.isArray(vector) && !types.isFloat32Array(vector))
-    throw invalid(key, vector, 'an array of numbers or a Float32Array');
-  const given = vector as ArrayLike<unknown>;
-  if (given.length !== dimension)
-    throw new ValidationError('VALIDATION', `${key}: expected ${dimension} numbers, got ${given.length}`, {
-      details: { key, dimension, actual: given.length },
+export function checkVector(vector: unknown, dimension: number, key = 'vector', slab?: VectorSlab): Float32Array {
+  const isFloats = types.isFloat32Array(vector);
+  if (!isFloats && !Array.isArray(vector)) throw invalid(key, vector, 'an array of numbers or a Float32Array');
+  if (vector.length !== dimension)
+    throw new ValidationError('VALIDATION', `${key}: expected ${dimension} numbers, got ${vector.length}`, {
+      details: { key, dimension, actual: vector.length },
     });
-  const copy = new Float32Array(dimension);
-  let squares = 0;
-  for (let i = 0; i < dimension; i++) {
-    const value = given[i];
-    if (typeof value !== 'number') throw invalid(`${key}[${i}]`, value, 'a number');
-    const rounded = Math.fround(value);
-    if (!Number.isFinite(rounded)) throw invalid(`${key}[${i}]`, value, 'a number that is finite in float32');
-    // Not every service keeps the sign of a zero.
-    copy[i] = rounded === 0 ? 0 : rounded;
-    squares += rounded * rounded;
-  }
+  const copy = slab?.take(dimension) ?? new Float32Array(dimension);
+  const squares = isFloats ? copyFloats(vector, copy) : copyNumbers(vector, copy);
+  // Each number is finite if the sum of their squares is, which no sum of float32 is too large for.
+  if (!Number.isFinite(squares)) throw numberFault(vector, key);
   const norm = Math.sqrt(squares);
   if (norm < LIMITS.minNorm || norm > LIMITS.maxNorm)
     throw new ValidationError(
@@ -73,6 +67,40 @@ export function checkVector(vector: unknown, dimension: number, key = 'vector'):
       { details: { key, norm } },
     );
   return copy;
+}
+
+/** @returns the sum of the squares. */
+function copyFloats(vector: Float32Array, copy: Float32Array): number {
+  let squares = 0;
+  for (let i = 0; i < copy.length; i++) {
+    // The sum is 0 for both zeros: not every service keeps the sign.
+    const value = vector[i]! + 0;
+    copy[i] = value;
+    squares += value * value;
+  }
+  return squares;
+}
+
+/** As `copyFloats`, of values that may be anything: NaN for one that is no number. */
+function copyNumbers(vector: readonly unknown[], copy: Float32Array): number {
+  let squares = 0;
+  for (let i = 0; i < copy.length; i++) {
+    const value = vector[i];
+    const rounded = typeof value === 'number' ? Math.fround(value) + 0 : NaN;
+    copy[i] = rounded;
+    squares += rounded * rounded;
+  }
+  return squares;
+}
+
+/** Of the first value that is no number, or not finite in float32. */
+function numberFault(vector: ArrayLike<unknown>, key: string): ValidationError {
+  for (let i = 0; ; i++) {
+    const value = vector[i];
+    if (typeof value !== 'number') return invalid(`${key}[${i}]`, value, 'a number');
+    if (!Number.isFinite(Math.fround(value)))
+      return invalid(`${key}[${i}]`, value, 'a number that is finite in float32');
+  }
 }
 
 /** @throws `VALIDATION` unless `value` is a whole number from `min` to `max`. */

@@ -3,7 +3,7 @@ import type { OperationContext } from '../../component.js';
 import type { PostgresDialectPool } from '../../pools/pool.js';
 import { compareText } from '../../filter/evaluate.js';
 import type { StoredVector, VectorSchema, VectorScope } from '../provider.js';
-import { writeVector } from './binary.js';
+import { vectorLength, writeVector } from './binary.js';
 import { tableName } from './table.js';
 
 /** The signature, flags and no extension: "Binary Format" in PostgreSQL's documentation of COPY. */
@@ -34,15 +34,14 @@ function* binaryRows({ tenant, namespace }: VectorScope, records: readonly Store
     const json = JSON.stringify(metadata);
     const bytes = {
       id: Buffer.byteLength(id),
-      vector: 4 + 4 * vector.length,
+      vector: vectorLength(vector),
       json: 1 + Buffer.byteLength(json),
       text: text === undefined ? 0 : Buffer.byteLength(text),
     };
     const row = Buffer.allocUnsafe(scope.length + 16 + bytes.id + bytes.vector + bytes.json + bytes.text);
     scope.copy(row);
     let at = writeText(row, scope.length, id);
-    row.writeInt32BE(bytes.vector, at);
-    at = writeVector(new DataView(row.buffer, row.byteOffset), at + 4, vector);
+    at = writeVector(row, row.writeInt32BE(bytes.vector, at), vector);
     row.writeInt32BE(bytes.json, at);
     row.writeUInt8(JSONB_VERSION, at + 4);
     at += 5 + row.write(json, at + 5);

@@ -30,24 +30,25 @@ export function upsertStatement(
   const sorted = [...records].sort((a, b) => compareText(a.id, b.id));
   const parameters = new Parameters();
   const scope = `${parameters.text(tenant)}, ${parameters.text(namespace)}`;
+  const searched = schema.text !== undefined;
   const columns = [
     parameters.texts(sorted.map(({ id }) => id)),
+    parameters.texts(sorted.map(({ metadata }) => JSON.stringify(metadata))),
+    parameters.texts(sorted.map(({ text }) => text ?? null)),
+    ...(searched ? [parameters.texts(sorted.map(({ text }) => boundWords(schema, text)))] : []),
+    // The last: where the message grows beyond its buffer it is copied, and these are nearly all of it.
     parameters.vectors(
       sorted.map(({ vector }) => vector),
       oid,
     ),
-    parameters.texts(sorted.map(({ metadata }) => JSON.stringify(metadata))),
-    parameters.texts(sorted.map(({ text }) => text ?? null)),
   ];
-  const searched = schema.text !== undefined;
-  if (searched) columns.push(parameters.texts(sorted.map(({ text }) => boundWords(schema, text))));
-  const names = ['embedding', 'metadata', 'text', ...(searched ? ['words'] : [])];
+  const names = ['metadata', 'text', ...(searched ? ['words'] : []), 'embedding'];
   const words = searched ? `, ${wordsExpression(schema, 'u.words')}` : '';
   return {
     parameters,
     text:
       `INSERT INTO ${tableName(schema)} (tenant, namespace, id, ${names.join(', ')}) ` +
-      `SELECT ${scope}, u.id, u.embedding, u.metadata::jsonb, u.text${words} ` +
+      `SELECT ${scope}, u.id, u.metadata::jsonb, u.text${words}, u.embedding ` +
       `FROM unnest(${columns.join(', ')}) AS u(id, ${names.join(', ')}) ` +
       `ON CONFLICT (tenant, namespace, id) DO UPDATE SET ${names.map((name) => `${name} = excluded.${name}`).join(', ')}`,
   };

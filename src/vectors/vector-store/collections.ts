@@ -1,4 +1,5 @@
 /** The collections of a provider, and what every operation on one of them runs through. */
+import type { Clock } from '../../clock.js';
 import type { BeginOperation, CallOptions, OperationContext } from '../../component.js';
 import { ValidationError } from '../../errors.js';
 import { compareText } from '../../filter/evaluate.js';
@@ -24,7 +25,9 @@ export abstract class VectorCollections extends Handle {
   constructor(
     protected readonly provider: VectorProvider,
     private readonly tenant: string | undefined,
-    private readonly begin: BeginOperation,
+    protected readonly begin: BeginOperation,
+    /** The one that the deadlines of operations are told by. */
+    protected readonly clock: Clock,
     private readonly forTenant = false,
   ) {
     super();

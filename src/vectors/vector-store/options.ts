@@ -87,7 +87,7 @@ export interface UpsertProgress {
 }
 
 export interface UpsertOptions extends NamespaceOptions {
-  /** Called after each batch. `timeout` bounds one batch, not the whole. */
+  /** Called after each batch. `timeout` bounds each wait for the source and each batch, not the whole. */
   readonly onProgress?: (progress: UpsertProgress) => void;
 }
 

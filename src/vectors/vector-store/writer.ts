@@ -1,16 +1,19 @@
 /** Writing vectors: checked, cut into batches, one on its way while the next is read. */
-import type { CallOptions } from '../../component.js';
-import { invalid, isStorageError } from '../../errors.js';
+import { boundsNow, type CallOptions } from '../../component.js';
+import { invalid } from '../../errors.js';
+import { BulkAttempts } from '../../loading/bulk.js';
+import { checkSource } from '../../loading/source.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
 import { encodeRecord, encodeRecords } from '../codec/record.js';
 import { sameSchema } from '../codec/schema.js';
+import { VectorSlab } from '../codec/slab.js';
 import { checkCollectionName } from '../codec/values.js';
 import type { VectorProvider, VectorSchema } from '../provider.js';
 import { VectorCollections } from './collections.js';
 import type { Metadata, UpsertOptions, UpsertReport, VectorLoadOptions, VectorRecord } from './options.js';
 import { checkOptions } from './plan.js';
 import { madeAnew, withSchema } from './schemas.js';
-import { checkSource, upsertAll } from './upsert.js';
+import { upsertEncoded, upsertSource, type UpsertTarget } from './upsert.js';
 
 const HOUR = 3_600_000;
 
@@ -45,16 +48,13 @@ export abstract class VectorWriter extends VectorCollections {
     if (typeof deferIndex !== 'boolean') throw invalid('deferIndex', deferIndex, 'true or false');
     const { provider } = this;
     let dropped = false;
+    const bulk = new BulkAttempts();
     const write: VectorProvider['upsert'] = async (schema, scope, batch, context) => {
-      if (provider.bulkLoad === undefined || schema.text !== undefined)
-        return provider.upsert(schema, scope, batch, context);
-      try {
-        await provider.bulkLoad(schema, scope, batch, context);
-        return {};
-      } catch (error) {
-        if (!isStorageError(error, 'ALREADY_EXISTS')) throw error;
-        return provider.upsert(schema, scope, batch, context);
-      }
+      const inBulk =
+        provider.bulkLoad !== undefined &&
+        schema.text === undefined &&
+        (await bulk.write(() => provider.bulkLoad!(schema, scope, batch, context)));
+      return inBulk ? {} : provider.upsert(schema, scope, batch, context);
     };
     const dropIndex = async (schema: VectorSchema): Promise<void> => {
       if (!deferIndex || provider.dropIndex === undefined) return;
@@ -98,22 +98,25 @@ export abstract class VectorWriter extends VectorCollections {
     const onProgress: unknown = options?.onProgress;
     if (onProgress !== undefined && typeof onProgress !== 'function')
       throw invalid('onProgress', onProgress, 'a function');
+    checkSource(records, 'records', 'an array, an iterable or an async iterable of records');
     const scope = this.scope(options);
     const { maxBatch, maxMetadataBytes } = this.capabilities;
-    const limits = {
+    const encoding = {
       maxMetadataBytes: Math.min(maxMetadataBytes, LIMITS.metadataBytes),
       vectorFault: this.provider.vectorFault?.bind(this.provider),
+      slab: new VectorSlab(),
     };
+    // What can be checked is, before anything is done.
     const { schema, encoded } = await this.inCollection(operation, name, options, ['onProgress'], async (known) => ({
       schema: known,
-      encoded: Array.isArray(records) ? encodeRecords(records, known, limits) : checkSource(records),
+      encoded: Array.isArray(records) ? encodeRecords(records, known, encoding) : undefined,
     }));
-    // Only now, when what can be checked is.
     await before?.(schema);
-    return upsertAll(encoded, {
+    const target: UpsertTarget = {
+      clock: this.clock,
+      bounds: () => boundsNow(this.begin, operation, options),
       maxBatch: Math.min(maxBatch, LIMITS.batchItems),
       onProgress: options?.onProgress,
-      encode: (input, at) => encodeRecord(input, schema, limits, at),
       write: (batch) =>
         this.run(operation, options, (context) =>
           withSchema(this.provider, name, context, async (latest) => {
@@ -121,7 +124,10 @@ export abstract class VectorWriter extends VectorCollections {
             return write(latest, scope, batch, context);
           }),
         ),
-    });
+    };
+    return encoded === undefined
+      ? upsertSource(records, (input, at) => encodeRecord(input, schema, encoding, at), target)
+      : upsertEncoded(encoded, target);
   }
 }
 
