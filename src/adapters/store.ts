@@ -126,6 +126,12 @@ export abstract class Store extends Handle {
     });
   }
 
+  /** Reads that stand together, as those of a decision. */
+  protected look<R>(operation: string, options: CallOptions, read: (unit: Unit) => Promise<R>): Promise<R> {
+    const { events, prefix } = this.definition;
+    return this.run(operation, options, (context) => read(new Unit(this.host, context, events, prefix)));
+  }
+
   /** The same store on another host: inside a transaction. */
   protected at(host: StoreHost): this {
     const Same = this.constructor as new (host: StoreHost) => Store;
@@ -151,8 +157,7 @@ export abstract class Store extends Handle {
     if (!Number.isSafeInteger(after) || after < 0) throw invalid('after', after, 'the seq of an event, or 0');
     if (!Number.isSafeInteger(limit) || limit < 1 || limit > 1_000)
       throw invalid('limit', limit, 'a whole number from 1 to 1000');
-    return this.run('listEvents', options, async (context) => {
-      const unit = new Unit(this.host, context, this.definition.events, this.definition.prefix);
+    return this.look('listEvents', options, async (unit) => {
       const filter = { aggregateId, seq: { $gt: after } };
       const found = await unit.query(this.definition.events, filter, {
         sort: { aggregateId: 'asc', seq: 'asc' },
@@ -249,7 +254,7 @@ export abstract class Store extends Handle {
     });
   }
 
-  private eventOf({ id, createdAt, value }: StoredRecord<EventValue>): StoreEvent {
+  protected eventOf({ id, createdAt, value }: StoredRecord<EventValue>): StoreEvent {
     return { id, ...value, tenantId: this.host.tenant, createdAt };
   }
 
