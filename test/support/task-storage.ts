@@ -1,13 +1,18 @@
 /** The storages of the tests of tasks: one a target, and refusals told by their code. */
 import { afterAll, beforeAll, describe, expect } from '@jest/globals';
-import { isStorageError, openStorage, type StorageManager, type TenantStorage } from '../../src/index.js';
-import type { SettingsInput } from '../../src/index.js';
+import { offsetClock, systemClock } from '../../src/clock.js';
+import { isStorageError, type SettingsInput, type TenantStorage } from '../../src/index.js';
+import { StorageManager } from '../../src/manager.js';
+import { registry } from '../../src/registry.js';
+import { loadSettings } from '../../src/settings.js';
 import { storageTargets } from './storage-targets.js';
 
 export interface TaskStorage {
   readonly storage: StorageManager;
   /** Of a tenant that no other test has. */
   readonly tenant: (name?: string) => TenantStorage;
+  /** Sets the storage's time of day on; its timers are the system's. */
+  readonly wait: (days: number) => void;
 }
 
 let tenants = 0;
@@ -22,10 +27,15 @@ export function describeTasks(
     describe(`${topic} on ${target.name}`, () => {
       let open: StorageManager;
       let drop: () => Promise<void>;
+      let days = 0;
+      const clock = offsetClock(systemClock, () => days * 86_400_000);
       beforeAll(async () => {
         const prepared = await target.prepare();
         drop = prepared.drop;
-        open = await openStorage({ databases: { main: prepared.url }, ...settings }, { environment: {} });
+        const overrides = { databases: { main: prepared.url }, ...settings };
+        const loaded = await loadSettings({ registry, environment: {}, overrides });
+        open = new StorageManager({ registry, settings: loaded, clock });
+        await open.open();
       });
       afterAll(async () => {
         await open.close();
@@ -35,6 +45,7 @@ export function describeTasks(
         get storage() {
           return open;
         },
+        wait: (more) => void (days += more),
         tenant: (name = `tenant${++tenants}`) => open.tenant(name),
       };
       tests(made, target.name);
