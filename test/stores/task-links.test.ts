@@ -137,8 +137,10 @@ describeTasks('task deletion', (made) => {
     const { tasks } = made.tenant();
     const parent = await tasks.create({ title: 'parent' });
     const subtasks: Task[] = [];
+    // Ten lines of descent, so that those who are made at once have parents of their own.
     for (let i = 0; i < 340; i += 10) {
-      const some = Array.from({ length: 10 }, () => tasks.create({ title: 'part', parentTaskId: parent.id }));
+      const parents = Array.from({ length: 10 }, (_, line) => subtasks[i - 10 + line] ?? parent);
+      const some = parents.map(({ id }) => tasks.create({ title: 'part', parentTaskId: id }));
       subtasks.push(...(await Promise.all(some)));
     }
     await tasks.addDependency(subtasks[0]!.id, subtasks[1]!.id);

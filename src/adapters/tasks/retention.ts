@@ -33,7 +33,9 @@ export async function deletable(
   cutoff: Date,
   gone: ReadonlySet<string>,
 ): Promise<TaskRecord[]> {
-  const [found, subtasks] = await Promise.all([unit.findMany(TASKS, ids), recordsOf(unit, TASKS, 'parentTaskId', ids)]);
+  const found = await unit.findMany(TASKS, ids);
+  // After the tasks: a subtask that is made meanwhile writes its parent.
+  const subtasks = await recordsOf(unit, TASKS, 'parentTaskId', ids);
   let going = found.filter(
     (task) => task !== undefined && isTerminal(task.value.status) && task.updatedAt.getTime() < cutoff.getTime(),
   ) as TaskRecord[];

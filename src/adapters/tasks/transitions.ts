@@ -35,7 +35,8 @@ export interface Transition {
 
 /**
  * Writes transitions in their order: a later one sees what an earlier one made. Those that change nothing write nothing.
- * A prerequisite that is complete stays so, and one that is added replaces the task: the guard holds when it is written.
+ * A prerequisite that is complete stays so, and one that is added replaces the task, which is read before them: the guard
+ * holds when it is written.
  * @throws `INVALID_TRANSITION`, `DEPENDENCY_INCOMPLETE`
  */
 export async function transitionAll(
