@@ -109,6 +109,22 @@ export type {
 } from './adapters/message-handler.js';
 export type { ListPage, PageOptions } from './adapters/page.js';
 export type { ChangeOptions, Entity } from './adapters/store.js';
+export type { NewTask, TaskStore, TaskTransition, TaskUpdate } from './adapters/tasks.js';
+export type { KeyedOptions, TaskChangeOptions } from './adapters/tasks/linker.js';
+export type { Prerequisite } from './adapters/tasks/dependencies.js';
+export type { AssignmentListOptions, TaskFilter, TaskListOptions, TaskSearch } from './adapters/tasks/reader.js';
+export type {
+  AssignmentStatus,
+  DependencyType,
+  Task,
+  TaskAssignment,
+  TaskChange,
+  TaskDependency,
+  TaskEvents,
+  TaskStatus,
+} from './adapters/tasks/records.js';
+export type { TaskRetentionPolicy } from './adapters/tasks/remover.js';
+export type { TaskRetention } from './adapters/tasks/retention.js';
 export type { Clock, Timer } from './clock.js';
 export type {
   CallOptions,

@@ -4,6 +4,7 @@ import { Agents } from './agents.js';
 import { KeyValueStore } from './kv.js';
 import type { StoreName } from './settings.js';
 import type { Store, StoreHost } from './store.js';
+import { TaskStore } from './tasks.js';
 
 export abstract class StoreFactory extends Handle {
   private readonly made = new WeakMap<object, Map<StoreName, Store>>();
@@ -20,6 +21,11 @@ export abstract class StoreFactory extends Handle {
   /** Values under namespaces and keys, with TTLs, quotas and counters. */
   get kv(): KeyValueStore {
     return this.store('kv', KeyValueStore);
+  }
+
+  /** Tasks with their statuses, what they wait for, who is asked to do them, and what happened to them. */
+  get tasks(): TaskStore {
+    return this.store('tasks', TaskStore);
   }
 
   private store<S extends Store>(name: StoreName, Kind: new (host: StoreHost) => S): S {

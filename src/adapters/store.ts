@@ -264,7 +264,7 @@ export abstract class Store extends Handle {
     return `events.${this.definition.prefix}`;
   }
 
-  private eventOf({ id, createdAt, value }: StoredRecord<EventValue>): StoreEvent {
+  protected eventOf({ id, createdAt, value }: StoredRecord<EventValue>): StoreEvent {
     return { id, ...value, tenantId: this.host.tenant, createdAt };
   }
 

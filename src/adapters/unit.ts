@@ -170,12 +170,16 @@ export class Unit {
     return { record: () => record! };
   }
 
-  /** Something that happened to an aggregate, which is given as this unit leaves it. */
+  /**
+   * Something that happened to an aggregate, which is given as this unit leaves it.
+   * @param expiresAt until when it is kept where the aggregate does not outlive it; default: for ever
+   */
   event(
     aggregate: { readonly id: string; readonly version: number },
     type: string,
     payload: object,
     actor: Actor = {},
+    expiresAt?: Date,
   ): StoreEvent {
     const { now } = this;
     const place = this.events.filter(({ aggregateId }) => aggregateId === aggregate.id).length;
@@ -191,7 +195,7 @@ export class Unit {
       ...(triggeredById === undefined ? {} : { triggeredById }),
       ...(sessionId === undefined ? {} : { sessionId }),
     };
-    const { id } = this.insert(this.eventsOf, value, { id: `${aggregate.id}:${value.seq}` });
+    const { id } = this.insert(this.eventsOf, value, { id: `${aggregate.id}:${value.seq}`, expiresAt });
     const event = { id, ...value, tenantId: this.host.tenant, createdAt: now };
     this.events.push(event);
     return event;
@@ -205,7 +209,7 @@ export class Unit {
     operation: string,
     key: string | undefined,
     content: unknown,
-  ): Promise<{ readonly result?: string; remember(result: string): void }> {
+  ): Promise<{ readonly result?: string; readonly remember: (result: string) => void }> {
     if (key === undefined) return { remember: () => undefined };
     const id = digest([operation, key]);
     const hash = digest(content);

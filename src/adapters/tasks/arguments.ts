@@ -1,0 +1,191 @@
+/** What callers say of tasks, as it is read. */
+import { invalid } from '../../errors.js';
+import {
+  choice,
+  flag,
+  instant,
+  integer,
+  jsonObject,
+  list,
+  nullable,
+  oneOrMany,
+  optional,
+  partial,
+  shape,
+  text,
+  uuid,
+  withDefault,
+  type Reader,
+} from '../arguments.js';
+import { ASSIGNMENT_STATUSES, DEPENDENCY_TYPES, OWN_EVENTS, TASK_STATUSES, type TaskStatus } from './records.js';
+
+const asIs: Reader<never> = (value) => value as never;
+/** Only what is not there is absent: a null would be a condition that is not kept. */
+const version: Reader<number | undefined> = (value, key) =>
+  value === undefined ? undefined : integer(1, Number.MAX_SAFE_INTEGER)(value, key);
+
+/** What every operation takes; it is checked where the operation begins. */
+const CALL = { signal: asIs, timeout: asIs };
+const ACTOR = { triggeredById: optional(text(255)), sessionId: optional(text(255)) };
+const CHANGE = { ...CALL, ...ACTOR, ifVersion: version };
+const KEYED = { ...CALL, ...ACTOR, idempotencyKey: optional(text(255)) };
+const PAGE = { ...CALL, limit: asIs, after: asIs };
+
+export const callArguments = shape(CALL);
+export const changeArguments = shape(CHANGE);
+export const keyedArguments = shape(KEYED);
+export const recordArguments = shape({ ...CALL, idempotencyKey: optional(text(255)) });
+export const getArguments = shape({ ...CALL, withEvents: withDefault(flag, false) });
+export const transitionArguments = shape({ ...CHANGE, reason: optional(text(1_020)) });
+export const transitionManyArguments = shape({ ...CALL, ...ACTOR, reason: optional(text(1_020)) });
+export const deleteArguments = shape({ ...CHANGE, cascade: withDefault(flag, false) });
+export const readyArguments = shape({ ...CALL, limit: withDefault(integer(1, 100), 50) });
+export const subtaskArguments = shape(PAGE);
+export const dependencyArguments = shape({ ...CHANGE, type: withDefault(choice(DEPENDENCY_TYPES), 'blocks') });
+export const retainArguments = shape({ ...CALL, dryRun: withDefault(flag, false) });
+
+const ROLE = withDefault(text(64), 'participant');
+const PRIORITY = integer(0, 100);
+const TITLE = text(255 * 4);
+const DESCRIPTION = text(65_536);
+
+/** @throws `VALIDATION` for more than 255 characters */
+const title: Reader<string> = (value, key) => {
+  const given = TITLE(value, key);
+  if ([...given].length > 255) throw invalid(key, value, 'a text of 1 to 255 characters');
+  return given;
+};
+
+export const status = choice(TASK_STATUSES);
+
+export const newTask = shape({
+  title,
+  description: optional(DESCRIPTION),
+  status: withDefault(status, 'draft'),
+  priority: withDefault(PRIORITY, 0),
+  ownerId: optional(uuid),
+  sessionId: optional(uuid),
+  conversationId: optional(uuid),
+  parentTaskId: optional(uuid),
+  dueAt: optional(instant),
+  metadata: withDefault(jsonObject, {}),
+});
+export type NewTaskValue = ReturnType<typeof newTask>;
+
+const changesOfTask = partial({
+  title,
+  description: nullable(DESCRIPTION),
+  priority: PRIORITY,
+  ownerId: nullable(uuid),
+  sessionId: nullable(uuid),
+  parentTaskId: nullable(uuid),
+  metadata: jsonObject,
+  dueAt: nullable(instant),
+});
+export type TaskChanges = ReturnType<typeof changesOfTask>;
+
+/** @throws `VALIDATION`, for no changes at all too */
+export const taskChanges: Reader<TaskChanges> = (value, key) => {
+  const changes = changesOfTask(value, key);
+  if (Object.keys(changes).length === 0) throw invalid(key, value, 'at least one change');
+  return changes;
+};
+
+const transitions = list(shape({ id: uuid, status, ifVersion: version, reason: optional(text(1_020)) }), 500);
+
+/** @throws `VALIDATION`, for a task that is named twice too */
+export const manyTransitions: typeof transitions = (value, key) => {
+  const read = transitions(value, key);
+  const twice = read.findIndex(({ id }, i) => read.findIndex((other) => other.id === id) !== i);
+  if (twice >= 0) throw invalid(`${key}[${twice}].id`, read[twice]!.id, 'each task once');
+  return read;
+};
+
+/** An empty list matches nothing. */
+const statuses: Reader<readonly TaskStatus[] | undefined> = (value, key) =>
+  value === undefined ? undefined : oneOrMany(status)(value, key);
+
+const SORTS = ['createdAt', 'updatedAt', 'dueAt', 'priority'] as const;
+export type TaskSort = (typeof SORTS)[number];
+const sort: Reader<TaskSort> = (value, key) => {
+  const known = SORTS.find((candidate) => candidate === value);
+  if (known === undefined) throw invalid(key, value, `one of ${SORTS.join(', ')}`);
+  return known;
+};
+
+export const listArguments = shape({
+  ...PAGE,
+  status: statuses,
+  ownerId: optional(uuid),
+  conversationId: optional(uuid),
+  assigneeId: optional(uuid),
+  parentTaskId: optional(uuid),
+  priorityMin: optional(PRIORITY),
+  priorityMax: optional(PRIORITY),
+  dueBefore: optional(instant),
+  dueAfter: optional(instant),
+  overdue: optional(flag),
+  sort: withDefault(sort, 'createdAt'),
+  order: optional(choice(['asc', 'desc'])),
+});
+
+/** Offsets are read through: a list goes further by its pages. */
+export const MOST_SKIPPED = 10_000;
+
+const scalars: Reader<Readonly<Record<string, string | number | boolean | null>>> = (value, key) => {
+  const metadata = jsonObject(value, key);
+  for (const [name, item] of Object.entries(metadata)) {
+    if (typeof item === 'object' && item !== null)
+      throw invalid(`${key}.${name}`, item, 'a string, a number, true, false or null');
+    if (!/^[^.$"\\`\p{Cc}][^."\\`\p{Cc}]{0,127}$/u.test(name))
+      throw invalid(`${key}.${name}`, name, 'a name of up to 128 characters without dot, quotes or backslash');
+  }
+  return metadata as Record<string, string | number | boolean | null>;
+};
+
+export const searchArguments = shape({
+  ...CALL,
+  text: optional(text(1_020)),
+  status: statuses,
+  ownerId: optional(uuid),
+  conversationId: optional(uuid),
+  metadata: optional(scalars),
+  limit: withDefault(integer(1, 100), 20),
+  offset: withDefault(integer(0, MOST_SKIPPED), 0),
+});
+
+export const assignArguments = shape({
+  ...CALL,
+  ...ACTOR,
+  ifVersion: version,
+  role: ROLE,
+  metadata: withDefault(jsonObject, {}),
+});
+export const answerArguments = shape({ ...CHANGE, role: ROLE });
+export const answer = choice(['accepted', 'declined']);
+export const listAssignmentsArguments = shape({
+  ...PAGE,
+  taskId: optional(uuid),
+  assigneeId: optional(uuid),
+  status: optional(choice(ASSIGNMENT_STATUSES)),
+});
+
+export const newComment = shape({ text: text(65_536) });
+
+const eventType: Reader<string> = (value, key) => {
+  const name = text(64)(value, key);
+  if (!/^[a-z][a-z0-9_]*$/.test(name)) throw invalid(key, value, 'a name of the form [a-z][a-z0-9_]{0,63}');
+  if (OWN_EVENTS.includes(name))
+    throw invalid(key, value, `another name than the store's own (${OWN_EVENTS.join(', ')})`);
+  return name;
+};
+export const newEvent = shape({
+  eventType,
+  payload: withDefault(jsonObject, {}),
+  triggeredById: optional(text(255)),
+  sessionId: optional(text(255)),
+});
+
+/** Terminal tasks whose last change is older are deleted; absent, null and 0: none. */
+const DAYS = withDefault(integer(0, 365_000), 0);
+export const retention = shape({ taskDays: DAYS });

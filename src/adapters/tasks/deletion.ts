@@ -1,0 +1,119 @@
+/** What goes with a task that is deleted. */
+import type { CollectionDefinition } from '../../collection/definition.js';
+import type { StoredRecord } from '../../collection/record-codec.js';
+import { ConflictError, invalid } from '../../errors.js';
+import type { Actor, EventValue } from '../events.js';
+import type { Unit } from '../unit.js';
+import { recordsOf } from './linked.js';
+import {
+  ASSIGNMENTS,
+  DEPENDENCIES,
+  isTerminal,
+  TASKS,
+  type AssignmentRecord,
+  type DependencyRecord,
+  type TaskRecord,
+} from './records.js';
+import { latency } from './transitions.js';
+
+/** A cascade takes no more tasks than this. */
+const MOST_TASKS = 10_000;
+/** How long it can be read that a task was deleted. */
+const TOLD_FOR = 30 * 86_400_000;
+
+export interface Children {
+  readonly dependencies: readonly DependencyRecord[];
+  readonly assignments: readonly AssignmentRecord[];
+  readonly events: readonly StoredRecord<EventValue>[];
+}
+
+/** What hangs on these tasks; of each kind, no more than one above `most`. */
+export async function childrenOf(
+  unit: Unit,
+  events: CollectionDefinition<EventValue>,
+  ids: readonly string[],
+  most: number,
+): Promise<Children> {
+  const [to, from, assignments, told] = await Promise.all([
+    recordsOf(unit, DEPENDENCIES, 'taskId', ids, { most }),
+    recordsOf(unit, DEPENDENCIES, 'dependsOnId', ids, { most }),
+    recordsOf(unit, ASSIGNMENTS, 'taskId', ids, { most }),
+    recordsOf(unit, events, 'aggregateId', ids, { most }),
+  ]);
+  const dependencies = [...new Map([...to, ...from].map((edge) => [edge.id, edge])).values()];
+  return { dependencies, assignments, events: told };
+}
+
+export function countOf({ dependencies, assignments, events }: Children): number {
+  return dependencies.length + assignments.length + events.length;
+}
+
+/** Deletes as many of them as `most`. */
+export function removeChildren(
+  unit: Unit,
+  eventsOf: CollectionDefinition<EventValue>,
+  { dependencies, assignments, events }: Children,
+  most = Infinity,
+): Children {
+  const told = events.slice(0, most);
+  const asked = assignments.slice(0, most - told.length);
+  const edges = dependencies.slice(0, most - told.length - asked.length);
+  for (const event of told) unit.remove(eventsOf, event);
+  for (const assignment of asked) unit.remove(ASSIGNMENTS, assignment);
+  for (const edge of edges) unit.remove(DEPENDENCIES, edge);
+  return { dependencies: edges, assignments: asked, events: told };
+}
+
+/** The one event of it that stays, for a while. */
+export function removeTask(unit: Unit, tenantId: string, task: TaskRecord, actor: Actor): void {
+  unit.remove(TASKS, task);
+  const payload = { taskId: task.id, tenantId, status: task.value.status };
+  const until = new Date(unit.now.getTime() + TOLD_FOR);
+  unit.event({ id: task.id, version: task.version + 1 }, 'deleted', payload, actor, until);
+}
+
+/** A subtask that stays when its parent goes. */
+export function detach(unit: Unit, tenantId: string, task: TaskRecord, actor: Actor): void {
+  const { parentTaskId: _, ...value } = task.value;
+  const next = unit.replace(TASKS, task, value);
+  unit.event(
+    next,
+    'updated',
+    { taskId: task.id, tenantId, changes: { parentTaskId: null }, latencyMs: latency(unit, task) },
+    actor,
+  );
+}
+
+/**
+ * The tasks that go with one, the deepest first, and the subtasks that stay.
+ * @throws `CONFLICT` for open subtasks without `cascade`; `VALIDATION` for too many.
+ */
+export async function withSubtasks(
+  unit: Unit,
+  task: TaskRecord,
+  cascade: boolean,
+): Promise<{ readonly going: readonly TaskRecord[]; readonly staying: readonly TaskRecord[] }> {
+  const subtasks = await recordsOf(unit, TASKS, 'parentTaskId', [task.id]);
+  const open = subtasks.filter(({ value }) => !isTerminal(value.status));
+  if (!cascade && open.length > 0)
+    throw new ConflictError(
+      'CONFLICT',
+      `The task ${task.id} has ${open.length} open subtasks: delete it with cascade`,
+      {
+        details: { id: task.id, reason: 'subtasks', ids: open.slice(0, 100).map(({ id }) => id) },
+      },
+    );
+  if (!cascade) return { going: [task], staying: subtasks };
+  const going = [task];
+  for (let level = subtasks; level.length > 0;) {
+    going.unshift(...level);
+    if (going.length > MOST_TASKS) throw invalid('id', task.id, `a task with at most ${MOST_TASKS} subtasks`);
+    level = await recordsOf(
+      unit,
+      TASKS,
+      'parentTaskId',
+      level.map(({ id }) => id),
+    );
+  }
+  return { going, staying: [] };
+}

@@ -1,0 +1,161 @@
+/** Deleting tasks: one with all that hangs on it, or those that ended long ago. */
+import type { CallOptions } from '../../component.js';
+import { uuid } from '../arguments.js';
+import type { Actor } from '../events.js';
+import { callOptions, checkIfVersion } from '../store.js';
+import { deleteArguments, retainArguments, retention } from './arguments.js';
+import { childrenOf, countOf, detach, removeChildren, removeTask, withSubtasks } from './deletion.js';
+import { TaskLinker, type TaskChangeOptions } from './linker.js';
+import { ASSIGNMENTS, DEPENDENCIES, type TaskRecord } from './records.js';
+import { deletable, endedBefore, RETAIN_AT_ONCE, type TaskRetention } from './retention.js';
+
+/** Days since the last change of what has ended; 0, null or absent: kept for ever. */
+export interface TaskRetentionPolicy {
+  readonly taskDays?: number | null;
+}
+
+/** So many tasks are deleted by one batch of a transaction. */
+const DELETED_AT_ONCE = 400;
+const DAY = 86_400_000;
+
+export abstract class TaskRemover extends TaskLinker {
+  /**
+   * Deletes a task with its assignments, its events and its dependencies on either side. Subtasks that have ended stay as
+   * tasks of their own. That it was deleted can be read from its events for 30 days.
+   * @param options `cascade`: the subtasks go too, and theirs
+   * @throws `NOT_FOUND`; `CONFLICT` (`details.reason` `subtasks`) for open subtasks without `cascade`.
+   */
+  async delete(id: string, options: TaskChangeOptions & { readonly cascade?: boolean } = {}): Promise<void> {
+    const taskId = uuid(id, 'id');
+    const { ifVersion, cascade, ...actor } = deleteArguments(options, 'options');
+    const call = callOptions(options);
+    const { maxBatchItems } = this.host.backend.capabilities;
+    const done = await this.decide('delete', call, async (unit) => {
+      const task = await this.findTask(unit, taskId, 'delete');
+      checkIfVersion(task, 'task', ifVersion);
+      const { going, staying } = await withSubtasks(unit, task, cascade);
+      const room = maxBatchItems - 2 * (going.length + staying.length);
+      if (room < 0) return false;
+      const ids = going.map((gone) => gone.id);
+      const children = await childrenOf(unit, this.definition.events, ids, room);
+      if (countOf(children) > room) return false;
+      removeChildren(unit, this.definition.events, children);
+      for (const gone of going) removeTask(unit, this.host.tenant, gone, actor);
+      for (const subtask of staying) detach(unit, this.host.tenant, subtask, actor);
+      return true;
+    });
+    if (done) return;
+    await this.host.transaction(call, (host) => this.at(host).deleteLarge(taskId, { ifVersion, cascade }, actor, call));
+  }
+
+  /** In a transaction: more than one batch takes. */
+  private async deleteLarge(
+    taskId: string,
+    { ifVersion, cascade }: { readonly ifVersion: number | undefined; readonly cascade: boolean },
+    actor: Actor,
+    call: CallOptions,
+  ): Promise<void> {
+    const { going, staying } = await this.reading('delete', call, async (unit) => {
+      const task = await this.findTask(unit, taskId, 'delete');
+      checkIfVersion(task, 'task', ifVersion);
+      return withSubtasks(unit, task, cascade);
+    });
+    for (const some of chunks(going)) {
+      const ids = some.map(({ id }) => id);
+      await this.records(this.definition.events).deleteWhere({ aggregateId: { $in: ids } }, call);
+      await this.records(ASSIGNMENTS).deleteWhere({ taskId: { $in: ids } }, call);
+      await this.records(DEPENDENCIES).deleteWhere(
+        { $or: [{ taskId: { $in: ids } }, { dependsOnId: { $in: ids } }] },
+        call,
+      );
+      await this.decide('delete', call, async (unit) => {
+        for (const task of some) removeTask(unit, this.host.tenant, task, actor);
+      });
+    }
+    for (const some of chunks(staying))
+      await this.decide('delete', call, async (unit) => {
+        for (const subtask of some) detach(unit, this.host.tenant, subtask, actor);
+      });
+  }
+
+  /**
+   * Deletes the tenant's tasks that have ended and were not changed for `taskDays` days, with all that hangs on them, at most
+   * 500 records at a time: a call that ends half-way is gone on with by the next one. A task waits for its subtasks.
+   * @param options `dryRun`: only counts; `timeout`: of each step
+   * @returns how many were deleted, or would be, by kind
+   */
+  async retain(
+    policy: TaskRetentionPolicy,
+    options: CallOptions & { readonly dryRun?: boolean } = {},
+  ): Promise<TaskRetention> {
+    const { taskDays } = retention(policy, 'policy');
+    const { dryRun } = retainArguments(options, 'options');
+    const call = callOptions(options);
+    let report: TaskRetention = { tasks: 0, dependencies: 0, assignments: 0, events: 0 };
+    if (taskDays === 0) return report;
+    const cutoff = new Date(this.host.clock.now().getTime() - taskDays * DAY);
+    const gone = new Set<string>();
+    // Once more as long as parents may have lost the last of their subtasks.
+    for (let again = true; again;) {
+      again = false;
+      for (let last: TaskRecord | undefined; ;) {
+        const page = await this.reading('retain', call, (unit) => endedBefore(unit, cutoff, last));
+        const ids = page.map(({ id }) => id).filter((id) => !gone.has(id));
+        const step = await this.retainSome(ids, cutoff, gone, dryRun, call);
+        again ||= step.tasks > 0 && page.some(({ value }) => value.parentTaskId !== undefined);
+        report = sum(report, step);
+        last = page.at(-1);
+        if (last === undefined) break;
+      }
+    }
+    return report;
+  }
+
+  private async retainSome(
+    ids: readonly string[],
+    cutoff: Date,
+    gone: Set<string>,
+    dryRun: boolean,
+    call: CallOptions,
+  ): Promise<TaskRetention> {
+    const { events } = this.definition;
+    const step = await this.decide('retain', call, async (unit) => {
+      const tasks = await deletable(unit, ids, cutoff, dryRun ? gone : new Set());
+      const named = tasks.map(({ id }) => id);
+      const room = dryRun ? Infinity : RETAIN_AT_ONCE - 2 * tasks.length;
+      const children = await childrenOf(unit, events, named, room);
+      const fits = countOf(children) <= room;
+      // One task with more than a step takes loses what hangs on it first.
+      if (!fits && tasks.length > 1) return undefined;
+      if (!fits) return { tasks: [], children: removeChildren(unit, events, children, RETAIN_AT_ONCE), fits };
+      if (dryRun) return { tasks, children, fits };
+      for (const task of tasks) removeTask(unit, this.host.tenant, task, {});
+      return { tasks, children: removeChildren(unit, events, children), fits };
+    });
+    const rest = (some: readonly string[]): Promise<TaskRetention> => this.retainSome(some, cutoff, gone, dryRun, call);
+    const half = Math.ceil(ids.length / 2);
+    if (step === undefined) return sum(await rest(ids.slice(0, half)), await rest(ids.slice(half)));
+    if (dryRun) for (const { id } of step.tasks) gone.add(id);
+    const { dependencies, assignments, events: told } = step.children;
+    const counts = {
+      tasks: step.tasks.length,
+      dependencies: dependencies.length,
+      assignments: assignments.length,
+      events: told.length,
+    };
+    return step.fits ? counts : sum(counts, await rest(ids));
+  }
+}
+
+function sum(a: TaskRetention, b: TaskRetention): TaskRetention {
+  return {
+    tasks: a.tasks + b.tasks,
+    dependencies: a.dependencies + b.dependencies,
+    assignments: a.assignments + b.assignments,
+    events: a.events + b.events,
+  };
+}
+
+function* chunks<T>(items: readonly T[]): Generator<readonly T[]> {
+  for (let i = 0; i < items.length; i += DELETED_AT_ONCE) yield items.slice(i, i + DELETED_AT_ONCE);
+}
