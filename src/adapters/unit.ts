@@ -109,7 +109,7 @@ export class Unit {
   }
 
   /** As it will be stored. */
-  insert<T>(definition: CollectionDefinition<T>, value: T, options: Insertion = {}): StoredRecord<T> {
+  insert<T>(definition: CollectionDefinition<T>, value: NoInfer<T>, options: Insertion = {}): StoredRecord<T> {
     const { now } = this;
     const { id = makeUuid(now), createdAt, expiresAt } = options;
     const encoded = this.encode(definition, value);
@@ -128,8 +128,8 @@ export class Unit {
   /** The record that was read, with another value; its expiry stays unless given. */
   replace<T>(
     definition: CollectionDefinition<T>,
-    record: StoredRecord<T>,
-    value: T,
+    record: StoredRecord<NoInfer<T>>,
+    value: NoInfer<T>,
     expiresAt: Date | undefined = record.expiresAt,
   ): StoredRecord<T> {
     const { id, version, createdAt } = record;

@@ -1,7 +1,7 @@
 /** Filters and orders of the lists of tasks. */
 import { ValidationError } from '../../errors.js';
 import type { Sort } from '../../collection/options.js';
-import type { Filter } from '../../filter/syntax.js';
+import type { Filter, Path } from '../../filter/syntax.js';
 import type { Unit } from '../unit.js';
 import type { listArguments, searchArguments, TaskSort } from './arguments.js';
 import { prerequisitesOf } from './dependencies.js';
@@ -51,7 +51,7 @@ function conditions(all: Conditions): Filter<TaskValue> {
 }
 
 /** The ids of tasks are in the order of their making. */
-export function listSort(by: TaskSort, order: 'asc' | 'desc'): Sort<TaskValue> {
+export function listSort(by: TaskSort, order: 'asc' | 'desc'): Sort<Path<TaskValue>> {
   switch (by) {
     case 'createdAt':
       return { id: order };
