@@ -89,7 +89,13 @@ export async function openStorage(settings?: SettingsInput, options: OpenOptions
 }
 
 export type { Actor, StoreEvent } from './adapters/events.js';
-export type { KeyValue, KeyValueStore } from './adapters/kv.js';
+export type { KeyValueStore, LockOptions } from './adapters/kv.js';
+export type { Comparison, Exchange, IncrementEntryOptions, Replacement } from './adapters/kv/atomic.js';
+export type { SetManyItem } from './adapters/kv/bulk.js';
+export type { Entry, KeyValue } from './adapters/kv/entry.js';
+export type { Lock } from './adapters/kv/locks.js';
+export type { KeyValueCapabilities, ListEntriesOptions, NamespaceUsage } from './adapters/kv/reader.js';
+export type { Deletion, SetOptions } from './adapters/kv/writer.js';
 export type { ListPage, PageOptions } from './adapters/page.js';
 export type { ChangeOptions, Entity } from './adapters/store.js';
 export type { Clock, Timer } from './clock.js';
