@@ -94,8 +94,8 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
   ): Promise<Exchange> {
     const at = readAddress(namespace, key);
     const stored = readValue(at, value, this.valueLimits);
-    const { ttlSeconds } = options;
     const expected = readComparison(options);
+    const { ttlSeconds } = options;
     return this.change<Exchange>('compareAndSet', options, async (entries) => {
       const met = await entries.read(at);
       if (!expected(met)) {
