@@ -97,7 +97,13 @@ export type {
   StateChangeOptions,
 } from './adapters/agents.js';
 export type { Actor, StoreEvent } from './adapters/events.js';
-export type { KeyValue, KeyValueStore } from './adapters/kv.js';
+export type { KeyValueStore, LockOptions } from './adapters/kv.js';
+export type { Comparison, Exchange, IncrementEntryOptions, Replacement } from './adapters/kv/atomic.js';
+export type { SetManyItem } from './adapters/kv/bulk.js';
+export type { Entry, KeyValue } from './adapters/kv/entry.js';
+export type { Lock } from './adapters/kv/locks.js';
+export type { KeyValueCapabilities, ListEntriesOptions, NamespaceUsage } from './adapters/kv/reader.js';
+export type { Deletion, SetOptions } from './adapters/kv/writer.js';
 export type {
   MessageHandler,
   MessagePage,

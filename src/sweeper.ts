@@ -1,7 +1,7 @@
 /** Deletes in the background what has expired. It is hidden since the moment it expired; this gives its room back. */
 import type { RecordBackend, RecordSchema } from './backends/backend.js';
 import type { Clock, Timer } from './clock.js';
-import type { CheckResult, Component } from './component.js';
+import type { CheckResult, Component, OperationContext } from './component.js';
 import { foreignErrorName, isStorageError } from './errors.js';
 
 /** How long an expired record stays, in milliseconds: a host whose clock is behind may still see it as living. */
@@ -9,6 +9,8 @@ const GRACE = 60_000;
 const BATCH = 1_000;
 /** Milliseconds that one batch may take. */
 const BATCH_TIMEOUT = 30_000;
+
+type Sweep = (before: Date, limit: number, context: OperationContext) => Promise<number>;
 
 export interface SweeperOptions {
   readonly name: string;
@@ -83,11 +85,15 @@ export class Sweeper implements Component {
 
   private async sweep(): Promise<void> {
     const { backend, clock, collections } = this.options;
-    for (const collection of collections())
+    const sweepers = collections().flatMap((collection): Sweep[] => [
+      ...(collection.sweep === undefined ? [] : [collection.sweep.bind(collection, backend)]),
+      backend.sweep.bind(backend, collection),
+    ]);
+    for (const sweep of sweepers)
       for (let deleted = BATCH; deleted === BATCH;) {
         const now = clock.now();
         const context = { now, deadline: clock.monotonic() + BATCH_TIMEOUT, signal: this.stop.signal };
-        deleted = await backend.sweep(collection, new Date(now.getTime() - GRACE), BATCH, context);
+        deleted = await sweep(new Date(now.getTime() - GRACE), BATCH, context);
         this.swept += deleted;
       }
   }

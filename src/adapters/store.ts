@@ -6,7 +6,14 @@ import type { CollectionDefinition } from '../collection/definition.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
 import { checkVersion, type StoredRecord } from '../collection/record-codec.js';
 import type { CallOptions, OperationContext } from '../component.js';
-import { ConflictError, invalid, isSerializationFailure, NotFoundError, type StorageError } from '../errors.js';
+import {
+  ConflictError,
+  invalid,
+  isSerializationFailure,
+  NotFoundError,
+  UnsupportedError,
+  type StorageError,
+} from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
 import { Handle } from '../handle.js';
 import type { TransactionOutbox } from '../unit-of-work/outbox/enqueue.js';
@@ -61,6 +68,8 @@ export interface StoreDefinition {
   readonly prefix: string;
   readonly collections: readonly Pick<CollectionDefinition<unknown>, 'schema'>[];
   readonly events: CollectionDefinition<EventValue>;
+  /** Whether its decisions have events: only then are they written with the outbox. */
+  readonly tells: boolean;
 }
 
 /** @param collections every collection of the store, but those of its events. */
@@ -68,8 +77,9 @@ export function defineStore(
   name: StoreName,
   prefix: string,
   collections: StoreDefinition['collections'],
+  { tells = true }: { readonly tells?: boolean } = {},
 ): StoreDefinition {
-  return { name, prefix, collections, events: defineEvents(`qm_${prefix}_events`) };
+  return { name, prefix, collections, events: defineEvents(`qm_${prefix}_events`), tells };
 }
 
 export abstract class Store extends Handle {
@@ -80,7 +90,8 @@ export abstract class Store extends Handle {
     protected readonly host: StoreHost,
   ) {
     super();
-    this.schemas = [...definition.collections, definition.events, IDEMPOTENCY].map(({ schema }) => schema);
+    const { collections, events, tells } = definition;
+    this.schemas = [...collections, ...(tells ? [events, IDEMPOTENCY] : [])].map(({ schema }) => schema);
   }
 
   toJSON(): Record<string, unknown> {
@@ -115,7 +126,7 @@ export abstract class Store extends Handle {
   protected async decide<R>(operation: string, options: CallOptions, plan: (unit: Unit) => Promise<R>): Promise<R> {
     const { host } = this;
     // With the outbox, the events are written by the transaction that they tell of.
-    if (host.settings.events.outbox && host.outbox === undefined)
+    if (this.definition.tells && host.settings.events.outbox && host.outbox === undefined)
       return host.transaction(callOptions(options), (inside) => this.at(inside).decide(operation, options, plan));
     return this.run(operation, options, async (context) => {
       for (let attempt = 1; ; attempt++) {
@@ -158,6 +169,10 @@ export abstract class Store extends Handle {
     options: CallOptions & { readonly after?: number; readonly limit?: number } = {},
   ): Promise<StoreEvent[]> {
     const { after = 0, limit = 100 } = options;
+    if (!this.definition.tells)
+      throw new UnsupportedError(`${this.definition.name} has no events`, {
+        operation: this.operationName('listEvents'),
+      });
     if (typeof aggregateId !== 'string') throw invalid('aggregateId', aggregateId, 'an id');
     if (!Number.isSafeInteger(after) || after < 0) throw invalid('after', after, 'the seq of an event, or 0');
     if (!Number.isSafeInteger(limit) || limit < 1 || limit > 1_000)
@@ -268,7 +283,7 @@ export abstract class Store extends Handle {
     return { id, ...value, tenantId: this.host.tenant, createdAt };
   }
 
-  private operationName(operation: string): string {
+  protected operationName(operation: string): string {
     return `${this.definition.name}.${operation}`;
   }
 }

@@ -3,7 +3,7 @@
  * was read is conditional on the version read, so that the batch proves, when it is written, that the decision still holds.
  */
 import { createHash } from 'node:crypto';
-import type { JsonObject, RecordBackend, Stored, Write, WriteResult } from '../backends/backend.js';
+import type { JsonObject, RecordBackend, Write, WriteResult } from '../backends/backend.js';
 import { encodeValue } from '../backends/value.js';
 import { defineOwnCollection, type CollectionDefinition } from '../collection/definition.js';
 import type { CollectionHost } from '../collection/host.js';
@@ -39,7 +39,7 @@ export interface PatchConditions<T> {
   readonly expiresAt?: Date | null;
 }
 
-/** A patch's record, once the unit is written. */
+/** A record that only its write tells, once the unit is written. */
 export interface Patched<T> {
   record(): StoredRecord<T>;
 }
@@ -48,7 +48,7 @@ interface Pending {
   readonly write: Write;
   /** @returns the error of a result that is none to go on with. */
   readonly failure: (result: WriteResult, operation: string) => StorageError | undefined;
-  readonly patched?: (stored: Stored) => void;
+  readonly done?: (result: WriteResult) => void;
 }
 
 /** An atomic batch lost against another writer, or met a record that is there or gone: the decision is to be made again. */
@@ -60,7 +60,7 @@ export class Unit {
   private readonly backend: RecordBackend;
 
   constructor(
-    private readonly host: CollectionHost,
+    private readonly host: Pick<CollectionHost, 'backend' | 'tenant'>,
     readonly context: OperationContext,
     /** The store's; its events' types begin with `prefix`. */
     private readonly eventsOf: CollectionDefinition<EventValue>,
@@ -125,19 +125,34 @@ export class Unit {
     return expiresAt === undefined ? record : { ...record, expiresAt };
   }
 
-  /** The record that was read, with another value; its expiry stays unless given. */
+  /** The record that was read, with another value; its expiry stays unless given, null takes it away. */
   replace<T>(
     definition: CollectionDefinition<T>,
     record: StoredRecord<NoInfer<T>>,
     value: NoInfer<T>,
-    expiresAt: Date | undefined = record.expiresAt,
+    expiry: Date | null | undefined = record.expiresAt,
   ): StoredRecord<T> {
     const { id, version, createdAt } = record;
+    const expiresAt = expiry ?? undefined;
     const encoded = this.encode(definition, value);
     const write = { collection: definition.schema, kind: 'replace', id, value: encoded, ifVersion: version } as const;
     this.push(definition, expiresAt === undefined ? write : { ...write, expiresAt });
     const next = { id, version: version + 1, createdAt, updatedAt: this.now, value };
     return expiresAt === undefined ? next : { ...next, expiresAt };
+  }
+
+  /** Whatever is there or not is replaced: nothing was read. */
+  put<T>(definition: CollectionDefinition<T>, id: string, value: T, expiresAt?: Date): Patched<T> {
+    const encoded = this.encode(definition, value);
+    const write = { collection: definition.schema, kind: 'put', id, value: encoded } as const;
+    let record: StoredRecord<T> | undefined;
+    this.push(definition, expiresAt === undefined ? write : { ...write, expiresAt }, (result) => {
+      if (result.status !== 'written') return;
+      const { version, createdAt } = result;
+      const base = { id, version, createdAt, updatedAt: this.now, value };
+      record = expiresAt === undefined ? base : { ...base, expiresAt };
+    });
+    return { record: () => record! };
   }
 
   /** Deletes the record that was read. */
@@ -166,7 +181,9 @@ export class Unit {
       ...(orInsert === undefined ? {} : { orInsert: this.encode(definition, orInsert) }),
       ...(expiresAt === undefined ? {} : { expiresAt }),
     };
-    this.push(definition, write, (stored) => (record = codec.decode(stored)));
+    this.push(definition, write, (result) => {
+      if (result.status === 'patched') record = codec.decode(result.record);
+    });
     return { record: () => record! };
   }
 
@@ -239,8 +256,8 @@ export class Unit {
     const writes = pending.map(({ write }) => write);
     const results = await backend.write({ tenant: this.host.tenant }, writes, this.context);
     for (const [i, result] of results.entries()) {
-      const { failure, patched } = pending[i]!;
-      if (result.status === 'patched') patched?.(result.record);
+      const { failure, done } = pending[i]!;
+      done?.(result);
       const error = failure(result, operation);
       if (error === undefined) continue;
       if (LOST.has(result.status)) return error;
@@ -249,10 +266,10 @@ export class Unit {
     return undefined;
   }
 
-  private push<T>(definition: CollectionDefinition<T>, write: Write, patched?: (stored: Stored) => void): void {
+  private push<T>(definition: CollectionDefinition<T>, write: Write, done?: (result: WriteResult) => void): void {
     const failure: Pending['failure'] = (result, operation) =>
       this.codec(definition).failure(result, write.id, operation);
-    this.pending.push(patched === undefined ? { write, failure } : { write, failure, patched });
+    this.pending.push(done === undefined ? { write, failure } : { write, failure, done });
   }
 
   private codec<T>(definition: CollectionDefinition<T>): RecordCodec<T> {

@@ -54,6 +54,11 @@ export interface RecordSchema {
   readonly text: readonly string[];
   /** A stored id as a host knows it; absent: as it is. */
   readonly showId?: (stored: string) => string;
+  /**
+   * Deletes up to `limit` records that are over though they have no expiry, because something else is to change with them;
+   * gives the number. Absent: none.
+   */
+  readonly sweep?: (backend: RecordBackend, before: Date, limit: number, context: OperationContext) => Promise<number>;
 }
 
 export interface TenantScope {

@@ -8,6 +8,7 @@ import type { Database, Dialect, Row } from '../dialect.js';
 import { sqlFault } from '../fault.js';
 import { readRow } from '../row.js';
 import { written } from '../single.js';
+import { namedStatement } from '../statement-names.js';
 import { WRITE_ORDER } from '../../write-order.js';
 import { batchStatement, REFUSED, type Group, type Kind } from './batch-statement.js';
 import { mayMeet } from './expired.js';
@@ -128,7 +129,7 @@ async function runStatement(
   const clears = free ? new Set(writes.filter(mayMeet).map(({ collection }) => collection)) : [];
   const complete = raise ? items : undefined;
   const { text, parameters } = batchStatement(dialect, tenant, writes, groups, [...clears], complete, context.now);
-  const { rows } = await pool.query(text, parameters.values, context);
+  const { rows } = await pool.query(text, parameters.values, context, namedStatement(pool, text, 'batch'));
   // With no row at all the guard is not asked; nothing was written then.
   if (rows.length < items) return undefined;
   const results: WriteResult[] = [];

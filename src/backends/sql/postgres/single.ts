@@ -4,6 +4,7 @@ import { ConflictError } from '../../../errors.js';
 import type { Write, WriteResult } from '../../backend.js';
 import type { Database } from '../dialect.js';
 import { readRow } from '../row.js';
+import { namedStatement } from '../statement-names.js';
 import { keyOperation, keyResult } from '../single.js';
 import { PostgresParameters } from './parameters.js';
 import { mayMeet } from './expired.js';
@@ -52,6 +53,6 @@ async function attemptWrite(
   }
   const parameters = new PostgresParameters();
   const text = patchStatement(dialect, tenant, write, context.now, parameters, free);
-  const { rows } = await pool.query(text, parameters.values, context);
+  const { rows } = await pool.query(text, parameters.values, context, namedStatement(pool, text, 'patch'));
   return rows[0] === undefined ? undefined : { status: 'patched', record: readRow(dialect, rows[0], tenant, write.id) };
 }

@@ -1,0 +1,219 @@
+/** Writing what follows from what is there, in one atomic step. */
+import { isDeepStrictEqual } from 'node:util';
+import type { JsonValue } from '../../backends/backend.js';
+import type { CallOptions } from '../../component.js';
+import { invalid } from '../../errors.js';
+import { json } from '../arguments.js';
+import { countReader, readAddress, readOptions, readValue, VERSION } from './arguments.js';
+import { KeyValueBulk } from './bulk.js';
+import { expiryOf, idOf, valueOf, type Entry, type KeyValue } from './entry.js';
+import type { Met } from './entry-unit.js';
+import { Flights } from './flights.js';
+import { add, countable, countableLike, mayBegin, type Increment } from './increment.js';
+import { TTL, type SetOptions } from './writer.js';
+
+export interface IncrementEntryOptions extends CallOptions {
+  /** A whole number, also a negative one; default 1. */
+  readonly delta?: number | undefined;
+  /** What an entry that is not there counts as; default 0. */
+  readonly initialValue?: number | undefined;
+  /** Seconds from now; null: it never expires. Default: what is left to it stays, and a new one has `kv.defaultTtlSeconds`. */
+  readonly ttlSeconds?: number | null | undefined;
+  /** The least and the most that the sum may be: else `CONFLICT`, and nothing is written. */
+  readonly min?: number | undefined;
+  readonly max?: number | undefined;
+}
+
+/** One of the three. */
+export type Comparison =
+  | { readonly ifVersion: number; readonly ifAbsent?: never; readonly ifValue?: never }
+  | { readonly ifAbsent: true; readonly ifVersion?: never; readonly ifValue?: never }
+  | { readonly ifValue: unknown; readonly ifVersion?: never; readonly ifAbsent?: never };
+
+export interface Exchange {
+  readonly ok: boolean;
+  /** As it is now. */
+  readonly entry: KeyValue;
+}
+
+export interface Replacement {
+  /** What was there. */
+  readonly former: KeyValue;
+  readonly entry: Entry;
+}
+
+/** By database opened: its handles come and go. */
+const FLIGHTS = new WeakMap<object, Flights<Entry>>();
+
+export abstract class KeyValueAtomic extends KeyValueBulk {
+  /**
+   * Adds to a whole number, in one atomic step, also the first one and one that meets an expired entry.
+   * @throws `NOT_A_NUMBER` for another value, and for a sum beyond 2^53 - 1; `CONFLICT` beyond `min` or `max`; `QUOTA_EXCEEDED`
+   */
+  async increment(namespace: string, key: string, options: IncrementEntryOptions = {}): Promise<Entry> {
+    const at = readAddress(namespace, key);
+    const { delta = 1, initialValue = 0, ttlSeconds, min, max } = readIncrement(options);
+    const increment: Increment = {
+      delta,
+      initialValue,
+      min: min ?? Number.MIN_SAFE_INTEGER,
+      max: max ?? Number.MAX_SAFE_INTEGER,
+    };
+    let first = true;
+    return this.change('increment', options, async (entries) => {
+      const { counted, unit } = entries;
+      const usual = this.expiry(ttlSeconds, unit);
+      const lifetime = ttlSeconds === undefined ? undefined : (usual ?? null);
+      const condition = first ? countable(increment, counted, unit.now) : undefined;
+      first = false;
+      if (condition !== undefined) {
+        // A new entry has its TTL, one that is there keeps it: no patch says both.
+        const begins = !counted && mayBegin(increment) && (lifetime !== undefined || usual === undefined);
+        return entries.add(at, delta, condition, lifetime, begins ? initialValue + delta : undefined);
+      }
+      const met = await entries.read(at);
+      const sum = add(at, met.live, increment, 'kv.increment');
+      const current = met.live?.value.integer;
+      const plain = met.live !== undefined && (counted ? met.live.expiresAt : met.live.value.expires) === undefined;
+      if (current !== undefined && plain) {
+        const condition = countableLike(increment, current, sum, counted, unit.now);
+        entries.grow(at, String(sum).length - String(current).length);
+        return entries.add(at, delta, condition, lifetime);
+      }
+      const kept = met.live !== undefined && ttlSeconds === undefined;
+      return entries.write(met, sum, kept ? expiryOf(met.live) : usual, true);
+    });
+  }
+
+  /** Sets an entry only as it is expected to be: at a version, with a value (equal as JSON), or not there. */
+  async compareAndSet(
+    namespace: string,
+    key: string,
+    value: unknown,
+    options: SetOptions & Comparison,
+  ): Promise<Exchange> {
+    const at = readAddress(namespace, key);
+    const stored = readValue(at, value, this.valueLimits);
+    const expected = readComparison(options);
+    const { ttlSeconds } = options;
+    return this.change<Exchange>('compareAndSet', options, async (entries) => {
+      const met = await entries.read(at);
+      if (!expected(met)) {
+        const entry: KeyValue = met.live === undefined ? { ...at, found: false } : entries.entry(met.live);
+        return () => ({ ok: false, entry });
+      }
+      const written = entries.write(met, stored, this.expiry(ttlSeconds, entries.unit), true);
+      return () => ({ ok: true, entry: written() });
+    });
+  }
+
+  /** Sets an entry that is not there. */
+  async setIfAbsent(namespace: string, key: string, value: unknown, options: SetOptions = {}): Promise<Exchange> {
+    readOptions(options, TTL);
+    return this.compareAndSet(namespace, key, value, { ...options, ifAbsent: true });
+  }
+
+  /** Sets an entry and tells what was there. */
+  async getAndSet(namespace: string, key: string, value: unknown, options: SetOptions = {}): Promise<Replacement> {
+    const at = readAddress(namespace, key);
+    const stored = readValue(at, value, this.valueLimits);
+    const { ttlSeconds } = readOptions(options, TTL);
+    return this.change<Replacement>('getAndSet', options, async (entries) => {
+      const met = await entries.read(at);
+      const former: KeyValue = met.live === undefined ? { ...at, found: false } : entries.entry(met.live);
+      const written = entries.write(met, stored, this.expiry(ttlSeconds, entries.unit), true);
+      return () => ({ former, entry: written() });
+    });
+  }
+
+  /** Deletes an entry and tells what was there: of several callers one gets it. */
+  async getAndDelete(namespace: string, key: string, options: CallOptions = {}): Promise<KeyValue> {
+    const at = readAddress(namespace, key);
+    readOptions(options, {});
+    return this.shrink<KeyValue>('getAndDelete', options, async (entries) => {
+      const met = await entries.read(at);
+      if (met.live === undefined) return () => ({ ...at, found: false });
+      const entry = entries.entry(met.live);
+      entries.remove(met, true);
+      return () => entry;
+    });
+  }
+
+  /**
+   * Sets what `change` makes of the value (`undefined` when there is none); again from what is there when another writer was
+   * faster, so it should do nothing else. Keeps the expiry unless `ttlSeconds` is given.
+   * @throws what `change` throws; `VALIDATION` for what it gives; `CONFLICT` (retryable) after 10 tries
+   */
+  async update(
+    namespace: string,
+    key: string,
+    change: (value: JsonValue | undefined) => unknown,
+    options: SetOptions = {},
+  ): Promise<Entry> {
+    const at = readAddress(namespace, key);
+    if (typeof change !== 'function') throw invalid('change', change, 'a function');
+    const { ttlSeconds } = readOptions(options, TTL);
+    return this.change('update', options, async (entries) => {
+      const met = await entries.read(at);
+      // A copy: what the function changes in it is not what was read.
+      const current = met.live === undefined ? undefined : structuredClone(valueOf(met.live.value));
+      const stored = readValue(at, await change(current), this.valueLimits);
+      const kept = met.live !== undefined && ttlSeconds === undefined;
+      return entries.write(met, stored, kept ? expiryOf(met.live) : this.expiry(ttlSeconds, entries.unit), true);
+    });
+  }
+
+  /**
+   * The entry; when it is not there, what `compute` gives is set. In this process one caller computes for all who ask
+   * meanwhile, but inside a transaction each for itself; of several processes the first to set it is heard by all.
+   * @throws what `compute` throws
+   */
+  async getOrSet(namespace: string, key: string, compute: () => unknown, options: SetOptions = {}): Promise<Entry> {
+    const at = readAddress(namespace, key);
+    if (typeof compute !== 'function') throw invalid('compute', compute, 'a function');
+    readOptions(options, TTL);
+    const known = await this.find('getOrSet', at, options);
+    if (known.found) return known;
+    const settle = async (): Promise<Entry> => {
+      const value = await compute();
+      for (;;) {
+        const { entry } = await this.compareAndSet(namespace, key, value, { ...options, ifAbsent: true });
+        // Another one that was there, and has gone since.
+        if (entry.found) return entry;
+      }
+    };
+    const { backend, outbox, tenant } = this.host;
+    if (outbox !== undefined) return settle();
+    let flights = FLIGHTS.get(backend);
+    if (flights === undefined) FLIGHTS.set(backend, (flights = new Flights()));
+    return structuredClone(await flights.share(`${tenant.length}:${tenant}${idOf(at)}`, settle));
+  }
+}
+
+function readIncrement(options: IncrementEntryOptions): IncrementEntryOptions {
+  const numbers = { delta: countReader, initialValue: countReader, min: countReader, max: countReader };
+  return readOptions(options, { ...numbers, ...TTL });
+}
+
+interface Conditions extends SetOptions {
+  readonly ifVersion?: number;
+  readonly ifAbsent?: true;
+  readonly ifValue?: unknown;
+}
+
+function readComparison(options: SetOptions & Comparison): (met: Met) => boolean {
+  const { ifVersion, ifAbsent, ifValue } = readOptions<Conditions>(options, {
+    ...TTL,
+    ifVersion: VERSION,
+    ifAbsent: (value, key) => {
+      if (value !== true) throw invalid(key, value, 'true');
+    },
+    ifValue: (value) => value,
+  });
+  const given = [ifVersion, ifAbsent, ifValue].filter((condition) => condition !== undefined);
+  if (given.length !== 1) throw invalid('options', options, 'one of ifVersion, ifAbsent and ifValue');
+  if (ifVersion !== undefined) return ({ live }) => live?.version === ifVersion;
+  if (ifAbsent === true) return ({ live }) => live === undefined;
+  const wanted = json(ifValue, 'options.ifValue');
+  return ({ live }) => live !== undefined && isDeepStrictEqual(valueOf(live.value), wanted);
+}

@@ -1,0 +1,139 @@
+/**
+ * The entries that a decision reads and writes. Without quotas an entry expires as its record does, and nothing counts it.
+ * With quotas what the entries grow by is noted, each write proving that its entry still takes what it took when it was read.
+ */
+import type { JsonValue } from '../../backends/backend.js';
+import type { StoredRecord } from '../../collection/record-codec.js';
+import type { Filter } from '../../filter/syntax.js';
+import type { Unit } from '../unit.js';
+import { ENTRIES } from './entries.js';
+import {
+  countedSize,
+  entryOf,
+  idOf,
+  isLive,
+  makeValue,
+  sizeOf,
+  stillCounts,
+  type Address,
+  type Entry,
+  type EntryRecord,
+  type EntryValue,
+} from './entry.js';
+import { removeEntry } from './expired.js';
+
+/** An entry's record as it was read, expired or not. */
+export interface Met {
+  readonly at: Address;
+  readonly record: EntryRecord | undefined;
+  /** Absent when it has expired. */
+  readonly live: EntryRecord | undefined;
+}
+
+/** Known once the unit is written. */
+export type Outcome<R> = () => R;
+
+const FOR_EVER = { unset: ['expires' as const] };
+
+function until(expires: Date): { readonly set: { readonly expires: Date } } {
+  return { set: { expires } };
+}
+
+export class EntryUnit {
+  /** Bytes by namespace. */
+  readonly growth = new Map<string, number>();
+
+  constructor(
+    readonly unit: Unit,
+    readonly counted: boolean,
+  ) {}
+
+  async read(at: Address): Promise<Met> {
+    return (await this.readMany([at]))[0]!;
+  }
+
+  /** Each address once. */
+  async readMany(addresses: readonly Address[]): Promise<Met[]> {
+    const records = await this.unit.findMany(ENTRIES, addresses.map(idOf));
+    return addresses.map((at, i) => {
+      const record = records[i];
+      return { at, record, live: isLive(record, this.unit.now) ? record : undefined };
+    });
+  }
+
+  /** Whatever was there. Only where nothing is counted. */
+  put(at: Address, value: JsonValue, expiresAt: Date | undefined): Outcome<Entry> {
+    const put = this.unit.put(ENTRIES, idOf(at), makeValue(at, value), expiresAt);
+    return () => this.entry(put.record());
+  }
+
+  /** @param exact only over the version that was read: the value was made of it */
+  write({ at, record, live }: Met, value: JsonValue, expiresAt: Date | undefined, exact: boolean): Outcome<Entry> {
+    const { unit, counted } = this;
+    const made = makeValue(at, value);
+    const next: EntryValue = {
+      ...made,
+      ...(counted && expiresAt !== undefined ? { expires: expiresAt } : {}),
+      ...(record !== undefined && live === undefined ? { since: unit.now } : {}),
+      ...(live?.value.since === undefined ? {} : { since: live.value.since }),
+    };
+    this.grow(at, sizeOf(made) - (record === undefined ? 0 : countedSize(record)));
+    if (record !== undefined && counted) return this.exchange(record, next, exact);
+    const expiry = counted || expiresAt === undefined ? {} : { expiresAt };
+    const written =
+      record === undefined
+        ? unit.insert(ENTRIES, next, { id: idOf(at), ...expiry })
+        : unit.replace(ENTRIES, record, next, expiry.expiresAt ?? null);
+    return () => this.entry(written);
+  }
+
+  /**
+   * Adds to a whole number, whatever it is, where `condition` says that it may.
+   * @param expiresAt null: never; absent: as before @param begin what it is when there is none
+   */
+  add(
+    at: Address,
+    delta: number,
+    condition: Filter<EntryValue>,
+    expiresAt: Date | null | undefined,
+    begin?: number,
+  ): Outcome<Entry> {
+    const lifetime = !this.counted || expiresAt === undefined ? {} : expiresAt === null ? FOR_EVER : until(expiresAt);
+    const conditions = {
+      if: condition,
+      ...(begin === undefined ? {} : { orInsert: { ...at, integer: begin } }),
+      ...(this.counted || expiresAt === undefined ? {} : { expiresAt }),
+    };
+    const patched = this.unit.patch(ENTRIES, idOf(at), { increment: { integer: delta }, ...lifetime }, conditions);
+    return () => this.entry(patched.record());
+  }
+
+  /** @param exact only the version that was read */
+  remove({ at, record }: Met, exact: boolean): void {
+    if (record === undefined) return;
+    this.grow(at, -countedSize(record));
+    if (this.counted) removeEntry(ENTRIES, this.unit, record, {}, exact ? record.version : undefined);
+    else this.unit.remove(ENTRIES, record);
+  }
+
+  entry(record: StoredRecord<EntryValue>): Entry {
+    return entryOf(record, this.unit.now);
+  }
+
+  /** A patch, because a replacement takes no condition but a version, and versions begin anew after a deletion. */
+  private exchange(record: EntryRecord, next: EntryValue, exact: boolean): Outcome<Entry> {
+    const { namespace: _namespace, key: _key, ...set } = next;
+    const unset = (['integer', 'value', 'sizeBytes', 'expires', 'since'] as const).filter((name) => !(name in set));
+    const patched = this.unit.patch(
+      ENTRIES,
+      record.id,
+      { set, unset },
+      { if: stillCounts(record), expiresAt: null, ...(exact ? { ifVersion: record.version } : {}) },
+    );
+    return () => this.entry(patched.record());
+  }
+
+  grow({ namespace }: Address, bytes: number): void {
+    this.growth.set(namespace, (this.growth.get(namespace) ?? 0) + bytes);
+  }
+}

@@ -1,0 +1,117 @@
+/** An entry: how it is kept, what it counts for, and what a caller gets of it. */
+import { hash } from 'node:crypto';
+import type { JsonValue } from '../../backends/backend.js';
+import type { StoredRecord } from '../../collection/record-codec.js';
+import type { Filter } from '../../filter/syntax.js';
+
+export interface Address {
+  readonly namespace: string;
+  readonly key: string;
+}
+
+export interface EntryValue extends Address {
+  /** A whole number, which can be counted up in one step. Its bytes are its digits. */
+  readonly integer?: number;
+  /** Any other value, */
+  readonly value?: JsonValue;
+  /** and its bytes as compact JSON. */
+  readonly sizeBytes?: number;
+  /**
+   * When it expires, of an entry that counts in a quota: its record stays until what it took is given back in one step with
+   * its deletion. Entries that count nowhere have the record's own expiry, and are swept with no ado.
+   */
+  readonly expires?: Date;
+  /** When it was set, over another that had expired by then. */
+  readonly since?: Date;
+}
+
+export type EntryRecord = StoredRecord<EntryValue>;
+
+/** An entry that is there. */
+export interface Entry extends Address {
+  readonly found: true;
+  readonly value: JsonValue;
+  /** Seconds that are left to it, to the millisecond; absent: it never expires. */
+  readonly ttlSeconds?: number;
+  /** Absent: never. */
+  readonly expiresAt?: Date;
+  /** Of the value, as compact JSON in UTF-8. */
+  readonly sizeBytes: number;
+  /** Grows by 1 with each write. It may begin anew when the entry was deleted or has expired. */
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+/** What is under a key: a stored null is found too. */
+export type KeyValue = Entry | (Address & { readonly found: false });
+
+/** Both together are too long for an id. The length tells where the namespace ends. */
+export function idOf({ namespace, key }: Address): string {
+  return hash('sha256', `${namespace.length}:${namespace}${key}`);
+}
+
+export function makeValue(at: Address, value: JsonValue): EntryValue {
+  if (Number.isSafeInteger(value)) return { ...at, integer: value as number };
+  return { ...at, value, sizeBytes: bytesOf(value) };
+}
+
+export function bytesOf(value: JsonValue): number {
+  return Buffer.byteLength(JSON.stringify(value));
+}
+
+export function valueOf({ integer, value = null }: EntryValue): JsonValue {
+  return integer ?? value;
+}
+
+export function sizeOf({ integer, sizeBytes = 0 }: EntryValue): number {
+  return integer === undefined ? sizeBytes : String(integer).length;
+}
+
+/** What it counts for in the quotas: nothing, when it was written while there were none and expires by itself. */
+export function countedSize({ expiresAt, value }: EntryRecord): number {
+  return expiresAt === undefined ? sizeOf(value) : 0;
+}
+
+/** That a record still counts for what it did when it was read, whatever version it has. */
+export function stillCounts({ expiresAt, value }: EntryRecord): Filter<EntryValue> {
+  if (expiresAt !== undefined) return { expiresAt: { $exists: true } };
+  const { integer, sizeBytes = 0 } = value;
+  const size = integer === undefined ? { sizeBytes, integer: { $exists: false } } : { integer };
+  return { ...size, expiresAt: { $exists: false } };
+}
+
+export function expiryOf({ expiresAt, value }: EntryRecord): Date | undefined {
+  return expiresAt ?? value.expires;
+}
+
+export function isLive(record: EntryRecord | undefined, now: Date): record is EntryRecord {
+  return record !== undefined && (record.value.expires === undefined || record.value.expires > now);
+}
+
+/** As `isLive`, asked of the database. */
+export function liveAt(now: Date): Filter<EntryValue> {
+  return { $or: [{ expires: { $exists: false } }, { expires: { $gt: now } }] };
+}
+
+export function present(at: Address, record: EntryRecord | undefined, now: Date): KeyValue {
+  return isLive(record, now) ? entryOf(record, now) : { ...at, found: false };
+}
+
+export function entryOf(record: EntryRecord, now: Date): Entry {
+  const { value, version, updatedAt } = record;
+  const { namespace, key, since } = value;
+  const expiresAt = expiryOf(record);
+  const entry = {
+    namespace,
+    key,
+    found: true as const,
+    value: valueOf(value),
+    sizeBytes: sizeOf(value),
+    version,
+    createdAt: since ?? record.createdAt,
+    updatedAt,
+  };
+  if (expiresAt === undefined) return entry;
+  return { ...entry, expiresAt, ttlSeconds: Math.max(0, expiresAt.getTime() - now.getTime()) / 1_000 };
+}

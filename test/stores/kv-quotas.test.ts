@@ -1,0 +1,120 @@
+/** Quotas of a namespace, of a tenant and of all tenants, and what is counted in them. */
+import { afterEach, expect, test } from '@jest/globals';
+import type { StorageManager } from '../../src/index.js';
+import { describeKv, type KvSettings } from '../support/kv-targets.js';
+
+const bytes = (n: number): string => 'x'.repeat(n - 2);
+const expired = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
+
+describeKv(
+  'kv quotas',
+  ({ open, target }) => {
+    let opened: StorageManager | undefined;
+    const withQuotas = async (settings: KvSettings): Promise<StorageManager> => (opened = await open(settings));
+    afterEach(async () => {
+      await opened?.close();
+      opened = undefined;
+    });
+
+    test('a namespace takes what it may, to the byte, and always less', async () => {
+      const { kv } = await withQuotas({ namespaceQuotaBytes: 128 });
+      await kv.set('user.1', 'a', bytes(34));
+      await kv.set('user.1', 'b', bytes(94));
+      const over = { code: 'QUOTA_EXCEEDED', details: { scope: 'namespace', limit: 128, used: 128, needed: 1 } };
+      await expect(kv.set('user.1', 'c', 1)).rejects.toMatchObject(over);
+      await expect(kv.set('user.1', 'a', bytes(35))).rejects.toMatchObject(over);
+      await expect(kv.increment('user.1', 'c')).rejects.toMatchObject(over);
+      await expect(
+        kv.setMany('user.1', [
+          { key: 'a', value: 1 },
+          { key: 'c', value: bytes(40) },
+        ]),
+      ).rejects.toMatchObject({ code: 'QUOTA_EXCEEDED' });
+      expect(await kv.get('user.1', 'a')).toMatchObject({ sizeBytes: 34 });
+      expect(await kv.usage('user.1')).toEqual({ bytes: 128, entries: 2, quota: 128 });
+      await kv.set('user.10', 'a', bytes(128));
+      await kv.set('user.1', 'a', bytes(33));
+      await kv.set('user.1', 'c', 9);
+      await expect(kv.increment('user.1', 'c')).rejects.toMatchObject({ code: 'QUOTA_EXCEEDED' });
+      await kv.delete('user.1', 'b');
+      expect(await kv.increment('user.1', 'c')).toMatchObject({ value: 10 });
+      expect(await kv.recountUsage('user.1')).toEqual({ bytes: 35, entries: 2, former: 35 });
+    });
+
+    test('of racers as many win as there is room for', async () => {
+      const { kv } = await withQuotas({ namespaceQuotaBytes: 100 });
+      const racers = Array.from({ length: 12 }, (_, i) => kv.set('race', `k${i}`, bytes(20)));
+      const outcomes = await Promise.allSettled(racers);
+      expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(5);
+      const codes = outcomes.flatMap((outcome) =>
+        outcome.status === 'rejected' ? [(outcome.reason as { code: string }).code] : [],
+      );
+      expect(new Set(codes)).toEqual(new Set(['QUOTA_EXCEEDED']));
+      expect(await kv.recountUsage('race')).toMatchObject({ bytes: 100, former: 100 });
+    });
+
+    test('what has expired takes no room', async () => {
+      const { kv } = await withQuotas({ namespaceQuotaBytes: 100 });
+      for (let i = 0; i < 3; i++) await kv.set('old', `k${i}`, bytes(30), { ttlSeconds: 0.001 });
+      await expired();
+      expect(await kv.usage('old')).toMatchObject({ bytes: 0, entries: 0 });
+      await kv.set('old', 'new', bytes(100));
+      expect(await kv.recountUsage('old')).toMatchObject({ bytes: 100, entries: 1, former: 100 });
+      await expect(kv.set('old', 'k0', 1)).rejects.toMatchObject({ code: 'QUOTA_EXCEEDED', details: { used: 100 } });
+    });
+
+    test('a tenant has a quota of its own, over its namespaces', async () => {
+      const storage = await withQuotas({ namespaceQuotaBytes: 0, tenantQuotaBytes: 50 });
+      const [a, b] = [storage.tenant('qa').kv, storage.tenant('qb').kv];
+      await a.set('x', 'k', bytes(30));
+      await b.set('x', 'k', bytes(50));
+      const over = { code: 'QUOTA_EXCEEDED', details: { scope: 'tenant', limit: 50, used: 30 } };
+      await expect(a.set('y', 'k', bytes(21))).rejects.toMatchObject(over);
+      await a.set('y', 'k', bytes(20));
+      expect(await a.recountUsage()).toMatchObject({ bytes: 50, former: 50 });
+    });
+
+    test('all tenants have one together', async () => {
+      const before = await withQuotas({ namespaceQuotaBytes: 0, globalQuotaBytes: 1_000_000 });
+      const { bytes: used } = await before.kv.recountGlobalUsage();
+      await before.close();
+      const storage = await withQuotas({ namespaceQuotaBytes: 0, globalQuotaBytes: used + 60 });
+      const [a, b] = [storage.tenant('ga').kv, storage.tenant('gb').kv];
+      await a.set('x', 'k', bytes(40));
+      const over = { code: 'QUOTA_EXCEEDED', details: { scope: 'global', limit: used + 60, needed: 21 } };
+      await expect(b.set('x', 'k', bytes(21))).rejects.toMatchObject(over);
+      expect(await b.has('x', 'k')).toBe(false);
+      await storage.tenant('gb').transaction(async (tx) => {
+        await expect(tx.kv.set('x', 'k', bytes(21))).rejects.toMatchObject(over);
+        await tx.kv.set('x', 'k', bytes(20));
+      });
+      await a.delete('x', 'k');
+      await b.set('x', 'l', bytes(40));
+      expect(await storage.kv.recountGlobalUsage()).toMatchObject({ bytes: used + 60 });
+      await expect(storage.tenant('ga').kv.recountGlobalUsage()).rejects.toMatchObject({ code: 'VALIDATION' });
+    });
+
+    // Elsewhere each manager has a database of its own.
+    (target.server ? test : test.skip)(
+      'a quota that is new finds what is there, and a rolled back write takes nothing',
+      async () => {
+        const free = await withQuotas({ namespaceQuotaBytes: 0 });
+        await free.kv.set('late', 'a', bytes(60));
+        await free.kv.increment('late', 'n', { delta: 12_345 });
+        await free.close();
+        const storage = await withQuotas({ namespaceQuotaBytes: 100 });
+        const { kv } = storage;
+        await expect(kv.set('late', 'b', bytes(36))).rejects.toMatchObject({ details: { used: 65, needed: 36 } });
+        const failing = storage.transaction(async (tx) => {
+          await tx.kv.set('late', 'b', bytes(35));
+          throw new Error('no');
+        });
+        await expect(failing).rejects.toThrow('no');
+        expect(await kv.usage('late')).toMatchObject({ bytes: 65, entries: 2 });
+        await kv.set('late', 'b', bytes(35));
+        expect(await kv.recountUsage('late')).toMatchObject({ bytes: 100, former: 100 });
+      },
+    );
+  },
+  ['with quotas'],
+);
