@@ -88,6 +88,7 @@ export async function openStorage(settings?: SettingsInput, options: OpenOptions
   return manager;
 }
 
+export type { ConversationStore } from './adapters/conversations.js';
 export type { Actor, StoreEvent } from './adapters/events.js';
 export type { KeyValue, KeyValueStore } from './adapters/kv.js';
 export type { ListPage, PageOptions } from './adapters/page.js';

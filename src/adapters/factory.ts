@@ -1,5 +1,6 @@
 /** The domain stores of a handle, each made when it is first asked for. */
 import { Handle } from '../handle.js';
+import { ConversationStore } from './conversations.js';
 import { KeyValueStore } from './kv.js';
 import type { StoreName } from './settings.js';
 import type { Store, StoreHost } from './store.js';
@@ -10,6 +11,11 @@ export abstract class StoreFactory extends Handle {
   /** One opening of the manager: its stores end with it. */
   protected abstract parts(): object;
   protected abstract storeHost(name: StoreName): StoreHost;
+
+  /** Conversations: messages in their order, with what happened to them, users and sessions. */
+  get conversations(): ConversationStore {
+    return this.store('conversations', ConversationStore);
+  }
 
   /** Values under namespaces and keys, with TTLs, quotas and counters. */
   get kv(): KeyValueStore {
