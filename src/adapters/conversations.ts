@@ -1,4 +1,4 @@
 /** `storage.conversations`: conversations, their messages, users and sessions. */
-import { AppendStore } from './conversations/append.js';
+import { SearchStore } from './conversations/search.js';
 
-export class ConversationStore extends AppendStore {}
+export class ConversationStore extends SearchStore {}

@@ -5,7 +5,7 @@ import { isStorageError, UnsupportedError } from '../../errors.js';
 import { callOptions, Store, type StoreHost } from '../store.js';
 import type { Patched, Unit } from '../unit.js';
 import type { EventInput } from './input.js';
-import { recentConversations, waitWithin } from './recent.js';
+import { recentConversations, waitWithin, type RecentConversations } from './recent.js';
 import {
   CONVERSATION_STORE,
   CONVERSATIONS,
@@ -83,11 +83,7 @@ export abstract class ConversationBase extends Store {
       );
       return decided.result;
     }
-    const known = recentConversations(host.backend);
-    const key = `${host.tenant}\n${id}`;
-    const wait = (turn: Promise<void>): Promise<void> =>
-      this.run(operation, options, (context) => waitWithin(turn, context, host.clock));
-    return known.turn(key, wait, async () => {
+    return this.inTurn(operation, id, options, async (known, key) => {
       // Whatever becomes of the decision, what was known before it is not what is true after it.
       const taken = known.take(key);
       // With the outbox a decision is a transaction of its own.
@@ -105,6 +101,21 @@ export abstract class ConversationBase extends Store {
       if (record !== undefined) known.keep(key, record);
       return result;
     });
+  }
+
+  /** Runs `work` after what this process was asked before to write to the conversation. */
+  protected inTurn<R>(
+    operation: string,
+    id: string,
+    options: CallOptions,
+    work: (known: RecentConversations, key: string) => Promise<R>,
+  ): Promise<R> {
+    const { host } = this;
+    const known = recentConversations(host.backend);
+    const key = `${host.tenant}\n${id}`;
+    const wait = (turn: Promise<void>): Promise<void> =>
+      this.run(operation, options, (context) => waitWithin(turn, context, host.clock));
+    return known.turn(key, wait, () => work(known, key));
   }
 
   /** Decides again when another writer took a unique value meanwhile; in a transaction that is the transaction's end. */
@@ -154,7 +165,7 @@ export abstract class ConversationBase extends Store {
   }
 
   protected messageOf(record: StoredRecord<MessageValue>): Message {
-    const { embedded: _embedded, deletedStatus: _status, ...message } = this.entity(record);
+    const { deletedStatus: _status, ...message } = this.entity(record);
     return message;
   }
 

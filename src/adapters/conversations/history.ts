@@ -134,7 +134,7 @@ export abstract class HistoryStore extends ThreadStore {
     ] as MessageConditions[];
     const all = conditions.length === 0 ? {} : { $and: conditions };
     const page = await this.page(MESSAGES, all, { createdAt: order }, { ...this.call(rest), limit, after });
-    return { ...page, items: page.items.map(({ embedded: _embedded, deletedStatus: _status, ...message }) => message) };
+    return { ...page, items: page.items.map(({ deletedStatus: _status, ...message }) => message) };
   }
 
   /** The former states of a message, the first first. */

@@ -48,7 +48,6 @@ export interface MessageValue {
   readonly deletedStatus?: string;
   /** How many former states are kept. */
   readonly revisions: number;
-  readonly embedded?: boolean;
 }
 
 export interface RevisionValue {
@@ -79,7 +78,7 @@ export interface SessionValue {
 }
 
 export type Conversation = Entity<Omit<ConversationValue, 'embedded'>>;
-export type Message = Entity<Omit<MessageValue, 'embedded' | 'deletedStatus'>>;
+export type Message = Entity<Omit<MessageValue, 'deletedStatus'>>;
 export type MessageRevision = Entity<RevisionValue>;
 export type User = Entity<UserValue>;
 export type Session = Entity<SessionValue> & { readonly expiresAt?: Date };
