@@ -8,6 +8,7 @@ import type { Database, Dialect, Row } from '../dialect.js';
 import { sqlFault } from '../fault.js';
 import { readRow } from '../row.js';
 import { written } from '../single.js';
+import { namedStatement } from '../statement-names.js';
 import { WRITE_ORDER } from '../../write-order.js';
 import { batchStatement, REFUSED, type Group, type Kind } from './batch-statement.js';
 import { readRefusals } from './read.js';
@@ -121,7 +122,7 @@ async function runStatement(
   const { pool, dialect } = database;
   const items = groups.reduce((sum, group) => sum + group.places.size, 0);
   const { text, parameters } = batchStatement(dialect, tenant, writes, groups, raise ? items : undefined, context.now);
-  const { rows } = await pool.query(text, parameters.values, context);
+  const { rows } = await pool.query(text, parameters.values, context, namedStatement(pool, text));
   // With no row at all the guard is not asked; nothing was written then.
   if (rows.length < items) return undefined;
   const results: WriteResult[] = [];
