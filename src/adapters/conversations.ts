@@ -1,4 +1,4 @@
 /** `storage.conversations`: conversations, their messages, users and sessions. */
-import { SearchStore } from './conversations/search.js';
+import { TransferStore } from './conversations/transfer.js';
 
-export class ConversationStore extends SearchStore {}
+export class ConversationStore extends TransferStore {}

@@ -1,7 +1,10 @@
 /** What every part of the conversation store stands on: decisions about one conversation, and what its callers get. */
+import type { JsonValue } from '../../backends/backend.js';
+import { copyJson } from '../../backends/value.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { isStorageError, UnsupportedError } from '../../errors.js';
+import { isDate } from '../../filter/json.js';
 import { callOptions, Store, type StoreHost } from '../store.js';
 import type { Patched, Unit } from '../unit.js';
 import type { EventInput } from './input.js';
@@ -160,7 +163,12 @@ export abstract class ConversationBase extends Store {
 
   protected conversationOf(record: StoredRecord<ConversationValue>): Conversation {
     // A copy: the record may be kept.
-    const { embedded: _embedded, ...conversation } = this.entity({ ...record, value: structuredClone(record.value) });
+    const copied = Object.entries(record.value).map(([name, member]) => [
+      name,
+      isDate(member) ? new Date(member) : copyJson(member as JsonValue),
+    ]);
+    const value = Object.fromEntries(copied) as ConversationValue;
+    const { embedded: _embedded, ...conversation } = this.entity({ ...record, value });
     return conversation;
   }
 

@@ -3,7 +3,7 @@ import type { JsonObject } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { ConflictError } from '../../errors.js';
-import { isPlainObject } from '../../filter/json.js';
+import { isDate, isPlainObject } from '../../filter/json.js';
 import { uuid } from '../arguments.js';
 import type { ListPage, PageOptions } from '../page.js';
 import type { Entity } from '../store.js';
@@ -218,7 +218,7 @@ function objectAt(metadata: JsonObject | undefined, key: string): JsonObject {
 
 /** Whether both are stored the same, whatever the order of their keys. */
 export function isSame(a: unknown, b: unknown): boolean {
-  if (a instanceof Date && b instanceof Date) return a.getTime() === b.getTime();
+  if (isDate(a) && isDate(b)) return a.getTime() === b.getTime();
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b;
   if (Array.isArray(a) !== Array.isArray(b)) return false;
   const keys = Object.keys(a);
