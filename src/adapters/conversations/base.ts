@@ -172,9 +172,13 @@ export abstract class ConversationBase extends Store {
     return conversation;
   }
 
-  protected messageOf(record: StoredRecord<MessageValue>): Message {
-    const { deletedStatus: _status, ...message } = this.entity(record);
-    return message;
+  /** Takes the record over: what a page costs here is mostly the making of objects. */
+  protected messageOf({ id, version, createdAt, updatedAt, value }: StoredRecord<MessageValue>): Message {
+    const tenantId = this.host.tenant;
+    const message = Object.assign(value, { id, tenantId, version, createdAt, updatedAt });
+    if (message.deletedStatus === undefined) return message;
+    const { deletedStatus: _status, ...rest } = message;
+    return rest;
   }
 
   protected call(options: CallOptions): CallOptions {
