@@ -96,6 +96,29 @@ export type {
   AgentStateRevision,
   StateChangeOptions,
 } from './adapters/agents.js';
+export type { ConversationStore } from './adapters/conversations.js';
+export type { NewConversationMessage } from './adapters/conversations/append.js';
+export type { ConversationCapabilities } from './adapters/conversations/base.js';
+export type { MessageChanges } from './adapters/conversations/edits.js';
+export type { MessageListOptions, MessageQueryOptions } from './adapters/conversations/history-options.js';
+export type { ImportReport } from './adapters/conversations/import.js';
+export type {
+  Asset,
+  Conversation,
+  ConversationEvent,
+  ConversationEvents,
+  Message,
+  MessageEvent,
+  MessageRevision,
+  Session as ConversationSession,
+  User,
+} from './adapters/conversations/records.js';
+export type { ConversationRetention, ConversationRetentionReport } from './adapters/conversations/retain.js';
+export type { MessageHit, MessageHits, MessageSearch } from './adapters/conversations/search.js';
+export type { ConversationListOptions } from './adapters/conversations/threads.js';
+export type { ConversationStatistics } from './adapters/conversations/transfer.js';
+export type { UserProfile } from './adapters/conversations/users.js';
+export type { MessageVector, NewMessageVector } from './adapters/conversations/vectors.js';
 export type { Actor, StoreEvent } from './adapters/events.js';
 export type { KeyValueStore, LockOptions } from './adapters/kv.js';
 export type { Comparison, Exchange, IncrementEntryOptions, Replacement } from './adapters/kv/atomic.js';

@@ -52,6 +52,11 @@ export abstract class Storage extends StoreFactory {
    * collections, and `storage.tenant(id)` works with the records. @throws `CONFIGURATION` for an unknown name.
    */
   vectors(name?: string): VectorStore {
+    return this.vectorStore(name, this.forTenant);
+  }
+
+  /** @param forTenant whether it may not make collections. */
+  private vectorStore(name: string | undefined, forTenant: boolean): VectorStore {
     const parts = this.parts();
     const key = checkProviderName(name ?? parts.defaultProvider, parts);
     const provider = parts.providers.get(key);
@@ -63,7 +68,7 @@ export abstract class Storage extends StoreFactory {
       );
     const tenant = this.tenantId ?? (parts.tenancy === 'required' ? undefined : parts.defaultTenant);
     const begin = this.admission(parts, provider.pool, provider.name);
-    return new VectorStore(provider, tenant, begin, parts.clock, this.forTenant);
+    return new VectorStore(provider, tenant, begin, parts.clock, forTenant);
   }
 
   /**
@@ -201,13 +206,14 @@ export abstract class Storage extends StoreFactory {
       events: parts.events,
       forAll: !forTenant && attempt === undefined,
       ...(this instanceof Transaction ? { outbox: this.outboxOf(database) } : {}),
-      onCommit: (hook) => (attempt === undefined ? hook() : void attempt.committed.push(hook)),
+      onCommit: (hook) => void (attempt === undefined ? hook() : attempt.committed.push(hook)),
       transaction: (options, work) =>
         attempt === undefined
           ? this.runTransaction((tx) => work(tx.storeHost(name)), { ...options, on: database.name })
           : work(this.storeHost(name)),
       collection: (store, definition) => this.collection(definition, { on: databaseOf(store).name }),
-      vectors: () => this.vectors(),
+      vectors: () => this.vectorStore(undefined, false),
+      vectorsOutside: () => new TenantStorage(() => parts, tenantOf()).vectorStore(undefined, false),
       onClosing: (listener) => parts.onClosing(listener),
       report: (error) => parts.report(error),
     };

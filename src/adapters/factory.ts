@@ -1,6 +1,7 @@
 /** The domain stores of a handle, each made when it is first asked for. */
 import { Handle } from '../handle.js';
 import { Agents } from './agents.js';
+import { ConversationStore } from './conversations.js';
 import { KeyValueStore } from './kv.js';
 import type { StoreName } from './settings.js';
 import type { Store, StoreHost } from './store.js';
@@ -16,6 +17,11 @@ export abstract class StoreFactory extends Handle {
   /** What agents know, under an agent's id and a key. */
   get agents(): Agents {
     return this.store('agents', Agents);
+  }
+
+  /** Conversations: messages in their order, with what happened to them, users and sessions. */
+  get conversations(): ConversationStore {
+    return this.store('conversations', ConversationStore);
   }
 
   /** Values under namespaces and keys, with TTLs, quotas and counters. */

@@ -55,7 +55,7 @@ export const STORE_SETTINGS = {
     vectors: {
       doc: 'The vector collection of messages that have an embedding.',
       format: 'string',
-      default: 'qm_messages',
+      default: 'qm-messages',
     },
   },
   events: {

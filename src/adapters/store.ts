@@ -32,12 +32,15 @@ export interface StoreHost extends CollectionHost {
   /** Present inside a transaction. */
   readonly outbox?: TransactionOutbox;
   /** Runs after the commit; at once outside a transaction. */
-  onCommit(hook: () => void): void;
+  onCommit(hook: () => void | Promise<void>): void;
   /** Runs `work` in one transaction of the store's database; inside one, in that one. @throws `UNSUPPORTED` */
   transaction<R>(options: CallOptions, work: (host: StoreHost) => Promise<R>): Promise<R>;
   /** Records of another store, wherever that lives: to read. */
   collection<T>(store: StoreName, definition: CollectionDefinition<T>): Collection<T>;
+  /** The default provider, whose collections it may make. @throws `UNSUPPORTED` in a transaction that it cannot take part in */
   vectors(): VectorStore;
+  /** The same outside of the transaction: for what follows its commit. */
+  vectorsOutside(): VectorStore;
   /** Stops `listener`'s work when the manager closes. Gives what ends the listening. */
   onClosing(listener: () => void): () => void;
   /** Tells what went wrong where no caller waits for it. */

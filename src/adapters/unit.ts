@@ -198,22 +198,35 @@ export class Unit {
     actor: Actor = {},
     expiresAt?: Date,
   ): StoreEvent {
-    const { now } = this;
+    const event = this.notice(aggregate, type, payload, actor);
+    const { id, tenantId: _tenant, createdAt: _at, ...value } = event;
+    this.insert(this.eventsOf, value, { id, expiresAt });
+    return event;
+  }
+
+  /** As `event`, told and not kept: the end of an aggregate, of which nothing stays. */
+  notice(
+    aggregate: { readonly id: string; readonly version: number },
+    type: string,
+    payload: object,
+    actor: Actor = {},
+  ): StoreEvent {
     const place = this.events.filter(({ aggregateId }) => aggregateId === aggregate.id).length;
     if (place >= EVENTS_PER_WRITE) throw invalid('events', this.events, `at most ${EVENTS_PER_WRITE} events at once`);
     const { triggeredById, sessionId } = actor;
-    // As JSON, so that what a listener gets now is what a reader gets later.
-    const plain = JSON.parse(JSON.stringify(payload)) as JsonObject;
-    const value: EventValue = {
+    const seq = aggregate.version * EVENTS_PER_WRITE + place;
+    const event: StoreEvent = {
+      id: `${aggregate.id}:${seq}`,
       aggregateId: aggregate.id,
-      seq: aggregate.version * EVENTS_PER_WRITE + place,
+      seq,
       type: `${this.prefix}.${type}`,
-      payload: plain,
+      // As JSON, so that what a listener gets now is what a reader gets later.
+      payload: JSON.parse(JSON.stringify(payload)) as JsonObject,
       ...(triggeredById === undefined ? {} : { triggeredById }),
       ...(sessionId === undefined ? {} : { sessionId }),
+      tenantId: this.host.tenant,
+      createdAt: this.now,
     };
-    const { id } = this.insert(this.eventsOf, value, { id: `${aggregate.id}:${value.seq}`, expiresAt });
-    const event = { id, ...value, tenantId: this.host.tenant, createdAt: now };
     this.events.push(event);
     return event;
   }

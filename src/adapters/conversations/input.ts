@@ -1,0 +1,193 @@
+/** What callers of the conversation store give: read before any I/O. */
+import type { CallOptions } from '../../component.js';
+import { invalid } from '../../errors.js';
+import { isPlainObject } from '../../filter/json.js';
+import type { JsonObject, JsonValue } from '../../backends/backend.js';
+import {
+  flag,
+  instant,
+  integer,
+  json,
+  jsonObject,
+  list,
+  nullable,
+  optional,
+  partial,
+  shape,
+  text,
+  uuid,
+  withDefault,
+  type Reader,
+} from '../arguments.js';
+
+const WORD = text(128);
+export const NAME = text(1_020);
+const METADATA = withDefault(jsonObject, {});
+
+type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
+  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
+};
+
+/** Without the members that are `undefined`: what is absent is not stored. */
+export function defined<T extends object>(value: T): Defined<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Defined<T>;
+}
+
+const AS_GIVEN = (value: unknown): unknown => value;
+const CALL = {
+  signal: AS_GIVEN as Reader<AbortSignal | undefined>,
+  timeout: AS_GIVEN as Reader<number | undefined>,
+};
+const ACTOR = { triggeredById: optional(text(255)) };
+
+/** Options with these members beside those of every call. @throws `VALIDATION` for what is none */
+export function optionsOf<S extends Readonly<Record<string, Reader<unknown>>>>(members: S) {
+  return shape({ ...CALL, ...members }) as Reader<{ readonly [K in keyof S]: ReturnType<S[K]> } & CallOptions>;
+}
+
+export const READ_OPTIONS = optionsOf({});
+export const CHANGE_OPTIONS = optionsOf({ ...ACTOR, ifVersion: optional(integer(1, Number.MAX_SAFE_INTEGER)) });
+export const CREATE_OPTIONS = optionsOf({ ...ACTOR, idempotencyKey: optional(text(255)) });
+export const ADD_OPTIONS = optionsOf({
+  ...ACTOR,
+  idempotencyKey: optional(text(255)),
+  rebind: withDefault(flag, false),
+});
+export const SESSION_OPTIONS = optionsOf({ rebind: withDefault(flag, false) });
+
+export const CONVERSATION = shape({ title: optional(NAME), sessionId: optional(uuid), metadata: optional(jsonObject) });
+export const ARCHIVE = optionsOf({
+  ...ACTOR,
+  ifVersion: optional(integer(1, Number.MAX_SAFE_INTEGER)),
+  at: optional(instant),
+  metadata: optional(jsonObject),
+});
+
+export const USER = shape({ displayName: optional(NAME), metadata: optional(jsonObject) });
+export const SESSION = shape({ userId: optional(uuid), metadata: optional(jsonObject), expiresAt: nullable(instant) });
+export const PROFILE = shape({
+  displayName: optional(NAME),
+  profile: optional(jsonObject),
+  documents: optional(jsonObject),
+  mergeDocuments: withDefault(flag, false),
+});
+
+export interface AssetInput {
+  readonly assetType: string;
+  readonly uri?: string;
+  readonly metadata: JsonObject;
+}
+
+export interface EventInput {
+  readonly eventType: string;
+  readonly metadata: JsonObject;
+}
+
+/** Either spelling of the kind: `assetType` or `type`. */
+function kindOf(value: Readonly<Record<string, string | undefined>>, names: readonly string[], usual: string): string {
+  return names.map((name) => value[name]).find((kind) => kind !== undefined) ?? usual;
+}
+
+const ASSET: Reader<AssetInput> = (value, key) => {
+  const members = {
+    assetType: optional(text(256)),
+    type: optional(text(256)),
+    uri: optional(text(8_192)),
+    metadata: METADATA,
+  };
+  const { uri, metadata, ...kinds } = shape(members)(value, key);
+  return defined({ assetType: kindOf(kinds, ['assetType', 'type'], 'attachment'), uri, metadata });
+};
+
+const EVENT: Reader<EventInput> = (value, key) => {
+  const members = { eventType: optional(text(256)), type: optional(text(256)), metadata: METADATA };
+  const { metadata, ...kinds } = shape(members)(value, key);
+  return { eventType: kindOf(kinds, ['eventType', 'type'], 'event'), metadata };
+};
+
+const CONTENT: Reader<JsonValue> = (value, key) => {
+  if (value === undefined || value === null) throw invalid(key, value, 'a JSON value other than null');
+  return json(value, key);
+};
+
+const PARTS = { assets: optional(list(ASSET, 100)), events: optional(list(EVENT, 100)) };
+const MESSAGE_SHAPE = shape({
+  role: withDefault(WORD, 'assistant'),
+  content: CONTENT,
+  messageType: withDefault(WORD, 'text'),
+  status: withDefault(WORD, 'sent'),
+  metadata: METADATA,
+  extra: METADATA,
+  clientMessageId: optional(NAME),
+  createdAt: optional(instant),
+  userId: optional(uuid),
+  user: optional(NAME),
+  userDisplayName: optional(NAME),
+  userMetadata: optional(jsonObject),
+  sessionId: optional(uuid),
+  session: optional(NAME),
+  sessionMetadata: optional(jsonObject),
+  ...PARTS,
+});
+
+export type MessageInput = ReturnType<typeof MESSAGE_SHAPE>;
+
+export const MESSAGE: Reader<MessageInput> = (value, key) => {
+  const message = MESSAGE_SHAPE(value, key);
+  for (const [one, other] of [
+    ['userId', 'user'],
+    ['sessionId', 'session'],
+  ] as const)
+    if (message[one] !== undefined && message[other] !== undefined)
+      throw invalid(`${key}.${other}`, message[other], `not both ${one} and ${other}`);
+  const people = { user: ['userDisplayName', 'userMetadata'], session: ['sessionMetadata'] } as const;
+  for (const [owner, members] of Object.entries(people))
+    for (const member of members)
+      if (message[member] !== undefined && message[owner as keyof typeof people] === undefined)
+        throw invalid(`${key}.${member}`, message[member], `none without ${owner}`);
+  return message;
+};
+
+const EDIT_SHAPE = partial({
+  content: CONTENT,
+  metadata: jsonObject,
+  extra: jsonObject,
+  messageType: WORD,
+  status: WORD,
+  ...PARTS,
+});
+export type EditInput = ReturnType<typeof EDIT_SHAPE>;
+
+export const EDIT: Reader<EditInput> = (value, key) => {
+  const edit = EDIT_SHAPE(value, key);
+  if (Object.values(edit).every((member) => member === undefined)) throw invalid(key, value, 'at least one change');
+  return edit;
+};
+
+export const DELETION = optionsOf({
+  ...ACTOR,
+  ifVersion: optional(integer(1, Number.MAX_SAFE_INTEGER)),
+  reason: optional(NAME),
+  metadata: METADATA,
+  status: withDefault(WORD, 'deleted'),
+});
+
+/** The words of a filter: `['text', 'image']`. */
+export const WORDS = optional(list(WORD, 100));
+
+/** The members that a JSON object must have, as a filter; an array has to hold the elements. */
+export function containment(path: string, wanted: JsonObject): Record<string, unknown>[] {
+  return Object.entries(wanted).flatMap(([key, value]): Record<string, unknown>[] => {
+    if (key.includes('.')) throw invalid(`${path}.${key}`, key, 'a key without a dot');
+    const at = `${path}.${key}`;
+    if (Array.isArray(value))
+      return (value as readonly JsonValue[]).map((item) => ({ [at]: { $contains: scalar(item, at) } }));
+    if (isPlainObject(value)) return containment(at, value);
+    return [{ [at]: value }];
+  });
+}
+
+function scalar(value: JsonValue, key: string): JsonValue {
+  if (typeof value === 'object' && value !== null) throw invalid(key, value, 'a text, a number, true, false or null');
+  return value;
+}

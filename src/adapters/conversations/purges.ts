@@ -1,0 +1,129 @@
+/** What goes for good: messages, and conversations with all that hangs on them. */
+import type { CallOptions } from '../../component.js';
+import { uuid } from '../arguments.js';
+import type { StoredRecord } from '../../collection/record-codec.js';
+import { checkIfVersion, type StoreHost } from '../store.js';
+import type { Unit } from '../unit.js';
+import { EditStore } from './edits.js';
+import { CHANGE_OPTIONS } from './input.js';
+import { CONVERSATIONS, EVENTS, MESSAGES, REVISIONS, type ConversationValue, type MessageValue } from './records.js';
+import type { ConversationChangeOptions } from './threads.js';
+import { dropVectors } from './vector-collection.js';
+
+export abstract class PurgeStore extends EditStore {
+  /**
+   * Deletes a message for good, with its revisions, events and vectors. Deleted before or not.
+   * @returns whether it was there. @throws `CONFLICT` for another version; `UNSUPPORTED`
+   */
+  async purgeMessage(conversationId: string, id: string, options: ConversationChangeOptions = {}): Promise<boolean> {
+    const [conversation, key] = [uuid(conversationId, 'conversationId'), uuid(id, 'id')];
+    const { ifVersion, triggeredById, ...call } = CHANGE_OPTIONS(options, 'options');
+    return this.purge('purgeMessage', conversation, call, (inside) =>
+      inside.decideOn<boolean>('purgeMessage', conversation, call, async (unit, find) => {
+        const [owner, message] = await Promise.all([find(), unit.find(MESSAGES, key)]);
+        if (owner === undefined || message?.value.conversationId !== conversation) return { result: false };
+        checkIfVersion(message, 'message', ifVersion);
+        inside.removeMessages(unit, owner, [message], triggeredById);
+        await inside.dropChildren(owner, [message], call);
+        return { result: true };
+      }),
+    );
+  }
+
+  /**
+   * Deletes the messages of a conversation with all that hangs on them, and keeps the conversation.
+   * @returns whether it is there. @throws `CONFLICT`, `UNSUPPORTED`
+   */
+  async resetConversation(id: string, options: ConversationChangeOptions = {}): Promise<boolean> {
+    return this.empty('resetConversation', id, options, (unit, found, messages, trigger) => {
+      const { lastMessageAt: _last, embedded: _embedded, ...value } = found.value;
+      const left = unit.replace(CONVERSATIONS, found, { ...value, messageCount: 0, activeAt: unit.now });
+      unit.event(left, 'reset', { messages }, trigger);
+    });
+  }
+
+  /**
+   * Deletes a conversation and all that hangs on it.
+   * @returns whether it was there. @throws `CONFLICT`, `UNSUPPORTED`
+   */
+  async deleteConversation(id: string, options: ConversationChangeOptions = {}): Promise<boolean> {
+    return this.empty('deleteConversation', id, options, (unit, found, messages, trigger) => {
+      unit.remove(CONVERSATIONS, found);
+      unit.notice({ id, version: found.version + 1 }, 'deleted', { messages }, trigger);
+    });
+  }
+
+  /** Runs a purge in one transaction. */
+  protected purge<R>(
+    operation: string,
+    id: string,
+    options: CallOptions,
+    work: (inside: this) => Promise<R>,
+  ): Promise<R> {
+    this.require('purges', operation);
+    const run = (): Promise<R> => this.host.transaction(options, (host: StoreHost) => work(this.at(host)));
+    return this.inTransaction ? run() : this.inTurn(operation, id, options, run);
+  }
+
+  /** Deletes messages of one conversation, which has to be done with `dropChildren`. */
+  protected removeMessages(
+    unit: Unit,
+    owner: StoredRecord<ConversationValue>,
+    messages: readonly StoredRecord<MessageValue>[],
+    triggeredById: string | undefined,
+  ): void {
+    const live = messages.filter(({ value }) => value.deletedAt === undefined).length;
+    this.touch(unit, owner, { messageCount: owner.value.messageCount - live });
+    for (const message of messages) unit.remove(MESSAGES, message);
+    const messageIds = messages.map(({ id }) => id);
+    unit.event({ id: owner.id, version: owner.version + 1 }, 'purged', { messageIds }, { triggeredById });
+  }
+
+  /** Deletes what hangs on messages. */
+  protected async dropChildren(
+    owner: StoredRecord<ConversationValue>,
+    messages: readonly StoredRecord<MessageValue>[],
+    options: CallOptions,
+  ): Promise<void> {
+    const ids = messages.map(({ id }) => id);
+    const call = this.call(options);
+    await this.records(REVISIONS).deleteWhere({ messageId: { $in: ids } }, call);
+    await this.records(EVENTS).deleteWhere({ 'payload.messageId': { $in: ids } }, call);
+    if (owner.value.embedded === true) await dropVectors(this.host, { messageId: { $in: ids } });
+  }
+
+  private async empty(
+    operation: 'resetConversation' | 'deleteConversation',
+    id: string,
+    options: ConversationChangeOptions,
+    end: (
+      unit: Unit,
+      found: StoredRecord<ConversationValue>,
+      messages: number,
+      trigger: { triggeredById: string | undefined },
+    ) => void,
+  ): Promise<boolean> {
+    const key = uuid(id, 'id');
+    const { ifVersion, triggeredById, ...call } = CHANGE_OPTIONS(options, 'options');
+    const isGone = operation === 'deleteConversation';
+    return this.purge(operation, key, call, async (inside) => {
+      let embedded = false;
+      // The conversation first: who writes to it meanwhile loses, and decides again.
+      const isThere = await inside.decideOn<boolean>(operation, key, call, async (unit, find) => {
+        const found = await find();
+        if (found === undefined) return { result: false };
+        checkIfVersion(found, 'conversation', ifVersion);
+        embedded = found.value.embedded === true;
+        end(unit, found, found.value.messageCount, { triggeredById });
+        return { result: true };
+      });
+      if (!isThere) return false;
+      await inside.records(MESSAGES).deleteWhere({ conversationId: key }, call);
+      await inside.records(REVISIONS).deleteWhere({ conversationId: key }, call);
+      const events = isGone ? {} : { 'payload.messageId': { $exists: true } };
+      await inside.records(EVENTS).deleteWhere({ aggregateId: key, ...events }, call);
+      if (embedded) await dropVectors(inside.host, { conversationId: key });
+      return true;
+    });
+  }
+}

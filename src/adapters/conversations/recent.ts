@@ -1,0 +1,77 @@
+/** What this process knows of the conversations it wrote last, and whose turn it is to write to one. */
+import type { RecordBackend } from '../../backends/backend.js';
+import type { StoredRecord } from '../../collection/record-codec.js';
+import type { OperationContext } from '../../component.js';
+import { aborted, type Clock } from '../../clock.js';
+import { TimeoutError } from '../../errors.js';
+import type { ConversationValue } from './records.js';
+
+/** Conversations whose last record is kept: some 500 bytes each. */
+const MOST = 2_000;
+
+export class RecentConversations {
+  /** The least recently written first. */
+  private readonly records = new Map<string, StoredRecord<ConversationValue>>();
+  private readonly last = new Map<string, Promise<void>>();
+
+  /** The record as this process left it, which another may have changed since. It is forgotten by being taken. */
+  take(key: string): StoredRecord<ConversationValue> | undefined {
+    const record = this.records.get(key);
+    this.records.delete(key);
+    return record;
+  }
+
+  keep(key: string, record: StoredRecord<ConversationValue>): void {
+    this.records.set(key, record);
+    if (this.records.size > MOST) this.records.delete(this.records.keys().next().value!);
+  }
+
+  /**
+   * Runs `work` when all that was asked for before on this key has ended: writers of one conversation would only make each
+   * other's decisions void. @param wait bounds the waiting; it rejects when the caller waits no more
+   */
+  async turn<R>(key: string, wait: (turn: Promise<void>) => Promise<void>, work: () => Promise<R>): Promise<R> {
+    const before = this.last.get(key);
+    let end!: () => void;
+    const mine = new Promise<void>((resolve) => (end = resolve));
+    // Who gives up waiting must not let those behind pass those before.
+    const tail = before === undefined ? mine : before.then(() => mine);
+    this.last.set(key, tail);
+    try {
+      if (before !== undefined) await wait(before);
+      return await work();
+    } finally {
+      end();
+      if (this.last.get(key) === tail) this.last.delete(key);
+    }
+  }
+}
+
+const KNOWN = new WeakMap<RecordBackend, RecentConversations>();
+
+/** One for all handles of an open database. */
+export function recentConversations(backend: RecordBackend): RecentConversations {
+  let recent = KNOWN.get(backend);
+  if (recent === undefined) KNOWN.set(backend, (recent = new RecentConversations()));
+  return recent;
+}
+
+/** @throws `ABORTED`, `TIMEOUT` */
+export function waitWithin(turn: Promise<void>, { signal, deadline }: OperationContext, clock: Clock): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      timer.cancel();
+      reject(aborted(signal!));
+    };
+    const timer = clock.after(deadline - clock.monotonic(), () => {
+      signal?.removeEventListener('abort', onAbort);
+      reject(new TimeoutError('The writes of the conversation that were asked for before took too long'));
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+    void turn.then(() => {
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+  });
+}

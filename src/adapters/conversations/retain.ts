@@ -1,0 +1,223 @@
+/** Retention of one tenant's conversations: what is too old is deleted, archived and purged, in small steps. */
+import type { StoredRecord } from '../../collection/record-codec.js';
+import type { CallOptions } from '../../component.js';
+import type { Filter } from '../../filter/syntax.js';
+import { flag, nullable, shape, withDefault, type Reader } from '../arguments.js';
+import { invalid } from '../../errors.js';
+import { softDeletion } from './edits.js';
+import { optionsOf } from './input.js';
+import { CONVERSATIONS, MESSAGES, type ConversationValue, type MessageValue } from './records.js';
+import { SearchStore } from './search.js';
+
+/** Days, and a count; absent, null, 0 or less: off. */
+export interface ConversationRetention {
+  readonly messageRetentionDays?: number | null | undefined;
+  readonly softDeleteAfterDays?: number | null | undefined;
+  readonly softDeleteGraceDays?: number | null | undefined;
+  /** Since the last message. */
+  readonly conversationArchiveDays?: number | null | undefined;
+  readonly archivedConversationRetentionDays?: number | null | undefined;
+  /** Conversations that are not archived: the newest stay. */
+  readonly maxConversations?: number | null | undefined;
+}
+
+export interface ConversationRetentionReport {
+  readonly messages: { readonly softDeleted: number; readonly hardDeleted: number };
+  readonly conversations: { readonly archived: number; readonly deleted: number };
+}
+
+const DAYS: Reader<number> = (value, key) => {
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw invalid(key, value, 'a number');
+  return value;
+};
+const POLICY = shape({
+  messageRetentionDays: nullable(DAYS),
+  softDeleteAfterDays: nullable(DAYS),
+  softDeleteGraceDays: nullable(DAYS),
+  conversationArchiveDays: nullable(DAYS),
+  archivedConversationRetentionDays: nullable(DAYS),
+  maxConversations: nullable(DAYS),
+});
+const OPTIONS = optionsOf({ dryRun: withDefault(flag, false) });
+const DAY = 86_400_000;
+
+/** Messages of one step: with an event each and their conversations they fit a batch. */
+const STEP = 300;
+
+export abstract class RetentionStore extends SearchStore {
+  /**
+   * Applies a policy to the tenant's conversations, in this order: messages marked as deleted, purged after their grace, purged
+   * for their age; conversations archived for their age, archived for their number, deleted after their archiving. Each step is
+   * at most 300 messages of one conversation, or one conversation, and atomic by itself: what was cut short goes on when it is
+   * called again. @param options `timeout` bounds one step; `dryRun` counts what each rule meets now, and changes nothing
+   */
+  async retain(
+    policy: ConversationRetention,
+    options: CallOptions & { readonly dryRun?: boolean } = {},
+  ): Promise<ConversationRetentionReport> {
+    const rules = POLICY(policy, 'policy');
+    const { dryRun, ...call } = OPTIONS(options, 'options');
+    const now = this.host.clock.now();
+    const before = (days: number | null): Date | undefined =>
+      days === null || days <= 0 ? undefined : new Date(now.getTime() - days * DAY);
+    const soft = before(rules.softDeleteAfterDays);
+    const grace = before(rules.softDeleteGraceDays);
+    const old = before(rules.messageRetentionDays);
+    const idle = before(rules.conversationArchiveDays);
+    const archived = before(rules.archivedConversationRetentionDays);
+    const most = rules.maxConversations === null || rules.maxConversations <= 0 ? undefined : rules.maxConversations;
+    if (dryRun) return this.wouldRetain({ soft, grace, old, idle, archived, most }, call);
+    if ([soft, grace, old, idle, archived, most].some((rule) => rule !== undefined)) this.require('purges', 'retain');
+    const softDeleted =
+      soft === undefined
+        ? 0
+        : await this.sweepMessages(softRule(soft), call, (ids, id) => this.softDeleteMany(id, ids, call));
+    let hardDeleted = 0;
+    for (const rule of purgeRules(grace, old))
+      hardDeleted += await this.sweepMessages(rule, call, (ids, id) => this.purgeMany(id, ids, rule, call));
+    let archivedNow = 0;
+    if (idle !== undefined)
+      archivedNow += await this.sweepConversations(idleRule(idle), Infinity, call, (id) =>
+        this.archiveConversation(id, call),
+      );
+    if (most !== undefined) {
+      const excess = (await this.records(CONVERSATIONS).count(OPEN, this.call(call))) - Math.floor(most);
+      archivedNow += await this.sweepConversations(OPEN, excess, call, (id) => this.archiveConversation(id, call));
+    }
+    const deleted =
+      archived === undefined
+        ? 0
+        : await this.sweepConversations(archivedRule(archived), Infinity, call, (id) =>
+            this.deleteConversation(id, call),
+          );
+    return { messages: { softDeleted, hardDeleted }, conversations: { archived: archivedNow, deleted } };
+  }
+
+  private async wouldRetain(
+    {
+      soft,
+      grace,
+      old,
+      idle,
+      archived,
+      most,
+    }: Record<'soft' | 'grace' | 'old' | 'idle' | 'archived', Date | undefined> & {
+      most: number | undefined;
+    },
+    options: CallOptions,
+  ): Promise<ConversationRetentionReport> {
+    const call = this.call(options);
+    const purges = purgeRules(grace, old);
+    const messages = this.records(MESSAGES);
+    const conversations = this.records(CONVERSATIONS);
+    const idles = idle === undefined ? 0 : await conversations.count(idleRule(idle), call);
+    const open = most === undefined ? 0 : (await conversations.count(OPEN, call)) - idles;
+    return {
+      messages: {
+        softDeleted: soft === undefined ? 0 : await messages.count(softRule(soft), call),
+        hardDeleted: purges.length === 0 ? 0 : await messages.count({ $or: purges }, call),
+      },
+      conversations: {
+        archived: idles + Math.max(0, open - Math.floor(most ?? open)),
+        deleted: archived === undefined ? 0 : await conversations.count(archivedRule(archived), call),
+      },
+    };
+  }
+
+  /** Takes the messages that a rule meets, a step at a time, by conversation. */
+  private async sweepMessages(
+    rule: Filter<MessageValue>,
+    options: CallOptions,
+    step: (ids: readonly string[], conversation: string) => Promise<number>,
+  ): Promise<number> {
+    for (let done = 0; ;) {
+      const found = await this.read('retain', options, (unit) =>
+        unit.query(MESSAGES, rule, { sort: { createdAt: 'asc' }, limit: STEP }),
+      );
+      const byConversation = new Map<string, string[]>();
+      for (const { id, value } of found)
+        byConversation.set(value.conversationId, [...(byConversation.get(value.conversationId) ?? []), id]);
+      let changed = 0;
+      for (const [conversation, ids] of byConversation) changed += await step(ids, conversation);
+      done += changed;
+      if (found.length < STEP || changed === 0) return done;
+    }
+  }
+
+  private softDeleteMany(conversation: string, ids: readonly string[], options: CallOptions): Promise<number> {
+    return this.decideOn<number>('retain', conversation, options, async (unit, find) => {
+      const [owner, found] = await Promise.all([find(), unit.findMany(MESSAGES, ids)]);
+      const live = found.filter((record) => record !== undefined && record.value.deletedAt === undefined);
+      if (owner === undefined || live.length === 0) return { result: 0 };
+      const left = this.touch(unit, owner, { messageCount: owner.value.messageCount - live.length });
+      for (const record of live as StoredRecord<MessageValue>[]) {
+        const { next, events } = softDeletion(record.value, unit.now, 'deleted', { reason: 'retention' });
+        unit.replace(MESSAGES, record, next);
+        const after = { id: conversation, version: owner.version + 1 };
+        for (const event of events) this.messageEvent(unit, after, record.id, event, undefined);
+      }
+      return { result: live.length, left };
+    });
+  }
+
+  private purgeMany(
+    conversation: string,
+    ids: readonly string[],
+    rule: Filter<MessageValue>,
+    options: CallOptions,
+  ): Promise<number> {
+    return this.purge('retain', conversation, options, (inside) =>
+      inside.decideOn<number>('retain', conversation, options, async (unit, find) => {
+        // The rule again: a message may have been restored meanwhile.
+        const [owner, found] = await Promise.all([
+          find(),
+          unit.query(MESSAGES, { $and: [{ id: { $in: ids } }, rule] }, { limit: STEP }),
+        ]);
+        if (owner === undefined || found.length === 0) return { result: 0 };
+        inside.removeMessages(unit, owner, found, undefined);
+        await inside.dropChildren(owner, found, options);
+        return { result: found.length };
+      }),
+    );
+  }
+
+  private async sweepConversations(
+    rule: Filter<ConversationValue>,
+    most: number,
+    options: CallOptions,
+    step: (id: string) => Promise<boolean>,
+  ): Promise<number> {
+    for (let done = 0; ;) {
+      const limit = Math.min(STEP, most - done);
+      if (limit <= 0) return done;
+      const found = await this.read('retain', options, (unit) =>
+        unit.query(CONVERSATIONS, rule, { sort: { createdAt: 'asc' }, limit }),
+      );
+      let changed = 0;
+      for (const { id } of found) if (await step(id)) changed++;
+      done += changed;
+      if (found.length < limit || changed === 0) return done;
+    }
+  }
+}
+
+const OPEN: Filter<ConversationValue> = { archivedAt: { $exists: false } };
+
+function softRule(before: Date): Filter<MessageValue> {
+  return { deletedAt: { $exists: false }, createdAt: { $lt: before } };
+}
+
+function purgeRules(grace: Date | undefined, old: Date | undefined): Filter<MessageValue>[] {
+  return [
+    ...(grace === undefined ? [] : [{ deletedAt: { $lt: grace } }]),
+    ...(old === undefined ? [] : [{ createdAt: { $lt: old } }]),
+  ];
+}
+
+function idleRule(before: Date): Filter<ConversationValue> {
+  return { archivedAt: { $exists: false }, activeAt: { $lt: before } };
+}
+
+function archivedRule(before: Date): Filter<ConversationValue> {
+  return { archivedAt: { $lt: before } };
+}

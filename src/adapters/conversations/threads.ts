@@ -1,0 +1,231 @@
+/** Conversations themselves: made, found, named, archived. */
+import type { JsonObject } from '../../backends/backend.js';
+import { makeUuid } from '../../collection/ids.js';
+import type { StoredRecord } from '../../collection/record-codec.js';
+import type { CallOptions } from '../../component.js';
+import { invalid } from '../../errors.js';
+import { instant, integer, choice, flag, optional, text, uuid, withDefault } from '../arguments.js';
+import type { Actor } from '../events.js';
+import type { ListPage } from '../page.js';
+import { checkIfVersion, type ChangeOptions } from '../store.js';
+import type { Unit } from '../unit.js';
+import type { Decided } from './base.js';
+import {
+  ARCHIVE,
+  CHANGE_OPTIONS,
+  CONVERSATION,
+  CREATE_OPTIONS,
+  defined,
+  NAME,
+  optionsOf,
+  READ_OPTIONS,
+} from './input.js';
+import { CONVERSATIONS, SESSIONS, type Conversation, type ConversationValue } from './records.js';
+import { isSame, UserStore } from './users.js';
+
+/** Who did it is kept in the events. */
+export type Trigger = Pick<Actor, 'triggeredById'>;
+export type CreateOptions = CallOptions & Trigger & { readonly idempotencyKey?: string | undefined };
+export type ConversationChangeOptions = ChangeOptions & Trigger;
+
+export interface ConversationChanges {
+  readonly title?: string | undefined;
+  /** A session that is there. */
+  readonly sessionId?: string | undefined;
+  readonly metadata?: JsonObject | undefined;
+}
+
+export type ArchiveOptions = ConversationChangeOptions & {
+  /** Default: now. */
+  readonly at?: Date | string | undefined;
+  readonly metadata?: JsonObject | undefined;
+};
+
+export interface ConversationListOptions extends CallOptions {
+  readonly limit?: number | undefined;
+  readonly after?: string | undefined;
+  /** Default: true. */
+  readonly includeArchived?: boolean | undefined;
+  readonly sessionId?: string | undefined;
+  readonly userId?: string | undefined;
+  readonly updatedAfter?: Date | string | undefined;
+  /** `activeAt` is the time of the last message. Default: `createdAt`. */
+  readonly by?: 'createdAt' | 'activeAt' | undefined;
+  /** Default: `desc`. */
+  readonly order?: 'asc' | 'desc' | undefined;
+}
+
+function sortField(value: unknown, key: string): 'createdAt' | 'activeAt' {
+  if (value !== 'createdAt' && value !== 'activeAt') throw invalid(key, value, "'createdAt' or 'activeAt'");
+  return value;
+}
+
+const LIST = optionsOf({
+  limit: optional(integer(1, 100)),
+  after: optional(text(8_192)),
+  includeArchived: withDefault(flag, true),
+  sessionId: optional(uuid),
+  userId: optional(uuid),
+  updatedAfter: optional(instant),
+  by: withDefault(sortField, 'createdAt'),
+  order: withDefault(choice(['asc', 'desc']), 'desc'),
+});
+
+export abstract class ThreadStore extends UserStore {
+  /**
+   * The conversation of this id (`undefined`: a new one); made, or changed when something is new. Metadata are merged.
+   * @throws `NOT_FOUND` for the session; `CONFLICT` for an idempotency key of other content.
+   */
+  async ensureConversation(
+    id: string | undefined,
+    changes: ConversationChanges = {},
+    options: CreateOptions = {},
+  ): Promise<Conversation> {
+    const given = optional(uuid)(id, 'id');
+    const { title, sessionId, metadata } = CONVERSATION(changes, 'conversation');
+    const { triggeredById, idempotencyKey, ...call } = CREATE_OPTIONS(options, 'options');
+    const key = given ?? makeUuid(this.host.clock.now());
+    return this.decideOn('ensureConversation', key, this.call(call), async (unit, find) => {
+      const [once, found, session] = await Promise.all([
+        unit.once('ensureConversation', idempotencyKey, [given ?? null, title, sessionId, metadata]),
+        find(),
+        sessionId === undefined ? undefined : unit.find(SESSIONS, sessionId),
+      ]);
+      if (once.result !== undefined && once.result !== key)
+        return { result: await this.conversationWith(unit, once.result) };
+      if (sessionId !== undefined && session === undefined)
+        throw this.missing('session', sessionId, 'ensureConversation');
+      const userId = session?.value.userId;
+      if (found === undefined) {
+        const made = this.newConversation(unit, key, { title, sessionId, userId, metadata });
+        unit.event(made, 'created', defined({ title }), { triggeredById });
+        once.remember(key);
+        return { result: this.conversationOf(made), left: made };
+      }
+      const { value } = found;
+      const taken = sessionId === undefined ? {} : { sessionId, userId };
+      const next: ConversationValue = defined({
+        ...value,
+        title: title ?? value.title,
+        ...taken,
+        metadata: { ...value.metadata, ...metadata },
+      });
+      return this.changed(unit, found, next, triggeredById);
+    });
+  }
+
+  /** `null` when it is not there. */
+  async getConversation(id: string, options: CallOptions = {}): Promise<Conversation | null> {
+    const key = uuid(id, 'id');
+    const call = READ_OPTIONS(options, 'options');
+    const found = await this.run('getConversation', call, () => this.records(CONVERSATIONS).find(key, this.call(call)));
+    return found === undefined ? null : this.conversationOf(found);
+  }
+
+  async listConversations(options: ConversationListOptions = {}): Promise<ListPage<Conversation>> {
+    const { limit, after, includeArchived, sessionId, userId, updatedAfter, by, order, ...call } = LIST(
+      options,
+      'options',
+    );
+    const filter = {
+      ...(includeArchived ? {} : { archivedAt: { $exists: false } }),
+      ...(sessionId === undefined ? {} : { sessionId }),
+      ...(userId === undefined ? {} : { userId }),
+      ...(updatedAfter === undefined ? {} : { updatedAt: { $gt: updatedAfter } }),
+    };
+    const page = await this.page(CONVERSATIONS, filter, { [by]: order }, { ...call, limit, after });
+    return { ...page, items: page.items.map(({ embedded: _embedded, ...conversation }) => conversation) };
+  }
+
+  /** A blank title takes the title away. @throws `NOT_FOUND`, `CONFLICT` */
+  async renameConversation(id: string, title: string, options: ConversationChangeOptions = {}): Promise<Conversation> {
+    const name = optional(NAME)(title, 'title');
+    return this.change('renameConversation', id, options, (value) => {
+      const { title: _before, ...rest } = value;
+      return defined({ ...rest, title: name });
+    });
+  }
+
+  /** @returns whether it was archived now: false when it is not there, or was before. @throws `CONFLICT` */
+  async archiveConversation(id: string, options: ArchiveOptions = {}): Promise<boolean> {
+    const key = uuid(id, 'id');
+    const { at, metadata, ifVersion, triggeredById, ...call } = ARCHIVE(options, 'options');
+    return this.decideOn<boolean>('archiveConversation', key, this.call(call), async (unit, find) => {
+      const found = await find();
+      if (found !== undefined) checkIfVersion(found, 'conversation', ifVersion);
+      if (found?.value.archivedAt !== undefined || found === undefined) return { result: false };
+      const { value } = found;
+      const left = unit.replace(CONVERSATIONS, found, {
+        ...value,
+        archivedAt: at ?? unit.now,
+        metadata: { ...value.metadata, ...metadata },
+      });
+      unit.event(left, 'archived', defined({ metadata }), { triggeredById });
+      return { result: true, left };
+    });
+  }
+
+  /** @returns whether it was unarchived now: false when it is not there, or not archived. @throws `CONFLICT` */
+  async unarchiveConversation(id: string, options: ConversationChangeOptions = {}): Promise<boolean> {
+    const key = uuid(id, 'id');
+    const { ifVersion, triggeredById, ...call } = CHANGE_OPTIONS(options, 'options');
+    return this.decideOn<boolean>('unarchiveConversation', key, this.call(call), async (unit, find) => {
+      const found = await find();
+      if (found !== undefined) checkIfVersion(found, 'conversation', ifVersion);
+      if (found?.value.archivedAt === undefined) return { result: false };
+      const { archivedAt: _archived, ...value } = found.value;
+      const left = unit.replace(CONVERSATIONS, found, value);
+      unit.event(left, 'unarchived', {}, { triggeredById });
+      return { result: true, left };
+    });
+  }
+
+  protected newConversation(
+    unit: Unit,
+    id: string,
+    given: { readonly [K in keyof ConversationValue]?: ConversationValue[K] | undefined },
+  ): StoredRecord<ConversationValue> {
+    const { messageCount = 0, lastSeq = 0, activeAt = unit.now, metadata = {}, ...rest } = given;
+    return unit.insert<ConversationValue>(
+      CONVERSATIONS,
+      defined({ ...rest, messageCount, lastSeq, activeAt, metadata }),
+      { id },
+    );
+  }
+
+  private async change(
+    operation: string,
+    id: string,
+    options: ConversationChangeOptions,
+    changed: (value: ConversationValue) => ConversationValue,
+  ): Promise<Conversation> {
+    const key = uuid(id, 'id');
+    const { ifVersion, triggeredById, ...call } = CHANGE_OPTIONS(options, 'options');
+    return this.decideOn(operation, key, this.call(call), async (unit, find) => {
+      const found = await find();
+      if (found === undefined) throw this.missing('conversation', key, operation);
+      checkIfVersion(found, 'conversation', ifVersion);
+      return this.changed(unit, found, changed(found.value), triggeredById);
+    });
+  }
+
+  private changed(
+    unit: Unit,
+    found: StoredRecord<ConversationValue>,
+    next: ConversationValue,
+    triggeredById: string | undefined,
+  ): Decided<Conversation> {
+    const names = Object.keys({ ...found.value, ...next }) as (keyof ConversationValue)[];
+    const changed = names.filter((name) => !isSame(found.value[name], next[name]));
+    if (changed.length === 0) return { result: this.conversationOf(found), left: found };
+    const left = unit.replace(CONVERSATIONS, found, next);
+    unit.event(left, 'updated', { changed }, { triggeredById });
+    return { result: this.conversationOf(left), left };
+  }
+
+  private async conversationWith(unit: Unit, id: string): Promise<Conversation> {
+    const found = await unit.find(CONVERSATIONS, id);
+    if (found === undefined) throw this.missing('conversation', id, 'ensureConversation');
+    return this.conversationOf(found);
+  }
+}

@@ -1,0 +1,225 @@
+/** Vectors of messages: kept by the vector provider, found by message and conversation. */
+import { createHash } from 'node:crypto';
+import type { JsonObject } from '../../backends/backend.js';
+import type { CallOptions } from '../../component.js';
+import { ConflictError, invalid } from '../../errors.js';
+import { jsonObject, list, optional, shape, text, uuid, withDefault, type Reader } from '../arguments.js';
+import type { FetchedRecord, MetadataValue } from '../../vectors/vector-store.js';
+import { optionsOf, READ_OPTIONS } from './input.js';
+import { PurgeStore } from './purges.js';
+import { MESSAGES } from './records.js';
+import { inVectorCollection, orNone, type VectorConditions } from './vector-collection.js';
+
+export interface NewMessageVector {
+  /** `values` says the same. */
+  readonly embedding?: readonly number[] | Float32Array | undefined;
+  readonly values?: readonly number[] | Float32Array | undefined;
+  readonly provider?: string | undefined;
+  /** `embeddingModel` says the same. */
+  readonly model?: string | undefined;
+  readonly embeddingModel?: string | undefined;
+  readonly modelVersion?: string | undefined;
+  /** `id` says the same. Default: made of message, provider, model and its version, of which each has one vector then. */
+  readonly vectorKey?: string | undefined;
+  readonly id?: string | undefined;
+  /** Default: SHA-1 over the components as big-endian 64-bit floats, in hex. */
+  readonly checksum?: string | undefined;
+  readonly metadata?: JsonObject | undefined;
+}
+
+export interface MessageVector {
+  readonly vectorKey: string;
+  readonly conversationId: string;
+  readonly messageId: string;
+  readonly embedding: Float32Array;
+  readonly metadata: Readonly<Record<string, MetadataValue>>;
+  readonly createdAt: Date;
+}
+
+/** All that are said hold together; at least one has to be, and an empty list matches nothing. */
+export interface VectorSelection {
+  readonly conversationId?: string | undefined;
+  readonly messageId?: string | undefined;
+  readonly messageIds?: readonly string[] | undefined;
+  readonly vectorKeys?: readonly string[] | undefined;
+  readonly provider?: string | undefined;
+}
+
+const SHORT = optional(text(512));
+
+export const COMPONENTS: Reader<readonly number[]> = (value, key) => {
+  const expected = 'finite numbers, at least one';
+  if (!Array.isArray(value) && !(value instanceof Float32Array)) throw invalid(key, value, expected);
+  const numbers = Array.from(value as Iterable<unknown>);
+  if (numbers.length === 0 || !numbers.every(Number.isFinite)) throw invalid(key, value, expected);
+  return numbers as number[];
+};
+
+const VECTOR = shape({
+  embedding: optional(COMPONENTS),
+  values: optional(COMPONENTS),
+  provider: SHORT,
+  model: SHORT,
+  embeddingModel: SHORT,
+  modelVersion: optional(text(256)),
+  vectorKey: SHORT,
+  id: SHORT,
+  checksum: SHORT,
+  metadata: withDefault(jsonObject, {}),
+});
+const SELECTION = shape({
+  conversationId: optional(uuid),
+  messageId: optional(uuid),
+  messageIds: optional(list(uuid)),
+  vectorKeys: optional(list(text(512))),
+  provider: SHORT,
+});
+const UPSERT = optionsOf({});
+
+interface Prepared {
+  readonly id: string;
+  readonly vector: readonly number[];
+  readonly metadata: JsonObject;
+}
+
+export abstract class MessageVectorStore extends PurgeStore {
+  /**
+   * Writes vectors of a message; those of the same key are replaced. All vectors of all messages have one dimension: that of
+   * the first. They are written after the message is marked to have some, not in one atomic step with it.
+   * @throws `NOT_FOUND`; `ALREADY_EXISTS` for a key of another message; `VALIDATION` for another dimension; `UNSUPPORTED`.
+   */
+  async upsertMessageVectors(
+    messageId: string,
+    vectors: readonly NewMessageVector[],
+    options: CallOptions = {},
+  ): Promise<MessageVector[]> {
+    const key = uuid(messageId, 'messageId');
+    const given = list(VECTOR, 1_000)(vectors, 'vectors').map((vector, i) => prepare(vector, key, `vectors[${i}]`));
+    const call = UPSERT(options, 'options');
+    const dimension = given[0]?.vector.length;
+    if (dimension === undefined) return [];
+    const odd = given.findIndex(({ vector }) => vector.length !== dimension);
+    if (odd >= 0) throw invalid(`vectors[${odd}].embedding`, given[odd]!.vector, `${dimension} numbers`);
+    const conversationId = await this.markEmbedded(key, call);
+    const { host } = this;
+    const name = host.settings.conversations.vectors;
+    return inVectorCollection(host, dimension, async () => {
+      const store = host.vectors();
+      const before = await store.fetch(
+        name,
+        given.map(({ id }) => id),
+        this.call(call),
+      );
+      const taken = before.find((vector) => vector !== undefined && vector.metadata?.['messageId'] !== key);
+      if (taken !== undefined)
+        throw new ConflictError('ALREADY_EXISTS', `The vector ${JSON.stringify(taken.id)} is another message's`, {
+          component: 'conversations',
+          operation: 'upsertMessageVectors',
+          details: { constraint: 'vectorKey', existingId: taken.metadata?.['messageId'] },
+        });
+      const records = given.map(({ id, vector, metadata }, i) => ({
+        id,
+        vector,
+        metadata: {
+          namespace: conversationId,
+          ...(metadata as Record<string, MetadataValue>),
+          conversationId,
+          createdAt: before[i]?.metadata?.['createdAt'] ?? host.clock.now(),
+        },
+      }));
+      await store.upsert(name, records, this.call(call));
+      return records.map((record) => rowOf({ ...record, vector: Float32Array.from(record.vector) }));
+    });
+  }
+
+  /** The first made first. */
+  async listMessageVectors(selection: VectorSelection, options: CallOptions = {}): Promise<MessageVector[]> {
+    return this.selected(selection, READ_OPTIONS(options, 'options'));
+  }
+
+  /** Gives how many there were. */
+  async deleteMessageVectors(selection: VectorSelection, options: CallOptions = {}): Promise<number> {
+    const call = this.call(READ_OPTIONS(options, 'options'));
+    const ids = (await this.selected(selection, call)).map(({ vectorKey }) => vectorKey);
+    if (ids.length > 0) await this.host.vectors().delete(this.host.settings.conversations.vectors, { ids }, call);
+    return ids.length;
+  }
+
+  /** So that a purge knows that there are vectors. @returns the conversation */
+  private async markEmbedded(messageId: string, options: CallOptions): Promise<string> {
+    const message = await this.read('upsertMessageVectors', options, (unit) => unit.find(MESSAGES, messageId));
+    if (message === undefined) throw this.missing('message', messageId, 'upsertMessageVectors');
+    const { conversationId } = message.value;
+    await this.decideOn(
+      'upsertMessageVectors',
+      conversationId,
+      options,
+      async (unit, find) => {
+        const found = await find();
+        if (found === undefined) throw this.missing('message', messageId, 'upsertMessageVectors');
+        if (found.value.embedded === true) return { result: undefined, left: found };
+        return { result: undefined, left: this.touch(unit, found, { embedded: true }) };
+      },
+      true,
+    );
+    return conversationId;
+  }
+
+  private async selected(selection: VectorSelection, options: CallOptions): Promise<MessageVector[]> {
+    const { conversationId, messageId, messageIds, vectorKeys, provider } = SELECTION(selection, 'selection');
+    if ([conversationId, messageId, messageIds, vectorKeys].every((part) => part === undefined))
+      throw invalid('selection', selection, 'at least one of conversationId, messageId, messageIds, vectorKeys');
+    if (messageIds?.length === 0 || vectorKeys?.length === 0) return [];
+    const conditions: VectorConditions[] = [
+      ...(conversationId === undefined ? [] : [{ conversationId }]),
+      ...(messageId === undefined ? [] : [{ messageId }]),
+      ...(messageIds === undefined ? [] : [{ messageId: { $in: messageIds } }]),
+      ...(vectorKeys === undefined ? [] : [{ vectorKey: { $in: vectorKeys } }]),
+      ...(provider === undefined ? [] : [{ provider }]),
+    ];
+    const { host } = this;
+    const found: FetchedRecord[] = [];
+    await orNone(undefined, async () => {
+      const listed = host.vectors().each(host.settings.conversations.vectors, {
+        ...this.call(options),
+        filter: { $and: conditions },
+        include: { vector: true, metadata: true, text: false },
+        limit: 1_000,
+      });
+      for await (const record of listed) found.push(record);
+    });
+    return found
+      .map(rowOf)
+      .sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime() || (a.vectorKey < b.vectorKey ? -1 : 1));
+  }
+}
+
+function prepare(given: ReturnType<typeof VECTOR>, messageId: string, key: string): Prepared {
+  const vector = given.embedding ?? given.values;
+  if (vector === undefined) throw invalid(`${key}.embedding`, undefined, 'finite numbers, at least one');
+  const { provider, modelVersion } = given;
+  const model = given.model ?? given.embeddingModel;
+  const made = `${messageId}:${provider ?? 'conversation'}:${model ?? 'default'}:${modelVersion ?? 'v0'}`;
+  const vectorKey = given.vectorKey ?? given.id ?? made;
+  const checksum = given.checksum ?? checksumOf(vector);
+  const filled = {
+    ...(provider === undefined ? {} : { provider }),
+    ...(model === undefined ? {} : { model, embeddingModel: model }),
+    ...(modelVersion === undefined ? {} : { modelVersion, embeddingModelVersion: modelVersion }),
+    ...{ checksum, embeddingChecksum: checksum, dimensions: vector.length },
+  };
+  // What it is found by is never the caller's to say.
+  return { id: vectorKey, vector, metadata: { ...filled, ...given.metadata, messageId, vectorKey } };
+}
+
+function checksumOf(vector: readonly number[]): string {
+  const bytes = Buffer.alloc(vector.length * 8);
+  vector.forEach((component, i) => bytes.writeDoubleBE(component, i * 8));
+  return createHash('sha1').update(bytes).digest('hex');
+}
+
+function rowOf({ id, vector, metadata = {} }: FetchedRecord): MessageVector {
+  const { createdAt, ...rest } = metadata;
+  const [conversationId, messageId] = [rest['conversationId'] as string, rest['messageId'] as string];
+  return { vectorKey: id, conversationId, messageId, embedding: vector!, metadata: rest, createdAt: createdAt as Date };
+}
