@@ -163,13 +163,14 @@ export abstract class Storage extends StoreFactory {
     };
   }
 
-  protected override storeHost(name: StoreName): StoreHost {
+  /** @param owner whose store it is, where that is not the handle's own tenant. */
+  protected override storeHost(name: StoreName, owner?: string): StoreHost {
     const parts = this.parts();
     const { attempt, forTenant } = this;
     const databaseOf = (store: StoreName): Database =>
       this.database(parts, parts.storeDatabases[store] ?? parts.defaultDatabase);
     const database = databaseOf(name);
-    const tenantOf = (): string => this.tenantOf(parts);
+    const tenantOf = (): string => owner ?? this.tenantOf(parts);
     return {
       ...this.host(parts, database, ''),
       get tenant() {
@@ -178,13 +179,18 @@ export abstract class Storage extends StoreFactory {
       settings: parts.storeSettings,
       events: parts.events,
       forAll: !forTenant && attempt === undefined,
-      ...(this instanceof Transaction ? { outbox: this.outboxOf(database) } : {}),
+      of: (tenant) => this.storeHost(name, tenant),
+      ...(this instanceof Transaction ? { outbox: this.outboxOf(database, tenantOf()) } : {}),
       onCommit: (hook) => (attempt === undefined ? hook() : void attempt.committed.push(hook)),
       transaction: (options, work) =>
         attempt === undefined
-          ? this.runTransaction((tx) => work(tx.storeHost(name)), { ...options, on: database.name })
-          : work(this.storeHost(name)),
-      collection: (store, definition) => this.collection(definition, { on: databaseOf(store).name }),
+          ? this.runTransaction((tx) => work(tx.storeHost(name)), { ...options, on: database.name }, tenantOf())
+          : work(this.storeHost(name, owner)),
+      collection: (store, definition) =>
+        new Collection(
+          definition,
+          this.host(parts, this.declared(parts, definition, databaseOf(store).name), tenantOf()),
+        ),
       vectors: () => this.vectors(),
       onClosing: (listener) => parts.onClosing(listener),
       report: (error) => parts.report(error),
@@ -240,8 +246,8 @@ export class Transaction extends Storage {
     return this.outboxOf(this.database(this.opening, undefined));
   }
 
-  outboxOf(database: Database): TransactionOutbox {
-    return new TransactionOutbox(this.host(this.opening, database), (hook) => this.onCommit(hook));
+  outboxOf(database: Database, tenant = this.tenantOf(this.opening)): TransactionOutbox {
+    return new TransactionOutbox(this.host(this.opening, database, tenant), (hook) => this.onCommit(hook));
   }
 
   /** Runs once, after the commit; never for a run that was rolled back. */

@@ -22,6 +22,8 @@ export interface StoreHost extends CollectionHost {
   readonly events: EventBus;
   /** Whether it belongs to the manager itself: only that may work for every tenant. */
   readonly forAll: boolean;
+  /** The same for the tenant that a record of every tenant's work names. Only for stores that asked `requireAll`. */
+  of(tenant: string): StoreHost;
   /** Present inside a transaction. */
   readonly outbox?: TransactionOutbox;
   /** Runs after the commit; at once outside a transaction. */

@@ -69,6 +69,10 @@ export class Unit {
     this.backend = host.backend;
   }
 
+  get tenant(): string {
+    return this.host.tenant;
+  }
+
   get now(): Date {
     return this.context.now;
   }
@@ -205,7 +209,7 @@ export class Unit {
     operation: string,
     key: string | undefined,
     content: unknown,
-  ): Promise<{ readonly result?: string; remember(result: string): void }> {
+  ): Promise<{ readonly result?: string; readonly remember: (result: string) => void }> {
     if (key === undefined) return { remember: () => undefined };
     const id = digest([operation, key]);
     const hash = digest(content);
