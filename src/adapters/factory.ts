@@ -1,5 +1,6 @@
 /** The domain stores of a handle, each made when it is first asked for. */
 import { Handle } from '../handle.js';
+import { JobStore } from './jobs.js';
 import { KeyValueStore } from './kv.js';
 import type { StoreName } from './settings.js';
 import type { Store, StoreHost } from './store.js';
@@ -10,6 +11,11 @@ export abstract class StoreFactory extends Handle {
   /** One opening of the manager: its stores end with it. */
   protected abstract parts(): object;
   protected abstract storeHost(name: StoreName): StoreHost;
+
+  /** Named jobs, their schedules, and runs that workers claim under leases. */
+  get jobs(): JobStore {
+    return this.store('jobs', JobStore);
+  }
 
   /** Values under namespaces and keys, with TTLs, quotas and counters. */
   get kv(): KeyValueStore {

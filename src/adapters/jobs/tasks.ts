@@ -1,0 +1,36 @@
+/** The tasks that jobs are linked to, as the store of tasks keeps them. */
+import { defineOwnCollection } from '../../collection/definition.js';
+import type { CallOptions } from '../../component.js';
+import type { StoreHost } from '../store.js';
+
+export interface TaskValue {
+  readonly title: string;
+  readonly status: string;
+  readonly conversationId?: string;
+}
+
+export const TASKS = defineOwnCollection<TaskValue>({ name: 'qm_tasks' });
+
+export interface TaskSnapshot extends TaskValue {
+  readonly id: string;
+}
+
+/** In the order of the ids; `undefined` for a task that is gone, or another tenant's. */
+export async function findTasks(
+  host: StoreHost,
+  ids: readonly string[],
+  options: CallOptions,
+): Promise<(TaskSnapshot | undefined)[]> {
+  if (ids.length === 0) return [];
+  const found = await host.collection('tasks', TASKS).getMany([...ids], options);
+  return found.map((record) => {
+    if (record === undefined) return undefined;
+    const { title, status, conversationId } = record.value;
+    return { id: record.id, title, status, ...(conversationId === undefined ? {} : { conversationId }) };
+  });
+}
+
+/** A task that is gone blocks nothing. */
+export function isTaskOver(task: TaskSnapshot | undefined): boolean {
+  return task === undefined || task.status === 'done' || task.status === 'cancelled';
+}
