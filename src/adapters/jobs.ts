@@ -20,10 +20,7 @@ export class JobStore extends MaintenanceOperations {
     this.require('claims', 'work');
     const of = (tenant: string): JobStore => this.at(this.host.of(tenant));
     const store: WorkerStore = {
-      claim: async (limit, maintain, context) => {
-        if (maintain) await this.maintain(context);
-        return this.claimSome({ workerId, limit }, leaseSeconds, context);
-      },
+      claim: (limit, context) => this.claimLookingAfter({ workerId, limit }, leaseSeconds, context, false),
       end: (tenant, ends) => of(tenant).endHeld(ends),
       extend: (tenant, runs) => of(tenant).extendHeld(runs, leaseSeconds),
       checkpoint: async (tenant, id, token, checkpoint) => {

@@ -40,11 +40,16 @@ export interface JobClaimOptions extends CallOptions {
 
 /** Schedules and ended leases that one claim looks after; the next one goes on. */
 const LOOKED_AFTER = 100;
+/** Milliseconds. */
+const LOOK_AFTER_EVERY = 1_000;
 const GATE = 'runs';
 /** Tries to find runs whose limits let them begin. */
 const ROUNDS = 5;
 
 export abstract class ClaimOperations extends LeaseOperations {
+  /** When it was looked after leases and schedules, by the monotonic clock. */
+  private lookedAfter = -Infinity;
+
   /**
    * Takes runs that are due, of every tenant: the most urgent first, then the longest due. Before that it makes the runs of
    * schedules that are due, and takes back runs whose leases have ended. No run is held twice.
@@ -56,15 +61,30 @@ export abstract class ClaimOperations extends LeaseOperations {
     this.require('claims', 'claimDue');
     return this.run('claimDue', options, async (own) => {
       const context = now === undefined ? own : { ...own, now };
-      await this.maintain(context);
-      const taken = await this.claimSome({ workerId, limit }, leaseSeconds, context);
+      const taken = await this.claimLookingAfter({ workerId, limit }, leaseSeconds, context, now !== undefined);
       return taken.map(claimedRun);
     });
   }
 
-  /** Ends the leases that are over, and makes the runs that schedules want. */
-  protected async maintain(context: OperationContext): Promise<void> {
+  /** While there is enough to take, the rest is looked after once a second: a claim is one statement then. */
+  protected async claimLookingAfter(
+    { workerId, limit }: Pick<Taking, 'workerId' | 'limit'>,
+    leaseSeconds: number,
+    context: OperationContext,
+    first: boolean,
+  ): Promise<TenantRecord<RunValue>[]> {
+    const late = this.host.clock.monotonic() - this.lookedAfter >= LOOK_AFTER_EVERY;
+    if (first || late) await this.lookAfter(context);
+    const taken = await this.claimSome({ workerId, limit }, leaseSeconds, context);
+    if (first || late || taken.length === limit || !(await this.lookAfter(context))) return taken;
+    const rest = { workerId, limit: limit - taken.length };
+    return [...taken, ...(await this.claimSome(rest, leaseSeconds, context))];
+  }
+
+  /** Ends the leases that are over, and makes the runs that schedules want. @returns whether there was something to do. */
+  private async lookAfter(context: OperationContext): Promise<boolean> {
     const { backend } = this.host;
+    this.lookedAfter = this.host.clock.monotonic();
     const [expired, due] = await Promise.all([
       findExpired(backend, LOOKED_AFTER, context),
       findEverywhere(
@@ -85,9 +105,10 @@ export abstract class ClaimOperations extends LeaseOperations {
         if (!isStorageError(error) || !['VALIDATION', 'CONFLICT'].includes(error.code)) throw error;
         this.host.report(error);
       }
+    return expired.length + due.length > 0;
   }
 
-  protected async claimSome(
+  private async claimSome(
     { workerId, limit }: Pick<Taking, 'workerId' | 'limit'>,
     leaseSeconds: number,
     context: OperationContext,

@@ -11,11 +11,11 @@ export interface RunContext {
   /** Aborts when the run is cancelled, takes too long or has lost its lease, and when the worker stops. */
   readonly signal: AbortSignal;
   /** Keeps how far the run has come; `run.checkpoint` has it at the next attempt. @throws `LEASE_LOST` */
-  checkpoint(checkpoint: {
+  readonly checkpoint: (checkpoint: {
     readonly stepIndex: number;
     readonly stepName: string;
     readonly state: unknown;
-  }): Promise<void>;
+  }) => Promise<void>;
 }
 
 /** Does a run; what it gives, as JSON, is the run's result. What it throws fails the attempt. */

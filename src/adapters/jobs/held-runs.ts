@@ -10,7 +10,7 @@ import type { RunEnd, RunRecord } from './run-ends.js';
 
 /** What the worker wants of the store. */
 export interface WorkerStore {
-  claim(limit: number, maintain: boolean, context: OperationContext): Promise<TenantRecord<RunValue>[]>;
+  claim(limit: number, context: OperationContext): Promise<TenantRecord<RunValue>[]>;
   end(tenant: string, ends: readonly HeldEnd[]): Promise<ReadonlySet<string>>;
   extend(tenant: string, runs: readonly RunRecord[]): Promise<ReadonlyMap<string, RunRecord>>;
   checkpoint(tenant: string, id: string, token: number, checkpoint: Checkpoint): Promise<void>;

@@ -28,7 +28,6 @@ export class JobWorker {
   private stopped: Promise<void> | undefined;
   private woken = false;
   private wakeUp: (() => void) | undefined;
-  private maintained = -Infinity;
 
   constructor(
     private readonly host: StoreHost,
@@ -100,15 +99,13 @@ export class JobWorker {
 
   /** @returns whether there may be more to claim at once. */
   private async claim(): Promise<boolean> {
-    const { concurrency, poll } = this.settings;
+    const { concurrency } = this.settings;
     const free = concurrency - this.held.size;
     // Half of them at a time: each claim is a round trip, whatever it takes.
     if (free < Math.ceil(concurrency / 2)) return false;
     const { clock } = this.host;
-    const maintain = clock.monotonic() - this.maintained >= poll;
-    if (maintain) this.maintained = clock.monotonic();
     const begun = clock.monotonic();
-    const runs = await this.store.operate((context) => this.store.claim(free, maintain, context));
+    const runs = await this.store.operate((context) => this.store.claim(free, context));
     for (const run of runs) this.handle({ run, abort: new AbortController(), renewed: begun });
     return runs.length === free;
   }
