@@ -105,9 +105,14 @@ export abstract class Store extends Handle {
 
   /**
    * Makes a decision and writes it as one atomic batch; makes it again, from its reads, when what it stands on has changed
-   * meanwhile. Its events are told after the commit. @throws `CONFLICT` (retryable) after 10 tries; what `plan` throws.
+   * meanwhile. Its events are told after the commit. What `plan` does beside the unit goes by the host that it gets, which is
+   * that of the transaction where there is one. @throws `CONFLICT` (retryable) after 10 tries; what `plan` throws.
    */
-  protected async decide<R>(operation: string, options: CallOptions, plan: (unit: Unit) => Promise<R>): Promise<R> {
+  protected async decide<R>(
+    operation: string,
+    options: CallOptions,
+    plan: (unit: Unit, host: StoreHost) => Promise<R>,
+  ): Promise<R> {
     const { host } = this;
     // With the outbox, the events are written by the transaction that they tell of.
     if (host.settings.events.outbox && host.outbox === undefined)
@@ -116,7 +121,7 @@ export abstract class Store extends Handle {
       for (let attempt = 1; ; attempt++) {
         const at = attempt === 1 ? context : { ...context, now: host.clock.now() };
         const unit = new Unit(host, at, this.definition.events, this.definition.prefix);
-        const result = await plan(unit);
+        const result = await plan(unit, host);
         const failure = await unit.commit(this.operationName(operation));
         if (failure === undefined) {
           await this.tell(unit.events);

@@ -178,6 +178,7 @@ test("another tenant's ids are answered as missing ones", async () => {
     [() => b.dependenciesComplete(job.id), refused],
     [() => b.assign(job.id, job.id), refused],
     [() => b.setAssignmentStatus(assignment.id, 'accepted'), refused],
+    [() => b.recordEvent(job.id, { eventType: 'noted' }), refused],
     [() => b.createRun(job.id), refused],
     [() => b.enqueueRun(job.id), refused],
     [() => b.enqueueRuns(job.id, [{}]), refused],

@@ -175,6 +175,14 @@ export const readWork = shape({
 });
 export const readStop = shape({ deadline: withDefault(integer(0, 2 ** 31 - 1), 10_000) });
 
+export const readEvent = shape({
+  eventType: (value, key) => {
+    if (typeof value !== 'string' || !/^[a-z][a-z0-9_]{0,63}$/.test(value))
+      throw invalid(key, value, 'a name of the form [a-z][a-z0-9_]{0,63}');
+    return value;
+  },
+  payload: METADATA,
+});
 export const readLink = shape({ relationshipType: withDefault(text(256), 'relates_to'), metadata: METADATA });
 export const readUnlink = shape({ linkId: optional(uuid), taskId: optional(uuid) });
 export const readAssignment = shape({ role: withDefault(text(256), 'participant'), metadata: METADATA });

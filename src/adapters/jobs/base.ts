@@ -1,5 +1,6 @@
 /** What the parts of the job store have in common: how jobs and runs are read, and how changes are told. */
 import { isDeepStrictEqual } from 'node:util';
+import { Collection } from '../../collection/collection.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { StorageError, UnsupportedError } from '../../errors.js';
@@ -38,7 +39,11 @@ export abstract class JobStoreBase extends Store {
   }
 
   /** As `decide`, where records are written together. @throws `UNSUPPORTED` where the database cannot. */
-  protected change<R>(operation: string, options: CallOptions, plan: (unit: Unit) => Promise<R>): Promise<R> {
+  protected change<R>(
+    operation: string,
+    options: CallOptions,
+    plan: (unit: Unit, host: StoreHost) => Promise<R>,
+  ): Promise<R> {
     this.require('changes', operation);
     return this.decide(operation, callOptions(options), plan);
   }
@@ -89,22 +94,22 @@ export abstract class JobStoreBase extends Store {
   }
 
   /** @throws `INVALID_TRANSITION` of the guard that holds it back, `DEPENDENCY_INCOMPLETE` for open tasks. */
-  protected async guard(unit: Unit, job: JobRecord, to: JobStatus, options: CallOptions): Promise<void> {
-    const { rosterGuard, scheduleGuard, tasksGuard } = this.host.settings.jobs;
+  protected async guard(unit: Unit, host: StoreHost, job: JobRecord, to: JobStatus): Promise<void> {
+    const { rosterGuard, scheduleGuard, tasksGuard } = host.settings.jobs;
     const { status, metadata } = job.value;
     const starts = to === 'scheduled' || to === 'running';
     if (starts && rosterGuard && !hasRoster(metadata))
       throw guardError('roster', status, to, 'The job has no roster: metadata.personas names nobody');
     const [schedule] = await Promise.all([
       starts && scheduleGuard ? unit.find(SCHEDULES, job.id) : undefined,
-      (to === 'running' || to === 'succeeded') && tasksGuard ? this.guardTasks(unit, job, options) : undefined,
+      (to === 'running' || to === 'succeeded') && tasksGuard ? this.guardTasks(unit, host, job) : undefined,
     ]);
     if (starts && scheduleGuard && schedule?.value.nextRunAt === undefined)
       throw guardError('schedule', status, to, 'The job has no schedule with a run to come');
   }
 
-  protected async guardTasks(unit: Unit, job: JobRecord, options: CallOptions): Promise<void> {
-    const open = await this.openTasks(unit, job.id, options);
+  protected async guardTasks(unit: Unit, host: StoreHost, job: JobRecord): Promise<void> {
+    const open = await this.openTasks(unit, host, job.id);
     if (open.length === 0) return;
     throw new StorageError(
       'DEPENDENCY_INCOMPLETE',
@@ -116,17 +121,17 @@ export abstract class JobStoreBase extends Store {
     );
   }
 
-  protected async openTasks(unit: Unit, jobId: string, options: CallOptions): Promise<string[]> {
+  protected async openTasks(unit: Unit, host: StoreHost, jobId: string): Promise<string[]> {
     const links = await unit.query(LINKS, { jobId });
     const ids = links.map(({ value }) => value.taskId);
-    const tasks = await findTasks(this.host, ids, callOptions(options));
+    const tasks = await findTasks(host, ids);
     return ids.filter((_, i) => !isTaskOver(tasks[i]));
   }
 
   /** Gives the first of so many numbers for new runs of a job, which must be there still, and open, when they are written. */
-  protected async takeRunNumbers(unit: Unit, jobId: string, count: number): Promise<number> {
+  protected async takeRunNumbers(unit: Unit, host: StoreHost, jobId: string, count: number): Promise<number> {
     // Not a part of the decision: many that make runs of one job at once would all decide again.
-    const last = await this.records(NUMBERS).increment(jobId, 'last', count);
+    const last = await new Collection(NUMBERS, host).increment(jobId, 'last', count);
     unit.patch(NUMBERS, jobId, { increment: { made: count } }, { if: { closed: { $ne: true } } });
     return last - count + 1;
   }

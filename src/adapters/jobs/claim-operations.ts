@@ -205,7 +205,7 @@ export abstract class ClaimOperations extends LeaseOperations {
 
   /** Makes the runs of the occurrences that are due, and moves the schedule to the next one, in one step. */
   protected makeDueRuns(jobId: string, now: Date): Promise<void> {
-    return this.change('makeDueRuns', {}, async (unit) => {
+    return this.change('makeDueRuns', {}, async (unit, host) => {
       const [schedule, job, open] = await Promise.all([
         unit.find(SCHEDULES, jobId),
         unit.find(JOBS, jobId),
@@ -226,7 +226,7 @@ export abstract class ClaimOperations extends LeaseOperations {
       );
       const made = chosen.filter((_, i) => known[i] === undefined);
       const limit = job.value.maxConcurrent ?? (overlap === 'queue' ? 1 : undefined);
-      const number = made.length === 0 ? 0 : await this.takeRunNumbers(unit, jobId, made.length);
+      const number = made.length === 0 ? 0 : await this.takeRunNumbers(unit, host, jobId, made.length);
       made.forEach((scheduledFor, i) => {
         const facts = { trigger: 'schedule', metadata: {}, priority, scheduledFor, ...compact({ payload }) } as const;
         const run = queued(newRun(job, number + i, facts), limit, scheduledFor);

@@ -165,12 +165,12 @@ export abstract class JobOperations extends JobStoreBase {
     const jobId = readId(id, 'id');
     const to = readJobStatus(status, 'status');
     for (;;) {
-      const change = await this.change('transition', options, async (unit) => {
+      const change = await this.change('transition', options, async (unit, host) => {
         const job = await this.findJob(unit, jobId, 'transition');
         checkIfVersion(job, 'job', ifVersion);
         if (job.value.status === to) return this.changed(job, []);
         checkJobTransition(job.value.status, to);
-        await this.guard(unit, job, to, options);
+        await this.guard(unit, host, job, to);
         if (to === 'cancelled' && !(await this.endRuns(unit, job))) return undefined;
         const next = this.setStatus(unit, job, to, actor);
         return this.changed(next, unit.events);

@@ -1,9 +1,9 @@
-/** The tasks and the people of a job. */
+/** The tasks and the people of a job, and what is noted of it. */
 import type { CallOptions } from '../../component.js';
 import { invalid, StorageError } from '../../errors.js';
 import type { Actor, StoreEvent } from '../events.js';
-import { callOptions, checkIfVersion, type ChangeOptions } from '../store.js';
-import { OPTIONS, readAssignment, readAssignmentStatus, readId, readLink, readUnlink } from './arguments.js';
+import { checkIfVersion, type ChangeOptions } from '../store.js';
+import { OPTIONS, readAssignment, readAssignmentStatus, readEvent, readId, readLink, readUnlink } from './arguments.js';
 import {
   ASSIGNMENTS,
   LINKS,
@@ -41,11 +41,11 @@ export abstract class LinkOperations extends ScheduleOperations {
     const { ifVersion: _none, ...actor } = OPTIONS.change(options, 'options');
     const ids = { jobId: readId(jobId, 'jobId'), taskId: readId(taskId, 'taskId') };
     const given = readLink(link, 'link');
-    return this.change('linkTask', options, async (unit) => {
+    return this.change('linkTask', options, async (unit, host) => {
       const [job, [known], [task]] = await Promise.all([
         this.findJob(unit, ids.jobId, 'linkTask'),
         unit.query(LINKS, ids, { limit: 1 }),
-        findTasks(this.host, [ids.taskId], callOptions(options)),
+        findTasks(host, [ids.taskId]),
       ]);
       if (known !== undefined) return { ...this.entity(known), ...(task === undefined ? {} : { task }) };
       if (task === undefined) throw invalid('taskId', taskId, "a task of the tenant's");
@@ -96,7 +96,6 @@ export abstract class LinkOperations extends ScheduleOperations {
       const tasks = await findTasks(
         this.host,
         links.map(({ value }) => value.taskId),
-        callOptions(options),
       );
       return links.map((link, i) => ({
         ...this.entity(link),
@@ -111,7 +110,22 @@ export abstract class LinkOperations extends ScheduleOperations {
     const id = readId(jobId, 'jobId');
     return this.reading('dependenciesComplete', options, async (unit) => {
       await this.findJob(unit, id, 'dependenciesComplete');
-      return (await this.openTasks(unit, id, options)).length === 0;
+      return (await this.openTasks(unit, this.host, id)).length === 0;
+    });
+  }
+
+  /** Notes something that happened to the job: an event `job.` and its type. @throws `NOT_FOUND` */
+  async recordEvent(
+    jobId: string,
+    event: { readonly eventType: string; readonly payload?: object },
+    options: CallOptions & Actor = {},
+  ): Promise<StoreEvent> {
+    const { ifVersion: _none, ...actor } = OPTIONS.change(options, 'options');
+    const id = readId(jobId, 'jobId');
+    const { eventType, payload } = readEvent(event, 'event');
+    return this.change('recordEvent', options, async (unit) => {
+      this.touch(unit, await this.findJob(unit, id, 'recordEvent'), eventType, payload, actor);
+      return unit.events[0]!;
     });
   }
 

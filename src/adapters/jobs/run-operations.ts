@@ -5,7 +5,7 @@ import type { StoredRecord } from '../../collection/record-codec.js';
 import type { Actor, StoreEvent } from '../events.js';
 import { list } from '../arguments.js';
 import type { ListPage, PageOptions } from '../page.js';
-import { callOptions, checkIfVersion, type ChangeOptions } from '../store.js';
+import { callOptions, checkIfVersion, type ChangeOptions, type StoreHost } from '../store.js';
 import type { Unit } from '../unit.js';
 import { OPTIONS, readEnqueued, readId, readNewRun, readRunChanges } from './arguments.js';
 import { applyChanges, type JobRecord } from './base.js';
@@ -55,11 +55,11 @@ export abstract class RunOperations extends LinkOperations {
     const id = readId(jobId, 'jobId');
     const { status, startedAt, finishedAt, metadata } = readNewRun(run, 'run');
     const content = { jobId: id, status, startedAt, finishedAt, metadata };
-    return this.change('createRun', options, async (unit) => {
+    return this.change('createRun', options, async (unit, host) => {
       const { result, remember } = await unit.once('jobs.createRun', idempotencyKey, content);
       if (result !== undefined) return this.runAsItIs(unit, result);
       const job = await this.openJob(unit, id, 'createRun');
-      const number = await this.takeRunNumbers(unit, id, 1);
+      const number = await this.takeRunNumbers(unit, host, id, 1);
       const times = compact({ startedAt, finishedAt });
       const made = this.insertRun(
         unit,
@@ -76,10 +76,10 @@ export abstract class RunOperations extends LinkOperations {
     const { ifVersion: _none, ...actor } = OPTIONS.change(options, 'options');
     const id = readId(jobId, 'jobId');
     const { idempotencyKey, ...given } = readEnqueued(run, 'run');
-    return this.change('enqueueRun', options, async (unit) => {
+    return this.change('enqueueRun', options, async (unit, host) => {
       const { result, remember } = await unit.once('jobs.enqueueRun', idempotencyKey, { jobId: id, ...given });
       if (result !== undefined) return this.runAsItIs(unit, result);
-      const [made] = await this.insertQueued(unit, id, [given], actor);
+      const [made] = await this.insertQueued(unit, host, id, [given], actor);
       remember(made!.id);
       return this.runChange(made!, unit.events);
     });
@@ -98,8 +98,8 @@ export abstract class RunOperations extends LinkOperations {
       if (idempotencyKey !== undefined) throw invalid(`runs[${i}].idempotencyKey`, idempotencyKey, 'no key');
     });
     if (given.length === 0) return [];
-    return this.change('enqueueRuns', options, async (unit) => {
-      const made = await this.insertQueued(unit, id, given, actor);
+    return this.change('enqueueRuns', options, async (unit, host) => {
+      const made = await this.insertQueued(unit, host, id, given, actor);
       return made.map((run) => this.entity(run));
     });
   }
@@ -176,7 +176,7 @@ export abstract class RunOperations extends LinkOperations {
   async rerun(jobId: string, options: ChangeOptions & Actor = {}): Promise<JobDetails> {
     const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
     const id = readId(jobId, 'jobId');
-    await this.change('rerun', options, async (unit) => {
+    await this.change('rerun', options, async (unit, host) => {
       const [job, numbers] = await Promise.all([this.findJob(unit, id, 'rerun'), unit.find(NUMBERS, id)]);
       checkIfVersion(job, 'job', ifVersion);
       const from = job.value.status;
@@ -184,7 +184,7 @@ export abstract class RunOperations extends LinkOperations {
       if (from !== 'running') checkJobTransition(from, 'running', true);
       if (rosterGuard && !hasRoster(job.value.metadata))
         throw guardError('roster', from, 'running', 'The job has no roster: metadata.personas names nobody');
-      if (tasksGuard && from !== 'running') await this.guardTasks(unit, job, options);
+      if (tasksGuard && from !== 'running') await this.guardTasks(unit, host, job);
       // Its only writer by a version: a run that is made meanwhile makes this decided again.
       const { closed: _open, ...known } = numbers?.value ?? { last: 0, made: 0 };
       const runNumber = known.last + 1;
@@ -231,12 +231,13 @@ export abstract class RunOperations extends LinkOperations {
 
   private async insertQueued(
     unit: Unit,
+    host: StoreHost,
     jobId: string,
     runs: readonly Omit<ReturnType<typeof readEnqueued>, 'idempotencyKey'>[],
     actor: Actor,
   ): Promise<StoredRecord<RunValue>[]> {
     const job = await this.openJob(unit, jobId, 'enqueueRun');
-    const first = await this.takeRunNumbers(unit, jobId, runs.length);
+    const first = await this.takeRunNumbers(unit, host, jobId, runs.length);
     return runs.map(({ runAt, payload, priority, metadata }, i) => {
       const value = newRun(job, first + i, { trigger: 'manual', metadata, priority, ...compact({ payload }) });
       return this.insertRun(unit, queued(value, job.value.maxConcurrent, runAt ?? unit.now), actor);

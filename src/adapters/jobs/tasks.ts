@@ -1,6 +1,5 @@
 /** The tasks that jobs are linked to, as the store of tasks keeps them. */
 import { defineOwnCollection } from '../../collection/definition.js';
-import type { CallOptions } from '../../component.js';
 import type { StoreHost } from '../store.js';
 
 export interface TaskValue {
@@ -16,13 +15,9 @@ export interface TaskSnapshot extends TaskValue {
 }
 
 /** In the order of the ids; `undefined` for a task that is gone, or another tenant's. */
-export async function findTasks(
-  host: StoreHost,
-  ids: readonly string[],
-  options: CallOptions,
-): Promise<(TaskSnapshot | undefined)[]> {
+export async function findTasks(host: StoreHost, ids: readonly string[]): Promise<(TaskSnapshot | undefined)[]> {
   if (ids.length === 0) return [];
-  const found = await host.collection('tasks', TASKS).getMany([...ids], options);
+  const found = await host.collection('tasks', TASKS).getMany([...ids]);
   return found.map((record) => {
     if (record === undefined) return undefined;
     const { title, status, conversationId } = record.value;
