@@ -120,6 +120,30 @@ export type { ConversationStatistics } from './adapters/conversations/transfer.j
 export type { UserProfile } from './adapters/conversations/users.js';
 export type { MessageVector, NewMessageVector } from './adapters/conversations/vectors.js';
 export type { Actor, StoreEvent } from './adapters/events.js';
+export type { JobStore } from './adapters/jobs.js';
+export type { JobChange, JobStoreCapabilities } from './adapters/jobs/base.js';
+export type { ClaimedRun, JobClaimOptions } from './adapters/jobs/claim-operations.js';
+export type { JobEvents } from './adapters/jobs/events.js';
+export type { JobWorkerStatus, RunContext, RunHandler, WorkOptions } from './adapters/jobs/handler.js';
+export type { JobChanges, JobDetails, NewJob } from './adapters/jobs/job-operations.js';
+export type { Heartbeat } from './adapters/jobs/lease-operations.js';
+export type { AssignmentChange, LinkedTask } from './adapters/jobs/link-operations.js';
+export type { JobRetention, JobRetentionReport, JobStats } from './adapters/jobs/maintenance-operations.js';
+export type {
+  Checkpoint,
+  Job,
+  JobAssignment,
+  JobLink,
+  JobRun,
+  JobSchedule,
+  JobStatus,
+  RetryPolicy,
+  RunStatus,
+} from './adapters/jobs/records.js';
+export type { EnqueuedRun, NewRun, RunChange } from './adapters/jobs/run-operations.js';
+export type { NewSchedule } from './adapters/jobs/schedule-operations.js';
+export type { TaskSnapshot } from './adapters/jobs/tasks.js';
+export type { JobWorker } from './adapters/jobs/worker.js';
 export type { KeyValueStore, LockOptions } from './adapters/kv.js';
 export type { Comparison, Exchange, IncrementEntryOptions, Replacement } from './adapters/kv/atomic.js';
 export type { SetManyItem } from './adapters/kv/bulk.js';

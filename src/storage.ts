@@ -1,6 +1,6 @@
 /** What the manager, a tenant's handle and a transaction have in common: the surface a host works with. */
 import { StoreFactory } from './adapters/factory.js';
-import { createMessageHandler, type MessageHandler, type Reachable } from './adapters/message-handler.js';
+import { createMessageHandler, type MessageHandler } from './adapters/message-handler.js';
 import type { StoreName } from './adapters/settings.js';
 import type { StoreHost } from './adapters/store.js';
 import type { BeginOperation } from './component.js';
@@ -78,16 +78,7 @@ export abstract class Storage extends StoreFactory {
   messageHandler(
     definitions: readonly Pick<CollectionDefinition<unknown>, 'name' | 'schema' | 'domain'>[],
   ): MessageHandler {
-    if (!Array.isArray(definitions))
-      throw invalid('collections', definitions, 'an array of what defineCollection gives');
-    const reachable = new Map<string, Reachable>();
-    for (const definition of definitions as CollectionDefinition<unknown>[]) {
-      this.collection(definition);
-      const { envelope, declared } = definition.domain;
-      const isDate = (path: string): boolean => (declared.get(path) ?? envelope?.get(path)) === 'date';
-      reachable.set(definition.name, { records: () => this.collection(definition), isDate });
-    }
-    return createMessageHandler(reachable);
+    return createMessageHandler(definitions as CollectionDefinition<unknown>[], (named) => this.collection(named));
   }
 
   /** The tenant's sequences and fencing tokens, on a database of the settings (default: `stores.default`). */
@@ -190,13 +181,14 @@ export abstract class Storage extends StoreFactory {
     };
   }
 
-  protected override storeHost(name: StoreName): StoreHost {
+  /** @param owner whose store it is, where that is not the handle's own tenant. */
+  protected override storeHost(name: StoreName, owner?: string): StoreHost {
     const parts = this.parts();
     const { attempt, forTenant } = this;
     const databaseOf = (store: StoreName): Database =>
       this.database(parts, parts.storeDatabases[store] ?? parts.defaultDatabase);
     const database = databaseOf(name);
-    const tenantOf = (): string => this.tenantOf(parts);
+    const tenantOf = (): string => owner ?? this.tenantOf(parts);
     return {
       ...this.host(parts, database, ''),
       get tenant() {
@@ -205,13 +197,20 @@ export abstract class Storage extends StoreFactory {
       settings: parts.storeSettings,
       events: parts.events,
       forAll: !forTenant && attempt === undefined,
-      ...(this instanceof Transaction ? { outbox: this.outboxOf(database) } : {}),
+      of: (tenant) => this.storeHost(name, tenant),
+      ...(this instanceof Transaction ? { outbox: this.outboxOf(database, tenantOf()) } : {}),
       onCommit: (hook) => void (attempt === undefined ? hook() : attempt.committed.push(hook)),
       transaction: (options, work) =>
         attempt === undefined
-          ? this.runTransaction((tx) => work(tx.storeHost(name)), { ...options, on: database.name })
-          : work(this.storeHost(name)),
-      collection: (store, definition) => this.collection(definition, { on: databaseOf(store).name }),
+          ? this.runTransaction((tx) => work(tx.storeHost(name)), { ...options, on: database.name }, tenantOf())
+          : work(this.storeHost(name, owner)),
+      collection: (store, definition) => {
+        const on = parts.storeDatabases[store] ?? parts.defaultDatabase;
+        // What lives elsewhere is read as it is there: a transaction is of one database.
+        if (attempt === undefined || parts.databases.get(on)?.pool === attempt.pool)
+          return new Collection(definition, this.host(parts, this.declared(parts, definition, on), tenantOf()));
+        return new TenantStorage(() => parts, tenantOf()).collection(definition, { on });
+      },
       vectors: () => this.vectorStore(undefined, false),
       vectorsOutside: () => new TenantStorage(() => parts, tenantOf()).vectorStore(undefined, false),
       onClosing: (listener) => parts.onClosing(listener),
@@ -268,8 +267,8 @@ export class Transaction extends Storage {
     return this.outboxOf(this.database(this.opening, undefined));
   }
 
-  outboxOf(database: Database): TransactionOutbox {
-    return new TransactionOutbox(this.host(this.opening, database), (hook) => this.onCommit(hook));
+  outboxOf(database: Database, tenant = this.tenantOf(this.opening)): TransactionOutbox {
+    return new TransactionOutbox(this.host(this.opening, database, tenant), (hook) => this.onCommit(hook));
   }
 
   /** Runs once, after the commit; never for a run that was rolled back. */

@@ -5,7 +5,6 @@
  * million messages beside the first one.
  */
 import { randomUUID } from 'node:crypto';
-import { pathToFileURL } from 'node:url';
 import pg from 'pg';
 import { openStorage, type ConversationStore, type StorageManager } from '../../src/index.js';
 import { MESSAGES } from '../../src/adapters/conversations/records.js';
@@ -191,6 +190,3 @@ export async function benchConversations(what: readonly string[] = [], count = 1
     if (isAsked('pages')) await pages(url, storage, count);
   });
 }
-
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href)
-  await benchConversations(process.argv.slice(2));

@@ -2,6 +2,7 @@
 import { Handle } from '../handle.js';
 import { Agents } from './agents.js';
 import { ConversationStore } from './conversations.js';
+import { JobStore } from './jobs.js';
 import { KeyValueStore } from './kv.js';
 import type { StoreName } from './settings.js';
 import type { Store, StoreHost } from './store.js';
@@ -22,6 +23,11 @@ export abstract class StoreFactory extends Handle {
   /** Conversations: messages in their order, with what happened to them, users and sessions. */
   get conversations(): ConversationStore {
     return this.store('conversations', ConversationStore);
+  }
+
+  /** Named jobs, their schedules, and runs that workers claim under leases. */
+  get jobs(): JobStore {
+    return this.store('jobs', JobStore);
   }
 
   /** Values under namespaces and keys, with TTLs, quotas and counters. */

@@ -3,10 +3,11 @@
  * which collection, an answer says whether it was, and with what.
  */
 import type { Collection } from '../collection/collection.js';
+import type { CollectionDefinition } from '../collection/definition.js';
 import type { StoredRecord } from '../collection/record-codec.js';
 import { isStorageError, invalid, StorageError, type ErrorCode } from '../errors.js';
 import type { Filter } from '../filter/syntax.js';
-import { isPlainObject } from '../filter/json.js';
+import { isList, isPlainObject } from '../filter/json.js';
 import { id, instant, integer, optional, shape, text, type Reader } from './arguments.js';
 
 /** A record as JSON: its dates are ISO text. */
@@ -75,7 +76,7 @@ export type StorageMessage = { readonly requestId?: string; readonly collection:
 export type MessageHandler = (message: StorageMessage) => Promise<StorageAnswer>;
 
 /** A collection that messages may name. */
-export interface Reachable {
+interface Reachable {
   readonly records: () => Collection<unknown>;
   /** Whether what is at a path is a date. */
   readonly isDate: (path: string) => boolean;
@@ -119,8 +120,19 @@ const ACTIONS: Readonly<Record<StorageMessage['action'], Action>> = {
   },
 };
 
-/** @param collections those that messages may name: no other can be reached. */
-export function createMessageHandler(collections: ReadonlyMap<string, Reachable>): MessageHandler {
+/** @param definitions those that messages may name: no other can be reached. */
+export function createMessageHandler(
+  definitions: readonly CollectionDefinition<unknown>[],
+  open: (definition: CollectionDefinition<unknown>) => Collection<unknown>,
+): MessageHandler {
+  if (!isList(definitions)) throw invalid('collections', definitions, 'an array of what defineCollection gives');
+  const collections = new Map<string, Reachable>();
+  for (const definition of definitions) {
+    open(definition);
+    const { envelope, declared } = definition.domain;
+    const isDate = (path: string): boolean => (declared.get(path) ?? envelope?.get(path)) === 'date';
+    collections.set(definition.name, { records: () => open(definition), isDate });
+  }
   return async (message) => {
     const requestId = (message as { requestId?: unknown } | null | undefined)?.requestId;
     const named = typeof requestId === 'string' ? { requestId } : {};

@@ -39,11 +39,20 @@ export const STORE_SETTINGS = {
   },
   jobs: {
     rosterGuard: { doc: 'Whether a job needs a roster to be scheduled or run.', format: 'boolean', default: true },
-    scheduleGuard: { doc: 'Whether a job needs a schedule to be scheduled.', format: 'boolean', default: true },
+    scheduleGuard: {
+      doc: 'Whether a job needs a schedule with a run to come to be scheduled or run.',
+      format: 'boolean',
+      default: true,
+    },
     tasksGuard: {
       doc: 'Whether the tasks of a job must be complete before it runs or succeeds.',
       format: 'boolean',
       default: true,
+    },
+    tenantConcurrency: {
+      doc: 'How many runs of one tenant may be held by workers at once; 0: any number.',
+      format: 'nat',
+      default: 0,
     },
   },
   conversations: {

@@ -29,6 +29,8 @@ export interface StoreHost extends CollectionHost {
   readonly events: EventBus;
   /** Whether it belongs to the manager itself: only that may work for every tenant. */
   readonly forAll: boolean;
+  /** The same for the tenant that a record of every tenant's work names. Only for stores that asked `requireAll`. */
+  of(tenant: string): StoreHost;
   /** Present inside a transaction. */
   readonly outbox?: TransactionOutbox;
   /** Runs after the commit; at once outside a transaction. */
@@ -124,9 +126,14 @@ export abstract class Store extends Handle {
 
   /**
    * Makes a decision and writes it as one atomic batch; makes it again, from its reads, when what it stands on has changed
-   * meanwhile. Its events are told after the commit. @throws `CONFLICT` (retryable) after 10 tries; what `plan` throws.
+   * meanwhile. Its events are told after the commit. What `plan` does beside the unit goes by the host that it gets, which is
+   * that of the transaction where there is one. @throws `CONFLICT` (retryable) after 10 tries; what `plan` throws.
    */
-  protected async decide<R>(operation: string, options: CallOptions, plan: (unit: Unit) => Promise<R>): Promise<R> {
+  protected async decide<R>(
+    operation: string,
+    options: CallOptions,
+    plan: (unit: Unit, host: StoreHost) => Promise<R>,
+  ): Promise<R> {
     const { host } = this;
     // With the outbox, the events are written by the transaction that they tell of.
     if (this.definition.tells && host.settings.events.outbox && host.outbox === undefined)
@@ -135,7 +142,7 @@ export abstract class Store extends Handle {
       for (let attempt = 1; ; attempt++) {
         const at = attempt === 1 ? context : { ...context, now: host.clock.now() };
         const unit = new Unit(host, at, this.definition.events, this.definition.prefix);
-        const result = await plan(unit);
+        const result = await plan(unit, host);
         const failure = await unit.commit(this.operationName(operation)).catch((error: unknown) => {
           // A deadlock undid the batch. In a transaction it undid that too, which is run again as a whole.
           if (isSerializationFailure(error) && context.session === undefined) return error as StorageError;

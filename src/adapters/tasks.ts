@@ -57,10 +57,10 @@ export class TaskStore extends TaskRemover {
     const given = newTask(task, 'task');
     const { idempotencyKey, ...actor } = keyedArguments(options, 'options');
     const { conversationId, parentTaskId } = given;
-    return this.decide('create', callOptions(options), async (unit) => {
+    return this.decide('create', callOptions(options), async (unit, host) => {
       const [{ result, remember }, exists] = await Promise.all([
         unit.once('create', idempotencyKey, given),
-        conversationId === undefined || conversationExists(this.host, conversationId),
+        conversationId === undefined || conversationExists(host, conversationId),
       ]);
       if (result !== undefined) return { ...this.task(await this.findTask(unit, result, 'create')), events: [] };
       if (!exists) throw invalid('task.conversationId', conversationId, "one of the tenant's conversations");

@@ -69,6 +69,10 @@ export class Unit {
     this.backend = host.backend;
   }
 
+  get tenant(): string {
+    return this.host.tenant;
+  }
+
   get now(): Date {
     return this.context.now;
   }

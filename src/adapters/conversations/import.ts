@@ -147,7 +147,7 @@ export class ConversationImport {
       const createdAt = instant(line['createdAt'], 'createdAt');
       const expiresAt = optional(instant)(line['expiresAt'], 'expiresAt');
       const value = { ...jsonObject(line['value'], 'value') } as Record<string, unknown>;
-      for (const date of KINDS[line.kind]!.dates)
+      for (const date of KINDS[line.kind]!.dates as readonly string[])
         if (value[date] !== undefined) value[date] = instant(value[date], `value.${date}`);
       for (const [name, reader] of Object.entries(REQUIRED[line.kind]!))
         value[name] = reader(value[name], `value.${name}`);

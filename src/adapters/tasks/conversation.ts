@@ -1,7 +1,8 @@
 /** Whether a task may name a conversation. */
+import { CONVERSATIONS } from '../conversations/records.js';
 import type { StoreHost } from '../store.js';
 
-/** Any conversation may be named as long as no store of the tenant keeps conversations. */
-export function conversationExists(_host: StoreHost, _id: string): Promise<boolean> {
-  return Promise.resolve(true);
+/** Of the tenant, wherever it lives. */
+export function conversationExists(host: StoreHost, id: string): Promise<boolean> {
+  return host.collection('conversations', CONVERSATIONS).has(id);
 }

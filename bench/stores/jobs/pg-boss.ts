@@ -1,0 +1,39 @@
+/** pg-boss, by the calls that its own workers are made of. */
+import type { JobQueue } from './queue.js';
+
+interface Boss {
+  on(event: 'error', listener: (error: unknown) => void): void;
+  start(): Promise<unknown>;
+  stop(options: object): Promise<void>;
+  createQueue(name: string): Promise<void>;
+  insert(jobs: readonly object[]): Promise<void>;
+  fetch(name: string, options: { batchSize: number }): Promise<{ readonly id: string }[]>;
+  complete(name: string, ids: readonly string[]): Promise<void>;
+}
+
+export async function openPgBoss(path: string, url: string, workers: number, batch: number): Promise<JobQueue> {
+  const { default: PgBoss } = (await import(path)) as { default: new (options: object) => Boss };
+  const boss = new PgBoss({ connectionString: url, max: workers, supervise: false, schedule: false });
+  boss.on('error', (error) => console.error(error));
+  await boss.start();
+  await boss.createQueue('bench');
+  const work = async (batchSize: number): Promise<void> => {
+    for (;;) {
+      const jobs = await boss.fetch('bench', { batchSize });
+      if (jobs.length === 0) return;
+      await boss.complete(
+        'bench',
+        jobs.map(({ id }) => id),
+      );
+    }
+  };
+  return {
+    fill: async (count) => {
+      for (let i = 0; i < count; i += 400)
+        await boss.insert(Array.from({ length: Math.min(400, count - i) }, (_, n) => ({ name: 'bench', data: { n } })));
+    },
+    oneByOne: () => work(1),
+    together: async () => void (await Promise.all(Array.from({ length: workers }, () => work(batch)))),
+    close: () => boss.stop({ graceful: false, wait: true }),
+  };
+}

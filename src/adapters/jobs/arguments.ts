@@ -1,0 +1,227 @@
+/** What the job store's callers give, read before any I/O. */
+import { checkVersion } from '../../collection/record-codec.js';
+import {
+  choice,
+  flag,
+  id,
+  instant,
+  integer,
+  json,
+  jsonObject,
+  nullable,
+  oneOrMany,
+  optional,
+  partial,
+  shape,
+  text,
+  uuid,
+  withDefault,
+  type Reader,
+} from '../arguments.js';
+import { invalid } from '../../errors.js';
+import {
+  ASSIGNMENT_STATUSES,
+  JOB_STATUSES,
+  MISFIRES,
+  OVERLAPS,
+  RUN_STATUSES,
+  SCHEDULE_TYPES,
+  type RetryPolicy,
+  type ScheduleValue,
+} from './records.js';
+
+/** How long anything of a job may take: ten years. */
+const MOST_SECONDS = 315_576_000;
+
+const given: Reader<unknown> = (value) => value;
+// The call's own options are checked where the operation is admitted.
+const CALL = { signal: given, timeout: given };
+const ACTOR = { triggeredById: optional(id), sessionId: optional(id) };
+const ifVersion: Reader<number | undefined> = (value) => checkVersion(value);
+
+function seconds(least: number): Reader<number> {
+  return (value, key) => {
+    if (typeof value !== 'number' || !(value >= least) || value > MOST_SECONDS)
+      throw invalid(key, value, `a number of seconds from ${least} to ${MOST_SECONDS}`);
+    return value;
+  };
+}
+
+export const RETRY: RetryPolicy = { maxAttempts: 3, backoffSeconds: 30, jitterSeconds: 5, multiplier: 2 };
+
+const retry: Reader<RetryPolicy> = shape({
+  maxAttempts: withDefault(integer(1, 1_000), RETRY.maxAttempts),
+  backoffSeconds: withDefault(seconds(0), RETRY.backoffSeconds),
+  jitterSeconds: withDefault(seconds(0), RETRY.jitterSeconds),
+  multiplier: withDefault((value, key) => {
+    if (typeof value !== 'number' || !(value >= 1) || value > 100) throw invalid(key, value, 'a number from 1 to 100');
+    return value;
+  }, RETRY.multiplier),
+});
+
+const misfire: Reader<ScheduleValue['misfire']> = (value, key) => {
+  const word = choice(MISFIRES)(value, key);
+  return word === 'runonce' ? 'runOnce' : word === 'runall' ? 'runAll' : 'skip';
+};
+
+const EMPTY = {};
+const METADATA = withDefault(jsonObject, EMPTY);
+const NAME = text(1_020);
+const DESCRIPTION = text(65_536);
+const LIMIT = integer(1, 10_000);
+const PRIORITY = withDefault(integer(-1_000_000, 1_000_000), 0);
+const TOKEN = integer(1, Number.MAX_SAFE_INTEGER);
+
+export const readId = uuid;
+export const readToken = TOKEN;
+export const readName = NAME;
+export const readJobStatus = choice(JOB_STATUSES);
+export const readAssignmentStatus = choice(ASSIGNMENT_STATUSES);
+
+export const readNewJob = shape({
+  name: NAME,
+  description: optional(DESCRIPTION),
+  status: withDefault(choice(JOB_STATUSES), 'draft'),
+  ownerId: optional(uuid),
+  conversationId: optional(uuid),
+  metadata: METADATA,
+  timeoutSeconds: optional(seconds(0.001)),
+  maxConcurrent: optional(LIMIT),
+  retry: optional(retry),
+});
+
+export const readJobChanges = partialWithNulls(
+  partial({
+    name: NAME,
+    description: nullable(DESCRIPTION),
+    ownerId: nullable(uuid),
+    conversationId: nullable(uuid),
+    metadata: METADATA,
+    timeoutSeconds: nullable(seconds(0.001)),
+    maxConcurrent: nullable(LIMIT),
+    retry: nullable(retry),
+  }),
+);
+
+/** @throws `VALIDATION` for a change of nothing. */
+function partialWithNulls<T extends object>(reader: Reader<T>): Reader<T> {
+  return (value, key) => {
+    const changes = reader(value, key);
+    if (Object.keys(changes).length === 0) throw invalid(key, value, 'at least one change');
+    return changes;
+  };
+}
+
+export const readSchedule = shape({
+  scheduleType: withDefault(choice(SCHEDULE_TYPES), 'cron'),
+  expression: text(1_020),
+  timezone: withDefault(text(256), 'UTC'),
+  nextRunAt: optional(instant),
+  startAt: optional(instant),
+  endAt: optional(instant),
+  anchorAt: optional(instant),
+  paused: withDefault(flag, false),
+  misfire: withDefault(misfire, 'runOnce'),
+  misfireGraceSeconds: withDefault(seconds(0), 60),
+  overlap: withDefault(choice(OVERLAPS), 'skip'),
+  payload: optionalJson,
+  priority: PRIORITY,
+  metadata: METADATA,
+});
+
+function optionalJson(value: unknown, key: string): ReturnType<typeof json> | undefined {
+  return value === undefined ? undefined : json(value, key);
+}
+
+export const readNewRun = shape({
+  status: withDefault(choice(RUN_STATUSES), 'scheduled'),
+  startedAt: optional(instant),
+  finishedAt: optional(instant),
+  metadata: METADATA,
+});
+
+export const readRunChanges = partialWithNulls(
+  partial({
+    status: choice(RUN_STATUSES),
+    startedAt: nullable(instant),
+    finishedAt: nullable(instant),
+    metadata: METADATA,
+  }),
+);
+
+export const readEnqueued = shape({
+  runAt: optional(instant),
+  payload: optionalJson,
+  priority: PRIORITY,
+  metadata: METADATA,
+  idempotencyKey: optional(text(255)),
+});
+
+export const readCheckpoint = shape({ stepIndex: integer(0, Number.MAX_SAFE_INTEGER), stepName: NAME, state: json });
+export const readCompletion = withDefault(shape({ result: optionalJson }), { result: undefined });
+export const readFailure = shape({ error: text(4_096), retryable: withDefault(flag, true) });
+export const readClaim = shape({
+  ...CALL,
+  workerId: NAME,
+  limit: withDefault(integer(1, 1_000), 1),
+  leaseSeconds: withDefault(seconds(0.001), 60),
+  now: optional(instant),
+});
+export const readWork = shape({
+  workerId: optional(NAME),
+  concurrency: withDefault(integer(1, 1_000), 4),
+  leaseSeconds: withDefault(seconds(0.3), 60),
+  poll: withDefault(integer(1, 3_600_000), 1_000),
+});
+export const readStop = shape({ deadline: withDefault(integer(0, 2 ** 31 - 1), 10_000) });
+
+export const readEvent = shape({
+  eventType: (value, key) => {
+    if (typeof value !== 'string' || !/^[a-z][a-z0-9_]{0,63}$/.test(value))
+      throw invalid(key, value, 'a name of the form [a-z][a-z0-9_]{0,63}');
+    return value;
+  },
+  payload: METADATA,
+});
+export const readLink = shape({ relationshipType: withDefault(text(256), 'relates_to'), metadata: METADATA });
+export const readUnlink = shape({ linkId: optional(uuid), taskId: optional(uuid) });
+export const readAssignment = shape({ role: withDefault(text(256), 'participant'), metadata: METADATA });
+export const readRetention = shape({
+  jobDays: withDefault(days, 0),
+  keepRuns: withDefault(integer(0, 1_000_000), 100),
+});
+
+function days(value: unknown, key: string): number {
+  if (typeof value !== 'number' || !(value >= 0) || value > 36_525) throw invalid(key, value, 'a number of days, or 0');
+  return value;
+}
+
+/** What may be said of each operation beside its arguments. */
+export const OPTIONS = {
+  read: shape(CALL),
+  change: shape({ ...CALL, ...ACTOR, ifVersion }),
+  create: shape({ ...CALL, ...ACTOR, idempotencyKey: optional(text(255)) }),
+  get: shape({
+    ...CALL,
+    withSchedule: withDefault(flag, false),
+    withRuns: withDefault(flag, false),
+    withEvents: withDefault(flag, false),
+  }),
+  page: shape({ ...CALL, limit: given, after: given }),
+  list: shape({
+    ...CALL,
+    limit: given,
+    after: given,
+    status: optionalList(oneOrMany(choice(JOB_STATUSES))),
+    ownerId: optional(uuid),
+  }),
+  heartbeat: shape({ ...CALL, leaseSeconds: withDefault(seconds(0.001), 60) }),
+  delete: shape({ ...CALL, ...ACTOR, ifVersion, force: withDefault(flag, false) }),
+  previews: shape({ ...CALL, count: withDefault(integer(1, 1_000), 5) }),
+  retain: shape({ ...CALL, dryRun: withDefault(flag, false) }),
+} as const;
+
+/** An empty list stays one: it matches nothing. */
+function optionalList<T>(reader: Reader<readonly T[]>): Reader<readonly T[] | undefined> {
+  return (value, key) => (value === undefined || value === null ? undefined : reader(value, key));
+}

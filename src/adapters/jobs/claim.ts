@@ -1,0 +1,151 @@
+/** What a claim asks of the records of every tenant, below the collections, which know one. */
+import type { ClaimRequest, FindRequest, RecordBackend, Stored } from '../../backends/backend.js';
+import type { CollectionDefinition } from '../../collection/definition.js';
+import type { Sort } from '../../collection/options.js';
+import { RecordCodec, type StoredRecord } from '../../collection/record-codec.js';
+import type { OperationContext } from '../../component.js';
+import { parseSort } from '../../filter/cursor.js';
+import { normalize } from '../../filter/normalize.js';
+import { parseFilter, type Filter, type Path } from '../../filter/syntax.js';
+import { RUNS, type RunValue } from './records.js';
+
+export interface TenantRecord<T> extends StoredRecord<T> {
+  readonly tenant: string;
+}
+
+export type ClaimOrder = Sort<Path<RunValue>>;
+/** The most urgent first, then the longest due. */
+const ORDER: Sort<Path<RunValue>> = { priority: 'desc', dueAt: 'asc' };
+
+/** The first that match, of every tenant. */
+export async function findEverywhere<T>(
+  backend: RecordBackend,
+  definition: CollectionDefinition<T>,
+  filter: Filter<T>,
+  sort: Sort<Path<T>>,
+  limit: number,
+  context: OperationContext,
+): Promise<TenantRecord<T>[]> {
+  const found = await backend.find('all', requestOf(definition, filter, sort, limit), context);
+  return decodeAll(backend, definition, found);
+}
+
+export interface Taking {
+  readonly workerId: string;
+  readonly leaseUntil: Date;
+  readonly limit: number;
+}
+
+/**
+ * Takes runs that are due and behind no limit, of every tenant, in one statement: no two claims take the same. The attempt
+ * and the token grow with it.
+ */
+export async function claimOpen(
+  backend: RecordBackend,
+  { workerId, leaseUntil, limit }: Taking,
+  context: OperationContext,
+): Promise<TenantRecord<RunValue>[]> {
+  const codec = codecOf(backend, RUNS);
+  const request: ClaimRequest = {
+    ...requestOf(RUNS, { queue: 'open', dueAt: { $lte: context.now } }, ORDER, limit),
+    changes: codec.encodePatch(heldChanges(workerId, leaseUntil, context.now)),
+  };
+  const taken = await (backend.claim?.('all', request, context) ?? claimEach(backend, request, context));
+  return decodeAll(backend, RUNS, taken);
+}
+
+/** Found, then taken one by one where they match still: for backends without a statement of their own. */
+async function claimEach(
+  backend: RecordBackend,
+  { collection, filter, sort, limit, changes }: ClaimRequest,
+  context: OperationContext,
+): Promise<Stored[]> {
+  const found = await backend.find('all', { collection, filter, sort, limit }, context);
+  const taken: Stored[] = [];
+  for (const { tenant, id } of found) {
+    const write = { collection, id, kind: 'patch', changes, if: filter } as const;
+    const [result] = await backend.write({ tenant }, [write], context);
+    if (result?.status === 'patched') taken.push(result.record);
+  }
+  return taken;
+}
+
+function heldChanges(workerId: string, leaseUntil: Date, now: Date): object {
+  return {
+    set: { status: 'running', queue: 'held', dueAt: leaseUntil, workerId, startedAt: now, untold: true },
+    increment: { attempt: 1, token: 1 },
+  };
+}
+
+/** The same of a run that is claimed by a decision. */
+export function held(run: RunValue, { workerId, leaseUntil }: Omit<Taking, 'limit'>, now: Date): RunValue {
+  const { attempt, token } = run;
+  const taken = {
+    status: 'running',
+    queue: 'held',
+    dueAt: leaseUntil,
+    workerId,
+    startedAt: now,
+    untold: true,
+  } as const;
+  return { ...run, ...taken, attempt: attempt + 1, token: token + 1 };
+}
+
+/** Waiting behind a limit, and due. */
+export function findGated(
+  backend: RecordBackend,
+  queues: readonly ('open' | 'gated')[],
+  passed: readonly string[],
+  limit: number,
+  context: OperationContext,
+): Promise<TenantRecord<RunValue>[]> {
+  const filter: Filter<RunValue> = {
+    queue: { $in: queues },
+    dueAt: { $lte: context.now },
+    ...(passed.length === 0 ? {} : { jobId: { $nin: passed } }),
+  };
+  return findEverywhere(backend, RUNS, filter, ORDER, limit, context);
+}
+
+/** Held under leases that have ended. */
+export function findExpired(
+  backend: RecordBackend,
+  limit: number,
+  context: OperationContext,
+): Promise<TenantRecord<RunValue>[]> {
+  return findEverywhere(backend, RUNS, { queue: 'held', dueAt: { $lte: context.now } }, ORDER, limit, context);
+}
+
+/** By their tenants, in the order of the first of each. */
+export function byTenant<T extends { readonly tenant: string }>(records: readonly T[]): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const record of records) {
+    const group = groups.get(record.tenant);
+    if (group === undefined) groups.set(record.tenant, [record]);
+    else group.push(record);
+  }
+  return groups;
+}
+
+function requestOf<T>(
+  definition: CollectionDefinition<T>,
+  filter: Filter<T>,
+  sort: Sort<Path<T>>,
+  limit: number,
+): FindRequest {
+  const { schema, domain } = definition;
+  return { collection: schema, filter: normalize(parseFilter(filter, domain)), sort: parseSort(sort, domain), limit };
+}
+
+function codecOf<T>(backend: RecordBackend, definition: CollectionDefinition<T>): RecordCodec<T> {
+  return new RecordCodec(definition, backend.capabilities.maxRecordBytes);
+}
+
+function decodeAll<T>(
+  backend: RecordBackend,
+  definition: CollectionDefinition<T>,
+  found: readonly Stored[],
+): TenantRecord<T>[] {
+  const codec = codecOf(backend, definition);
+  return found.map((stored) => ({ ...codec.decode(stored), tenant: stored.tenant }));
+}

@@ -1,0 +1,78 @@
+/** What a host gives to a worker, and what becomes of what its handler does. */
+import { hostname } from 'node:os';
+import type { JsonValue } from '../../backends/backend.js';
+import { foreignErrorName, isStorageError } from '../../errors.js';
+import { json } from '../arguments.js';
+import type { ClaimedRun } from './claim-operations.js';
+import type { RunEnd } from './run-ends.js';
+
+/** What a handler may use beside the run. */
+export interface RunContext {
+  /** Aborts when the run is cancelled, takes too long or has lost its lease, and when the worker stops. */
+  readonly signal: AbortSignal;
+  /** Keeps how far the run has come; `run.checkpoint` has it at the next attempt. @throws `LEASE_LOST` */
+  readonly checkpoint: (checkpoint: {
+    readonly stepIndex: number;
+    readonly stepName: string;
+    readonly state: unknown;
+  }) => Promise<void>;
+}
+
+/** Does a run; what it gives, as JSON, is the run's result. What it throws fails the attempt. */
+export type RunHandler = (run: ClaimedRun, context: RunContext) => unknown;
+
+export interface WorkOptions {
+  /** Default: host, process id and a random part. */
+  readonly workerId?: string;
+  /** Runs that it handles at once, 1 to 1,000; default 4. */
+  readonly concurrency?: number;
+  /** Extended while the handler runs; default 60. After it, a run of a worker that is gone is another's. */
+  readonly leaseSeconds?: number;
+  /** Milliseconds between looks when nothing was due; default 1,000. What this process enqueues is seen at once. */
+  readonly poll?: number;
+}
+
+export interface JobWorkerStatus {
+  readonly workerId: string;
+  /** `stopped` also when the manager was closed under it. */
+  readonly state: 'running' | 'stopping' | 'stopped';
+  readonly inFlight: number;
+  readonly succeeded: number;
+  readonly failed: number;
+  /** Runs whose lease another took over. */
+  readonly lost: number;
+}
+
+export function makeWorkerId(): string {
+  return `${hostname()}:${process.pid}:${Math.random().toString(36).slice(2, 8)}`;
+}
+
+/** Runs the handler. */
+export async function outcome(handler: RunHandler, run: ClaimedRun, context: RunContext): Promise<RunEnd> {
+  try {
+    return succeeded(await handler(run, context));
+  } catch (error) {
+    return { kind: 'failed', error: errorText(error), retryable: isRetryable(error) };
+  }
+}
+
+function succeeded(result: unknown): RunEnd {
+  const stored: JsonValue | undefined = result === undefined ? undefined : json(result, 'result');
+  return { kind: 'succeeded', result: stored };
+}
+
+/** A handler that throws `{ retryable: false }` has failed for good. */
+function isRetryable(error: unknown): boolean {
+  return (
+    typeof error !== 'object' ||
+    error === null ||
+    (error as { retryable?: unknown }).retryable !== false ||
+    isStorageError(error)
+  );
+}
+
+/** The handler's own words: what it throws is the host's, as is the database that keeps it. */
+function errorText(error: unknown): string {
+  const text = error instanceof Error ? error.message : typeof error === 'string' ? error : foreignErrorName(error);
+  return text.trim() === '' ? 'failed' : text.slice(0, 1_000);
+}

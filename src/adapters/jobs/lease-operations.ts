@@ -1,0 +1,167 @@
+/** What the holder of a run does with it, under the token of its claim. */
+import type { CallOptions } from '../../component.js';
+import { callOptions } from '../store.js';
+import type { Unit } from '../unit.js';
+import { OPTIONS, readCheckpoint, readCompletion, readFailure, readId, readToken } from './arguments.js';
+import { RunOperations } from './run-operations.js';
+import {
+  endAttempt,
+  followRuns,
+  isHeld,
+  isWritten,
+  leaseLost,
+  writeRun,
+  type RunEnd,
+  type RunRecord,
+} from './run-ends.js';
+import { RUNS, type Checkpoint, type JobRun } from './records.js';
+
+export interface Heartbeat {
+  /** Somebody wants the run to end: fail or release it, and it is cancelled. */
+  readonly cancelRequested: boolean;
+  readonly leaseUntil: Date;
+}
+
+/** A run that was claimed, as its holder knows it, and what is to be written of it. */
+export interface HeldEnd {
+  readonly run: RunRecord;
+  readonly end: RunEnd;
+}
+
+export abstract class LeaseOperations extends RunOperations {
+  /** Extends the lease from now. @throws `LEASE_LOST` */
+  async heartbeat(
+    runId: string,
+    token: number,
+    options: CallOptions & { readonly leaseSeconds?: number } = {},
+  ): Promise<Heartbeat> {
+    const { leaseSeconds } = OPTIONS.heartbeat(options, 'options');
+    const run = await this.whileHeld('heartbeat', runId, token, options, (unit, held) =>
+      extendLease(unit, held, leaseSeconds),
+    );
+    return { cancelRequested: run.value.cancelRequestedAt !== undefined, leaseUntil: run.value.dueAt! };
+  }
+
+  /** Keeps how far the run has come, in place of the last time; it comes with the next claim. @throws `LEASE_LOST` */
+  async saveCheckpoint(
+    runId: string,
+    token: number,
+    checkpoint: { readonly stepIndex: number; readonly stepName: string; readonly state: unknown },
+    options: CallOptions = {},
+  ): Promise<JobRun> {
+    OPTIONS.read(options, 'options');
+    const value: Checkpoint = readCheckpoint(checkpoint, 'checkpoint');
+    const run = await this.whileHeld('saveCheckpoint', runId, token, options, (unit, held) =>
+      writeRun(unit, held, { ...held.value, checkpoint: value }),
+    );
+    return this.entity(run);
+  }
+
+  /** The run has succeeded. Repeated under the same token it gives the run again. @throws `LEASE_LOST` */
+  async complete(
+    runId: string,
+    token: number,
+    completion: { readonly result?: unknown } = {},
+    options: CallOptions = {},
+  ): Promise<JobRun> {
+    OPTIONS.read(options, 'options');
+    const { result } = readCompletion(completion, 'completion');
+    return this.endRun('complete', runId, token, { kind: 'succeeded', result }, options);
+  }
+
+  /**
+   * The attempt has failed: the run waits for the next one, or has failed when there is none left or `retryable` is false
+   * (default true). Cancelled, if that was asked for. @throws `LEASE_LOST`
+   */
+  async fail(
+    runId: string,
+    token: number,
+    failure: { readonly error: string; readonly retryable?: boolean },
+    options: CallOptions = {},
+  ): Promise<JobRun> {
+    OPTIONS.read(options, 'options');
+    const { error, retryable } = readFailure(failure, 'failure');
+    return this.endRun('fail', runId, token, { kind: 'failed', error, retryable }, options);
+  }
+
+  /** Gives the run back as if the attempt had not begun: it is due at once. @throws `LEASE_LOST` */
+  async release(runId: string, token: number, options: CallOptions = {}): Promise<JobRun> {
+    OPTIONS.read(options, 'options');
+    return this.endRun('release', runId, token, { kind: 'released' }, options);
+  }
+
+  private async endRun(
+    operation: string,
+    runId: string,
+    token: number,
+    end: RunEnd,
+    options: CallOptions,
+  ): Promise<JobRun> {
+    const id = readId(runId, 'runId');
+    const held = readToken(token, 'token');
+    return this.change(operation, options, async (unit) => {
+      const run = await unit.find(RUNS, id);
+      if (isWritten(run, held, end)) return this.entity(run);
+      if (!isHeld(run, held)) throw leaseLost(id, `jobs.${operation}`);
+      const next = endAttempt(unit, run, end);
+      await followRuns(unit, [next]);
+      return this.entity(next);
+    });
+  }
+
+  private whileHeld(
+    operation: string,
+    runId: string,
+    token: number,
+    options: CallOptions,
+    write: (unit: Unit, run: RunRecord) => RunRecord,
+  ): Promise<RunRecord> {
+    const id = readId(runId, 'runId');
+    const held = readToken(token, 'token');
+    return this.change(operation, callOptions(options), async (unit) => {
+      const run = await unit.find(RUNS, id);
+      if (!isHeld(run, held)) throw leaseLost(id, `jobs.${operation}`);
+      return write(unit, run);
+    });
+  }
+
+  /**
+   * Writes how runs of the tenant's ended, by what their holder knows of them; when another has changed one, by what they
+   * are by now. Gives those that are no longer held under their tokens.
+   */
+  protected endHeld(ends: readonly HeldEnd[]): Promise<ReadonlySet<string>> {
+    let read = false;
+    return this.change('complete', {}, async (unit) => {
+      const ids = ends.map(({ run }) => run.id);
+      const runs = read ? await unit.findMany(RUNS, ids) : ends.map(({ run }) => run);
+      read = true;
+      const lost = new Set<string>();
+      const over: RunRecord[] = [];
+      ends.forEach(({ run: { id, value }, end }, i) => {
+        const run = runs[i];
+        if (isWritten(run, value.token, end)) return;
+        if (isHeld(run, value.token)) over.push(endAttempt(unit, run, end));
+        else lost.add(id);
+      });
+      await followRuns(unit, over);
+      return lost;
+    });
+  }
+
+  /** Extends the leases of runs of the tenant's; gives them as they are then, without those that are lost. */
+  protected extendHeld(held: readonly RunRecord[], leaseSeconds: number): Promise<ReadonlyMap<string, RunRecord>> {
+    return this.change('heartbeat', {}, async (unit) => {
+      const ids = held.map(({ id }) => id);
+      const runs = await unit.findMany(RUNS, ids);
+      const kept = runs.flatMap((run, i) =>
+        isHeld(run, held[i]!.value.token) ? [extendLease(unit, run, leaseSeconds)] : [],
+      );
+      return new Map(kept.map((run) => [run.id, run]));
+    });
+  }
+}
+
+function extendLease(unit: Unit, run: RunRecord, leaseSeconds: number): RunRecord {
+  const dueAt = new Date(unit.now.getTime() + Math.ceil(leaseSeconds * 1_000));
+  return writeRun(unit, run, { ...run.value, dueAt });
+}

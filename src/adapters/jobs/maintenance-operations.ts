@@ -1,0 +1,169 @@
+/** Figures of the tenant's jobs, and what is old of them taken away. */
+import type { CallOptions } from '../../component.js';
+import { callOptions } from '../store.js';
+import type { Unit } from '../unit.js';
+import { OPTIONS, readRetention } from './arguments.js';
+import { ClaimOperations } from './claim-operations.js';
+import { ASSIGNMENTS, JOBS, LINKS, NUMBERS, RUNS, SCHEDULES, type JobStatus, type RunStatus } from './records.js';
+
+export interface JobStats {
+  readonly jobs: Readonly<Partial<Record<JobStatus, number>>>;
+  readonly runs: Readonly<Partial<Record<RunStatus, number>>>;
+  /** Runs that failed for good. */
+  readonly dead: number;
+  /** Since when the run that waits longest could be claimed. */
+  readonly oldestDue?: Date;
+  /** Milliseconds that runs which have ended waited for their last claim. */
+  readonly claimLatency: { readonly count: number; readonly average?: number; readonly max?: number };
+}
+
+export interface JobRetention {
+  /** Deletes jobs that ended (and have no schedule), and runs, when that is more than so many days ago. 0: keeps them. */
+  readonly jobDays?: number;
+  /** Deletes runs that ended beyond the newest so many of a job. 0: keeps them. Default 100. */
+  readonly keepRuns?: number;
+}
+
+export interface JobRetentionReport {
+  readonly jobs: number;
+  readonly runs: number;
+  readonly dryRun: boolean;
+}
+
+const OVER = ['succeeded', 'failed', 'cancelled'] as const;
+const DAY = 86_400_000;
+/** Runs of one step, and events of one: a batch is of at most 500 records. */
+const STEP = 100;
+const EVENTS = 290;
+
+export abstract class MaintenanceOperations extends ClaimOperations {
+  /** What the tenant has, by status. */
+  async stats(options: CallOptions = {}): Promise<JobStats> {
+    OPTIONS.read(options, 'options');
+    const call = callOptions(options);
+    await this.run('stats', call, () => Promise.resolve());
+    const runs = this.records(RUNS);
+    const [jobs, byStatus, dead, oldest] = await Promise.all([
+      this.records(JOBS).aggregate({}, { by: ['status'] }, call),
+      runs.aggregate({}, { by: ['status'], numbers: ['waitedMs'] }, call),
+      runs.count({ status: 'failed', dead: true }, call),
+      this.run('stats', call, ({ now }) =>
+        runs.query(
+          { queue: { $in: ['open', 'gated'] }, dueAt: { $lte: now } },
+          { ...call, sort: { dueAt: 'asc' }, limit: 1 },
+        ),
+      ),
+    ]);
+    const waited = byStatus.map(({ numbers }) => numbers['waitedMs']);
+    const count = waited.reduce((sum, each) => sum + each.count, 0);
+    const total = waited.reduce((sum, each) => sum + each.sum, 0);
+    const oldestDue = oldest.items[0]?.value.dueAt;
+    return {
+      jobs: countsOf(jobs),
+      runs: countsOf(byStatus),
+      dead,
+      ...(oldestDue === undefined ? {} : { oldestDue }),
+      claimLatency:
+        count === 0 ? { count } : { count, average: total / count, max: Math.max(...waited.map(({ max = 0 }) => max)) },
+    };
+  }
+
+  /**
+   * Deletes what is old of the tenant's, in steps that are each whole: a call that was cut off is gone on with by the next.
+   * With `dryRun` it tells what it would delete.
+   */
+  async retain(
+    policy: JobRetention = {},
+    options: CallOptions & { readonly dryRun?: boolean } = {},
+  ): Promise<JobRetentionReport> {
+    const { jobDays, keepRuns } = readRetention(policy, 'policy');
+    const { dryRun } = OPTIONS.retain(options, 'options');
+    if (!dryRun) this.require('changes', 'retain');
+    const call = callOptions(options);
+    const gone = new Set<string>();
+    let jobs = 0;
+    if (jobDays > 0) {
+      const before = await this.run('retain', call, ({ now }) =>
+        Promise.resolve(new Date(now.getTime() - jobDays * DAY)),
+      );
+      for await (const job of this.records(JOBS).each({ status: { $in: OVER }, updatedAt: { $lt: before } }, call)) {
+        if ((await this.records(SCHEDULES).find(job.id, call)) !== undefined) continue;
+        if ((await this.records(RUNS).count({ jobId: job.id, status: { $in: ['scheduled', 'running'] } }, call)) > 0)
+          continue;
+        for await (const { id } of this.records(RUNS).each({ jobId: job.id }, call)) gone.add(id);
+        if (!dryRun) await this.dropRuns([...gone], call);
+        if (!dryRun) await this.dropJob(job.id, job.version, call);
+        jobs++;
+      }
+      const old = { status: { $in: OVER }, finishedAt: { $lt: before } };
+      for await (const { id } of this.records(RUNS).each(old, call)) gone.add(id);
+    }
+    if (keepRuns > 0)
+      for (const { key } of await this.crowded(keepRuns, call)) {
+        let place = 0;
+        const filter = { jobId: key, status: { $in: OVER } };
+        for await (const { id } of this.records(RUNS).each(filter, { ...call, sort: { runNumber: 'desc' } }))
+          if (++place > keepRuns) gone.add(id);
+      }
+    if (!dryRun) await this.dropRuns([...gone], call);
+    return { jobs, runs: gone.size, dryRun };
+  }
+
+  /** Jobs with more runs that ended than are kept. */
+  private async crowded(keepRuns: number, call: CallOptions): Promise<{ key: string }[]> {
+    const groups = await this.records(RUNS).aggregate({ status: { $in: OVER } }, { by: ['jobId'] }, call);
+    return groups.filter(({ count }) => count > keepRuns).map(({ key }) => ({ key: key['jobId'] as string }));
+  }
+
+  /** Runs that ended, with their events. */
+  private async dropRuns(ids: readonly string[], call: CallOptions): Promise<void> {
+    for (let i = 0; i < ids.length; i += STEP)
+      await this.inSteps(call, async (unit) => {
+        const found = await unit.findMany(RUNS, ids.slice(i, i + STEP));
+        const runs = found.flatMap((run) => (run?.value.finishedAt === undefined ? [] : [run]));
+        const whole = await this.dropEvents(
+          unit,
+          runs.map(({ id }) => id),
+        );
+        if (whole) for (const run of runs) unit.remove(RUNS, run);
+        return whole;
+      });
+  }
+
+  private async dropJob(id: string, version: number, call: CallOptions): Promise<void> {
+    await this.inSteps(call, async (unit) => {
+      const [job, numbers, links, assignments] = await Promise.all([
+        unit.find(JOBS, id),
+        unit.find(NUMBERS, id),
+        unit.query(LINKS, { jobId: id }, { limit: STEP }),
+        unit.query(ASSIGNMENTS, { jobId: id }, { limit: STEP }),
+      ]);
+      if (job?.version !== version) return true;
+      for (const link of links) unit.remove(LINKS, link);
+      for (const assignment of assignments) unit.remove(ASSIGNMENTS, assignment);
+      if (links.length === STEP || assignments.length === STEP || !(await this.dropEvents(unit, [id]))) return false;
+      unit.remove(JOBS, job);
+      if (numbers !== undefined) unit.remove(NUMBERS, numbers);
+      return true;
+    });
+  }
+
+  private async inSteps(call: CallOptions, step: (unit: Unit) => Promise<boolean>): Promise<void> {
+    while (!(await this.change('retain', call, step)));
+  }
+
+  /** @returns whether none is left. */
+  private async dropEvents(unit: Unit, aggregateIds: readonly string[]): Promise<boolean> {
+    if (aggregateIds.length === 0) return true;
+    const { events } = this.definition;
+    const found = await unit.query(events, { aggregateId: { $in: aggregateIds } }, { limit: EVENTS });
+    for (const event of found) unit.remove(events, event);
+    return found.length < EVENTS;
+  }
+}
+
+function countsOf(
+  rows: readonly { readonly key: Readonly<Record<string, unknown>>; readonly count: number }[],
+): Record<string, number> {
+  return Object.fromEntries(rows.map(({ key, count }) => [key['status'] as string, count]));
+}

@@ -1,0 +1,139 @@
+/** How an attempt of a run ends, and what becomes of the run then. */
+import { createHash } from 'node:crypto';
+import type { JsonValue } from '../../backends/backend.js';
+import type { StoredRecord } from '../../collection/record-codec.js';
+import { StorageError } from '../../errors.js';
+import type { Unit } from '../unit.js';
+import { RETRY } from './arguments.js';
+import { compact, JOBS, RUNS, SCHEDULES, type JobValue, type RunStatus, type RunValue } from './records.js';
+
+export type RunRecord = StoredRecord<RunValue>;
+
+export type RunEnd =
+  | { readonly kind: 'succeeded'; readonly result?: JsonValue | undefined }
+  | { readonly kind: 'failed'; readonly error: string; readonly retryable: boolean }
+  | { readonly kind: 'expired' }
+  | { readonly kind: 'released' };
+
+/** What every event of a run carries. */
+export function runFacts({ id, value: { jobId, runNumber, attempt } }: RunRecord): {
+  jobId: string;
+  runId: string;
+  runNumber: number;
+  attempt: number;
+} {
+  return { jobId, runId: id, runNumber, attempt };
+}
+
+/** Whether the run is held under the token. */
+export function isHeld(run: RunRecord | undefined, token: number): run is RunRecord {
+  return run !== undefined && run.value.queue === 'held' && run.value.token === token;
+}
+
+/** Whether what the token's holder wants to write is written already: its reply was lost, and it asks again. */
+export function isWritten(run: RunRecord | undefined, token: number, end: RunEnd): run is RunRecord {
+  return run?.value.token === token && end.kind === 'succeeded' && run.value.status === 'succeeded';
+}
+
+export function leaseLost(id: string, operation: string): StorageError {
+  return new StorageError('LEASE_LOST', `The run ${JSON.stringify(id)} is not, or no longer, held under this token`, {
+    component: 'jobs',
+    operation,
+    details: { id },
+  });
+}
+
+/** Writes a run with another value, and tells its start when that is not told yet. */
+export function writeRun(unit: Unit, run: RunRecord, value: RunValue): RunRecord {
+  const { untold, ...told } = value;
+  if (untold === true) {
+    const { workerId, startedAt } = run.value;
+    unit.event(run, 'run_started', { ...runFacts(run), workerId, startedAt });
+  }
+  return unit.replace(RUNS, run, told);
+}
+
+/** Ends the attempt of a run that is held. */
+export function endAttempt(unit: Unit, run: RunRecord, end: RunEnd): RunRecord {
+  const next = writeRun(unit, run, afterAttempt(run.value, end, unit.now));
+  const { status, error, dueAt } = next.value;
+  const facts = runFacts(run);
+  if (end.kind === 'expired') unit.event(next, 'run_lease_expired', { ...facts, workerId: run.value.workerId });
+  if (status === 'scheduled' && end.kind === 'released') unit.event(next, 'run_released', facts);
+  else if (status === 'scheduled') unit.event(next, 'run_retrying', { ...facts, error, dueAt });
+  else unit.event(next, `run_${status}`, status === 'failed' ? { ...facts, error } : facts);
+  return next;
+}
+
+function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
+  if (end.kind === 'succeeded') return { ...ended(run, 'succeeded', now), ...compact({ result: end.result }) };
+  const error = end.kind === 'failed' ? end.error : end.kind === 'expired' ? 'lease_expired' : undefined;
+  const failed = { ...run, ...compact({ error }) };
+  if (run.cancelRequestedAt !== undefined) return ended(failed, 'cancelled', now);
+  if (end.kind === 'released') return waiting({ ...run, attempt: run.attempt - 1 }, now);
+  const { maxAttempts } = run.retry ?? RETRY;
+  if (run.attempt < maxAttempts && (end.kind === 'expired' || end.retryable))
+    return waiting(failed, new Date(now.getTime() + backoff(run)));
+  return { ...ended(failed, 'failed', now), dead: true };
+}
+
+/** Milliseconds until the next attempt. */
+function backoff({ retry = RETRY, attempt }: RunValue): number {
+  const { backoffSeconds, multiplier, jitterSeconds } = retry;
+  // Ten years, beyond which no time is to be reckoned with.
+  const delay = Math.min(backoffSeconds * multiplier ** (attempt - 1), 315_576_000);
+  return Math.round((delay + Math.random() * jitterSeconds) * 1_000);
+}
+
+/** In its queue again. */
+export function waiting({ workerId: _worker, ...run }: RunValue, dueAt: Date): RunValue {
+  const queue = run.limit === undefined ? 'open' : 'gated';
+  return { ...run, status: 'scheduled', queue, dueAt, availableAt: dueAt };
+}
+
+/** Over: nobody is to claim it. */
+export function ended(run: RunValue, status: RunStatus, now: Date): RunValue {
+  const { queue, dueAt: _due, ...over } = run;
+  const { startedAt, availableAt } = run;
+  const waited = queue === 'held' && startedAt && availableAt ? startedAt.getTime() - availableAt.getTime() : undefined;
+  return {
+    ...over,
+    status,
+    finishedAt: now,
+    ...compact({ waitedMs: waited === undefined ? waited : Math.max(waited, 0) }),
+  };
+}
+
+/** Cancels what waits at once, and asks for the end of what is held. */
+export function cancel(unit: Unit, run: RunRecord): RunRecord {
+  const { value } = run;
+  if (value.queue === 'held') {
+    const asked = writeRun(unit, run, { ...value, cancelRequestedAt: unit.now });
+    unit.event(asked, 'run_cancel_requested', runFacts(run));
+    return asked;
+  }
+  const cancelled = writeRun(unit, run, ended(value, 'cancelled', unit.now));
+  unit.event(cancelled, 'run_cancelled', runFacts(run));
+  return cancelled;
+}
+
+/** The end of a rerun is its job's: a job with occurrences to come is scheduled again. */
+export async function followRuns(unit: Unit, runs: readonly RunRecord[]): Promise<void> {
+  const over = runs.filter(({ value }) => value.drivesJob === true && value.finishedAt !== undefined);
+  for (const run of over) {
+    const { jobId } = run.value;
+    const [job, schedule] = await Promise.all([unit.find(JOBS, jobId), unit.find(SCHEDULES, jobId)]);
+    if (job?.value.status !== 'running' || job.value.currentRunId !== run.id) continue;
+    const { currentRunId: _over, ...value } = job.value;
+    const to = schedule?.value.nextRunAt === undefined ? run.value.status : 'scheduled';
+    const next = unit.replace<JobValue>(JOBS, job, { ...value, status: to });
+    unit.event(next, 'status_changed', { jobId, tenantId: unit.tenant, from: 'running', to });
+  }
+}
+
+/** The id of an occurrence's run: of two that make it, one is too late. */
+export function occurrenceId(jobId: string, at: Date): string {
+  const hex = createHash('sha256').update(`${jobId}\n${at.getTime()}`).digest('hex');
+  // In the form of a UUID of version 8, which is for what its maker says.
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}

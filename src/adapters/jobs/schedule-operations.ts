@@ -1,0 +1,143 @@
+/** Schedules: one a job, replaced whole. */
+import type { CallOptions } from '../../component.js';
+import type { NotFoundError } from '../../errors.js';
+import { invalid } from '../../errors.js';
+import type { Actor } from '../events.js';
+import { callOptions, checkIfVersion, type ChangeOptions } from '../store.js';
+import { OPTIONS, readId, readSchedule } from './arguments.js';
+import { JobOperations } from './job-operations.js';
+import { readRecurrence } from './occurrences.js';
+import { compact, SCHEDULES, type JobSchedule, type ScheduleValue } from './records.js';
+
+export interface NewSchedule {
+  /** Default: `cron`. */
+  readonly scheduleType?: ScheduleValue['scheduleType'];
+  /**
+   * `cron`: 5 or 6 fields (the first of 6 are seconds), or `@daily` and its like. `interval`: seconds, or `15m`, `2h`, `1d`.
+   * `once`: a time of ISO 8601.
+   */
+  readonly expression: string;
+  /** Of cron's local times; default: `UTC`. */
+  readonly timezone?: string;
+  /** In place of the first occurrence. */
+  readonly nextRunAt?: Date | string | null;
+  /** No occurrence before it. */
+  readonly startAt?: Date | string | null;
+  /** No occurrence at it or after. */
+  readonly endAt?: Date | string | null;
+  /** What an interval counts from; default: `startAt`, or now. */
+  readonly anchorAt?: Date | string | null;
+  readonly paused?: boolean;
+  /**
+   * What becomes of occurrences that nobody met within the grace: one run for all of them (`runOnce`, the default), none
+   * (`skip`), or one each, the last 100 (`runAll`).
+   */
+  readonly misfire?: ScheduleValue['misfire'];
+  /** Default 60. */
+  readonly misfireGraceSeconds?: number;
+  /**
+   * What becomes of an occurrence while a run of the job waits or is held: nothing (`skip`, the default), a run that waits
+   * for its turn (`queue`), or a run beside it (`allow`).
+   */
+  readonly overlap?: ScheduleValue['overlap'];
+  /** Of each run. */
+  readonly payload?: unknown;
+  /** Of each run; greater ones are claimed first. Default 0. */
+  readonly priority?: number;
+  readonly metadata?: object;
+}
+
+export abstract class ScheduleOperations extends JobOperations {
+  /**
+   * Gives a job its schedule, in place of the one it has. The first occurrence is after now.
+   * @throws `NOT_FOUND`, `VALIDATION` for an expression or a zone that is none
+   */
+  async upsertSchedule(
+    jobId: string,
+    schedule: NewSchedule,
+    options: ChangeOptions & Actor = {},
+  ): Promise<JobSchedule> {
+    const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
+    const id = readId(jobId, 'jobId');
+    const { nextRunAt, anchorAt, ...given } = readSchedule(schedule, 'schedule');
+    if (given.startAt !== undefined && given.endAt !== undefined && given.endAt <= given.startAt)
+      throw invalid('schedule.endAt', given.endAt, 'a time after startAt');
+    const anchor = anchorAt ?? given.startAt;
+    // Before any I/O: whether it is an expression does not depend on the time.
+    const whole = compact<Omit<ScheduleValue, 'anchorAt'>>({ ...given, nextRunAt: undefined, lastRunAt: undefined });
+    await readRecurrence({ ...whole, anchorAt: anchor ?? new Date(0) });
+    return this.change('upsertSchedule', options, async (unit) => {
+      const [job, known] = await Promise.all([this.findJob(unit, id, 'upsertSchedule'), unit.find(SCHEDULES, id)]);
+      if (ifVersion !== undefined && known !== undefined) checkIfVersion(known, 'schedule', ifVersion);
+      const value = { ...whole, anchorAt: anchor ?? known?.value.anchorAt ?? unit.now };
+      const next = given.paused ? undefined : (nextRunAt ?? (await readRecurrence(value))(unit.now));
+      const stored = compact<ScheduleValue>({ ...value, nextRunAt: next, lastRunAt: known?.value.lastRunAt });
+      this.touch(unit, job, 'schedule_changed', { action: 'set', nextRunAt: next }, actor);
+      const record =
+        known === undefined ? unit.insert(SCHEDULES, stored, { id }) : unit.replace(SCHEDULES, known, stored);
+      return this.entity(record);
+    });
+  }
+
+  /** @throws `NOT_FOUND` for a job that has none */
+  async getSchedule(jobId: string, options: CallOptions = {}): Promise<JobSchedule> {
+    OPTIONS.read(options, 'options');
+    const id = readId(jobId, 'jobId');
+    const found = await this.run('getSchedule', options, () => this.records(SCHEDULES).find(id, callOptions(options)));
+    if (found === undefined) throw this.noSchedule(id, 'getSchedule');
+    return this.entity(found);
+  }
+
+  /** No more occurrences until it is resumed; the job's status and its runs stay. @throws `NOT_FOUND`, `CONFLICT` */
+  async pauseSchedule(jobId: string, options: ChangeOptions & Actor = {}): Promise<JobSchedule> {
+    return this.setPaused('pauseSchedule', jobId, true, options);
+  }
+
+  /** The next occurrence is the first after now. @throws `NOT_FOUND`, `CONFLICT` */
+  async resumeSchedule(jobId: string, options: ChangeOptions & Actor = {}): Promise<JobSchedule> {
+    return this.setPaused('resumeSchedule', jobId, false, options);
+  }
+
+  /** The next occurrences after now, whether it is paused or not; fewer when it ends. @throws `NOT_FOUND` */
+  async previewNextRuns(
+    jobId: string,
+    options: CallOptions & { readonly count?: number } = {},
+  ): Promise<readonly Date[]> {
+    const { count } = OPTIONS.previews(options, 'options');
+    const id = readId(jobId, 'jobId');
+    return this.run('previewNextRuns', options, async ({ now }) => {
+      const found = await this.records(SCHEDULES).find(id, callOptions(options));
+      if (found === undefined) throw this.noSchedule(id, 'previewNextRuns');
+      const next = await readRecurrence(found.value);
+      const runs: Date[] = [];
+      const { nextRunAt } = found.value;
+      let at: Date | undefined = nextRunAt ?? next(now);
+      for (; at !== undefined && runs.length < count; at = next(at)) runs.push(at);
+      return runs;
+    });
+  }
+
+  private async setPaused(
+    operation: 'pauseSchedule' | 'resumeSchedule',
+    jobId: string,
+    paused: boolean,
+    options: ChangeOptions & Actor,
+  ): Promise<JobSchedule> {
+    const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
+    const id = readId(jobId, 'jobId');
+    return this.change(operation, options, async (unit) => {
+      const [job, known] = await Promise.all([this.findJob(unit, id, operation), unit.find(SCHEDULES, id)]);
+      if (known === undefined) throw this.noSchedule(id, operation);
+      checkIfVersion(known, 'schedule', ifVersion);
+      if (known.value.paused === paused) return this.entity(known);
+      const nextRunAt = paused ? undefined : (await readRecurrence(known.value))(unit.now);
+      const value = compact<ScheduleValue>({ ...known.value, paused, nextRunAt });
+      this.touch(unit, job, 'schedule_changed', { action: paused ? 'paused' : 'resumed', nextRunAt }, actor);
+      return this.entity(unit.replace<ScheduleValue>(SCHEDULES, known, value));
+    });
+  }
+
+  private noSchedule(id: string, operation: string): NotFoundError {
+    return this.missing('The schedule of the job', id, operation);
+  }
+}

@@ -1,0 +1,208 @@
+/** The loop of a worker: claims runs that are due, handles them side by side, and keeps their leases until they end. */
+import { foreignErrorName, isStorageError, StorageError, TimeoutError } from '../../errors.js';
+import type { StoreHost } from '../store.js';
+import { readStop } from './arguments.js';
+import { byTenant } from './claim.js';
+import { outcome, type JobWorkerStatus, type RunContext, type RunHandler } from './handler.js';
+import { HeldRuns, type Holding, type WorkerStore } from './held-runs.js';
+import type { Checkpoint } from './records.js';
+
+export interface WorkerSettings {
+  readonly workerId: string;
+  readonly concurrency: number;
+  readonly leaseSeconds: number;
+  readonly poll: number;
+}
+
+/** The longest wait between looks while the database cannot be reached. */
+const LONGEST_WAIT = 60_000;
+/** What this process tells of runs that may be claimed now. */
+const WAKING = ['job.run', 'job.run_retrying', 'job.run_released', 'job.schedule_changed'];
+
+export class JobWorker {
+  private readonly held: HeldRuns;
+  private readonly cleanUp: (() => void)[] = [];
+  private readonly loopEnded: Promise<void>;
+  private stopping = false;
+  private ended = false;
+  private stopped: Promise<void> | undefined;
+  private woken = false;
+  private wakeUp: (() => void) | undefined;
+
+  constructor(
+    private readonly host: StoreHost,
+    private readonly store: WorkerStore,
+    private readonly handler: RunHandler,
+    private readonly settings: WorkerSettings,
+  ) {
+    const onFault = (error: unknown): void => this.fault(error);
+    this.held = new HeldRuns(store, host.clock, settings.leaseSeconds, () => this.wake(), onFault);
+    for (const type of WAKING) this.cleanUp.push(host.events.on(type, () => this.wake()));
+    this.cleanUp.push(host.onClosing(() => void this.stop({ deadline: 0 })));
+    this.loopEnded = this.loop();
+  }
+
+  status(): JobWorkerStatus {
+    const state = this.ended ? 'stopped' : this.stopping ? 'stopping' : 'running';
+    return { workerId: this.settings.workerId, state, inFlight: this.held.size, ...this.held.counts };
+  }
+
+  /**
+   * Claims nothing more and waits for the runs in flight. Those that take longer than `deadline` (milliseconds, default
+   * 10,000) are aborted and given back, due at once.
+   */
+  stop(options: { readonly deadline?: number } = {}): Promise<void> {
+    const { deadline } = readStop(options, 'options');
+    if (deadline === 0) this.giveUp();
+    return (this.stopped ??= this.finish(deadline));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  toJSON(): JobWorkerStatus {
+    return this.status();
+  }
+
+  private async finish(deadline: number): Promise<void> {
+    this.stopping = true;
+    this.wake();
+    const timer = this.host.clock.after(deadline, () => this.giveUp());
+    await this.loopEnded;
+    timer.cancel();
+    this.cleanUp.forEach((undo) => undo());
+    this.ended = true;
+  }
+
+  private giveUp(): void {
+    this.stopping = true;
+    for (const holding of this.held.running()) this.held.settle(holding, { kind: 'released' }, stopError());
+  }
+
+  private async loop(): Promise<void> {
+    let failures = 0;
+    while (!this.stopping || this.held.size > 0) {
+      this.woken = false;
+      let more = false;
+      try {
+        await this.extendLeases();
+        more = this.stopping ? false : await this.claim();
+        failures = 0;
+      } catch (error) {
+        failures++;
+        this.fault(error);
+      }
+      if (!more) await this.pause(this.delay(failures));
+    }
+  }
+
+  /** @returns whether there may be more to claim at once. */
+  private async claim(): Promise<boolean> {
+    const { concurrency } = this.settings;
+    const free = concurrency - this.held.size;
+    // Half of them at a time: each claim is a round trip, whatever it takes.
+    if (free < Math.ceil(concurrency / 2)) return false;
+    const { clock } = this.host;
+    const begun = clock.monotonic();
+    const runs = await this.store.operate((context) => this.store.claim(free, context));
+    for (const run of runs) this.handle({ run, abort: new AbortController(), renewed: begun });
+    return runs.length === free;
+  }
+
+  private handle(holding: Holding): void {
+    const { run, abort } = holding;
+    this.held.add(holding);
+    if (this.stopping) return this.held.settle(holding, { kind: 'released' }, stopError());
+    const { timeoutSeconds } = run.value;
+    const timer =
+      timeoutSeconds === undefined
+        ? undefined
+        : this.host.clock.after(timeoutSeconds * 1_000, () => {
+            const error = new TimeoutError(`The run took longer than ${timeoutSeconds} s`, { operation: 'jobs.work' });
+            this.held.settle(holding, { kind: 'failed', error: 'timeout', retryable: true }, error);
+          });
+    const context: RunContext = {
+      signal: abort.signal,
+      checkpoint: (checkpoint) => this.store.checkpoint(run.tenant, run.id, run.value.token, checkpoint as Checkpoint),
+    };
+    void outcome(this.handler, this.store.claimed(run), context).then((end) => {
+      timer?.cancel();
+      this.held.settle(holding, end);
+    });
+  }
+
+  /** Extends the leases of which a third is over, and learns which runs are to end. */
+  private async extendLeases(): Promise<void> {
+    const { clock } = this.host;
+    const age = (this.settings.leaseSeconds * 1_000) / 3;
+    const old = this.held.running().filter(({ renewed }) => clock.monotonic() - renewed >= age);
+    for (const [tenant, some] of byTenant(old.map((holding) => ({ tenant: holding.run.tenant, holding })))) {
+      const begun = clock.monotonic();
+      const kept = await this.store.extend(
+        tenant,
+        some.map(({ holding }) => holding.run),
+      );
+      for (const { holding } of some) {
+        const run = kept.get(holding.run.id);
+        if (holding.end !== undefined) continue;
+        if (run === undefined) {
+          this.held.settle(holding, { kind: 'released' }, new StorageError('LEASE_LOST', 'Another took the run over'));
+          continue;
+        }
+        holding.run = { ...run, tenant };
+        holding.renewed = begun;
+        if (run.value.cancelRequestedAt !== undefined)
+          this.held.settle(
+            holding,
+            { kind: 'failed', error: 'cancelled', retryable: false },
+            new StorageError('ABORTED', 'The run was cancelled', { operation: 'jobs.work' }),
+          );
+      }
+    }
+  }
+
+  private fault(error: unknown): void {
+    if (isStorageError(error, 'CLOSED')) {
+      void this.stop({ deadline: 0 });
+      // Nothing can be written any more: what is held is left to its leases.
+      this.held.forget();
+      return;
+    }
+    const message = `A worker's look failed (${foreignErrorName(error)})`;
+    this.host.report(
+      isStorageError(error) ? error : new StorageError('INTERNAL', message, { operation: 'jobs.work', cause: error }),
+    );
+  }
+
+  private wake(): void {
+    this.woken = true;
+    this.wakeUp?.();
+  }
+
+  private delay(failures: number): number {
+    const { poll, leaseSeconds } = this.settings;
+    const pause = Math.min(poll * 2 ** Math.min(failures, 10), Math.max(poll, LONGEST_WAIT));
+    // Leases are extended by the same loop.
+    const most = this.held.size > 0 ? (leaseSeconds * 1_000) / 6 : Infinity;
+    return Math.min(pause * (0.5 + Math.random()), most);
+  }
+
+  /** Ends early when there may be something to do. Somebody asked for the worker, so it keeps the process alive. */
+  private pause(milliseconds: number): Promise<void> {
+    if (this.woken || (this.stopping && this.held.size === 0)) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        timer.cancel();
+        this.wakeUp = undefined;
+        resolve();
+      };
+      const timer = this.host.clock.after(milliseconds, done);
+      this.wakeUp = done;
+    });
+  }
+}
+
+function stopError(): StorageError {
+  return new StorageError('ABORTED', 'The worker stops', { operation: 'jobs.work' });
+}

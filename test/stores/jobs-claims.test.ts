@@ -1,0 +1,102 @@
+/** Claims: due runs are held by one worker at a time, under a token, until they end or their lease does. */
+import { describe, expect, test } from '@jest/globals';
+import { storageTargets } from '../support/storage-targets.js';
+import { newJob, useStorage } from './jobs-target.js';
+
+for (const target of storageTargets('job claims'))
+  describe(`job claims on ${target.name}`, () => {
+    const open = useStorage(target);
+    const later = (seconds: number): Date => new Date(Date.now() + seconds * 1_000);
+
+    test('take the most urgent first, once, of every tenant', async () => {
+      const storage = open();
+      if (!storage.jobs.capabilities.claims) {
+        await expect(storage.jobs.claimDue({ workerId: 'w' })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+        await expect(newJob(storage)).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+        return;
+      }
+      const [a, b] = [storage.tenant('a'), storage.tenant('b')];
+      const [jobA, jobB] = await Promise.all([newJob(a), newJob(b)]);
+      await a.jobs.enqueueRun(jobA.id, { payload: { n: 1 } });
+      await b.jobs.enqueueRun(jobB.id, { payload: { n: 2 }, priority: 5 });
+      await a.jobs.enqueueRun(jobA.id, { runAt: later(3_600) });
+      const runs = await storage.jobs.claimDue({ workerId: 'w1', limit: 10 });
+      expect(runs.map(({ tenantId, payload }) => [tenantId, payload]).sort()).toEqual([
+        ['a', { n: 1 }],
+        ['b', { n: 2 }],
+      ]);
+      expect(runs[0]).toMatchObject({ status: 'running', token: 1, attempt: 1, workerId: 'w1' });
+      expect(await storage.jobs.claimDue({ workerId: 'w2', limit: 10 })).toEqual([]);
+      const run = runs.find(({ tenantId }) => tenantId === 'a')!;
+      await expect(b.jobs.complete(run.id, run.token)).rejects.toMatchObject({ code: 'LEASE_LOST' });
+      await expect(a.jobs.complete(run.id, run.token + 1)).rejects.toMatchObject({ code: 'LEASE_LOST' });
+      const done = await a.jobs.complete(run.id, run.token, { result: { ok: true } });
+      expect(done).toMatchObject({ status: 'succeeded', result: { ok: true } });
+      expect(await a.jobs.complete(run.id, run.token)).toEqual(done);
+      await expect(a.jobs.fail(run.id, run.token, { error: 'no' })).rejects.toMatchObject({ code: 'LEASE_LOST' });
+      const events = await a.jobs.listEvents(run.id);
+      expect(events.map(({ type }) => type)).toEqual(['job.run', 'job.run_started', 'job.run_succeeded']);
+      for (const other of runs) if (other.id !== run.id) await b.jobs.release(other.id, other.token);
+      const [again] = await storage.jobs.claimDue({ workerId: 'w2', limit: 1 });
+      expect(again).toMatchObject({ tenantId: 'b', attempt: 1, token: 2 });
+      await b.jobs.complete(again!.id, again!.token);
+    });
+
+    test('take over what a worker left, until its attempts are used up', async () => {
+      const storage = open();
+      if (!storage.jobs.capabilities.claims) return expect(target.transactions).toBe(false);
+      const { jobs } = storage;
+      const retry = { maxAttempts: 2, backoffSeconds: 0, jitterSeconds: 0 };
+      const job = await newJob(storage, { retry });
+      const { id } = await jobs.enqueueRun(job.id);
+      const [first] = await jobs.claimDue({ workerId: 'w1', leaseSeconds: 10 });
+      await jobs.saveCheckpoint(id, first!.token, { stepIndex: 3, stepName: 'third', state: { at: 3 } });
+      expect(await jobs.claimDue({ workerId: 'w2' })).toEqual([]);
+      await jobs.heartbeat(id, first!.token, { leaseSeconds: 30 });
+      expect(await jobs.claimDue({ workerId: 'w2', now: later(20) })).toEqual([]);
+      const [second] = await jobs.claimDue({ workerId: 'w2', now: later(40), leaseSeconds: 10 });
+      expect(second).toMatchObject({ id, token: 2, attempt: 2, checkpoint: { stepIndex: 3, state: { at: 3 } } });
+      await expect(jobs.complete(id, first!.token)).rejects.toMatchObject({ code: 'LEASE_LOST' });
+      await expect(jobs.heartbeat(id, first!.token)).rejects.toMatchObject({ code: 'LEASE_LOST' });
+      expect(await jobs.claimDue({ workerId: 'w3', now: later(60) })).toEqual([]);
+      expect(await jobs.getRun(id)).toMatchObject({ status: 'failed', error: 'lease_expired', dead: true });
+      const dead = await jobs.listDeadRuns();
+      expect(dead.items.map((run) => run.id)).toEqual([id]);
+      expect((await jobs.listEvents(id)).map(({ type }) => type.slice(8))).toEqual([
+        '',
+        'started',
+        'lease_expired',
+        'retrying',
+        'started',
+        'lease_expired',
+        'failed',
+      ]);
+    });
+
+    test('of many at once take every run once', async () => {
+      const storage = open();
+      if (!storage.jobs.capabilities.claims) return expect(target.transactions).toBe(false);
+      const { jobs } = storage;
+      const job = await newJob(storage);
+      const made = await jobs.enqueueRuns(
+        job.id,
+        Array.from({ length: 60 }, (_, n) => ({ payload: n })),
+      );
+      expect(new Set(made.map(({ runNumber }) => runNumber)).size).toBe(60);
+      const taken: string[] = [];
+      const work = async (workerId: string): Promise<void> => {
+        for (;;) {
+          const runs = await jobs.claimDue({ workerId, limit: 7 });
+          if (runs.length === 0) return;
+          taken.push(...runs.map(({ id }) => id));
+        }
+      };
+      await Promise.all(Array.from({ length: 8 }, (_, i) => work(`w${i}`)));
+      // A claim may find everything taken that others are about to have; nothing is left all the same.
+      await work('last');
+      expect(taken.sort()).toEqual(made.map(({ id }) => id).sort());
+      const { runs, claimLatency } = await jobs.stats();
+      expect(runs.running).toBe(60);
+      expect(claimLatency.count).toBeGreaterThanOrEqual(0);
+    });
+  });

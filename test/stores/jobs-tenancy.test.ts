@@ -1,0 +1,203 @@
+/** Two tenants never see, count, change or hold each other's: what one does is what it would do alone. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { openStorage, type JobStore, type StorageManager } from '../../src/index.js';
+
+let storage: StorageManager;
+beforeAll(async () => {
+  storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+});
+afterAll(() => storage.close());
+
+const OPERATIONS = [
+  'create',
+  'getByName',
+  'list',
+  'update',
+  'cancel',
+  'schedule',
+  'pause',
+  'preview',
+  'assign',
+  'enqueue',
+  'createRun',
+  'listRuns',
+  'cancelRun',
+  'rerun',
+  'complete',
+  'fail',
+  'dead',
+  'delete',
+  'stats',
+  'retain',
+] as const;
+
+interface Step {
+  readonly tenant: 0 | 1;
+  readonly operation: (typeof OPERATIONS)[number];
+  readonly n: number;
+}
+
+const step: fc.Arbitrary<Step> = fc.record({
+  tenant: fc.constantFrom(0, 1),
+  operation: fc.constantFrom(...OPERATIONS),
+  n: fc.integer({ min: 0, max: 2 }),
+});
+
+/** What a step tells, without what is made anew by each run: ids and times. */
+async function run(
+  { jobs }: { jobs: JobStore },
+  claim: () => Promise<unknown>,
+  { operation, n }: Step,
+): Promise<unknown> {
+  const name = `job ${n}`;
+  const id = async (): Promise<string> => (await jobs.getByName(name)).id;
+  const lastRun = async (): Promise<{ id: string; token: number }> => {
+    const [last] = (await jobs.listRuns(await id())).items;
+    return last ?? { id: await id(), token: 0 };
+  };
+  const held = async (): Promise<{ id: string; token: number }> => (await claim(), lastRun());
+  switch (operation) {
+    case 'create':
+      return jobs.create({ name, metadata: { roster: ['ann'] }, retry: { maxAttempts: 1 } });
+    case 'getByName':
+      return jobs.get(await id(), { withRuns: true, withSchedule: true, withEvents: true });
+    case 'list':
+      return jobs.list();
+    case 'update':
+      return jobs.update(await id(), { description: `${n}` });
+    case 'cancel':
+      return jobs.transition(await id(), 'cancelled');
+    case 'schedule':
+      return jobs.upsertSchedule(await id(), { expression: '@yearly' });
+    case 'pause':
+      return jobs.pauseSchedule(await id());
+    case 'preview':
+      return jobs.previewNextRuns(await id());
+    case 'assign':
+      return jobs.assign(await id(), '00000000-0000-7000-8000-000000000000');
+    case 'enqueue':
+      return jobs.enqueueRun(await id(), { payload: n, idempotencyKey: `key ${n}` });
+    case 'createRun':
+      return jobs.createRun(await id());
+    case 'listRuns':
+      return jobs.listRuns(await id());
+    case 'cancelRun':
+      return jobs.cancelRun((await lastRun()).id);
+    case 'rerun':
+      return jobs.rerun(await id());
+    case 'complete': {
+      const last = await held();
+      return jobs.complete(last.id, Math.max(last.token, 1));
+    }
+    case 'fail': {
+      const last = await held();
+      return jobs.fail(last.id, Math.max(last.token, 1), { error: 'no' });
+    }
+    case 'dead':
+      return jobs.listDeadRuns();
+    case 'delete':
+      return jobs.delete(await id());
+    case 'stats':
+      return { ...(await jobs.stats()), claimLatency: 0, oldestDue: 0 };
+    case 'retain':
+      return jobs.retain({ keepRuns: 1 });
+  }
+}
+
+const MADE_ANEW =
+  /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z|"waitedMs":\d+/g;
+
+function plain(value: unknown, tenant: string): string {
+  return JSON.stringify(value).replaceAll(MADE_ANEW, '*').replaceAll(tenant, 'tenant');
+}
+
+let rounds = 0;
+
+/** Each tenant's own answers. Runs are claimed for the tenant that wants to end one, and the others' given back. */
+async function answers(steps: readonly Step[]): Promise<string[][]> {
+  const round = ++rounds;
+  const told: string[][] = [[], []];
+  for (const one of steps) {
+    const tenantId = `t${one.tenant}-${round}-x`;
+    const tenant = storage.tenant(tenantId);
+    const claim = async (): Promise<void> => {
+      for (const taken of await storage.jobs.claimDue({ workerId: 'w', limit: 1_000 }))
+        if (taken.tenantId !== tenantId) await storage.tenant(taken.tenantId).jobs.release(taken.id, taken.token);
+    };
+    const answer = await run(tenant, claim, one).catch((error: { code: string }) => ({ error: error.code }));
+    told[one.tenant]!.push(plain(answer, tenantId));
+  }
+  return told;
+}
+
+/** What differs when another tenant's worker looked: how often a run was begun and given back. */
+const begins = (told: readonly string[]): string[] =>
+  told.map((answer) =>
+    answer.replaceAll(
+      /"(version|token|seq)":\d+|\{[^{}]*"type":"job\.run_(started|released)"[^{}]*\{[^{}]*\}[^{}]*\}/g,
+      '',
+    ),
+  );
+
+test('each is told what it would be told alone', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
+      const together = await answers(steps);
+      for (const tenant of [0, 1] as const) {
+        const alone = await answers(steps.filter((one) => one.tenant === tenant));
+        expect(begins(together[tenant]!)).toEqual(begins(alone[tenant]!));
+      }
+    }),
+    { numRuns: 60 },
+  );
+}, 60_000);
+
+test("another tenant's ids are answered as missing ones", async () => {
+  const [a, b] = [storage.tenant('ids-a').jobs, storage.tenant('ids-b').jobs];
+  const job = await a.create({ name: 'mine' });
+  const { id: runId } = await a.enqueueRun(job.id);
+  await a.upsertSchedule(job.id, { expression: '@daily' });
+  const assignment = await a.assign(job.id, job.id);
+  const refused = { code: 'NOT_FOUND' };
+  const lost = { code: 'LEASE_LOST' };
+  const calls: readonly [() => Promise<unknown>, object][] = [
+    [() => b.get(job.id), refused],
+    [() => b.getByName('mine'), refused],
+    [() => b.update(job.id, { name: 'theirs' }), refused],
+    [() => b.transition(job.id, 'cancelled'), refused],
+    [() => b.delete(job.id, { force: true }), refused],
+    [() => b.upsertSchedule(job.id, { expression: '@daily' }), refused],
+    [() => b.getSchedule(job.id), refused],
+    [() => b.pauseSchedule(job.id), refused],
+    [() => b.resumeSchedule(job.id), refused],
+    [() => b.previewNextRuns(job.id), refused],
+    [() => b.linkTask(job.id, job.id), refused],
+    [() => b.unlinkTask(job.id, { taskId: job.id }), refused],
+    [() => b.listLinkedTasks(job.id), refused],
+    [() => b.dependenciesComplete(job.id), refused],
+    [() => b.assign(job.id, job.id), refused],
+    [() => b.setAssignmentStatus(assignment.id, 'accepted'), refused],
+    [() => b.recordEvent(job.id, { eventType: 'noted' }), refused],
+    [() => b.createRun(job.id), refused],
+    [() => b.enqueueRun(job.id), refused],
+    [() => b.enqueueRuns(job.id, [{}]), refused],
+    [() => b.updateRun(runId, { metadata: { b: 1 } }), refused],
+    [() => b.listRuns(job.id), refused],
+    [() => b.getRun(runId), refused],
+    [() => b.cancelRun(runId), refused],
+    [() => b.rerun(job.id), refused],
+    [() => b.heartbeat(runId, 1), lost],
+    [() => b.saveCheckpoint(runId, 1, { stepIndex: 0, stepName: 's', state: 0 }), lost],
+    [() => b.complete(runId, 1), lost],
+    [() => b.fail(runId, 1, { error: 'e' }), lost],
+    [() => b.release(runId, 1), lost],
+  ];
+  for (const [call, error] of calls) await expect(call()).rejects.toMatchObject(error);
+  expect(await b.listAssignments(job.id)).toEqual([]);
+  expect(await b.listEvents(job.id)).toEqual([]);
+  expect(await b.stats()).toMatchObject({ jobs: {}, runs: {} });
+  expect(await b.retain({ jobDays: 0.000001, keepRuns: 1 })).toEqual({ jobs: 0, runs: 0, dryRun: false });
+  expect((await b.list()).items).toEqual([]);
+  expect(await a.get(job.id, { withRuns: true })).toMatchObject({ name: 'mine', runs: [{ id: runId, version: 1 }] });
+});
