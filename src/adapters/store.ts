@@ -22,6 +22,7 @@ import { defineEvents, type EventBus, type EventValue, type StoreEvent } from '.
 import { checkPageOptions, type ListPage, type PageOptions } from './page.js';
 import type { StoreName, StoreSettings } from './settings.js';
 import { IDEMPOTENCY, Unit } from './unit.js';
+import { watchEvents, type WatchOptions } from './watch-events.js';
 
 /** What a store stands on: the storage that made it gives it. Reading `tenant` throws where one is required and none named. */
 export interface StoreHost extends CollectionHost {
@@ -201,43 +202,9 @@ export abstract class Store extends Handle {
    * Every event of an aggregate after `after`, and each new one when it is there, until the loop ends or `signal` aborts.
    * New ones of this process are told at once, those of others are looked for every `interval` milliseconds (default 1,000).
    */
-  async *watchEvents(
-    aggregateId: string,
-    options: { readonly after?: number; readonly signal?: AbortSignal; readonly interval?: number } = {},
-  ): AsyncGenerator<StoreEvent, void, undefined> {
-    const { signal, interval = 1_000 } = options;
-    let { after = 0 } = options;
-    let wake: () => void = () => undefined;
-    let woken = false;
-    const { host } = this;
-    const onEvent = (event?: StoreEvent): void => {
-      if (event !== undefined && event.aggregateId !== aggregateId) return;
-      woken = true;
-      wake();
-    };
-    const stops = [host.events.on('*', onEvent), host.onClosing(() => onEvent())];
-    signal?.addEventListener('abort', () => onEvent(), { once: true });
-    try {
-      while (signal?.aborted !== true) {
-        woken = false;
-        const page = await this.listEvents(aggregateId, { after, limit: 1_000 });
-        for (const event of page) {
-          yield event;
-          after = event.seq;
-        }
-        if (page.length > 0 || woken) continue;
-        await new Promise<void>((resolve) => {
-          const timer = host.clock.after(interval, resolve);
-          wake = () => {
-            timer.cancel();
-            resolve();
-          };
-          if (signal?.aborted === true) wake();
-        });
-      }
-    } finally {
-      for (const stop of stops) stop();
-    }
+  watchEvents(aggregateId: string, options: WatchOptions = {}): AsyncGenerator<StoreEvent, void, undefined> {
+    const list = (after: number): Promise<StoreEvent[]> => this.listEvents(aggregateId, { after, limit: 1_000 });
+    return watchEvents(this.host, aggregateId, list, options);
   }
 
   protected entity<T>({ id, version, createdAt, updatedAt, value }: StoredRecord<T>): Entity<T> {

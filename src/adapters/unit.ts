@@ -2,7 +2,6 @@
  * One decision of a store: what it reads, and the writes it makes of that, which are one atomic batch. Every write of what
  * was read is conditional on the version read, so that the batch proves, when it is written, that the decision still holds.
  */
-import { createHash } from 'node:crypto';
 import type { JsonObject, RecordBackend, Write, WriteResult } from '../backends/backend.js';
 import { encodeValue } from '../backends/value.js';
 import { defineOwnCollection, type CollectionDefinition } from '../collection/definition.js';
@@ -15,6 +14,7 @@ import { ConflictError, invalid, UnsupportedError, type StorageError } from '../
 import { parseSort } from '../filter/cursor.js';
 import { normalize } from '../filter/normalize.js';
 import { parseFilter, type Filter, type Path } from '../filter/syntax.js';
+import { digest } from './digest.js';
 import { EVENTS_PER_WRITE, type Actor, type EventValue, type StoreEvent } from './events.js';
 
 /** What was done under an idempotency key: the same again gives the same, and writes nothing. */
@@ -296,19 +296,4 @@ export class Unit {
   private encode<T>(definition: CollectionDefinition<T>, value: T): JsonObject {
     return encodeValue(value, definition.schema, this.backend.capabilities.maxRecordBytes).value;
   }
-}
-
-function digest(content: unknown): string {
-  return createHash('sha256').update(canonical(content)).digest('hex');
-}
-
-function canonical(value: unknown): string {
-  if (value instanceof Date) return canonical(value.toISOString());
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
-  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
-  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
-  return `{${entries
-    .sort(([x], [y]) => (x < y ? -1 : 1))
-    .map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`)
-    .join()}}`;
 }

@@ -13,8 +13,7 @@ test('a relay delivers what happened to jobs and runs of every tenant', async ()
     return Promise.resolve();
   };
   const types = ['created', 'schedule_changed', 'status_changed', 'run', 'run_started', 'run_succeeded'];
-  const handlers = Object.fromEntries(types.map((type) => [`job.${type}`, note]));
-  const relay = storage.outbox.relay({ handlers, poll: 20 });
+  const relay = storage.outbox.relay({ handlers: { 'events.job': note }, poll: 20 });
   const { jobs } = storage.tenant('acme');
   const job = await jobs.create({ name: 'told', metadata: PERSONAS });
   await jobs.upsertSchedule(job.id, { expression: '@daily', nextRunAt: new Date(Date.now() - 1_000) });

@@ -1,7 +1,7 @@
 /** Lists of tasks: every filter, every order, page by page; and search. */
 import { expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import type { Task, TaskListOptions, TaskStatus, TaskStore } from '../../src/index.js';
+import type { Storage, Task, TaskListOptions, TaskStatus, TaskStore } from '../../src/index.js';
 import { describeTasks, refused } from '../support/task-storage.js';
 
 const [ANN, BOB, TALK] = [randomUUID(), randomUUID(), randomUUID()];
@@ -9,8 +9,9 @@ const STATUSES: readonly TaskStatus[] = ['draft', 'ready', 'in_progress', 'revie
 const DUE = ['2020-01-01', undefined, '2090-01-01', '2020-06-01', undefined];
 
 /** Thirty tasks in which every property has several values. */
-async function fill(store: TaskStore): Promise<Task[]> {
+async function fill({ tasks: store, conversations }: Pick<Storage, 'tasks' | 'conversations'>): Promise<Task[]> {
   const made: Task[] = [];
+  await conversations.ensureConversation(TALK);
   for (let i = 0; i < 30; i++) {
     const due = DUE[i % 5];
     const { events: _, ...task } = await store.create({
@@ -46,8 +47,9 @@ const isLate = (task: Task): boolean => isOpen(task) && task.dueAt !== undefined
 
 describeTasks('task lists', (made) => {
   test('have what fits the filter, in the order asked for', async () => {
-    const { tasks: store } = made.tenant();
-    const known = await fill(store);
+    const tenant = made.tenant();
+    const store = tenant.tasks;
+    const known = await fill(tenant);
     const newest = [...known].reverse();
     const [before, after] = [new Date('2020-06-01'), new Date('2020-01-01')];
     const filters: [TaskListOptions, (task: Task) => boolean][] = [
@@ -80,8 +82,9 @@ describeTasks('task lists', (made) => {
   });
 
   test('are in every order there is', async () => {
-    const { tasks: store } = made.tenant();
-    const known = await fill(store);
+    const tenant = made.tenant();
+    const store = tenant.tasks;
+    const known = await fill(tenant);
     const place = new Map(known.map(({ id }, i) => [id, i]));
     const keys: Record<NonNullable<TaskListOptions['sort']>, (task: Task) => number> = {
       createdAt: ({ id }) => place.get(id)!,
@@ -107,8 +110,9 @@ describeTasks('task lists', (made) => {
   });
 
   test('go both ways by cursors of their own', async () => {
-    const { tasks: store } = made.tenant();
-    await fill(store);
+    const tenant = made.tenant();
+    const store = tenant.tasks;
+    await fill(tenant);
     for (const options of [{}, { overdue: false }]) {
       const first = await store.list({ ...options, limit: 5 });
       const second = await store.list({ ...options, limit: 5, after: first.next! });
@@ -122,8 +126,9 @@ describeTasks('task lists', (made) => {
   });
 
   test('are searched, and counted whole', async () => {
-    const { tasks: store } = made.tenant();
-    const newest = [...(await fill(store))].reverse();
+    const tenant = made.tenant();
+    const store = tenant.tasks;
+    const newest = [...(await fill(tenant))].reverse();
     const odd = newest.filter(({ title }) => title.includes('Odd'));
     expect(await store.search({ text: 'oDD', limit: 3 })).toEqual({ count: odd.length, items: odd.slice(0, 3) });
     const next = await store.search({ text: 'odd', limit: 3, offset: 3 });
