@@ -30,7 +30,11 @@ export const systemClock: Clock = {
 /** `base`, its wall clock moved by the milliseconds that `offset` gives: the clock of a database server. */
 export function offsetClock(base: Clock, offset: () => number): Clock {
   return {
-    now: () => new Date(base.now().getTime() + offset()),
+    now() {
+      const now = base.now();
+      const moved = offset();
+      return moved === 0 ? now : new Date(now.getTime() + moved);
+    },
     monotonic: () => base.monotonic(),
     after: (milliseconds, callback, options) => base.after(milliseconds, callback, options),
   };
