@@ -1,4 +1,5 @@
 /** What the manager, a tenant's handle and a transaction have in common: the surface a host works with. */
+import { Agent } from './adapters/agent.js';
 import { StoreFactory } from './adapters/factory.js';
 import { createMessageHandler, type MessageHandler } from './adapters/message-handler.js';
 import type { StoreName } from './adapters/settings.js';
@@ -79,6 +80,11 @@ export abstract class Storage extends StoreFactory {
     definitions: readonly Pick<CollectionDefinition<unknown>, 'name' | 'schema' | 'domain'>[],
   ): MessageHandler {
     return createMessageHandler(definitions as CollectionDefinition<unknown>[], (named) => this.collection(named));
+  }
+
+  /** One agent's states, tasks and conversations. Cheap, no I/O. @throws `VALIDATION` for what is no id. */
+  agent(id: string): Agent<Transaction> {
+    return new Agent<Transaction>(this, id);
   }
 
   /** The tenant's sequences and fencing tokens, on a database of the settings (default: `stores.default`). */

@@ -1,5 +1,5 @@
 /** On MongoDB: what one would call on the driver by hand, on the documents that a collection keeps. */
-import type { MongoClient } from 'mongodb';
+import { ReadConcern, type MongoClient } from 'mongodb';
 import { openStorage } from 'quartermaster';
 import { compare, type Row } from '../measure.js';
 import { each, idOf, Orders, ROWS, valueOf, versions } from './orders.js';
@@ -18,7 +18,9 @@ export async function benchMongo(): Promise<Row[]> {
   await using storage = await openStorage({ databases: { main: { url: url.href } } }, { environment: {} });
   const orders = storage.collection(Orders);
   await orders.load(ROWS);
-  const database = storage.mongo<MongoClient>().db(url.pathname.slice(1));
+  // By hand one asks for what a collection promises: what a majority has, and an answer in time.
+  const database = storage.mongo<MongoClient>().db(url.pathname.slice(1), { readConcern: new ReadConcern('majority') });
+  const bounds = { maxTimeMS: 30_000 };
   const kept = database.collection<Kept>('qm_orders');
   const key = (id: string): string => `default\u001f${id}`;
   const next = versions();
@@ -27,7 +29,7 @@ export async function benchMongo(): Promise<Row[]> {
       'get by id',
       '0.92',
       each((i) => orders.get(idOf(i))),
-      each((i) => kept.findOne({ _id: key(idOf(i)) })),
+      each((i) => kept.findOne({ _id: key(idOf(i)) }, bounds)),
     ),
     await compare(
       'replace if version',
@@ -37,7 +39,7 @@ export async function benchMongo(): Promise<Row[]> {
         kept.findOneAndUpdate(
           { _id: key(`o${i}`), n: next(i) },
           { $set: { v: valueOf(i), u: new Date() }, $inc: { n: 1 } },
-          { projection: { n: 1, c: 1 }, returnDocument: 'after' },
+          { projection: { n: 1, c: 1 }, returnDocument: 'after', ...bounds },
         ),
       ),
     ),

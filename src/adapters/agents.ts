@@ -61,7 +61,7 @@ const readList = shape({ ...PAGE_MEMBERS, prefix: optional(KEY) });
 
 export interface StateChangeOptions extends ChangeOptions, Actor {}
 
-export class Agents extends Store {
+export class AgentStore extends Store {
   constructor(host: StoreHost) {
     super(STORE, host);
   }

@@ -1,6 +1,6 @@
 /** The domain stores of a handle, each made when it is first asked for. */
 import { Handle } from '../handle.js';
-import { Agents } from './agents.js';
+import { AgentStore } from './agents.js';
 import { ConversationStore } from './conversations.js';
 import { JobStore } from './jobs.js';
 import { KeyValueStore } from './kv.js';
@@ -16,8 +16,8 @@ export abstract class StoreFactory extends Handle {
   protected abstract storeHost(name: StoreName): StoreHost;
 
   /** What agents know, under an agent's id and a key. */
-  get agents(): Agents {
-    return this.store('agents', Agents);
+  get agents(): AgentStore {
+    return this.store('agents', AgentStore);
   }
 
   /** Conversations: messages in their order, with what happened to them, users and sessions. */

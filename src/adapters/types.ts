@@ -1,5 +1,12 @@
 /** The stores' part of the public surface. */
-export type { AgentEvents, AgentRecord, Agents, AgentState, AgentStateRevision, StateChangeOptions } from './agents.js';
+export type {
+  AgentEvents,
+  AgentRecord,
+  AgentStore,
+  AgentState,
+  AgentStateRevision,
+  StateChangeOptions,
+} from './agents.js';
 export type { ConversationStore } from './conversations.js';
 export type { NewConversationMessage } from './conversations/append.js';
 export type { ConversationCapabilities } from './conversations/base.js';

@@ -130,6 +130,14 @@ export abstract class UserStore extends ConversationBase {
     return this.sessionEntity(found);
   }
 
+  /** By the host's name for it; `undefined` for what is not there. */
+  async findSession(externalId: string, options: CallOptions = {}): Promise<Session | undefined> {
+    const name = NAME(externalId, 'externalId');
+    const call = this.call(READ_OPTIONS(options, 'options'));
+    const found = await this.reading('findSession', call, (unit) => findSession(unit, name));
+    return found === undefined ? undefined : this.sessionEntity(found);
+  }
+
   /** The user as this unit leaves it: made, changed, or as it is. */
   protected userOf(
     unit: Unit,

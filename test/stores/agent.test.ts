@@ -1,0 +1,64 @@
+/** One agent over the stores: what it knows, its tasks, its conversations, and all of them in one transaction. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { randomUUID } from 'node:crypto';
+import { openStorage, type StorageManager } from '../../src/index.js';
+import { storageTargets } from '../support/storage-targets.js';
+
+for (const target of storageTargets('an agent').filter(({ transactions }) => transactions))
+  describe(`an agent on ${target.name}`, () => {
+    let storage: StorageManager;
+    let drop: () => Promise<void>;
+    beforeAll(async () => {
+      const prepared = await target.prepare();
+      drop = prepared.drop;
+      storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
+    });
+    afterAll(async () => {
+      await storage.close();
+      await drop();
+    });
+
+    test('has its states, its tasks and its conversations, and no other agent has them', async () => {
+      const [planner, other] = [storage.agent('planner'), storage.agent('other')];
+      const conversation = randomUUID();
+      expect((await planner.listConversations()).items).toEqual([]);
+      await planner.saveState('goal', { text: 'sail' });
+      const task = await planner.createTask({ title: 'hoist' });
+      await planner.addMessage(conversation, { content: 'Ahoy' });
+      await other.addMessage(randomUUID(), { content: 'Hm' });
+
+      expect(await planner.getState('goal')).toMatchObject({ agentId: 'planner', state: { text: 'sail' } });
+      expect((await planner.listTasks()).items.map(({ id }) => id)).toEqual([task.id]);
+      expect((await planner.listConversations()).items.map(({ id }) => id)).toEqual([conversation]);
+      expect((await other.listTasks()).items).toEqual([]);
+      expect(await other.findState('goal')).toBeUndefined();
+      expect((await storage.tenant('acme').agent('planner').listTasks()).items).toEqual([]);
+      expect(await storage.tasks.get(task.id)).toMatchObject({ ownerId: planner.ownerId });
+    });
+
+    test('changes all of them at once, or none', async () => {
+      const sailor = storage.agent('sailor');
+      const conversation = randomUUID();
+      const work = (fault?: Error): Promise<void> =>
+        sailor.transaction(async (agent) => {
+          await agent.saveState('mood', { calm: true });
+          await agent.createTask({ title: 'steer' });
+          await agent.addMessage(conversation, { content: 'Ready' });
+          if (fault !== undefined) throw fault;
+        });
+      await expect(work(new Error('storm'))).rejects.toThrow('storm');
+      expect(await sailor.findState('mood')).toBeUndefined();
+      expect((await sailor.listTasks()).items).toEqual([]);
+      expect((await sailor.listConversations()).items).toEqual([]);
+      await work();
+      expect(await sailor.getState('mood')).toMatchObject({ state: { calm: true } });
+      expect((await sailor.listTasks()).items).toHaveLength(1);
+      expect((await sailor.listConversations()).items).toHaveLength(1);
+    });
+  });
+
+test('an agent has an id', async () => {
+  await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+  for (const wrong of ['', 1, 'x'.repeat(256), undefined])
+    expect(() => storage.agent(wrong as never)).toThrow(/agentId: expected/);
+});
