@@ -49,16 +49,20 @@ for (const target of storageTargets('killed job workers')) {
 
     test('lose nothing and do nothing twice when one is killed', async () => {
       const { jobs } = storage;
+      let killed: Worker | undefined;
       const { id: jobId } = await newJob(storage, { retry: { maxAttempts: 3, backoffSeconds: 0, jitterSeconds: 0 } });
       const made = await jobs.enqueueRuns(
         jobId,
         Array.from({ length: RUNS }, () => ({})),
       );
-      const killed = start(20, ({ child, begun }) => {
-        if (begun.length === 40) child.kill('SIGKILL');
+      // The other comes once the first is at work: it could do all of them while the first still starts.
+      const other = await new Promise<Worker>((resolve) => {
+        killed = start(20, ({ child, begun }) => {
+          if (begun.length === 1) resolve(start(20, () => undefined));
+          if (begun.length === 40) child.kill('SIGKILL');
+        });
       });
-      const other = start(20, () => undefined);
-      await once(killed.child, 'exit');
+      if (killed!.child.exitCode === null && killed!.child.signalCode === null) await once(killed!.child, 'exit');
       while (((await jobs.stats()).runs.succeeded ?? 0) < RUNS) await new Promise((resolve) => setTimeout(resolve, 50));
       const ended = once(other.child, 'exit');
       other.child.stdin!.write('end\n');
@@ -70,13 +74,13 @@ for (const target of storageTargets('killed job workers')) {
         // Its end is that of its last claim, whoever began it before.
         expect((run.result as { token: number }).token).toBe(run.token);
         expect(run.attempt).toBe(run.token);
-        const begins = [...killed.begun, ...other.begun].filter(({ id }) => id === run.id);
+        const begins = [...killed!.begun, ...other.begun].filter(({ id }) => id === run.id);
         // Nobody began it twice under one token; what the killed process began without a line was taken over all the same.
         expect(new Set(begins.map(({ token }) => token)).size).toBe(begins.length);
       }
       const takenOver = runs.filter(({ token }) => token > 1);
       expect(takenOver.length).toBeGreaterThan(0);
-      const begunThere = new Set(killed.begun.map(({ id }) => id));
+      const begunThere = new Set(killed!.begun.map(({ id }) => id));
       for (const { id, token, result } of takenOver) {
         expect((result as { pid: number }).pid).toBe(other.child.pid);
         expect(token).toBe(2);
