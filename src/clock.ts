@@ -17,12 +17,21 @@ export interface Clock {
   after(milliseconds: number, callback: () => void, options?: { readonly background?: boolean }): Timer;
 }
 
+/** The longest delay that a Node timer takes; a longer one would fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => new Date(),
   monotonic: () => performance.now(),
   after(milliseconds, callback, options) {
-    const timer = setTimeout(callback, milliseconds);
-    if (options?.background === true) timer.unref();
+    let timer: NodeJS.Timeout;
+    const wait = (rest: number): void => {
+      // One longer than a timer takes would fire at once: it is waited for in parts.
+      const next = rest > LONGEST_TIMER ? () => wait(rest - LONGEST_TIMER) : callback;
+      timer = setTimeout(next, Math.min(rest, LONGEST_TIMER));
+      if (options?.background === true) timer.unref();
+    };
+    wait(milliseconds);
     return { cancel: () => clearTimeout(timer) };
   },
 };
@@ -60,9 +69,6 @@ export function sleep(clock: Clock, milliseconds: number, signal?: AbortSignal):
 export function aborted(signal: AbortSignal, operation?: string): StorageError {
   return new StorageError('ABORTED', 'The operation was aborted by its caller', { operation, cause: signal.reason });
 }
-
-/** The longest delay that a Node timer takes; a longer one would fire at once. */
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** A delay that a timer takes: not negative, not beyond its range. */
 export function timerDelay(milliseconds: number): number {

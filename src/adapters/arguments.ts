@@ -1,5 +1,5 @@
 /** What callers give to stores: read, checked and put into the one form that is stored, before any I/O. */
-import { invalid } from '../errors.js';
+import { invalid, unknownKey } from '../errors.js';
 import { isDate, isPlainObject } from '../filter/json.js';
 import { encodeElement } from '../backends/value.js';
 import { checkId } from '../backends/value.js';
@@ -16,8 +16,7 @@ export function shape<S extends Shape>(members: S): Reader<Read<S>> {
   return (value, key) => {
     if (!isPlainObject(value)) throw invalid(key, value, `an object of ${Object.keys(members).join(', ')}`);
     for (const name of Object.keys(value))
-      if (!Object.hasOwn(members, name))
-        throw invalid(`${key}.${name}`, value[name], `one of ${Object.keys(members).join(', ')}`);
+      if (!Object.hasOwn(members, name)) throw unknownKey(`${key}.${name}`, Object.keys(members));
     const read = Object.entries(members).map(([name, member]) => [name, member(value[name], `${key}.${name}`)]);
     return Object.fromEntries(read) as Read<S>;
   };
@@ -31,8 +30,7 @@ export function partial<S extends Shape>(members: S): Reader<Partial<Read<S>>> {
     const given = Object.entries(members).filter(([name]) => Object.hasOwn(value, name) && value[name] !== undefined);
     const named = Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined));
     for (const name of Object.keys(named))
-      if (!Object.hasOwn(members, name))
-        throw invalid(`${key}.${name}`, named[name], `one of ${Object.keys(members).join(', ')}`);
+      if (!Object.hasOwn(members, name)) throw unknownKey(`${key}.${name}`, Object.keys(members));
     return Object.fromEntries(given.map(([name, member]) => [name, member(named[name], `${key}.${name}`)])) as Partial<
       Read<S>
     >;
@@ -96,6 +94,9 @@ export const instant: Reader<Date> = (value, key) => {
 function parseInstant(given: string): Date | undefined {
   if (!INSTANT.test(given)) return undefined;
   const iso = given.replace(' ', 'T');
+  const day = iso.slice(0, 10);
+  // A day that the month does not have would be one of the next month.
+  if (new Date(day).toJSON()?.slice(0, 10) !== day) return undefined;
   const hasZone = /(?:Z|[+-]\d\d:?\d\d)$/i.test(iso) && iso.length > 10;
   return new Date(hasZone || iso.length === 10 ? iso : `${iso}Z`);
 }

@@ -46,7 +46,7 @@ export function defineEvents(name: `qm_${string}`): CollectionDefinition<EventVa
   });
 }
 
-type Listener = (event: StoreEvent) => void;
+type Listener = (event: StoreEvent) => unknown;
 
 /** Tells the listeners of this process what this process has committed. */
 export class EventBus {
@@ -66,7 +66,8 @@ export class EventBus {
     for (const type of [event.type, '*'])
       for (const listener of [...(this.listeners.get(type) ?? [])])
         try {
-          listener(event);
+          const answer = listener(event);
+          if (answer instanceof Promise) answer.catch((error: unknown) => this.report(asStorageError(error)));
         } catch (error) {
           // What it was told of is committed, whatever the listener makes of it.
           this.report(asStorageError(error));

@@ -9,6 +9,7 @@ import { isStorageError, invalid, StorageError, type ErrorCode } from '../errors
 import type { Filter } from '../filter/syntax.js';
 import { isList, isPlainObject } from '../filter/json.js';
 import { id, instant, integer, optional, shape, text, type Reader } from './arguments.js';
+import { ifVersion } from './options.js';
 
 /** A record as JSON: its dates are ISO text. */
 export interface MessageRecord {
@@ -78,27 +79,28 @@ export type MessageHandler = (message: StorageMessage) => Promise<StorageAnswer>
 /** A collection that messages may name. */
 interface Reachable {
   readonly records: () => Collection<unknown>;
-  /** Whether what is at a path is a date. */
+  /** Whether what is at a path of a filter is a date. */
   readonly isDate: (path: string) => boolean;
+  /** Whether what is at a path of a value is one. */
+  readonly isDeclaredDate: (path: string) => boolean;
 }
 
 type Action = (reachable: Reachable, message: Record<string, unknown>) => Promise<MessageRecord | MessagePage>;
 
 const anything: Reader<unknown> = (value) => value;
-const VERSION = optional(integer(1, Number.MAX_SAFE_INTEGER));
 const COMMON = { action: anything, requestId: anything, collection: anything };
 const LISTING = { ...COMMON, limit: optional(integer(1, 1_000)), after: optional(text(10_000)), sort: anything };
 
-const save = shape({ ...COMMON, value: anything, id: optional(id), ifVersion: VERSION, ttl: anything });
+const save = shape({ ...COMMON, value: anything, id: optional(id), ifVersion, ttl: anything });
 const get = shape({ ...COMMON, id });
-const remove = shape({ ...COMMON, id, ifVersion: VERSION });
+const remove = shape({ ...COMMON, id, ifVersion });
 const list = shape(LISTING);
 const query = shape({ ...LISTING, filter: anything });
 
 const ACTIONS: Readonly<Record<StorageMessage['action'], Action>> = {
-  async storage_save({ records, isDate }, message) {
+  async storage_save({ records, isDeclaredDate }, message) {
     const { value, id, ifVersion, ttl } = save(message, 'message');
-    const read = withDatesAt(value, isDate, '', 'message.value');
+    const read = withDatesAt(value, isDeclaredDate, '', 'message.value');
     return shown(await records().save(read, given({ id, ifVersion, ttl: ttl as number | undefined })));
   },
   async storage_get({ records }, message) {
@@ -130,8 +132,9 @@ export function createMessageHandler(
   for (const definition of definitions) {
     open(definition);
     const { envelope, declared } = definition.domain;
-    const isDate = (path: string): boolean => (declared.get(path) ?? envelope?.get(path)) === 'date';
-    collections.set(definition.name, { records: () => open(definition), isDate });
+    const isDeclaredDate = (path: string): boolean => declared.get(path) === 'date';
+    const isDate = (path: string): boolean => isDeclaredDate(path) || envelope?.get(path) === 'date';
+    collections.set(definition.name, { records: () => open(definition), isDate, isDeclaredDate });
   }
   return async (message) => {
     const requestId = (message as { requestId?: unknown } | null | undefined)?.requestId;

@@ -1,28 +1,33 @@
 /** Readers of what operations take as their last options. */
+import { checkVersion } from '../collection/record-codec.js';
 import { invalid } from '../errors.js';
-import { id, integer, optional, shape, type Reader } from './arguments.js';
+import { id, integer, optional, shape, text, type Reader } from './arguments.js';
 
 /** Of every operation: checked where it is admitted. */
 export const CALL_MEMBERS = {
   signal: (value: unknown) => value as AbortSignal | undefined,
   timeout: (value: unknown) => value as number | undefined,
 };
-const CURSOR: Reader<string> = (value, key) => {
+
+/** Who does it, as the caller says. */
+export const ACTOR_MEMBERS = { triggeredById: optional(id), sessionId: optional(id) };
+
+/** Only what is not there is absent: a null would be a condition that is not kept. */
+export const ifVersion: Reader<number | undefined> = (value, key) => checkVersion(value, key);
+
+/** Of a create: the same key gives the same result. */
+export const idempotencyKey: Reader<string | undefined> = (value, key) =>
+  value === undefined ? undefined : text(255)(value, key);
+
+const cursor: Reader<string> = (value, key) => {
   if (typeof value !== 'string') throw invalid(key, value, "a page's next or previous");
   return value;
 };
 
+export const CHANGE_MEMBERS = { ...CALL_MEMBERS, ...ACTOR_MEMBERS, ifVersion };
+export const CREATE_MEMBERS = { ...CALL_MEMBERS, ...ACTOR_MEMBERS, idempotencyKey };
+export const PAGE_MEMBERS = { ...CALL_MEMBERS, limit: optional(integer(1, 100)), after: optional(cursor) };
+
 export const readCallOptions = shape(CALL_MEMBERS);
-
-/** Of an operation that changes a record. */
-export const CHANGE_MEMBERS = {
-  ...CALL_MEMBERS,
-  ifVersion: optional(integer(1, Number.MAX_SAFE_INTEGER)),
-  triggeredById: optional(id),
-  sessionId: optional(id),
-};
 export const readChangeOptions = shape(CHANGE_MEMBERS);
-
-/** Of an operation that gives a page. */
-export const PAGE_MEMBERS = { ...CALL_MEMBERS, limit: optional(integer(1, 100)), after: optional(CURSOR) };
 export const readPageOptions = shape(PAGE_MEMBERS);

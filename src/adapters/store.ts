@@ -12,6 +12,7 @@ import {
   isSerializationFailure,
   NotFoundError,
   UnsupportedError,
+  ValidationError,
   type StorageError,
 } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
@@ -168,7 +169,11 @@ export abstract class Store extends Handle {
   /** @throws `VALIDATION` unless the store belongs to the manager itself. */
   protected requireAll(operation: string): void {
     if (!this.host.forAll)
-      throw invalid(operation, undefined, "the manager's own store: it works for every tenant, which no tenant's may");
+      throw new ValidationError(
+        'VALIDATION',
+        `${this.operationName(operation)} works for every tenant: call it on the manager's own store, not on a tenant's or a transaction's`,
+        { operation: this.operationName(operation) },
+      );
   }
 
   /**

@@ -197,10 +197,10 @@ function schemaFault(issues: readonly StandardSchemaV1.Issue[]): ValidationError
 }
 
 /** @throws `VALIDATION` unless absent or a whole number above 0. */
-export function checkVersion(ifVersion: unknown): number | undefined {
+export function checkVersion(ifVersion: unknown, key = 'ifVersion'): number | undefined {
   if (ifVersion === undefined) return undefined;
   if (!Number.isSafeInteger(ifVersion) || (ifVersion as number) < 1)
-    throw invalid('ifVersion', ifVersion, 'a whole number above 0');
+    throw invalid(key, ifVersion, 'a whole number above 0');
   return ifVersion as number;
 }
 

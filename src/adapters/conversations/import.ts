@@ -289,5 +289,5 @@ function put(
   found: StoredRecord<unknown> | undefined,
 ): void {
   if (found === undefined) unit.insert(definition, value as never, { id, createdAt, expiresAt });
-  else unit.replace(definition, found as StoredRecord<never>, value as never, expiresAt);
+  else unit.replace(definition, found as StoredRecord<never>, value as never, expiresAt ?? null);
 }

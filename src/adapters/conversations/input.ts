@@ -6,7 +6,6 @@ import type { JsonObject, JsonValue } from '../../backends/backend.js';
 import {
   flag,
   instant,
-  integer,
   json,
   jsonObject,
   list,
@@ -19,6 +18,7 @@ import {
   withDefault,
   type Reader,
 } from '../arguments.js';
+import { ACTOR_MEMBERS, CALL_MEMBERS, idempotencyKey, ifVersion } from '../options.js';
 
 const WORD = text(128);
 export const NAME = text(1_020);
@@ -33,24 +33,19 @@ export function defined<T extends object>(value: T): Defined<T> {
   return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Defined<T>;
 }
 
-const AS_GIVEN = (value: unknown): unknown => value;
-const CALL = {
-  signal: AS_GIVEN as Reader<AbortSignal | undefined>,
-  timeout: AS_GIVEN as Reader<number | undefined>,
-};
-const ACTOR = { triggeredById: optional(text(255)) };
+const ACTOR = { triggeredById: ACTOR_MEMBERS.triggeredById };
 
 /** Options with these members beside those of every call. @throws `VALIDATION` for what is none */
 export function optionsOf<S extends Readonly<Record<string, Reader<unknown>>>>(members: S) {
-  return shape({ ...CALL, ...members }) as Reader<{ readonly [K in keyof S]: ReturnType<S[K]> } & CallOptions>;
+  return shape({ ...CALL_MEMBERS, ...members }) as Reader<{ readonly [K in keyof S]: ReturnType<S[K]> } & CallOptions>;
 }
 
 export const READ_OPTIONS = optionsOf({});
-export const CHANGE_OPTIONS = optionsOf({ ...ACTOR, ifVersion: optional(integer(1, Number.MAX_SAFE_INTEGER)) });
-export const CREATE_OPTIONS = optionsOf({ ...ACTOR, idempotencyKey: optional(text(255)) });
+export const CHANGE_OPTIONS = optionsOf({ ...ACTOR, ifVersion });
+export const CREATE_OPTIONS = optionsOf({ ...ACTOR, idempotencyKey });
 export const ADD_OPTIONS = optionsOf({
   ...ACTOR,
-  idempotencyKey: optional(text(255)),
+  idempotencyKey,
   rebind: withDefault(flag, false),
 });
 export const SESSION_OPTIONS = optionsOf({ rebind: withDefault(flag, false) });
@@ -58,7 +53,7 @@ export const SESSION_OPTIONS = optionsOf({ rebind: withDefault(flag, false) });
 export const CONVERSATION = shape({ title: optional(NAME), sessionId: optional(uuid), metadata: optional(jsonObject) });
 export const ARCHIVE = optionsOf({
   ...ACTOR,
-  ifVersion: optional(integer(1, Number.MAX_SAFE_INTEGER)),
+  ifVersion,
   at: optional(instant),
   metadata: optional(jsonObject),
 });
@@ -166,7 +161,7 @@ export const EDIT: Reader<EditInput> = (value, key) => {
 
 export const DELETION = optionsOf({
   ...ACTOR,
-  ifVersion: optional(integer(1, Number.MAX_SAFE_INTEGER)),
+  ifVersion,
   reason: optional(NAME),
   metadata: METADATA,
   status: withDefault(WORD, 'deleted'),

@@ -1,9 +1,7 @@
 /** What the job store's callers give, read before any I/O. */
-import { checkVersion } from '../../collection/record-codec.js';
 import {
   choice,
   flag,
-  id,
   instant,
   integer,
   json,
@@ -20,6 +18,15 @@ import {
 } from '../arguments.js';
 import { invalid } from '../../errors.js';
 import {
+  ACTOR_MEMBERS,
+  CALL_MEMBERS,
+  CHANGE_MEMBERS,
+  CREATE_MEMBERS,
+  idempotencyKey,
+  ifVersion,
+  PAGE_MEMBERS,
+} from '../options.js';
+import {
   ASSIGNMENT_STATUSES,
   JOB_STATUSES,
   MISFIRES,
@@ -32,12 +39,6 @@ import {
 
 /** How long anything of a job may take: ten years. */
 const MOST_SECONDS = 315_576_000;
-
-const given: Reader<unknown> = (value) => value;
-// The call's own options are checked where the operation is admitted.
-const CALL = { signal: given, timeout: given };
-const ACTOR = { triggeredById: optional(id), sessionId: optional(id) };
-const ifVersion: Reader<number | undefined> = (value) => checkVersion(value);
 
 function seconds(least: number): Reader<number> {
   return (value, key) => {
@@ -154,14 +155,14 @@ export const readEnqueued = shape({
   payload: optionalJson,
   priority: PRIORITY,
   metadata: METADATA,
-  idempotencyKey: optional(text(255)),
+  idempotencyKey,
 });
 
 export const readCheckpoint = shape({ stepIndex: integer(0, Number.MAX_SAFE_INTEGER), stepName: NAME, state: json });
 export const readCompletion = withDefault(shape({ result: optionalJson }), { result: undefined });
 export const readFailure = shape({ error: text(4_096), retryable: withDefault(flag, true) });
 export const readClaim = shape({
-  ...CALL,
+  ...CALL_MEMBERS,
   workerId: NAME,
   limit: withDefault(integer(1, 1_000), 1),
   leaseSeconds: withDefault(seconds(0.001), 60),
@@ -198,27 +199,25 @@ function days(value: unknown, key: string): number {
 
 /** What may be said of each operation beside its arguments. */
 export const OPTIONS = {
-  read: shape(CALL),
-  change: shape({ ...CALL, ...ACTOR, ifVersion }),
-  create: shape({ ...CALL, ...ACTOR, idempotencyKey: optional(text(255)) }),
+  read: shape(CALL_MEMBERS),
+  change: shape(CHANGE_MEMBERS),
+  create: shape(CREATE_MEMBERS),
   get: shape({
-    ...CALL,
+    ...CALL_MEMBERS,
     withSchedule: withDefault(flag, false),
     withRuns: withDefault(flag, false),
     withEvents: withDefault(flag, false),
   }),
-  page: shape({ ...CALL, limit: given, after: given }),
+  page: shape(PAGE_MEMBERS),
   list: shape({
-    ...CALL,
-    limit: given,
-    after: given,
+    ...PAGE_MEMBERS,
     status: optionalList(oneOrMany(choice(JOB_STATUSES))),
     ownerId: optional(uuid),
   }),
-  heartbeat: shape({ ...CALL, leaseSeconds: withDefault(seconds(0.001), 60) }),
-  delete: shape({ ...CALL, ...ACTOR, ifVersion, force: withDefault(flag, false) }),
-  previews: shape({ ...CALL, count: withDefault(integer(1, 1_000), 5) }),
-  retain: shape({ ...CALL, dryRun: withDefault(flag, false) }),
+  heartbeat: shape({ ...CALL_MEMBERS, leaseSeconds: withDefault(seconds(0.001), 60) }),
+  delete: shape({ ...CALL_MEMBERS, ...ACTOR_MEMBERS, ifVersion, force: withDefault(flag, false) }),
+  previews: shape({ ...CALL_MEMBERS, count: withDefault(integer(1, 1_000), 5) }),
+  retain: shape({ ...CALL_MEMBERS, dryRun: withDefault(flag, false) }),
 } as const;
 
 /** An empty list stays one: it matches nothing. */

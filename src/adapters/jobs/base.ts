@@ -93,7 +93,12 @@ export abstract class JobStoreBase extends Store {
     const { status, metadata } = job.value;
     const starts = to === 'scheduled' || to === 'running';
     if (starts && rosterGuard && !hasRoster(metadata))
-      throw guardError('roster', status, to, 'The job has no roster: metadata.personas names nobody');
+      throw guardError(
+        'roster',
+        status,
+        to,
+        'The job has no roster: metadata.personas, roster or persona names nobody who does it (jobs.rosterGuard: false asks for none)',
+      );
     const [schedule] = await Promise.all([
       starts && scheduleGuard ? unit.find(SCHEDULES, job.id) : undefined,
       (to === 'running' || to === 'succeeded') && tasksGuard ? this.guardTasks(unit, host, job) : undefined,

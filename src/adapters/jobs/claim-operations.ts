@@ -96,16 +96,20 @@ export abstract class ClaimOperations extends LeaseOperations {
         context,
       ),
     ]);
-    for (const [tenant, runs] of byTenant(expired)) await this.of(tenant).expireLeases(runs, context.now);
-    for (const { tenant, id } of due)
-      try {
-        await this.of(tenant).makeDueRuns(id, context.now);
-      } catch (error) {
-        // One schedule that cannot be read must not hold up the others, and every claim.
-        if (!isStorageError(error) || !['VALIDATION', 'CONFLICT'].includes(error.code)) throw error;
-        this.host.report(error);
-      }
+    for (const [tenant, runs] of byTenant(expired))
+      await this.apart(() => this.of(tenant).expireLeases(runs, context.now));
+    for (const { tenant, id } of due) await this.apart(() => this.of(tenant).makeDueRuns(id, context.now));
     return expired.length + due.length > 0;
+  }
+
+  /** One record that cannot be read must not hold up the others, and every claim. */
+  private async apart(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!isStorageError(error) || !['VALIDATION', 'CONFLICT', 'NOT_FOUND'].includes(error.code)) throw error;
+      this.host.report(error);
+    }
   }
 
   private async claimSome(
@@ -170,6 +174,8 @@ export abstract class ClaimOperations extends LeaseOperations {
       const started = [];
       for (const run of runs) {
         if (run === undefined || (run.value.queue !== 'gated' && run.value.queue !== 'open')) continue;
+        // Another took it meanwhile, and failed: it waits again.
+        if (run.value.dueAt === undefined || run.value.dueAt > now) continue;
         const { jobId, limit = Infinity } = run.value;
         const count = counts.get(jobId)!;
         if (count >= limit || (tenantLimit > 0 && all >= tenantLimit)) continue;

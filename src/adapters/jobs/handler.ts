@@ -1,7 +1,7 @@
 /** What a host gives to a worker, and what becomes of what its handler does. */
 import { hostname } from 'node:os';
 import type { JsonValue } from '../../backends/backend.js';
-import { foreignErrorName, isStorageError } from '../../errors.js';
+import { foreignErrorName, invalid, isStorageError } from '../../errors.js';
 import { json } from '../arguments.js';
 import type { ClaimedRun } from './claim-operations.js';
 import type { RunEnd } from './run-ends.js';
@@ -49,16 +49,29 @@ export function makeWorkerId(): string {
 
 /** Runs the handler. */
 export async function outcome(handler: RunHandler, run: ClaimedRun, context: RunContext): Promise<RunEnd> {
+  let result: unknown;
   try {
-    return succeeded(await handler(run, context));
+    result = await handler(run, context);
   } catch (error) {
     return { kind: 'failed', error: errorText(error), retryable: isRetryable(error) };
   }
+  try {
+    return { kind: 'succeeded', result: result === undefined ? undefined : readResult(result) };
+  } catch (error) {
+    // It has done its work: to do it again would not make its result one that can be kept.
+    return { kind: 'failed', error: errorText(error), retryable: false };
+  }
 }
 
-function succeeded(result: unknown): RunEnd {
-  const stored: JsonValue | undefined = result === undefined ? undefined : json(result, 'result');
-  return { kind: 'succeeded', result: stored };
+/** Beside what else a run keeps, its record must have room for it. */
+const MOST_RESULT_BYTES = 262_144;
+
+function readResult(result: unknown): JsonValue {
+  const stored = json(result, 'result');
+  const bytes = Buffer.byteLength(JSON.stringify(stored));
+  if (bytes > MOST_RESULT_BYTES)
+    throw invalid('result', result, `at most ${MOST_RESULT_BYTES} bytes of JSON, not ${bytes}`);
+  return stored;
 }
 
 /** A handler that throws `{ retryable: false }` has failed for good. */

@@ -183,7 +183,12 @@ export abstract class RunOperations extends LinkOperations {
       const { rosterGuard, tasksGuard } = this.host.settings.jobs;
       if (from !== 'running') checkJobTransition(from, 'running', true);
       if (rosterGuard && !hasRoster(job.value.metadata))
-        throw guardError('roster', from, 'running', 'The job has no roster: metadata.personas names nobody');
+        throw guardError(
+          'roster',
+          from,
+          'running',
+          'The job has no roster: metadata.personas, roster or persona names nobody who does it (jobs.rosterGuard: false asks for none)',
+        );
       if (tasksGuard && from !== 'running') await this.guardTasks(unit, host, job);
       // Its only writer by a version: a run that is made meanwhile makes this decided again.
       const { closed: _open, ...known } = numbers?.value ?? { last: 0, made: 0 };

@@ -1,5 +1,6 @@
 /** Writing and deleting several entries, and counting anew what they take. */
 import type { JsonValue } from '../../backends/backend.js';
+import { LIBRARY } from '../../collection/library.js';
 import type { CallOptions } from '../../component.js';
 import { invalid, UnsupportedError } from '../../errors.js';
 import { shape } from '../arguments.js';
@@ -125,7 +126,9 @@ export abstract class KeyValueBulk extends KeyValueWriter {
     readOptions(options, {});
     this.requireAll('recountGlobalUsage');
     this.requireQuotas('recountGlobalUsage');
-    return this.host.transaction(callOptions(options), (inside) => this.at(inside).recountGlobal());
+    // Of no tenant: it works where every call needs one, too.
+    const host = this.host.of(LIBRARY.tenant);
+    return host.transaction(callOptions(options), (inside) => this.at(inside).recountGlobal());
   }
 
   private recountGlobal(): Promise<Counted> {

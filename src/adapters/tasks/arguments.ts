@@ -17,32 +17,29 @@ import {
   withDefault,
   type Reader,
 } from '../arguments.js';
+import {
+  ACTOR_MEMBERS,
+  CALL_MEMBERS,
+  CHANGE_MEMBERS,
+  CREATE_MEMBERS,
+  idempotencyKey,
+  ifVersion,
+  PAGE_MEMBERS,
+} from '../options.js';
 import { ASSIGNMENT_STATUSES, DEPENDENCY_TYPES, OWN_EVENTS, TASK_STATUSES, type TaskStatus } from './records.js';
 
-const asIs: Reader<never> = (value) => value as never;
-/** Only what is not there is absent: a null would be a condition that is not kept. */
-const version: Reader<number | undefined> = (value, key) =>
-  value === undefined ? undefined : integer(1, Number.MAX_SAFE_INTEGER)(value, key);
-
-/** What every operation takes; it is checked where the operation begins. */
-const CALL = { signal: asIs, timeout: asIs };
-const ACTOR = { triggeredById: optional(text(255)), sessionId: optional(text(255)) };
-const CHANGE = { ...CALL, ...ACTOR, ifVersion: version };
-const KEYED = { ...CALL, ...ACTOR, idempotencyKey: optional(text(255)) };
-const PAGE = { ...CALL, limit: asIs, after: asIs };
-
-export const callArguments = shape(CALL);
-export const changeArguments = shape(CHANGE);
-export const keyedArguments = shape(KEYED);
-export const recordArguments = shape({ ...CALL, idempotencyKey: optional(text(255)) });
-export const getArguments = shape({ ...CALL, withEvents: withDefault(flag, false) });
-export const transitionArguments = shape({ ...CHANGE, reason: optional(text(1_020)) });
-export const transitionManyArguments = shape({ ...CALL, ...ACTOR, reason: optional(text(1_020)) });
-export const deleteArguments = shape({ ...CHANGE, cascade: withDefault(flag, false) });
-export const readyArguments = shape({ ...CALL, limit: withDefault(integer(1, 100), 50) });
-export const subtaskArguments = shape(PAGE);
-export const dependencyArguments = shape({ ...CHANGE, type: withDefault(choice(DEPENDENCY_TYPES), 'blocks') });
-export const retainArguments = shape({ ...CALL, dryRun: withDefault(flag, false) });
+export const callArguments = shape(CALL_MEMBERS);
+export const changeArguments = shape(CHANGE_MEMBERS);
+export const keyedArguments = shape(CREATE_MEMBERS);
+export const recordArguments = shape({ ...CALL_MEMBERS, idempotencyKey });
+export const getArguments = shape({ ...CALL_MEMBERS, withEvents: withDefault(flag, false) });
+export const transitionArguments = shape({ ...CHANGE_MEMBERS, reason: optional(text(1_020)) });
+export const transitionManyArguments = shape({ ...CALL_MEMBERS, ...ACTOR_MEMBERS, reason: optional(text(1_020)) });
+export const deleteArguments = shape({ ...CHANGE_MEMBERS, cascade: withDefault(flag, false) });
+export const readyArguments = shape({ ...CALL_MEMBERS, limit: withDefault(integer(1, 100), 50) });
+export const subtaskArguments = shape(PAGE_MEMBERS);
+export const dependencyArguments = shape({ ...CHANGE_MEMBERS, type: withDefault(choice(DEPENDENCY_TYPES), 'blocks') });
+export const retainArguments = shape({ ...CALL_MEMBERS, dryRun: withDefault(flag, false) });
 
 const ROLE = withDefault(text(64), 'participant');
 const PRIORITY = integer(0, 100);
@@ -91,7 +88,7 @@ export const taskChanges: Reader<TaskChanges> = (value, key) => {
   return changes;
 };
 
-const transitions = list(shape({ id: uuid, status, ifVersion: version, reason: optional(text(1_020)) }), 500);
+const transitions = list(shape({ id: uuid, status, ifVersion, reason: optional(text(1_020)) }), 500);
 
 /** @throws `VALIDATION`, for a task that is named twice too */
 export const manyTransitions: typeof transitions = (value, key) => {
@@ -114,7 +111,7 @@ const sort: Reader<TaskSort> = (value, key) => {
 };
 
 export const listArguments = shape({
-  ...PAGE,
+  ...PAGE_MEMBERS,
   status: statuses,
   ownerId: optional(uuid),
   conversationId: optional(uuid),
@@ -144,7 +141,7 @@ const scalars: Reader<Readonly<Record<string, string | number | boolean | null>>
 };
 
 export const searchArguments = shape({
-  ...CALL,
+  ...CALL_MEMBERS,
   text: optional(text(1_020)),
   status: statuses,
   ownerId: optional(uuid),
@@ -155,16 +152,16 @@ export const searchArguments = shape({
 });
 
 export const assignArguments = shape({
-  ...CALL,
-  ...ACTOR,
-  ifVersion: version,
+  ...CALL_MEMBERS,
+  ...ACTOR_MEMBERS,
+  ifVersion,
   role: ROLE,
   metadata: withDefault(jsonObject, {}),
 });
-export const answerArguments = shape({ ...CHANGE, role: ROLE });
+export const answerArguments = shape({ ...CHANGE_MEMBERS, role: ROLE });
 export const answer = choice(['accepted', 'declined']);
 export const listAssignmentsArguments = shape({
-  ...PAGE,
+  ...PAGE_MEMBERS,
   taskId: optional(uuid),
   assigneeId: optional(uuid),
   status: optional(choice(ASSIGNMENT_STATUSES)),
