@@ -168,7 +168,7 @@ export abstract class ConversationBase extends Store {
       isDate(member) ? new Date(member) : copyJson(member as JsonValue),
     ]);
     const value = Object.fromEntries(copied) as ConversationValue;
-    const { embedded: _embedded, ...conversation } = this.entity({ ...record, value });
+    const { embedded: _embedded, tenant: _tenant, ...conversation } = this.entity({ ...record, value });
     return conversation;
   }
 

@@ -45,8 +45,9 @@ export function optionsOf<S extends Readonly<Record<string, Reader<unknown>>>>(m
   return shape({ ...CALL, ...members }) as Reader<{ readonly [K in keyof S]: ReturnType<S[K]> } & CallOptions>;
 }
 
+export const VERSION = optional(integer(1, Number.MAX_SAFE_INTEGER));
 export const READ_OPTIONS = optionsOf({});
-export const CHANGE_OPTIONS = optionsOf({ ...ACTOR, ifVersion: optional(integer(1, Number.MAX_SAFE_INTEGER)) });
+export const CHANGE_OPTIONS = optionsOf({ ...ACTOR, ifVersion: VERSION });
 export const CREATE_OPTIONS = optionsOf({ ...ACTOR, idempotencyKey: optional(text(255)) });
 export const ADD_OPTIONS = optionsOf({
   ...ACTOR,
@@ -58,7 +59,7 @@ export const SESSION_OPTIONS = optionsOf({ rebind: withDefault(flag, false) });
 export const CONVERSATION = shape({ title: optional(NAME), sessionId: optional(uuid), metadata: optional(jsonObject) });
 export const ARCHIVE = optionsOf({
   ...ACTOR,
-  ifVersion: optional(integer(1, Number.MAX_SAFE_INTEGER)),
+  ifVersion: VERSION,
   at: optional(instant),
   metadata: optional(jsonObject),
 });
@@ -166,7 +167,7 @@ export const EDIT: Reader<EditInput> = (value, key) => {
 
 export const DELETION = optionsOf({
   ...ACTOR,
-  ifVersion: optional(integer(1, Number.MAX_SAFE_INTEGER)),
+  ifVersion: VERSION,
   reason: optional(NAME),
   metadata: METADATA,
   status: withDefault(WORD, 'deleted'),
