@@ -99,6 +99,13 @@ const CONVERSATIONS: Readonly<Record<string, Operation>> = {
   'user.ensure': ({ conversations }, _, a, b) => conversations.ensureUser(`user ${a % 3}`, { metadata: { b } }),
   'user.session': ({ conversations }, pick, a, b) =>
     conversations.ensureSession(`session ${a}`, b % 2 ? { userId: pick('user', b) } : {}),
+  'user.delete': ({ conversations }, pick, a) => conversations.deleteUser(pick('user', a)),
+  'user.endSession': async ({ conversations }, _, a) => {
+    const { sessionId } = (await conversations.getConversation(thread(a))) ?? {};
+    return conversations.deleteSession(sessionId ?? NOBODYS[0]!);
+  },
+  'conversations.trim': ({ conversations }, _, a, b) => conversations.trimHistory(thread(a), { keep: (b % 3) + 1 }),
+  'conversations.tenants': ({ conversations }) => conversations.listTenants(),
   'user.get': ({ conversations }, pick, a) => conversations.getUser(pick('user', a)),
 };
 
@@ -127,7 +134,10 @@ const JOBS: Readonly<Record<string, Operation>> = {
   'job.schedule': ({ jobs }, pick, a) => jobs.upsertSchedule(pick('job', a), { expression: '@yearly' }),
   'job.enqueue': ({ jobs }, pick, a, b) => jobs.enqueueRun(pick('job', a), { payload: b, idempotencyKey: `key ${b}` }),
   'job.link': ({ jobs }, pick, a, b) => jobs.linkTask(pick('job', a), pick('task', b)),
-  'job.links': ({ jobs }, pick, a) => jobs.listLinkedTasks(pick('job', a)),
+  'job.links': async ({ jobs, tasks }, pick, a) => [
+    await tasks.list({ jobId: pick('job', a) }),
+    await jobs.listLinkedTasks(pick('job', a)),
+  ],
   'job.delete': ({ jobs }, pick, a) => jobs.delete(pick('job', a), { force: true }),
 };
 
