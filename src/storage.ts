@@ -191,9 +191,8 @@ export abstract class Storage extends StoreFactory {
   protected override storeHost(name: StoreName, owner?: string): StoreHost {
     const parts = this.parts();
     const { attempt, forTenant } = this;
-    const databaseOf = (store: StoreName): Database =>
-      this.database(parts, parts.storeDatabases[store] ?? parts.defaultDatabase);
-    const database = databaseOf(name);
+    const placeOf = (store: StoreName): string => parts.storeDatabases[store] ?? parts.defaultDatabase;
+    const database = this.database(parts, placeOf(name));
     const tenantOf = (): string => owner ?? this.tenantOf(parts);
     return {
       ...this.host(parts, database, ''),
@@ -210,8 +209,9 @@ export abstract class Storage extends StoreFactory {
         attempt === undefined
           ? this.runTransaction((tx) => work(tx.storeHost(name)), { ...options, on: database.name }, tenantOf())
           : work(this.storeHost(name, owner)),
+      isWith: (store) => placeOf(store) === placeOf(name),
       collection: (store, definition) => {
-        const on = parts.storeDatabases[store] ?? parts.defaultDatabase;
+        const on = placeOf(store);
         // What lives elsewhere is read as it is there: a transaction is of one database.
         if (attempt === undefined || parts.databases.get(on)?.pool === attempt.pool)
           return new Collection(definition, this.host(parts, this.declared(parts, definition, on), tenantOf()));

@@ -1,4 +1,4 @@
 /** `storage.conversations`: conversations, their messages, users and sessions. */
-import { TransferStore } from './conversations/transfer.js';
+import { TenantsStore } from './conversations/tenants.js';
 
-export class ConversationStore extends TransferStore {}
+export class ConversationStore extends TenantsStore {}

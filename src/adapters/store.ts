@@ -39,7 +39,9 @@ export interface StoreHost extends CollectionHost {
   onCommit(hook: () => void | Promise<void>): void;
   /** Runs `work` in one transaction of the store's database; inside one, in that one. @throws `UNSUPPORTED` */
   transaction<R>(options: CallOptions, work: (host: StoreHost) => Promise<R>): Promise<R>;
-  /** Records of another store, wherever that lives: to read. */
+  /** Whether another store lives on this one's database, so that one transaction is of both. */
+  isWith(store: StoreName): boolean;
+  /** Records of another store, wherever that lives: to read; and to write where it `isWith` this one. */
   collection<T>(store: StoreName, definition: CollectionDefinition<T>): Collection<T>;
   /** The default provider, whose collections it may make. @throws `UNSUPPORTED` in a transaction that it cannot take part in */
   vectors(): VectorStore;

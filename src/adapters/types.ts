@@ -28,6 +28,7 @@ export type { ConversationRetention, ConversationRetentionReport } from './conve
 export type { MessageHit, MessageHits, MessageSearch } from './conversations/search.js';
 export type { ConversationListOptions } from './conversations/threads.js';
 export type { ConversationStatistics } from './conversations/transfer.js';
+export type { TrimOptions } from './conversations/trim.js';
 export type { UserProfile } from './conversations/users.js';
 export type { MessageVector, NewMessageVector } from './conversations/vectors.js';
 export type { Actor, StoreEvent } from './events.js';

@@ -108,6 +108,46 @@ for (const target of storageTargets('conversations: transfer'))
       expect(await to.getConversation(id)).toMatchObject({ messageCount: 2, lastSeq: 2 });
     });
 
+    test('an import under other ids is a copy beside the original, the same each time', async () => {
+      const [from, to] = [fresh(), fresh()];
+      const id = randomUUID();
+      const one = await from.addMessage(id, { content: 'one', user: 'ann', session: 's', clientMessageId: 'c' });
+      await from.editMessage(id, one.id, { content: 'two' });
+      await from.addMessage(id, { content: 'three', userId: one.userId! });
+      const lines = await linesOf(from);
+      const ann = await to.ensureUser('ann', { metadata: { mine: true } });
+      for (const store of [from, to]) {
+        const users = await store.statistics();
+        const dry = await store.importConversations(lines, { remapIds: true, dryRun: true });
+        const report = await store.importConversations(lines, { remapIds: true });
+        expect(report).toEqual(dry);
+        expect(report).toMatchObject({ written: { conversation: 1, message: 2, revision: 1 }, rejected: 0 });
+        const copy = report.conversationIds![id]!;
+        expect(copy).not.toBe(id);
+        const messages = (await store.listMessages(copy)).items;
+        expect(messages.map(({ content, seq }) => [content, seq])).toEqual([
+          ['two', 1],
+          ['three', 2],
+        ]);
+        expect(await store.listRevisions(copy, messages[0]!.id)).toMatchObject([{ content: 'one' }]);
+        expect(messages[0]).toMatchObject({ clientMessageId: 'c', createdAt: one.createdAt });
+        const userId = store === to ? ann.id : one.userId;
+        expect(messages.map((message) => message.userId)).toEqual([userId, userId]);
+        const owner = (await store.getConversation(copy))!;
+        expect(owner).toMatchObject({ userId, messageCount: 2 });
+        expect(await store.getSession(owner.sessionId!)).toMatchObject({ externalId: 's', userId });
+        expect((await store.statistics()).users).toBe(users.users);
+        expect(await store.importConversations(lines, { remapIds: true })).toMatchObject({ written: {}, rejected: 0 });
+      }
+      expect((await from.listConversations()).items).toHaveLength(2);
+      expect((await to.listConversations()).items).toHaveLength(1);
+      expect(await to.getUser(ann.id)).toEqual(ann);
+      expect((await from.listMessages(id)).items).toHaveLength(2);
+      await expect(from.importConversations(lines, { remapIds: 1 as never })).rejects.toMatchObject({
+        code: 'VALIDATION',
+      });
+    });
+
     test('retention goes its six steps, and finds nothing the second time', async () => {
       const store = fresh();
       const [old, recent, many] = [randomUUID(), randomUUID(), randomUUID()];

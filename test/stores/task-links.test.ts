@@ -170,8 +170,8 @@ describeTasks('task retention', (made) => {
     expect(await tasks.retain({ taskDays: 10 })).toMatchObject({ tasks: 0 });
     made.wait(11);
     const young = await tasks.create({ title: 'young', status: 'done' });
-    expect(await tasks.retain({})).toEqual({ tasks: 0, dependencies: 0, assignments: 0, events: 0 });
-    const counts = { tasks: 62, dependencies: 1, assignments: 1, events: 63 };
+    expect(await tasks.retain({})).toEqual({ tasks: 0, dependencies: 0, assignments: 0, events: 0, jobLinks: 0 });
+    const counts = { tasks: 62, dependencies: 1, assignments: 1, events: 63, jobLinks: 0 };
     expect(await tasks.retain({ taskDays: 10 }, { dryRun: true })).toEqual(counts);
     expect((await tasks.search()).count).toBe(66);
     expect(await tasks.retain({ taskDays: 10 })).toEqual(counts);
@@ -191,7 +191,13 @@ describeTasks('task retention', (made) => {
     for (let i = 0; i < 510; i++) await tasks.recordEvent(id, call);
     await tasks.transition(id, 'cancelled');
     made.wait(2);
-    expect(await tasks.retain({ taskDays: 1 })).toEqual({ tasks: 1, dependencies: 0, assignments: 0, events: 512 });
+    expect(await tasks.retain({ taskDays: 1 })).toEqual({
+      tasks: 1,
+      dependencies: 0,
+      assignments: 0,
+      events: 512,
+      jobLinks: 0,
+    });
     expect(await typesOf(tasks, id)).toEqual(['task.deleted']);
   });
 });

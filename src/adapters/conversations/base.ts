@@ -65,7 +65,7 @@ export abstract class ConversationBase extends Store {
   /**
    * As `decide`, about one conversation, after the other decisions of this process about it. `conversation` reads it; with
    * `recent` it may give at first what this process wrote last, for decisions whose every write of it is conditional on what
-   * they took from it: then nothing has to be read.
+   * they took from it, and that never end without a write for what they took from it: then nothing has to be read.
    */
   protected async decideOn<R>(
     operation: string,
@@ -140,12 +140,12 @@ export abstract class ConversationBase extends Store {
     { id, version, value }: StoredRecord<ConversationValue>,
     changes: Partial<ConversationValue>,
   ): Patched<ConversationValue> {
-    const { lastSeq, messageCount } = value;
+    const { lastSeq, messageCount, activeAt } = value;
     return unit.patch<ConversationValue>(
       CONVERSATIONS,
       id,
       { set: { messageCount, ...changes } },
-      { ifVersion: version, if: { lastSeq, messageCount } },
+      { ifVersion: version, if: { lastSeq, messageCount, activeAt } },
     );
   }
 
@@ -168,7 +168,7 @@ export abstract class ConversationBase extends Store {
       isDate(member) ? new Date(member) : copyJson(member as JsonValue),
     ]);
     const value = Object.fromEntries(copied) as ConversationValue;
-    const { embedded: _embedded, ...conversation } = this.entity({ ...record, value });
+    const { embedded: _embedded, tenant: _tenant, ...conversation } = this.entity({ ...record, value });
     return conversation;
   }
 

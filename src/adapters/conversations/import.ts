@@ -26,6 +26,8 @@ export interface ImportReport {
   readonly rejected: number;
   /** The first 100 of what was rejected; lines count from 1. */
   readonly rejections: readonly { readonly line: number; readonly error: string }[];
+  /** With `remapIds`: of every conversation, its id by the one that it had. */
+  readonly conversationIds?: Readonly<Record<string, string>>;
 }
 
 export interface Line {
@@ -247,6 +249,7 @@ class BatchPlan {
       return;
     const next = {
       ...conversation,
+      tenant: unit.tenant,
       messageCount: conversation.messageCount + live,
       lastSeq: Math.max(last, conversation.lastSeq),
     };

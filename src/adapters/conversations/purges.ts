@@ -4,6 +4,7 @@ import { uuid } from '../arguments.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { checkIfVersion, type StoreHost } from '../store.js';
 import type { Unit } from '../unit.js';
+import { TASKS } from '../tasks/records.js';
 import { EditStore } from './edits.js';
 import { CHANGE_OPTIONS } from './input.js';
 import { CONVERSATIONS, EVENTS, MESSAGES, REVISIONS, type ConversationValue, type MessageValue } from './records.js';
@@ -43,7 +44,7 @@ export abstract class PurgeStore extends EditStore {
   }
 
   /**
-   * Deletes a conversation and all that hangs on it.
+   * Deletes a conversation and all that hangs on it. Tasks that live on its database stay, and name it no more.
    * @returns whether it was there. @throws `CONFLICT`, `UNSUPPORTED`
    */
   async deleteConversation(id: string, options: ConversationChangeOptions = {}): Promise<boolean> {
@@ -123,6 +124,10 @@ export abstract class PurgeStore extends EditStore {
       const events = isGone ? {} : { 'payload.messageId': { $exists: true } };
       await inside.records(EVENTS).deleteWhere({ aggregateId: key, ...events }, call);
       if (embedded) await dropVectors(inside.host, { conversationId: key });
+      if (isGone && inside.host.isWith('tasks'))
+        await inside.host
+          .collection('tasks', TASKS)
+          .updateWhere({ conversationId: key }, { unset: ['conversationId'] }, call);
       return true;
     });
   }

@@ -5,6 +5,8 @@ import type { EventValue, StoreEvent } from '../events.js';
 import { defineStore, type Entity, type StoreDefinition } from '../store.js';
 
 export interface ConversationValue {
+  /** Whose it is, as a field: to tell the tenants that there are without reading what they have. */
+  readonly tenant: string;
   readonly title?: string;
   readonly sessionId?: string;
   /** Whose session it was when the conversation took it. */
@@ -77,7 +79,7 @@ export interface SessionValue {
   readonly metadata: JsonObject;
 }
 
-export type Conversation = Entity<Omit<ConversationValue, 'embedded'>>;
+export type Conversation = Entity<Omit<ConversationValue, 'embedded' | 'tenant'>>;
 export type Message = Entity<Omit<MessageValue, 'deletedStatus'>>;
 export type MessageRevision = Entity<RevisionValue>;
 export type User = Entity<UserValue>;
@@ -124,7 +126,14 @@ const WORD = { type: 'string', maxBytes: 128 } as const;
 
 export const CONVERSATIONS = defineOwnCollection<ConversationValue>({
   name: 'qm_conversations',
-  fields: { sessionId: UUID, userId: UUID, archivedAt: 'date', lastMessageAt: 'date', activeAt: 'date' },
+  fields: {
+    tenant: 'string',
+    sessionId: UUID,
+    userId: UUID,
+    archivedAt: 'date',
+    lastMessageAt: 'date',
+    activeAt: 'date',
+  },
   indexes: [
     { keys: ['createdAt'] },
     { keys: ['updatedAt'] },
@@ -140,12 +149,18 @@ export const MESSAGES = defineOwnCollection<MessageValue>({
   fields: {
     conversationId: UUID,
     seq: 'number',
+    userId: UUID,
     messageType: WORD,
     status: WORD,
     clientMessageId: NAME,
     deletedAt: 'date',
   },
-  indexes: [{ keys: ['conversationId', 'seq'] }, { keys: ['createdAt'] }, { keys: ['deletedAt'] }],
+  indexes: [
+    { keys: ['conversationId', 'seq'] },
+    { keys: ['userId'] },
+    { keys: ['createdAt'] },
+    { keys: ['deletedAt'] },
+  ],
   unique: [{ name: 'clientMessage', fields: ['conversationId', 'clientMessageId'] }],
   text: ['content', 'content.text'],
 });

@@ -1,9 +1,12 @@
 /** Retention of one tenant's conversations: what is too old is deleted, archived and purged, in small steps. */
+import type { JsonObject } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import type { Filter } from '../../filter/syntax.js';
 import { flag, nullable, shape, withDefault, type Reader } from '../arguments.js';
 import { invalid } from '../../errors.js';
+import type { Unit } from '../unit.js';
+import type { Decided } from './base.js';
 import { softDeletion } from './edits.js';
 import { optionsOf } from './input.js';
 import { CONVERSATIONS, MESSAGES, type ConversationValue, type MessageValue } from './records.js';
@@ -42,7 +45,7 @@ const OPTIONS = optionsOf({ dryRun: withDefault(flag, false) });
 const DAY = 86_400_000;
 
 /** Messages of one step: with an event each and their conversations they fit a batch. */
-const STEP = 300;
+export const STEP = 300;
 
 export abstract class RetentionStore extends SearchStore {
   /**
@@ -149,15 +152,26 @@ export abstract class RetentionStore extends SearchStore {
       const [owner, found] = await Promise.all([find(), unit.findMany(MESSAGES, ids)]);
       const live = found.filter((record) => record !== undefined && record.value.deletedAt === undefined);
       if (owner === undefined || live.length === 0) return { result: 0 };
-      const left = this.touch(unit, owner, { messageCount: owner.value.messageCount - live.length });
-      for (const record of live as StoredRecord<MessageValue>[]) {
-        const { next, events } = softDeletion(record.value, unit.now, 'deleted', { reason: 'retention' });
-        unit.replace(MESSAGES, record, next);
-        const after = { id: conversation, version: owner.version + 1 };
-        for (const event of events) this.messageEvent(unit, after, record.id, event, undefined);
-      }
-      return { result: live.length, left };
+      return this.markDeleted(unit, owner, live as StoredRecord<MessageValue>[], { reason: 'retention' });
     });
+  }
+
+  /** Marks messages of one conversation, which are not marked yet. */
+  protected markDeleted(
+    unit: Unit,
+    owner: StoredRecord<ConversationValue>,
+    live: readonly StoredRecord<MessageValue>[],
+    metadata: JsonObject,
+    triggeredById?: string,
+  ): Decided<number> {
+    const left = this.touch(unit, owner, { messageCount: owner.value.messageCount - live.length });
+    const after = { id: owner.id, version: owner.version + 1 };
+    for (const record of live) {
+      const { next, events } = softDeletion(record.value, unit.now, 'deleted', metadata);
+      unit.replace(MESSAGES, record, next);
+      for (const event of events) this.messageEvent(unit, after, record.id, event, triggeredById);
+    }
+    return { result: live.length, left };
   }
 
   private purgeMany(

@@ -134,7 +134,10 @@ export abstract class ThreadStore extends UserStore {
       ...(updatedAfter === undefined ? {} : { updatedAt: { $gt: updatedAfter } }),
     };
     const page = await this.page(CONVERSATIONS, filter, { [by]: order }, { ...call, limit, after });
-    return { ...page, items: page.items.map(({ embedded: _embedded, ...conversation }) => conversation) };
+    return {
+      ...page,
+      items: page.items.map(({ embedded: _embedded, tenant: _tenant, ...conversation }) => conversation),
+    };
   }
 
   /** A blank title takes the title away. @throws `NOT_FOUND`, `CONFLICT` */
@@ -188,7 +191,7 @@ export abstract class ThreadStore extends UserStore {
     const { messageCount = 0, lastSeq = 0, activeAt = unit.now, metadata = {}, ...rest } = given;
     return unit.insert<ConversationValue>(
       CONVERSATIONS,
-      defined({ ...rest, messageCount, lastSeq, activeAt, metadata }),
+      defined({ ...rest, tenant: unit.tenant, messageCount, lastSeq, activeAt, metadata }),
       { id },
     );
   }

@@ -7,6 +7,7 @@ import { choice, flag, list, optional, uuid, withDefault } from '../arguments.js
 import { ConversationImport, type ImportMode, type ImportReport, type Line } from './import.js';
 import { optionsOf, READ_OPTIONS } from './input.js';
 import { CONVERSATIONS, MESSAGES, REVISIONS, SESSIONS, USERS } from './records.js';
+import { RemappedImport, type NamedIds } from './remap-ids.js';
 import { RetentionStore } from './retain.js';
 
 export interface ConversationStatistics {
@@ -23,6 +24,7 @@ const EXPORT = optionsOf({ conversationIds: optional(list(uuid)) });
 const IMPORT = optionsOf({
   mode: withDefault(choice(['skip', 'replace', 'fail']), 'skip'),
   dryRun: withDefault(flag, false),
+  remapIds: withDefault(flag, false),
 });
 const FORMAT = 'quartermaster.conversations';
 
@@ -72,14 +74,16 @@ export abstract class TransferStore extends RetentionStore {
   /**
    * Takes what `exportConversations` gave, in pieces of any size; ids, places and times stay as they are, versions begin anew.
    * What is there already stays (`skip`, so that an import that was cut short can be repeated), is replaced, or ends the
-   * import (`fail`). Batches are atomic, the whole is not; with `dryRun` nothing is written.
+   * import (`fail`). Batches are atomic, the whole is not; with `dryRun` nothing is written. With `remapIds` it is a copy: all
+   * get ids of their own, the same ones each time, so that this can be repeated too; users and sessions of names that are
+   * there are taken for those.
    * @throws `VALIDATION` for another format, and at the end for a checksum that differs: `dryRun` finds out before.
    */
   async importConversations(
     source: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>,
-    options: CallOptions & { readonly mode?: ImportMode; readonly dryRun?: boolean } = {},
+    options: CallOptions & { readonly mode?: ImportMode; readonly dryRun?: boolean; readonly remapIds?: boolean } = {},
   ): Promise<ImportReport> {
-    const { mode, dryRun, ...call } = IMPORT(options, 'options');
+    const { mode, dryRun, remapIds, ...call } = IMPORT(options, 'options');
     if (typeof source !== 'object' || !(Symbol.iterator in source || Symbol.asyncIterator in source))
       throw invalid('source', source, 'an iterable or async iterable of texts or bytes');
     if (!dryRun) this.require('writes', 'importConversations');
@@ -89,7 +93,12 @@ export abstract class TransferStore extends RetentionStore {
         : this.decideOn('importConversations', id, this.call(call), async (unit, find) => ({
             result: await plan(unit, await find()),
           }));
-    const work = new ConversationImport(decide, mode, dryRun);
+    const taken = new ConversationImport(decide, mode, dryRun);
+    const named: NamedIds = (definition, names) =>
+      this.read('importConversations', this.call(call), (unit) =>
+        unit.query(definition, { externalId: { $in: names } }, { limit: names.length }),
+      );
+    const work = remapIds ? new RemappedImport(taken, this.host.tenant, named) : taken;
     const hash = createHash('sha256');
     let index = 0;
     let ended = false;
@@ -100,7 +109,7 @@ export abstract class TransferStore extends RetentionStore {
         throw invalid('source line 1', text, `the header of ${FORMAT}, version 1`);
       if (line?.kind === 'footer') {
         await work.flush();
-        checkFooter(line, work.records, hash);
+        checkFooter(line, taken.records, hash);
         ended = true;
       } else if (index > 0) await work.add(line, index + 1);
       if (!ended) hash.update(`${text}\n`);
@@ -122,7 +131,7 @@ export abstract class TransferStore extends RetentionStore {
     const filter = conversationIds === undefined ? {} : { id: { $in: conversationIds } };
     const listing = { ...call, sort: { createdAt: 'asc' } } as const;
     for await (const { id, createdAt, value } of this.records(CONVERSATIONS).each(filter, listing)) {
-      const { embedded: _embedded, ...rest } = value;
+      const { embedded: _embedded, tenant: _tenant, ...rest } = value;
       yield { kind: 'conversation', id, createdAt, value: rest };
       const bySeq = { ...call, sort: { conversationId: 'asc', seq: 'asc' } } as const;
       for await (const message of this.records(MESSAGES).each({ conversationId: id }, bySeq)) {

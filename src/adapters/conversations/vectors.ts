@@ -150,18 +150,12 @@ export abstract class MessageVectorStore extends PurgeStore {
     const message = await this.read('upsertMessageVectors', options, (unit) => unit.find(MESSAGES, messageId));
     if (message === undefined) throw this.missing('message', messageId, 'upsertMessageVectors');
     const { conversationId } = message.value;
-    await this.decideOn(
-      'upsertMessageVectors',
-      conversationId,
-      options,
-      async (unit, find) => {
-        const found = await find();
-        if (found === undefined) throw this.missing('message', messageId, 'upsertMessageVectors');
-        if (found.value.embedded === true) return { result: undefined, left: found };
-        return { result: undefined, left: this.touch(unit, found, { embedded: true }) };
-      },
-      true,
-    );
+    await this.decideOn('upsertMessageVectors', conversationId, options, async (unit, find) => {
+      const found = await find();
+      if (found === undefined) throw this.missing('message', messageId, 'upsertMessageVectors');
+      if (found.value.embedded === true) return { result: undefined, left: found };
+      return { result: undefined, left: this.touch(unit, found, { embedded: true }) };
+    });
     return conversationId;
   }
 

@@ -116,6 +116,7 @@ export const listArguments = shape({
   ownerId: optional(uuid),
   conversationId: optional(uuid),
   assigneeId: optional(uuid),
+  jobId: optional(uuid),
   parentTaskId: optional(uuid),
   priorityMin: optional(PRIORITY),
   priorityMax: optional(PRIORITY),

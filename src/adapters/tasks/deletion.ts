@@ -4,6 +4,9 @@ import type { StoredRecord } from '../../collection/record-codec.js';
 import { ConflictError, invalid } from '../../errors.js';
 import type { Actor, EventValue } from '../events.js';
 import type { Unit } from '../unit.js';
+import { LINKS } from '../jobs/records.js';
+import type { StoreHost } from '../store.js';
+import { jobLinksOf, type JobLinkRecord } from './job-links.js';
 import { recordsOf } from './linked.js';
 import {
   ASSIGNMENTS,
@@ -25,43 +28,48 @@ export interface Children {
   readonly dependencies: readonly DependencyRecord[];
   readonly assignments: readonly AssignmentRecord[];
   readonly events: readonly StoredRecord<EventValue>[];
+  readonly jobLinks: readonly JobLinkRecord[];
 }
 
 /** What hangs on these tasks; of each kind, no more than one above `most`. */
 export async function childrenOf(
   unit: Unit,
+  host: StoreHost,
   events: CollectionDefinition<EventValue>,
   ids: readonly string[],
   most: number,
 ): Promise<Children> {
-  const [to, from, assignments, told] = await Promise.all([
+  const [to, from, assignments, told, jobLinks] = await Promise.all([
     recordsOf(unit, DEPENDENCIES, 'taskId', ids, { most }),
     recordsOf(unit, DEPENDENCIES, 'dependsOnId', ids, { most }),
     recordsOf(unit, ASSIGNMENTS, 'taskId', ids, { most }),
     recordsOf(unit, events, 'aggregateId', ids, { most }),
+    jobLinksOf(host, ids, most),
   ]);
   const dependencies = [...new Map([...to, ...from].map((edge) => [edge.id, edge])).values()];
-  return { dependencies, assignments, events: told };
+  return { dependencies, assignments, events: told, jobLinks };
 }
 
-export function countOf({ dependencies, assignments, events }: Children): number {
-  return dependencies.length + assignments.length + events.length;
+export function countOf({ dependencies, assignments, events, jobLinks }: Children): number {
+  return dependencies.length + assignments.length + events.length + jobLinks.length;
 }
 
 /** Deletes as many of them as `most`. */
 export function removeChildren(
   unit: Unit,
   eventsOf: CollectionDefinition<EventValue>,
-  { dependencies, assignments, events }: Children,
+  { dependencies, assignments, events, jobLinks }: Children,
   most = Infinity,
 ): Children {
   const told = events.slice(0, most);
   const asked = assignments.slice(0, most - told.length);
   const edges = dependencies.slice(0, most - told.length - asked.length);
+  const links = jobLinks.slice(0, most - told.length - asked.length - edges.length);
   for (const event of told) unit.remove(eventsOf, event);
   for (const assignment of asked) unit.remove(ASSIGNMENTS, assignment);
   for (const edge of edges) unit.remove(DEPENDENCIES, edge);
-  return { dependencies: edges, assignments: asked, events: told };
+  for (const link of links) unit.remove(LINKS, link);
+  return { dependencies: edges, assignments: asked, events: told, jobLinks: links };
 }
 
 /** The one event of it that stays, for a while. */

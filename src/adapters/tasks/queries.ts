@@ -11,7 +11,8 @@ type ListArguments = ReturnType<typeof listArguments>;
 type SearchArguments = ReturnType<typeof searchArguments>;
 type Conditions = Record<string, unknown>;
 
-export function listFilter(asked: ListArguments, now: Date): Filter<TaskValue> {
+/** @param ids the only ones there may be; absent: any */
+export function listFilter(asked: ListArguments, now: Date, ids?: readonly string[]): Filter<TaskValue> {
   const { status, ownerId, conversationId, assigneeId, parentTaskId, priorityMin, priorityMax } = asked;
   const { dueBefore, dueAfter, overdue } = asked;
   const late = { status: { $in: OPEN }, dueAt: { $lt: now } };
@@ -20,6 +21,7 @@ export function listFilter(asked: ListArguments, now: Date): Filter<TaskValue> {
     ownerId,
     conversationId,
     parentTaskId,
+    id: ids && { $in: ids },
     assigneeIds: assigneeId === undefined ? undefined : { $contains: assigneeId },
     priority: range({ $gte: priorityMin, $lte: priorityMax }),
     dueAt: range({ $lt: dueBefore, $gt: dueAfter }),

@@ -19,6 +19,7 @@ import {
   type TaskSort,
 } from './arguments.js';
 import { prerequisitesOf, type Prerequisite } from './dependencies.js';
+import { tasksOfJob } from './job-links.js';
 import { listFilter, listSort, readyTasks, searchFilter, timedCursor } from './queries.js';
 import {
   ASSIGNMENTS,
@@ -46,6 +47,8 @@ export interface TaskFilter {
 export interface TaskListOptions extends TaskFilter, PageOptions {
   /** Who has an assignment, whatever its status. */
   readonly assigneeId?: string;
+  /** A job that is linked to them: of its first 1,000 links. A cursor holds as long as the links stay as they are. */
+  readonly jobId?: string;
   readonly parentTaskId?: string;
   /** Both ends are included. */
   readonly priorityMin?: number;
@@ -130,7 +133,8 @@ export abstract class TaskReader extends Store {
     order: 'asc' | 'desc',
     options: PageOptions,
   ): Promise<ListPage<Task>> {
-    const page = await this.page(TASKS, listFilter(asked, now), listSort(asked.sort, order), options);
+    const ids = asked.jobId === undefined ? undefined : await tasksOfJob(this.host, asked.jobId, callOptions(options));
+    const page = await this.page(TASKS, listFilter(asked, now, ids), listSort(asked.sort, order), options);
     const timed = (cursor: string): string => (asked.overdue === undefined ? cursor : timedCursor.write(cursor, now));
     return {
       items: page.items.map(shown),

@@ -5,6 +5,7 @@ import type { Actor } from '../events.js';
 import { callOptions, checkIfVersion } from '../store.js';
 import { deleteArguments, retainArguments, retention } from './arguments.js';
 import { childrenOf, countOf, detach, removeChildren, removeTask, withSubtasks } from './deletion.js';
+import { deleteJobLinks } from './job-links.js';
 import { TaskLinker, type TaskChangeOptions } from './linker.js';
 import { ASSIGNMENTS, DEPENDENCIES, type TaskRecord } from './records.js';
 import { deletable, endedBefore, RETAIN_AT_ONCE, type TaskRetention } from './retention.js';
@@ -20,7 +21,8 @@ const DAY = 86_400_000;
 
 export abstract class TaskRemover extends TaskLinker {
   /**
-   * Deletes a task with its assignments, its events and its dependencies on either side. Subtasks that have ended stay as
+   * Deletes a task with its assignments, its events, its dependencies on either side, and the links of jobs that live on its
+   * database. Subtasks that have ended stay as
    * tasks of their own. That it was deleted can be read from its events for 30 days.
    * @param options `cascade`: the subtasks go too, and theirs
    * @throws `NOT_FOUND`; `CONFLICT` (`details.reason` `subtasks`) for open subtasks without `cascade`.
@@ -30,14 +32,14 @@ export abstract class TaskRemover extends TaskLinker {
     const { ifVersion, cascade, ...actor } = deleteArguments(options, 'options');
     const call = callOptions(options);
     const { maxBatchItems } = this.host.backend.capabilities;
-    const done = await this.decide('delete', call, async (unit) => {
+    const done = await this.decide('delete', call, async (unit, host) => {
       const task = await this.findTask(unit, taskId, 'delete');
       checkIfVersion(task, 'task', ifVersion);
       const { going, staying } = await withSubtasks(unit, task, cascade);
       const room = maxBatchItems - 2 * (going.length + staying.length);
       if (room < 0) return false;
       const ids = going.map((gone) => gone.id);
-      const children = await childrenOf(unit, this.definition.events, ids, room);
+      const children = await childrenOf(unit, host, this.definition.events, ids, room);
       if (countOf(children) > room) return false;
       removeChildren(unit, this.definition.events, children);
       for (const gone of going) removeTask(unit, this.host.tenant, gone, actor);
@@ -64,6 +66,7 @@ export abstract class TaskRemover extends TaskLinker {
       const ids = some.map(({ id }) => id);
       await this.records(this.definition.events).deleteWhere({ aggregateId: { $in: ids } }, call);
       await this.records(ASSIGNMENTS).deleteWhere({ taskId: { $in: ids } }, call);
+      await deleteJobLinks(this.host, ids, call);
       await this.records(DEPENDENCIES).deleteWhere(
         { $or: [{ taskId: { $in: ids } }, { dependsOnId: { $in: ids } }] },
         call,
@@ -91,7 +94,7 @@ export abstract class TaskRemover extends TaskLinker {
     const { taskDays } = retention(policy, 'policy');
     const { dryRun } = retainArguments(options, 'options');
     const call = callOptions(options);
-    let report: TaskRetention = { tasks: 0, dependencies: 0, assignments: 0, events: 0 };
+    let report: TaskRetention = { tasks: 0, dependencies: 0, assignments: 0, events: 0, jobLinks: 0 };
     if (taskDays === 0) return report;
     const cutoff = new Date(this.host.clock.now().getTime() - taskDays * DAY);
     const gone = new Set<string>();
@@ -119,11 +122,11 @@ export abstract class TaskRemover extends TaskLinker {
     call: CallOptions,
   ): Promise<TaskRetention> {
     const { events } = this.definition;
-    const step = await this.decide('retain', call, async (unit) => {
+    const step = await this.decide('retain', call, async (unit, host) => {
       const tasks = await deletable(unit, ids, cutoff, dryRun ? gone : new Set());
       const named = tasks.map(({ id }) => id);
       const room = dryRun ? Infinity : RETAIN_AT_ONCE - 2 * tasks.length;
-      const children = await childrenOf(unit, events, named, room);
+      const children = await childrenOf(unit, host, events, named, room);
       const fits = countOf(children) <= room;
       // One task with more than a step takes loses what hangs on it first.
       if (!fits && tasks.length > 1) return undefined;
@@ -136,12 +139,13 @@ export abstract class TaskRemover extends TaskLinker {
     const half = Math.ceil(ids.length / 2);
     if (step === undefined) return sum(await rest(ids.slice(0, half)), await rest(ids.slice(half)));
     if (dryRun) for (const { id } of step.tasks) gone.add(id);
-    const { dependencies, assignments, events: told } = step.children;
+    const { dependencies, assignments, events: told, jobLinks } = step.children;
     const counts = {
       tasks: step.tasks.length,
       dependencies: dependencies.length,
       assignments: assignments.length,
       events: told.length,
+      jobLinks: jobLinks.length,
     };
     return step.fits ? counts : sum(counts, await rest(ids));
   }
@@ -153,6 +157,7 @@ function sum(a: TaskRetention, b: TaskRetention): TaskRetention {
     dependencies: a.dependencies + b.dependencies,
     assignments: a.assignments + b.assignments,
     events: a.events + b.events,
+    jobLinks: a.jobLinks + b.jobLinks,
   };
 }
 

@@ -14,6 +14,7 @@ export interface TaskRetention {
   readonly dependencies: number;
   readonly assignments: number;
   readonly events: number;
+  readonly jobLinks: number;
 }
 
 /** The next tasks that ended before `cutoff`, the oldest first. @param last of the ones before */
