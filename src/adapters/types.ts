@@ -65,6 +65,15 @@ export type {
   StorageSuccess,
 } from './message-handler.js';
 export type { ListPage, PageOptions } from './page.js';
+export type {
+  Retention,
+  RetentionOptions,
+  RetentionReport,
+  StoreRetentionReport,
+  TenantRetentionReport,
+} from './retention.js';
+export type { RetentionPolicy } from './retention/policy.js';
+export type { RetentionCounts } from './retention/stores.js';
 export type { ChangeOptions, Entity } from './store.js';
 export type { NewTask, TaskStore, TaskTransition, TaskUpdate } from './tasks.js';
 export type { Prerequisite } from './tasks/dependencies.js';
