@@ -1,5 +1,6 @@
 /** From settings to components: which pool, backend and provider each database and vector provider has. No I/O. */
 import { isDeepStrictEqual } from 'node:util';
+import type { RetentionReport } from './adapters/retention.js';
 import type { RecordBackend, RecordSchema } from './backends/backend.js';
 import { offsetClock, type Clock } from './clock.js';
 import { Database } from './database.js';
@@ -10,6 +11,7 @@ import type { Managed } from './lifecycle.js';
 import { checkSchemaVersion } from './migrations/schema-version.js';
 import type { Pool } from './pools/pool.js';
 import type { Registry } from './registry.js';
+import { RetentionRuns } from './retention-runs.js';
 import { urlSource, type Settings } from './settings.js';
 import { Sweeper } from './sweeper.js';
 import type { VectorProvider } from './vectors/provider.js';
@@ -20,11 +22,25 @@ export interface Composition {
   readonly managed: readonly Managed[];
 }
 
-/** @throws `CONFIGURATION`, also for what a component's constructor throws. */
-export async function composeComponents(settings: Settings, registry: Registry, clock: Clock): Promise<Composition> {
+/**
+ * @param retain one run of the retention, on what is composed here
+ * @throws `CONFIGURATION`, also for what a component's constructor throws.
+ */
+export async function composeComponents(
+  settings: Settings,
+  registry: Registry,
+  clock: Clock,
+  retain: (signal: AbortSignal) => Promise<RetentionReport>,
+): Promise<Composition> {
   const managed = new Map<string, Managed>();
   const databases = await composeDatabases(settings, registry, clock, managed);
   const providers = await composeProviders(settings, registry, clock, databases, managed);
+  const { interval } = settings.retention;
+  if (interval > 0) {
+    const component = new RetentionRuns({ name: 'retention', clock, interval, run: retain });
+    const after = [...databases.keys()].map((name) => `records:${name}`);
+    managed.set(component.name, { component, critical: false, after });
+  }
   return { databases, providers, managed: [...managed.values()] };
 }
 

@@ -1,5 +1,7 @@
 /** The one owner of everything a service stores: settings, pools, backends, providers, their lifecycle and their health. */
 import { EventBus, type StoreEvent } from './adapters/events.js';
+import type { StoreEvents } from './adapters/types.js';
+import { Retention } from './adapters/retention.js';
 import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
 import type { CollectionDefinition } from './collection/definition.js';
@@ -150,6 +152,16 @@ export class StorageManager extends Storage {
     return new Outbox(hostOf, (listener) => this.onClosing(listener));
   }
 
+  /** What is too old, or too much, of every tenant's conversations, tasks and jobs: by the settings' group `retention`. */
+  get retention(): Retention {
+    return new Retention({
+      settings: this.settings,
+      of: (store) => this.storeHost(store, LIBRARY.tenant),
+      tenant: (id) => this.tenant(id),
+      onClosing: (listener) => this.onClosing(listener),
+    });
+  }
+
   /**
    * The SQL client of a database (default: `stores.default`): a `pg.Pool`, a PGlite, an SQLite `Database`. It is the pool's
    * own: use it, do not end it. @throws `UNSUPPORTED` where the database speaks no SQL.
@@ -201,7 +213,8 @@ export class StorageManager extends Storage {
    * an aggregate in their order, and a relay of the outbox (`events.outbox`) those of every process, at least once.
    */
   on<E extends keyof ManagerEvents>(event: E, listener: ManagerEvents[E]): () => void;
-  on(event: '*' | `${string}.${string}`, listener: (event: StoreEvent) => void): () => void;
+  on<T extends keyof StoreEvents>(event: T, listener: (event: StoreEvent<T, StoreEvents[T]>) => void): () => void;
+  on(event: '*', listener: (event: StoreEvent) => void): () => void;
   on(event: string, listener: (...told: never[]) => void): () => void {
     if (typeof listener !== 'function') throw invalid('listener', listener, 'a function');
     if (event === '*' || (typeof event === 'string' && event.includes('.')))
@@ -249,7 +262,9 @@ export class StorageManager extends Storage {
 
   private async compose(): Promise<readonly Managed[]> {
     const { settings } = this;
-    const { databases, providers, managed } = await composeComponents(settings, this.#registry, this.#clock);
+    const { databases, providers, managed } = await composeComponents(settings, this.#registry, this.#clock, (signal) =>
+      this.retention.run({ signal }),
+    );
     const parts: OpenParts = {
       databases,
       providers,

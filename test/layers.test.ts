@@ -111,7 +111,7 @@ const ROOMS: readonly Room[] = [
   },
   {
     name: 'manager',
-    files: ['manager', 'opening', 'composition', 'storage', 'database', 'sweeper'],
+    files: ['manager', 'opening', 'composition', 'storage', 'database', 'recurring', 'sweeper', 'retention-runs'],
     may: [
       ...BASE,
       ...CONTRACTS,

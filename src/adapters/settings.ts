@@ -4,7 +4,7 @@ import type { SettingsFragment } from '../component.js';
 export const STORE_NAMES = ['agents', 'conversations', 'jobs', 'kv', 'tasks'] as const;
 export type StoreName = (typeof STORE_NAMES)[number];
 
-/** One group a store, under the store's own name. */
+/** One group a store, under the store's own name; and what is said of several. */
 export const STORE_SETTINGS = {
   kv: {
     namespaceQuotaBytes: {
@@ -67,6 +67,22 @@ export const STORE_SETTINGS = {
       default: 'qm-messages',
     },
   },
+  retention: {
+    interval: {
+      doc: 'Milliseconds from one run over every tenant to the next; 0: no runs but those that are asked for.',
+      format: 'milliseconds',
+      default: 0,
+    },
+    messageRetentionDays: kept('Days after which messages are deleted'),
+    softDeleteAfterDays: kept('Days after which messages are marked as deleted'),
+    softDeleteGraceDays: kept('Days after which messages that are marked as deleted are'),
+    conversationArchiveDays: kept('Days after the last message when a conversation is archived'),
+    archivedConversationRetentionDays: kept('Days after which archived conversations are deleted'),
+    maxConversations: kept('Conversations of a tenant that stay out of the archive, the newest'),
+    taskDays: kept('Days after which tasks that ended are deleted'),
+    jobDays: kept('Days after which jobs and runs that ended are deleted'),
+    keepRuns: kept('Runs that ended which are kept of a job, the newest'),
+  },
   events: {
     outbox: {
       doc: 'Whether the events of the stores are left in the outbox too (topics events.task, ...), for a relay to deliver.',
@@ -76,7 +92,16 @@ export const STORE_SETTINGS = {
   },
 } as const satisfies SettingsFragment;
 
-type Value<Format> = Format extends 'nat' | 'number' ? number : Format extends 'boolean' ? boolean : string;
+/** What a policy of retention keeps. */
+function kept(doc: string): { readonly doc: string; readonly format: 'nat'; readonly default: 0 } {
+  return { doc: `${doc}; 0: off.`, format: 'nat', default: 0 };
+}
+
+type Value<Format> = Format extends 'nat' | 'number' | 'milliseconds'
+  ? number
+  : Format extends 'boolean'
+    ? boolean
+    : string;
 
 /** The resolved settings of the stores: `settings.kv.maxValueBytes`. */
 export type StoreSettings = {

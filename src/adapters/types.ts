@@ -1,4 +1,12 @@
 /** The stores' part of the public surface. */
+import type { AgentEvents } from './agents.js';
+import type { ConversationEvents } from './conversations/records.js';
+import type { JobEvents } from './jobs/events.js';
+import type { TaskEvents } from './tasks/records.js';
+
+/** What the stores tell: the payload of each type of event. */
+export interface StoreEvents extends AgentEvents, ConversationEvents, JobEvents, TaskEvents {}
+
 export type {
   AgentEvents,
   AgentRecord,
@@ -73,6 +81,15 @@ export type {
   StorageSuccess,
 } from './message-handler.js';
 export type { ListPage, PageOptions } from './page.js';
+export type {
+  Retention,
+  RetentionOptions,
+  RetentionReport,
+  StoreRetentionReport,
+  TenantRetentionReport,
+} from './retention.js';
+export type { RetentionPolicy } from './retention/policy.js';
+export type { RetentionCounts } from './retention/stores.js';
 export type { ChangeOptions, Entity } from './store.js';
 export type { NewTask, TaskStore, TaskTransition, TaskUpdate } from './tasks.js';
 export type { Prerequisite } from './tasks/dependencies.js';

@@ -19,7 +19,7 @@ describeTasks('tasks', (made) => {
 
   test('are made with what is given, and told of', async () => {
     const { tasks: store, storage } = { tasks: made.tenant('acme').tasks, storage: made.storage };
-    const told: StoreEvent[] = [];
+    const told: StoreEvent<string, object>[] = [];
     const stop = storage.on('task.created', (event) => told.push(event));
     const ownerId = randomUUID();
     const task = await store.create(
