@@ -173,8 +173,7 @@ export abstract class Store extends Handle {
     if (!this.host.forAll)
       throw new ValidationError(
         'VALIDATION',
-        `${this.operationName(operation)} works for every tenant: call it on the manager's own store, not on a tenant's or a transaction's`,
-        { operation: this.operationName(operation) },
+        `${this.operationName(operation)} works for every tenant: call it on the manager's own store, not on a tenant's`,
       );
   }
 
