@@ -54,6 +54,35 @@ for (const target of storageTargets('job workers'))
       expect(worker.status()).toMatchObject({ state: 'stopped', inFlight: 0, succeeded: 50, failed: 0, lost: 0 });
     });
 
+    test('use a slot that is free while the others are long, and try nothing again that is done', async () => {
+      if (!can()) return;
+      const storage = open();
+      let end: () => void = () => undefined;
+      const ended = new Promise<void>((resolve) => (end = resolve));
+      await using worker = storage.jobs.work(
+        async ({ payload }) => {
+          if (payload === 'long') await ended;
+          // No JSON: what was done is done, and not to be done again.
+          return payload === 'odd' ? { at: new Date() } : payload;
+        },
+        { concurrency: 4, poll: 20 },
+      );
+      const job = await newJob(storage);
+      await storage.jobs.enqueueRuns(
+        job.id,
+        Array.from({ length: 3 }, () => ({ payload: 'long' })),
+      );
+      while (worker.status().inFlight < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+      const odd = await storage.jobs.enqueueRun(job.id, { payload: 'odd' });
+      await reaches(storage, odd.id, 'failed');
+      expect(await storage.jobs.getRun(odd.id)).toMatchObject({ attempt: 1, token: 1 });
+      const short = await storage.jobs.enqueueRun(job.id, { payload: 'short' });
+      await reaches(storage, short.id, 'succeeded');
+      expect(worker.status().inFlight).toBe(3);
+      end();
+      await worker.stop();
+    });
+
     test('try again what failed, from its checkpoint, and give up what cannot succeed', async () => {
       if (!can()) return;
       const storage = open();

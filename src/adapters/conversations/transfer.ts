@@ -84,7 +84,11 @@ export abstract class TransferStore extends RetentionStore {
     options: CallOptions & { readonly mode?: ImportMode; readonly dryRun?: boolean; readonly remapIds?: boolean } = {},
   ): Promise<ImportReport> {
     const { mode, dryRun, remapIds, ...call } = IMPORT(options, 'options');
-    if (typeof source !== 'object' || !(Symbol.iterator in source || Symbol.asyncIterator in source))
+    if (
+      typeof source !== 'object' ||
+      (source as unknown) === null ||
+      !(Symbol.iterator in source || Symbol.asyncIterator in source)
+    )
       throw invalid('source', source, 'an iterable or async iterable of texts or bytes');
     if (!dryRun) this.require('writes', 'importConversations');
     const decide: ConversationImport['decide'] = (id, plan) =>

@@ -16,6 +16,8 @@ export interface WorkerSettings {
 
 /** The longest wait between looks while the database cannot be reached. */
 const LONGEST_WAIT = 60_000;
+/** Of one tenant: an extension may write two records, and they are one batch. */
+const EXTENDED_AT_ONCE = 200;
 /** What this process tells of runs that may be claimed now. */
 const WAKING = ['job.run', 'job.run_retrying', 'job.run_released', 'job.schedule_changed'];
 
@@ -27,6 +29,8 @@ export class JobWorker {
   private ended = false;
   private stopped: Promise<void> | undefined;
   private woken = false;
+  /** When it last looked for runs. */
+  private claimedAt = -Infinity;
   private wakeUp: (() => void) | undefined;
 
   constructor(
@@ -99,12 +103,13 @@ export class JobWorker {
 
   /** @returns whether there may be more to claim at once. */
   private async claim(): Promise<boolean> {
-    const { concurrency } = this.settings;
+    const { concurrency, poll } = this.settings;
     const free = concurrency - this.held.size;
-    // Half of them at a time: each claim is a round trip, whatever it takes.
-    if (free < Math.ceil(concurrency / 2)) return false;
     const { clock } = this.host;
     const begun = clock.monotonic();
+    // Half of them at a time, as long as they end: each claim is a round trip, whatever it takes.
+    if (free === 0 || (free < Math.ceil(concurrency / 2) && begun - this.claimedAt < poll)) return false;
+    this.claimedAt = begun;
     const runs = await this.store.operate((context) => this.store.claim(free, context));
     for (const run of runs) this.handle({ run, abort: new AbortController(), renewed: begun });
     return runs.length === free;
@@ -137,28 +142,37 @@ export class JobWorker {
     const { clock } = this.host;
     const age = (this.settings.leaseSeconds * 1_000) / 3;
     const old = this.held.running().filter(({ renewed }) => clock.monotonic() - renewed >= age);
-    for (const [tenant, some] of byTenant(old.map((holding) => ({ tenant: holding.run.tenant, holding })))) {
-      const begun = clock.monotonic();
-      const kept = await this.store.extend(
-        tenant,
-        some.map(({ holding }) => holding.run),
-      );
-      for (const { holding } of some) {
-        const run = kept.get(holding.run.id);
-        if (holding.end !== undefined) continue;
-        if (run === undefined) {
-          this.held.settle(holding, { kind: 'released' }, new StorageError('LEASE_LOST', 'Another took the run over'));
-          continue;
+    for (const [tenant, all] of byTenant(old.map((holding) => ({ tenant: holding.run.tenant, holding }))))
+      for (let i = 0; i < all.length; i += EXTENDED_AT_ONCE)
+        try {
+          await this.extendSome(tenant, all.slice(i, i + EXTENDED_AT_ONCE));
+        } catch (error) {
+          // Those of the others are to be kept all the same.
+          this.fault(error);
         }
-        holding.run = { ...run, tenant };
-        holding.renewed = begun;
-        if (run.value.cancelRequestedAt !== undefined)
-          this.held.settle(
-            holding,
-            { kind: 'failed', error: 'cancelled', retryable: false },
-            new StorageError('ABORTED', 'The run was cancelled', { operation: 'jobs.work' }),
-          );
+  }
+
+  private async extendSome(tenant: string, some: readonly { readonly holding: Holding }[]): Promise<void> {
+    const begun = this.host.clock.monotonic();
+    const kept = await this.store.extend(
+      tenant,
+      some.map(({ holding }) => holding.run),
+    );
+    for (const { holding } of some) {
+      const run = kept.get(holding.run.id);
+      if (holding.end !== undefined) continue;
+      if (run === undefined) {
+        this.held.settle(holding, { kind: 'released' }, new StorageError('LEASE_LOST', 'Another took the run over'));
+        continue;
       }
+      holding.run = { ...run, tenant };
+      holding.renewed = begun;
+      if (run.value.cancelRequestedAt !== undefined)
+        this.held.settle(
+          holding,
+          { kind: 'failed', error: 'cancelled', retryable: false },
+          new StorageError('ABORTED', 'The run was cancelled', { operation: 'jobs.work' }),
+        );
     }
   }
 
