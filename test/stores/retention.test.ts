@@ -9,7 +9,7 @@ import { PERSONAS } from './jobs-target.js';
 
 const NONE = {
   conversations: { messages: { softDeleted: 0, hardDeleted: 0 }, conversations: { archived: 0, deleted: 0 } },
-  tasks: { tasks: 0, dependencies: 0, assignments: 0, events: 0 },
+  tasks: { tasks: 0, dependencies: 0, assignments: 0, events: 0, jobLinks: 0 },
   jobs: { jobs: 0, runs: 0 },
 };
 const STORES = ['conversations', 'tasks', 'jobs'] as const;

@@ -171,7 +171,7 @@ class Side {
     const pick: Pick = (kind, place) => {
       const own = this.given.get(kind) ?? [];
       if (place % 5 !== 4 && own.length > 0) return own[place % own.length]!;
-      const id = this.other.get(kind)?.[place % 3] ?? NOBODYS[place]!;
+      const id = this.other.get(kind)?.[place] ?? NOBODYS[place]!;
       strange.set(id, `strange ${place}`);
       return id;
     };
