@@ -13,9 +13,7 @@ type Operation = Exclude<
 const long = (length: number): string => 'x'.repeat(length);
 const each = (key: string, ...bad: readonly unknown[]): Refusal[] => bad.map((value) => [value, key]);
 const members = (at: string, table: Readonly<Record<string, readonly unknown[]>>): Refusal[] =>
-  Object.entries(table).flatMap(([name, bad]) =>
-    bad.map((value): Refusal => [{ [name]: value }, name === 'limit' || name === 'after' ? name : `${at}.${name}`]),
-  );
+  Object.entries(table).flatMap(([name, bad]) => bad.map((value): Refusal => [{ [name]: value }, `${at}.${name}`]));
 
 const UUIDS = [5, 'x', '', null, {}, '0190b3c4-0000-7000-8000-00000000000g'];
 const OPTIONAL_UUIDS = [5, 'x', {}, []];
