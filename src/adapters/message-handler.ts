@@ -9,6 +9,7 @@ import { isStorageError, invalid, StorageError, type ErrorCode } from '../errors
 import type { Filter } from '../filter/syntax.js';
 import { isList, isPlainObject } from '../filter/json.js';
 import { id, instant, integer, optional, shape, text, type Reader } from './arguments.js';
+import { defined } from './defined.js';
 import { ifVersion } from './options.js';
 
 /** A record as JSON: its dates are ISO text. */
@@ -101,24 +102,24 @@ const ACTIONS: Readonly<Record<StorageMessage['action'], Action>> = {
   async storage_save({ records, isDeclaredDate }, message) {
     const { value, id, ifVersion, ttl } = save(message, 'message');
     const read = withDatesAt(value, isDeclaredDate, '', 'message.value');
-    return shown(await records().save(read, given({ id, ifVersion, ttl: ttl as number | undefined })));
+    return shown(await records().save(read, defined({ id, ifVersion, ttl: ttl as number | undefined })));
   },
   async storage_get({ records }, message) {
     return shown(await records().get(get(message, 'message').id));
   },
   async storage_delete({ records }, message) {
     const { id, ifVersion } = remove(message, 'message');
-    return shown(await records().delete(id, given({ ifVersion })));
+    return shown(await records().delete(id, defined({ ifVersion })));
   },
   async storage_list({ records }, message) {
     const { limit, after, sort } = list(message, 'message');
-    return shownPage(await records().list(given({ limit, after, sort: sort as never })));
+    return shownPage(await records().list(defined({ limit, after, sort: sort as never })));
   },
   async storage_query({ records, isDate }, message) {
     const { filter, limit, after, sort } = query(message, 'message');
     if (filter === undefined) throw invalid('message.filter', filter, 'a filter');
     const read = withDates(filter, isDate, 'message.filter') as Filter<unknown>;
-    return shownPage(await records().query(read, given({ limit, after, sort: sort as never })));
+    return shownPage(await records().query(read, defined({ limit, after, sort: sort as never })));
   },
 };
 
@@ -223,11 +224,4 @@ function shownPage({
     ...(next === undefined ? {} : { next }),
     ...(previous === undefined ? {} : { previous }),
   };
-}
-
-type Given<O> = { [K in keyof O]?: Exclude<O[K], undefined> };
-
-/** Without the members that were not given. */
-function given<O extends object>(options: O): Given<O> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Given<O>;
 }

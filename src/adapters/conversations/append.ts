@@ -6,7 +6,8 @@ import type { CallOptions } from '../../component.js';
 import { uuid } from '../arguments.js';
 import type { Patched, Unit } from '../unit.js';
 import { HistoryStore } from './history.js';
-import { ADD_OPTIONS, defined, MESSAGE, type AssetInput, type MessageInput } from './input.js';
+import { defined } from '../defined.js';
+import { ADD_OPTIONS, MESSAGE, type AssetInput, type MessageInput } from './input.js';
 import {
   MESSAGES,
   SESSIONS,

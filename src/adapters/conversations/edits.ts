@@ -7,7 +7,8 @@ import { checkIfVersion } from '../store.js';
 import type { Unit } from '../unit.js';
 import { AppendStore, assetsOf, type NewAsset, type NewMessageEvent } from './append.js';
 import type { Decided } from './base.js';
-import { CHANGE_OPTIONS, defined, DELETION, EDIT, type EditInput, type EventInput } from './input.js';
+import { defined } from '../defined.js';
+import { CHANGE_OPTIONS, DELETION, EDIT, type EditInput, type EventInput } from './input.js';
 import {
   MESSAGES,
   REVISIONS,

@@ -18,20 +18,12 @@ import {
   withDefault,
   type Reader,
 } from '../arguments.js';
+import { defined } from '../defined.js';
 import { ACTOR_MEMBERS, CALL_MEMBERS, idempotencyKey, ifVersion } from '../options.js';
 
 const WORD = text(128);
 export const NAME = text(1_020);
 const METADATA = withDefault(jsonObject, {});
-
-type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
-  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
-};
-
-/** Without the members that are `undefined`: what is absent is not stored. */
-export function defined<T extends object>(value: T): Defined<T> {
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Defined<T>;
-}
 
 const ACTOR = { triggeredById: ACTOR_MEMBERS.triggeredById };
 

@@ -10,16 +10,8 @@ import type { ListPage } from '../page.js';
 import { checkIfVersion, type ChangeOptions } from '../store.js';
 import type { Unit } from '../unit.js';
 import type { Decided } from './base.js';
-import {
-  ARCHIVE,
-  CHANGE_OPTIONS,
-  CONVERSATION,
-  CREATE_OPTIONS,
-  defined,
-  NAME,
-  optionsOf,
-  READ_OPTIONS,
-} from './input.js';
+import { defined } from '../defined.js';
+import { ARCHIVE, CHANGE_OPTIONS, CONVERSATION, CREATE_OPTIONS, NAME, optionsOf, READ_OPTIONS } from './input.js';
 import { CONVERSATIONS, SESSIONS, type Conversation, type ConversationValue } from './records.js';
 import { isSame, UserStore } from './users.js';
 

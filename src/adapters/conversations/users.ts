@@ -9,7 +9,8 @@ import type { ListPage, PageOptions } from '../page.js';
 import type { Entity } from '../store.js';
 import type { Unit } from '../unit.js';
 import { ConversationBase } from './base.js';
-import { defined, NAME, PROFILE, READ_OPTIONS, SESSION, SESSION_OPTIONS, USER } from './input.js';
+import { defined } from '../defined.js';
+import { NAME, PROFILE, READ_OPTIONS, SESSION, SESSION_OPTIONS, USER } from './input.js';
 import { SESSIONS, USERS, type Session, type SessionValue, type User, type UserValue } from './records.js';
 
 export interface UserChanges {

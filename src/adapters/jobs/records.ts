@@ -1,4 +1,5 @@
 /** What the job store keeps: jobs, their schedules, their runs, and what hangs on them. */
+import { defined } from '../defined.js';
 import type { JsonObject, JsonValue } from '../../backends/backend.js';
 import { defineOwnCollection } from '../../collection/definition.js';
 import { defineStore, type Entity } from '../store.js';
@@ -213,5 +214,5 @@ export const JOB_STORE = defineStore('jobs', 'job', [JOBS, NUMBERS, RUNS, SCHEDU
 
 /** What a value is stored as: without what is absent. */
 export function compact<T>(value: { readonly [K in keyof T]: T[K] | undefined }): T {
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as T;
+  return defined(value) as T;
 }

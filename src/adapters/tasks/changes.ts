@@ -1,11 +1,12 @@
 /** From what a caller says of a task to what is stored of it. */
+import { defined } from '../defined.js';
 import { isDeepStrictEqual } from 'node:util';
 import type { NewTaskValue, TaskChanges } from './arguments.js';
 import { dueOrderOf, type TaskValue } from './records.js';
 
 export function newTaskValue(given: NewTaskValue): TaskValue {
   const value = { ...given, assigneeIds: [], dueOrder: dueOrderOf(given.dueAt), links: 0 };
-  return present(value) as TaskValue;
+  return defined(value);
 }
 
 /** The changes that are none of what is there already. */
@@ -19,8 +20,4 @@ export function changedValue(value: TaskValue, changes: TaskChanges): TaskValue 
   const next = Object.entries({ ...value, ...changes }).filter(([, item]) => item !== null);
   const task = Object.fromEntries(next) as unknown as TaskValue;
   return { ...task, dueOrder: dueOrderOf(task.dueAt) };
-}
-
-function present(value: object): object {
-  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined));
 }

@@ -2,6 +2,7 @@
 import { ValidationError } from '../../errors.js';
 import type { Sort } from '../../collection/options.js';
 import type { Filter, Path } from '../../filter/syntax.js';
+import { defined } from '../defined.js';
 import type { Unit } from '../unit.js';
 import type { listArguments, searchArguments, TaskSort } from './arguments.js';
 import { prerequisitesOf } from './dependencies.js';
@@ -47,9 +48,7 @@ function range(ends: Conditions): Filter<TaskValue> | undefined {
 }
 
 function conditions(all: Conditions): Filter<TaskValue> {
-  return Object.fromEntries(
-    Object.entries(all).filter(([, condition]) => condition !== undefined),
-  ) as Filter<TaskValue>;
+  return defined(all);
 }
 
 /** The ids of tasks are in the order of their making. */
