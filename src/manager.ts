@@ -105,8 +105,9 @@ export class StorageManager extends Storage {
     steps: readonly MigrationStep<Transaction>[],
     options: { readonly on?: string; readonly tenant?: string } = {},
   ): Migrations<Transaction> {
-    const parts = this.parts();
-    const database = this.database(parts, options.on);
+    const place = this.place();
+    const { parts } = place;
+    const database = place.database(options.on);
     const required = parts.tenancy === 'required' && options.tenant === undefined;
     if (required && hasFunctions(steps))
       throw invalid(
@@ -116,7 +117,7 @@ export class StorageManager extends Storage {
       );
     // Steps of SQL alone are nobody's.
     const tenant = required ? LIBRARY.tenant : checkTenant(options.tenant ?? parts.defaultTenant);
-    const records = this.host(parts, database, LIBRARY.tenant);
+    const records = place.records(database, LIBRARY.tenant);
     const transaction: MigrationHost<Transaction>['transaction'] = (work, callOptions) =>
       this.runTransaction(work, { ...callOptions, on: database.name }, tenant);
     return new Migrations({ records, transaction }, steps);
@@ -131,10 +132,10 @@ export class StorageManager extends Storage {
     definition: CollectionDefinition<T, In, string>,
     options: CallOptions & { readonly on?: string | undefined; readonly dryRun?: boolean | undefined } = {},
   ): Promise<{ readonly indexes: readonly string[] }> {
-    const parts = this.parts();
-    const database = this.declared(parts, definition, options.on);
+    const place = this.place();
+    const database = place.declared(definition, options.on);
     const { schemaTimeout } = this.settings.lifecycle;
-    const host = this.host(parts, database, LIBRARY.tenant);
+    const host = place.records(database, LIBRARY.tenant);
     const operation = host.begin('settle', { timeout: schemaTimeout, ...options });
     try {
       return { indexes: await database.settle(definition.schema, options.dryRun === true, operation.context) };
@@ -146,8 +147,8 @@ export class StorageManager extends Storage {
   /** The delivery of what transactions have left in their outbox, of every tenant. */
   get outbox(): Outbox {
     const hostOf = (on: string | undefined): CollectionHost => {
-      const parts = this.parts();
-      return this.host(parts, this.database(parts, on), LIBRARY.tenant);
+      const place = this.place();
+      return place.records(place.database(on), LIBRARY.tenant);
     };
     return new Outbox(hostOf, (listener) => this.onClosing(listener));
   }
@@ -180,9 +181,9 @@ export class StorageManager extends Storage {
    * does not have is `false` in its `capabilities`, and refused with `UNSUPPORTED`.
    */
   operations(database?: string): Operations {
-    const parts = this.parts();
-    const own = this.database(parts, database);
-    return operationsOf(own.name, own.backend.operations ?? {}, this.host(parts, own, LIBRARY.tenant).begin);
+    const place = this.place();
+    const own = place.database(database);
+    return operationsOf(own.name, own.backend.operations ?? {}, place.records(own, LIBRARY.tenant).begin);
   }
 
   /** One report over every component, each checked within `health.timeout`. */
@@ -235,7 +236,7 @@ export class StorageManager extends Storage {
   }
 
   private rawClient(language: RawClient['language'], name: string | undefined): unknown {
-    const database = this.database(this.parts(), name);
+    const database = this.place().database(name);
     const { raw } = database.pool;
     if (raw?.language === language) return raw.client();
     throw new UnsupportedError(`The database ${database.name} has no ${language} client`, { operation: language });

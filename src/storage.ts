@@ -4,25 +4,18 @@ import { StoreFactory } from './adapters/factory.js';
 import { createMessageHandler, type MessageHandler } from './adapters/message-handler.js';
 import type { StoreName } from './adapters/settings.js';
 import type { StoreHost } from './adapters/store.js';
-import type { BeginOperation } from './component.js';
 import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
-import { checkCallOptions, checkProviderName, type OpenParts } from './opening.js';
+import type { OpenParts } from './opening.js';
+import { Placement } from './placement.js';
 import { Collection } from './collection/collection.js';
 import type { CollectionDefinition } from './collection/definition.js';
-import type { CollectionHost } from './collection/host.js';
 import { checkTenant } from './backends/value.js';
 import type { Path } from './filter/syntax.js';
 import type { Database } from './database.js';
-import {
-  refuseInsideTransaction,
-  runTransaction,
-  type Attempt,
-  type TransactionCallOptions,
-} from './unit-of-work/transaction.js';
+import { runTransaction, type Attempt, type TransactionCallOptions } from './unit-of-work/transaction.js';
 import { TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
 import { Sequences } from './unit-of-work/sequences.js';
-import type { Pool } from './pools/pool.js';
-import { VectorStore } from './vectors/vector-store.js';
+import type { VectorStore } from './vectors/vector-store.js';
 
 export abstract class Storage extends StoreFactory {
   protected abstract override parts(): OpenParts;
@@ -35,6 +28,10 @@ export abstract class Storage extends StoreFactory {
     return { tenant: this.tenantId };
   }
 
+  protected place(): Placement {
+    return new Placement(this.parts(), this.tenantId, this.attempt);
+  }
+
   /**
    * The records of a collection, on a database of the settings (default: `stores.default`). Cheap, no I/O: its tables are
    * made on first use. @throws `VALIDATION` when the name stands for another declaration, or when a tenant is required;
@@ -44,8 +41,8 @@ export abstract class Storage extends StoreFactory {
     definition: CollectionDefinition<T, In, F>,
     options: { readonly on?: string | undefined } = {},
   ): Collection<T, In, F> {
-    const parts = this.parts();
-    return new Collection(definition, this.host(parts, this.declared(parts, definition, options.on)));
+    const place = this.place();
+    return new Collection(definition, place.records(place.declared(definition, options.on)));
   }
 
   /**
@@ -53,23 +50,7 @@ export abstract class Storage extends StoreFactory {
    * collections, and `storage.tenant(id)` works with the records. @throws `CONFIGURATION` for an unknown name.
    */
   vectors(name?: string): VectorStore {
-    return this.vectorStore(name, this.forTenant);
-  }
-
-  /** @param forTenant whether it may not make collections. */
-  private vectorStore(name: string | undefined, forTenant: boolean): VectorStore {
-    const parts = this.parts();
-    const key = checkProviderName(name ?? parts.defaultProvider, parts);
-    const provider = parts.providers.get(key);
-    if (provider === undefined)
-      throw new StorageError(
-        'CONFIGURATION',
-        `No vector provider ${JSON.stringify(key)} is open; open: ${[...parts.providers.keys()].sort().join(', ')}`,
-        { details: { name: key, known: [...parts.providers.keys()].sort() } },
-      );
-    const tenant = this.tenantId ?? (parts.tenancy === 'required' ? undefined : parts.defaultTenant);
-    const begin = this.admission(parts, provider.pool, provider.name);
-    return new VectorStore(provider, tenant, begin, parts.clock, forTenant);
+    return this.place().vectors(name, this.forTenant);
   }
 
   /**
@@ -89,8 +70,8 @@ export abstract class Storage extends StoreFactory {
 
   /** The tenant's sequences and fencing tokens, on a database of the settings (default: `stores.default`). */
   sequences(options: { readonly on?: string | undefined } = {}): Sequences {
-    const parts = this.parts();
-    return new Sequences(this.host(parts, this.database(parts, options.on)));
+    const place = this.place();
+    return new Sequences(place.records(place.database(options.on)));
   }
 
   /** The same for another tenant; cheap, no I/O. @throws `VALIDATION` for a malformed tenant, and inside a transaction. */
@@ -119,12 +100,13 @@ export abstract class Storage extends StoreFactory {
   ): Promise<R> {
     if (this.attempt !== undefined)
       throw new UnsupportedError('A transaction within a transaction: use tx itself', { operation: 'transaction' });
-    const parts = this.parts();
-    const owner = tenant ?? this.tenantOf(parts);
-    const database = this.database(parts, options.on);
+    const place = this.place();
+    const { parts } = place;
+    const owner = tenant ?? place.tenant;
+    const database = place.database(options.on);
     if (database.backend.capabilities.transactions === 'none')
       throw new UnsupportedError(`The database ${database.name} has no transactions`, { operation: 'transaction' });
-    const operation = this.admission(parts, database.pool, database.name, database.clock)('transaction', options);
+    const operation = place.begin(database.pool, database.name, database.clock)('transaction', options);
     try {
       return await runTransaction(
         database,
@@ -138,64 +120,16 @@ export abstract class Storage extends StoreFactory {
     }
   }
 
-  /** The database of a collection, which knows it from now on. */
-  protected declared<T, In>(
-    parts: OpenParts,
-    definition: CollectionDefinition<T, In, string>,
-    on: string | undefined,
-  ): Database {
-    if (typeof definition !== 'object' || definition === null || typeof definition.domain !== 'object')
-      throw invalid('collection', definition, 'what defineCollection gives');
-    const database = this.database(parts, on);
-    database.declare(definition.schema);
-    return database;
-  }
-
-  protected database(parts: OpenParts, name: string | undefined): Database {
-    const key = name ?? this.attempt?.database ?? parts.defaultDatabase;
-    const database = parts.databases.get(key);
-    if (database === undefined)
-      throw new ValidationError(
-        'VALIDATION',
-        `No database ${JSON.stringify(key)} in the settings; known: ${[...parts.databases.keys()].sort().join(', ')}`,
-        { details: { key: 'on', known: [...parts.databases.keys()].sort() } },
-      );
-    if (this.attempt !== undefined && this.attempt.pool !== database.pool)
-      throw new UnsupportedError(`The transaction is not one of the database ${database.name}`);
-    return database;
-  }
-
-  protected tenantOf(parts: OpenParts): string {
-    if (this.tenantId !== undefined) return this.tenantId;
-    if (parts.tenancy === 'required')
-      throw new ValidationError('VALIDATION', "A tenant is required (tenancy: 'required'): use storage.tenant(id)");
-    return parts.defaultTenant;
-  }
-
-  protected host(parts: OpenParts, database: Database, tenant = this.tenantOf(parts)): CollectionHost {
-    const { attempt } = this;
-    return {
-      backend: database.backend,
-      tenant,
-      clock: database.clock,
-      begin: this.admission(parts, database.pool, database.name, database.clock),
-      ensure(schemas, context) {
-        if (database.has(schemas)) return undefined;
-        if (attempt !== undefined) return attempt.require((outside) => database.make(schemas, outside));
-        return database.make(schemas, context);
-      },
-    };
-  }
-
   /** @param owner whose store it is, where that is not the handle's own tenant. */
   protected override storeHost(name: StoreName, owner?: string): StoreHost {
-    const parts = this.parts();
+    const place = this.place();
+    const { parts } = place;
     const { attempt, forTenant } = this;
     const placeOf = (store: StoreName): string => parts.storeDatabases[store] ?? parts.defaultDatabase;
-    const database = this.database(parts, placeOf(name));
-    const tenantOf = (): string => owner ?? this.tenantOf(parts);
+    const database = place.database(placeOf(name));
+    const tenantOf = (): string => owner ?? place.tenant;
     return {
-      ...this.host(parts, database, ''),
+      ...place.records(database, ''),
       get tenant() {
         return tenantOf();
       },
@@ -214,32 +148,13 @@ export abstract class Storage extends StoreFactory {
         const on = placeOf(store);
         // What lives elsewhere is read as it is there: a transaction is of one database.
         if (attempt === undefined || parts.databases.get(on)?.pool === attempt.pool)
-          return new Collection(definition, this.host(parts, this.declared(parts, definition, on), tenantOf()));
+          return new Collection(definition, place.records(place.declared(definition, on), tenantOf()));
         return new TenantStorage(() => parts, tenantOf()).collection(definition, { on });
       },
-      vectors: () => this.vectorStore(undefined, false),
-      vectorsOutside: () => new TenantStorage(() => parts, tenantOf()).vectorStore(undefined, false),
+      vectors: () => place.vectors(undefined, false),
+      vectorsOutside: () => new Placement(parts, tenantOf(), undefined).vectors(undefined, false),
       onClosing: (listener) => parts.onClosing(listener),
       report: (error) => parts.report(error),
-    };
-  }
-
-  private admission(parts: OpenParts, pool: Pool | undefined, name: string, clock = parts.clock): BeginOperation {
-    const { attempt } = this;
-    if (attempt !== undefined) {
-      if (pool !== attempt.pool)
-        throw new UnsupportedError(`${name} cannot take part in this transaction: it is another database or service`);
-      return (operation, options = {}) => {
-        checkCallOptions(options);
-        return attempt.begin(operation, options);
-      };
-    }
-    return (operation, options = {}) => {
-      checkCallOptions(options);
-      if (pool !== undefined) refuseInsideTransaction(pool, operation);
-      const end = parts.admit();
-      const deadline = clock.monotonic() + (options.timeout ?? parts.operationTimeout);
-      return { context: { now: clock.now(), deadline, signal: options.signal }, end };
     };
   }
 }
@@ -270,11 +185,11 @@ export class Transaction extends Storage {
 
   /** Leaves messages that are delivered after the commit: `storage.outbox.relay` delivers them. */
   get outbox(): TransactionOutbox {
-    return this.outboxOf(this.database(this.opening, undefined));
+    return this.outboxOf(this.place().database(undefined));
   }
 
-  outboxOf(database: Database, tenant = this.tenantOf(this.opening)): TransactionOutbox {
-    return new TransactionOutbox(this.host(this.opening, database, tenant), (hook) => this.onCommit(hook));
+  outboxOf(database: Database, tenant?: string): TransactionOutbox {
+    return new TransactionOutbox(this.place().records(database, tenant), (hook) => this.onCommit(hook));
   }
 
   /** Runs once, after the commit; never for a run that was rolled back. */

@@ -111,7 +111,17 @@ const ROOMS: readonly Room[] = [
   },
   {
     name: 'manager',
-    files: ['manager', 'opening', 'composition', 'storage', 'database', 'recurring', 'sweeper', 'retention-runs'],
+    files: [
+      'manager',
+      'opening',
+      'placement',
+      'composition',
+      'storage',
+      'database',
+      'recurring',
+      'sweeper',
+      'retention-runs',
+    ],
     may: [
       ...BASE,
       ...CONTRACTS,

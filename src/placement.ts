@@ -1,0 +1,106 @@
+/** Where an operation of a handle takes place: on which database or provider, for which tenant, in which transaction. */
+import type { CollectionDefinition } from './collection/definition.js';
+import type { CollectionHost } from './collection/host.js';
+import type { BeginOperation } from './component.js';
+import type { Database } from './database.js';
+import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
+import { checkCallOptions, checkProviderName, type OpenParts } from './opening.js';
+import type { Pool } from './pools/pool.js';
+import { refuseInsideTransaction, type Attempt } from './unit-of-work/transaction.js';
+import { VectorStore } from './vectors/vector-store.js';
+
+export class Placement {
+  /** @param ofTenant `undefined`: the manager's own, which is the default tenant's unless one is required. */
+  constructor(
+    readonly parts: OpenParts,
+    private readonly ofTenant: string | undefined,
+    private readonly attempt: Attempt | undefined,
+  ) {}
+
+  /** @throws `VALIDATION` where a tenant is required and none is named. */
+  get tenant(): string {
+    if (this.ofTenant !== undefined) return this.ofTenant;
+    if (this.parts.tenancy === 'required')
+      throw new ValidationError('VALIDATION', "A tenant is required (tenancy: 'required'): use storage.tenant(id)");
+    return this.parts.defaultTenant;
+  }
+
+  /** @throws `VALIDATION` for an unknown name, `UNSUPPORTED` for another database than the transaction's. */
+  database(name: string | undefined): Database {
+    const { parts, attempt } = this;
+    const key = name ?? attempt?.database ?? parts.defaultDatabase;
+    const database = parts.databases.get(key);
+    if (database === undefined)
+      throw new ValidationError(
+        'VALIDATION',
+        `No database ${JSON.stringify(key)} in the settings; known: ${[...parts.databases.keys()].sort().join(', ')}`,
+        { details: { key: 'on', known: [...parts.databases.keys()].sort() } },
+      );
+    if (attempt !== undefined && attempt.pool !== database.pool)
+      throw new UnsupportedError(`The transaction is not one of the database ${database.name}`);
+    return database;
+  }
+
+  /** The database of a collection, which knows it from now on. */
+  declared<T, In>(definition: CollectionDefinition<T, In, string>, on: string | undefined): Database {
+    if (typeof definition !== 'object' || definition === null || typeof definition.domain !== 'object')
+      throw invalid('collection', definition, 'what defineCollection gives');
+    const database = this.database(on);
+    database.declare(definition.schema);
+    return database;
+  }
+
+  /** What collections of `database` stand on. */
+  records(database: Database, tenant = this.tenant): CollectionHost {
+    const { attempt } = this;
+    return {
+      backend: database.backend,
+      tenant,
+      clock: database.clock,
+      begin: this.begin(database.pool, database.name, database.clock),
+      ensure(schemas, context) {
+        if (database.has(schemas)) return undefined;
+        if (attempt !== undefined) return attempt.require((outside) => database.make(schemas, outside));
+        return database.make(schemas, context);
+      },
+    };
+  }
+
+  /**
+   * @param forTenant whether it may not make collections.
+   * @throws `CONFIGURATION` for an unknown name.
+   */
+  vectors(name: string | undefined, forTenant: boolean): VectorStore {
+    const { parts } = this;
+    const key = checkProviderName(name ?? parts.defaultProvider, parts);
+    const provider = parts.providers.get(key);
+    if (provider === undefined)
+      throw new StorageError(
+        'CONFIGURATION',
+        `No vector provider ${JSON.stringify(key)} is open; open: ${[...parts.providers.keys()].sort().join(', ')}`,
+        { details: { name: key, known: [...parts.providers.keys()].sort() } },
+      );
+    const tenant = this.ofTenant ?? (parts.tenancy === 'required' ? undefined : parts.defaultTenant);
+    return new VectorStore(provider, tenant, this.begin(provider.pool, provider.name), parts.clock, forTenant);
+  }
+
+  /** Admits the operations of a database or a provider. @throws `UNSUPPORTED` for one the transaction cannot be of. */
+  begin(pool: Pool | undefined, name: string, clock = this.parts.clock): BeginOperation {
+    const { parts, attempt } = this;
+    if (attempt !== undefined) {
+      if (pool !== attempt.pool)
+        throw new UnsupportedError(`${name} cannot take part in this transaction: it is another database or service`);
+      return (operation, options = {}) => {
+        checkCallOptions(options);
+        return attempt.begin(operation, options);
+      };
+    }
+    return (operation, options = {}) => {
+      checkCallOptions(options);
+      if (pool !== undefined) refuseInsideTransaction(pool, operation);
+      const end = parts.admit();
+      const deadline = clock.monotonic() + (options.timeout ?? parts.operationTimeout);
+      return { context: { now: clock.now(), deadline, signal: options.signal }, end };
+    };
+  }
+}
