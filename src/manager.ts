@@ -10,7 +10,8 @@ import type { Operations } from './backends/operations.js';
 import type { CallOptions } from './component.js';
 import { composeComponents } from './composition.js';
 import { operationsOf } from './database/operations.js';
-import { foreignErrorName, invalid, StorageError, UnsupportedError } from './errors.js';
+import { deliveryTargets, startDispatch } from './dispatcher.js';
+import { invalid, StorageError, UnsupportedError } from './errors.js';
 import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
 import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from './lifecycle.js';
 import type { MigrationHost } from './migrations/lock.js';
@@ -18,6 +19,7 @@ import { LIBRARY } from './collection/library.js';
 import { Migrations } from './migrations/migrations.js';
 import { hasFunctions, type MigrationStep } from './migrations/steps.js';
 import type { RawClient } from './pools/pool.js';
+import { Notices, type ManagerEvents } from './notices.js';
 import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
 import type { Settings } from './settings.js';
@@ -31,16 +33,6 @@ export interface ManagerOptions {
   readonly clock?: Clock;
 }
 
-export interface ManagerEvents {
-  /** The lifecycle's state changed; `error` tells why an opening failed. */
-  state: (state: LifecycleState, error?: StorageError) => void;
-  /**
-   * Something failed that no caller waits for: `onCommit` hooks of a transaction that is committed (`details.committed`). It
-   * becomes a warning of the process when nobody listens.
-   */
-  error: (error: StorageError) => void;
-}
-
 export class StorageManager extends Storage {
   protected readonly tenantId = undefined;
   protected readonly attempt = undefined;
@@ -51,11 +43,8 @@ export class StorageManager extends Storage {
   readonly #clock: Clock;
   readonly #lifecycle: Lifecycle;
   readonly #health: HealthMonitor;
-  readonly #listeners: { readonly [E in keyof ManagerEvents]: Set<ManagerEvents[E]> } = {
-    state: new Set(),
-    error: new Set(),
-  };
-  readonly #events = new EventBus((error) => this.report(error));
+  readonly #notices = new Notices();
+  readonly #events = new EventBus((error) => this.#notices.report(error));
   #parts: OpenParts | undefined;
 
   constructor({ registry, settings, clock = systemClock }: ManagerOptions) {
@@ -68,7 +57,10 @@ export class StorageManager extends Storage {
       clock,
       openTimeout: settings.lifecycle.openTimeout,
       drainTimeout: settings.lifecycle.drainTimeout,
-      onState: (state, error) => this.#listeners.state.forEach((listener) => listener(state, error)),
+      onState: (state, error) => {
+        if (state === 'ready') this.dispatch(this.#parts!);
+        this.#notices.state(state, error);
+      },
     });
     this.#health = new HealthMonitor({
       components: () => this.#lifecycle.components(),
@@ -220,11 +212,7 @@ export class StorageManager extends Storage {
     if (typeof listener !== 'function') throw invalid('listener', listener, 'a function');
     if (event === '*' || (typeof event === 'string' && event.includes('.')))
       return this.#events.on(event, listener as (event: StoreEvent) => void);
-    if (!Object.hasOwn(this.#listeners, event))
-      throw invalid('event', event, "'state', 'error', '*' or the type of a store's event");
-    const listeners = this.#listeners[event as keyof ManagerEvents] as Set<typeof listener>;
-    listeners.add(listener);
-    return () => void listeners.delete(listener);
+    return this.#notices.on(event, listener as ManagerEvents[keyof ManagerEvents]);
   }
 
   override toJSON(): Record<string, unknown> {
@@ -248,17 +236,11 @@ export class StorageManager extends Storage {
     return this.#parts!;
   }
 
-  private report(error: StorageError): void {
-    const listeners = this.#listeners.error;
-    if (listeners.size === 0) warn(error.message);
-    for (const listener of listeners) {
-      try {
-        listener(error);
-      } catch (fault) {
-        // What it was told of is over and stands, whatever the listener makes of it.
-        warn(`A listener of the event error threw (${foreignErrorName(fault)})`);
-      }
-    }
+  private dispatch(parts: OpenParts): void {
+    startDispatch(
+      parts,
+      deliveryTargets(parts, (name, tenant) => this.hostOutside(name, tenant)),
+    );
   }
 
   private async compose(): Promise<readonly Managed[]> {
@@ -284,14 +266,10 @@ export class StorageManager extends Storage {
         end();
         throw new StorageError('CLOSED', 'The handle is of an opening that was closed: take a new one of the manager');
       },
-      report: (error) => this.report(error),
+      report: (error) => this.#notices.report(error),
       onClosing: (listener) => this.onClosing(listener),
     };
     this.#parts = parts;
     return managed;
   }
-}
-
-function warn(message: string): void {
-  process.emitWarning(message, 'StorageWarning');
 }

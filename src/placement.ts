@@ -7,6 +7,7 @@ import { invalid, StorageError, UnsupportedError, ValidationError } from './erro
 import { checkCallOptions, checkProviderName, type OpenParts } from './opening.js';
 import type { Pool } from './pools/pool.js';
 import { refuseInsideTransaction, type Attempt } from './unit-of-work/transaction.js';
+import type { VectorProvider } from './vectors/provider.js';
 import { VectorStore } from './vectors/vector-store.js';
 
 export class Placement {
@@ -66,22 +67,25 @@ export class Placement {
     };
   }
 
-  /**
-   * @param forTenant whether it may not make collections.
-   * @throws `CONFIGURATION` for an unknown name.
-   */
+  /** @param forTenant whether it may not make collections. @throws `CONFIGURATION` for an unknown name. */
   vectors(name: string | undefined, forTenant: boolean): VectorStore {
+    const { parts } = this;
+    const { provider } = this.provider(name);
+    const tenant = this.ofTenant ?? (parts.tenancy === 'required' ? undefined : parts.defaultTenant);
+    return new VectorStore(provider, tenant, this.begin(provider.pool, provider.name), parts.clock, forTenant);
+  }
+
+  /** Without a name the settings' default. @throws `CONFIGURATION` for an unknown name. */
+  provider(name: string | undefined): { readonly key: string; readonly provider: VectorProvider } {
     const { parts } = this;
     const key = checkProviderName(name ?? parts.defaultProvider, parts);
     const provider = parts.providers.get(key);
-    if (provider === undefined)
-      throw new StorageError(
-        'CONFIGURATION',
-        `No vector provider ${JSON.stringify(key)} is open; open: ${[...parts.providers.keys()].sort().join(', ')}`,
-        { details: { name: key, known: [...parts.providers.keys()].sort() } },
-      );
-    const tenant = this.ofTenant ?? (parts.tenancy === 'required' ? undefined : parts.defaultTenant);
-    return new VectorStore(provider, tenant, this.begin(provider.pool, provider.name), parts.clock, forTenant);
+    if (provider !== undefined) return { key, provider };
+    throw new StorageError(
+      'CONFIGURATION',
+      `No vector provider ${JSON.stringify(key)} is open; open: ${[...parts.providers.keys()].sort().join(', ')}`,
+      { details: { name: key, known: [...parts.providers.keys()].sort() } },
+    );
   }
 
   /** Admits the operations of a database or a provider. @throws `UNSUPPORTED` for one the transaction cannot be of. */

@@ -3,7 +3,7 @@ import { Agent } from './adapters/agent.js';
 import { StoreFactory } from './adapters/factory.js';
 import { createMessageHandler, type MessageHandler } from './adapters/message-handler.js';
 import type { StoreName } from './adapters/settings.js';
-import type { StoreHost } from './adapters/store.js';
+import type { StoreHost } from './adapters/host.js';
 import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
 import type { OpenParts } from './opening.js';
 import { Placement } from './placement.js';
@@ -12,6 +12,7 @@ import type { CollectionDefinition } from './collection/definition.js';
 import { checkTenant } from './backends/value.js';
 import type { Path } from './filter/syntax.js';
 import type { Database } from './database.js';
+import { Deliveries } from './delivery/deliveries.js';
 import { runTransaction, type Attempt, type TransactionCallOptions } from './unit-of-work/transaction.js';
 import { TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
 import { Sequences } from './unit-of-work/sequences.js';
@@ -157,6 +158,12 @@ export abstract class Storage extends StoreFactory {
       report: (error) => parts.report(error),
     };
   }
+
+  /** What a store stands on outside of any transaction. */
+  protected hostOutside(name: StoreName, tenant: string): StoreHost {
+    const parts = this.parts();
+    return new TenantStorage(() => parts, tenant).storeHost(name);
+  }
 }
 
 /** A tenant's handle: everything done through it is this tenant's. */
@@ -190,6 +197,23 @@ export class Transaction extends Storage {
 
   outboxOf(database: Database, tenant?: string): TransactionOutbox {
     return new TransactionOutbox(this.place().records(database, tenant), (hook) => this.onCommit(hook));
+  }
+
+  /**
+   * What lives on another database or in a vector service: left in the outbox with this transaction, done once after its
+   * commit, in order for each thing. This process does it, or another with the same settings; what cannot be done becomes a
+   * dead letter of the outbox.
+   */
+  get deliver(): Deliveries {
+    const { opening, tenantId, attempt, outbox } = this;
+    const outside = new Placement(opening, tenantId, undefined);
+    return new Deliveries({
+      pool: attempt.pool,
+      message: (message) => outbox.enqueue(message),
+      storeHost: (name) => this.hostOutside(name, tenantId),
+      records: (definition, on) => outside.records(outside.declared(definition, on)),
+      vectors: (name) => ({ store: outside.vectors(name, false), ...outside.provider(name) }),
+    });
   }
 
   /** Runs once, after the commit; never for a run that was rolled back. */

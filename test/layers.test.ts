@@ -98,6 +98,16 @@ const ROOMS: readonly Room[] = [
     ],
   },
   {
+    name: 'delivery',
+    files: ['delivery'],
+    may: [
+      ...BASE,
+      ...CONTRACTS,
+      ...['record values', 'definition', 'collection', 'vector store', 'vector codec', 'unit of work', 'adapters'],
+      'stores by name',
+    ],
+  },
+  {
     name: 'registry',
     files: ['registry'],
     may: ['component', ...CONTRACTS],
@@ -115,6 +125,8 @@ const ROOMS: readonly Room[] = [
       'manager',
       'opening',
       'placement',
+      'notices',
+      'dispatcher',
       'composition',
       'storage',
       'database',
@@ -125,7 +137,7 @@ const ROOMS: readonly Room[] = [
     may: [
       ...BASE,
       ...CONTRACTS,
-      ...['definition', 'collection', 'vector store', 'adapters', 'stores by name', 'unit of work'],
+      ...['definition', 'collection', 'vector store', 'adapters', 'stores by name', 'unit of work', 'delivery'],
       ...['settings', 'health', 'probes', 'lifecycle', 'record values'],
     ],
     types: ['registry'],

@@ -7,7 +7,8 @@ import { id, integer, jsonObject, optional, shape, text } from './arguments.js';
 import type { Actor } from './events.js';
 import { PAGE_MEMBERS, readCallOptions, readChangeOptions, readPageOptions } from './options.js';
 import type { ListPage, PageOptions } from './page.js';
-import { checkIfVersion, defineStore, Store, type ChangeOptions, type Entity, type StoreHost } from './store.js';
+import type { StoreHost } from './host.js';
+import { checkIfVersion, defineStore, Store, type ChangeOptions, type Entity } from './store.js';
 import type { Unit } from './unit.js';
 
 interface AgentValue {

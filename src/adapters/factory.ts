@@ -5,8 +5,18 @@ import { ConversationStore } from './conversations.js';
 import { JobStore } from './jobs.js';
 import { KeyValueStore } from './kv.js';
 import type { StoreName } from './settings.js';
-import type { Store, StoreHost } from './store.js';
+import type { StoreHost } from './host.js';
+import type { Store } from './store.js';
 import { TaskStore } from './tasks.js';
+
+/** Every store by its name. */
+export const STORES = {
+  agents: AgentStore,
+  conversations: ConversationStore,
+  jobs: JobStore,
+  kv: KeyValueStore,
+  tasks: TaskStore,
+} as const satisfies { readonly [name in StoreName]: new (host: StoreHost) => Store };
 
 export abstract class StoreFactory extends Handle {
   private readonly made = new WeakMap<object, Map<StoreName, Store>>();
@@ -17,35 +27,35 @@ export abstract class StoreFactory extends Handle {
 
   /** What agents know, under an agent's id and a key. */
   get agents(): AgentStore {
-    return this.store('agents', AgentStore);
+    return this.store('agents');
   }
 
   /** Conversations: messages in their order, with what happened to them, users and sessions. */
   get conversations(): ConversationStore {
-    return this.store('conversations', ConversationStore);
+    return this.store('conversations');
   }
 
   /** Named jobs, their schedules, and runs that workers claim under leases. */
   get jobs(): JobStore {
-    return this.store('jobs', JobStore);
+    return this.store('jobs');
   }
 
   /** Values under namespaces and keys, with TTLs, quotas and counters. */
   get kv(): KeyValueStore {
-    return this.store('kv', KeyValueStore);
+    return this.store('kv');
   }
 
   /** Tasks with their statuses, what they wait for, who is asked to do them, and what happened to them. */
   get tasks(): TaskStore {
-    return this.store('tasks', TaskStore);
+    return this.store('tasks');
   }
 
-  private store<S extends Store>(name: StoreName, Kind: new (host: StoreHost) => S): S {
+  private store<N extends StoreName>(name: N): InstanceType<(typeof STORES)[N]> {
     const opening = this.parts();
     let stores = this.made.get(opening);
     if (stores === undefined) this.made.set(opening, (stores = new Map<StoreName, Store>()));
     let store = stores.get(name);
-    if (store === undefined) stores.set(name, (store = new Kind(this.storeHost(name))));
-    return store as S;
+    if (store === undefined) stores.set(name, (store = new STORES[name](this.storeHost(name))));
+    return store as InstanceType<(typeof STORES)[N]>;
   }
 }

@@ -90,6 +90,13 @@ export const STORE_SETTINGS = {
       default: false,
     },
   },
+  outbox: {
+    deliver: {
+      doc: 'Whether this process delivers what transactions leave for other databases and for vector services (tx.deliver).',
+      format: 'boolean',
+      default: true,
+    },
+  },
 } as const satisfies SettingsFragment;
 
 /** What a policy of retention keeps. */

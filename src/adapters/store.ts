@@ -3,7 +3,7 @@ import type { RecordSchema } from '../backends/backend.js';
 import { sleep } from '../clock.js';
 import { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
-import { runOperation, type CollectionHost } from '../collection/host.js';
+import { runOperation } from '../collection/host.js';
 import { checkVersion, type StoredRecord } from '../collection/record-codec.js';
 import type { CallOptions, OperationContext } from '../component.js';
 import {
@@ -17,41 +17,14 @@ import {
 } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
 import { Handle } from '../handle.js';
-import type { TransactionOutbox } from '../unit-of-work/outbox/enqueue.js';
-import type { VectorStore } from '../vectors/vector-store.js';
-import { defineEvents, type EventBus, type EventValue, type StoreEvent } from './events.js';
+import { DELIVERED } from '../unit-of-work/delivered.js';
+import { defineEvents, type EventValue, type StoreEvent } from './events.js';
+import type { StoreHost } from './host.js';
+import { IDEMPOTENCY } from './idempotency.js';
 import { checkPageOptions, type ListPage, type PageOptions } from './page.js';
-import type { StoreName, StoreSettings } from './settings.js';
-import { IDEMPOTENCY, Unit } from './unit.js';
+import type { StoreName } from './settings.js';
+import { Unit } from './unit.js';
 import { watchEvents, type WatchOptions } from './watch-events.js';
-
-/** What a store stands on: the storage that made it gives it. Reading `tenant` throws where one is required and none named. */
-export interface StoreHost extends CollectionHost {
-  readonly settings: StoreSettings;
-  readonly events: EventBus;
-  /** Whether it belongs to the manager itself: only that may work for every tenant. */
-  readonly forAll: boolean;
-  /** The same for the tenant that a record of every tenant's work names. Only for stores that asked `requireAll`. */
-  of(tenant: string): StoreHost;
-  /** Present inside a transaction. */
-  readonly outbox?: TransactionOutbox;
-  /** Runs after the commit; at once outside a transaction. */
-  onCommit(hook: () => void | Promise<void>): void;
-  /** Runs `work` in one transaction of the store's database; inside one, in that one. @throws `UNSUPPORTED` */
-  transaction<R>(options: CallOptions, work: (host: StoreHost) => Promise<R>): Promise<R>;
-  /** Whether another store lives on this one's database, so that one transaction is of both. */
-  isWith(store: StoreName): boolean;
-  /** Records of another store, wherever that lives: to read; and to write where it `isWith` this one. */
-  collection<T>(store: StoreName, definition: CollectionDefinition<T>): Collection<T>;
-  /** The default provider, whose collections it may make. @throws `UNSUPPORTED` in a transaction that it cannot take part in */
-  vectors(): VectorStore;
-  /** The same outside of the transaction: for what follows its commit. */
-  vectorsOutside(): VectorStore;
-  /** Stops `listener`'s work when the manager closes. Gives what ends the listening. */
-  onClosing(listener: () => void): () => void;
-  /** Tells what went wrong where no caller waits for it. */
-  report(error: StorageError): void;
-}
 
 export interface ChangeOptions extends CallOptions {
   /** Only when the record has this version: else `CONFLICT`. */
@@ -100,7 +73,8 @@ export abstract class Store extends Handle {
   ) {
     super();
     const { collections, events, tells } = definition;
-    this.schemas = [...collections, ...(tells ? [events, IDEMPOTENCY] : [])].map(({ schema }) => schema);
+    const marks = host.delivery === undefined ? [] : [DELIVERED];
+    this.schemas = [...collections, ...(tells ? [events, IDEMPOTENCY] : []), ...marks].map(({ schema }) => schema);
   }
 
   toJSON(): Record<string, unknown> {
@@ -147,6 +121,7 @@ export abstract class Store extends Handle {
         const at = attempt === 1 ? context : { ...context, now: host.clock.now() };
         const unit = new Unit(host, at, this.definition.events, this.definition.prefix);
         const result = await plan(unit, host);
+        if (host.delivery !== undefined) unit.mark(host.delivery);
         const failure = await unit.commit(this.operationName(operation)).catch((error: unknown) => {
           // A deadlock undid the batch. In a transaction it undid that too, which is run again as a whole.
           if (isSerializationFailure(error) && context.session === undefined) return error as StorageError;

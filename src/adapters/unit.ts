@@ -4,7 +4,7 @@
  */
 import type { JsonObject, RecordBackend, Write, WriteResult } from '../backends/backend.js';
 import { encodeValue } from '../backends/value.js';
-import { defineOwnCollection, type CollectionDefinition } from '../collection/definition.js';
+import type { CollectionDefinition } from '../collection/definition.js';
 import type { CollectionHost } from '../collection/host.js';
 import { makeUuid } from '../collection/ids.js';
 import type { Patch, Sort } from '../collection/options.js';
@@ -14,15 +14,10 @@ import { ConflictError, invalid, UnsupportedError, type StorageError } from '../
 import { parseSort } from '../filter/cursor.js';
 import { normalize } from '../filter/normalize.js';
 import { parseFilter, type Filter, type Path } from '../filter/syntax.js';
+import { DELIVERED, DELIVERED_FOR } from '../unit-of-work/delivered.js';
 import { digest } from './digest.js';
+import { IDEMPOTENCY, REMEMBERED_FOR } from './idempotency.js';
 import { EVENTS_PER_WRITE, type Actor, type EventValue, type StoreEvent } from './events.js';
-
-/** What was done under an idempotency key: the same again gives the same, and writes nothing. */
-export const IDEMPOTENCY = defineOwnCollection<{ content: string; result: string }>({
-  name: 'qm_idempotency',
-  id: 'given',
-});
-const KEPT_FOR = 24 * 3_600_000;
 
 export interface Insertion {
   /** Default: a UUID of version 7. */
@@ -249,7 +244,7 @@ export class Unit {
     const hash = digest(content);
     const known = await this.find(IDEMPOTENCY, id);
     const remember = (result: string): void => {
-      const expiresAt = new Date(this.now.getTime() + KEPT_FOR);
+      const expiresAt = new Date(this.now.getTime() + REMEMBERED_FOR);
       this.insert(IDEMPOTENCY, { content: hash, result }, { id, expiresAt });
     };
     if (known === undefined) return { remember };
@@ -259,6 +254,11 @@ export class Unit {
         details: { reason: 'idempotency' },
       });
     return { result: known.value.result, remember };
+  }
+
+  /** Leaves the mark of a delivery, so that it is decided once, also where that changes nothing. */
+  mark(delivery: string): void {
+    this.insert(DELIVERED, {}, { id: delivery, expiresAt: new Date(this.now.getTime() + DELIVERED_FOR) });
   }
 
   /** Writes the batch. @returns the error of a condition that failed: nothing is written, and the decision may be made again. */

@@ -2,7 +2,8 @@
 import type { CallOptions } from '../../component.js';
 import { uuid } from '../arguments.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
-import { checkIfVersion, type StoreHost } from '../store.js';
+import type { StoreHost } from '../host.js';
+import { checkIfVersion } from '../store.js';
 import type { Unit } from '../unit.js';
 import { TASKS } from '../tasks/records.js';
 import { EditStore } from './edits.js';

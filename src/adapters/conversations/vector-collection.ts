@@ -1,7 +1,7 @@
 /** The vector collection of messages: one for all conversations, made when the first vector comes. */
 import { isStorageError, StorageError, foreignErrorName } from '../../errors.js';
 import type { VectorStore } from '../../vectors/vector-store.js';
-import type { StoreHost } from '../store.js';
+import type { StoreHost } from '../host.js';
 
 const FIELDS = { conversationId: 'string', messageId: 'string', provider: 'string', createdAt: 'date' } as const;
 

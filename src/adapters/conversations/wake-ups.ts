@@ -1,5 +1,5 @@
 /** Waiting for what is written to a conversation. */
-import type { StoreHost } from '../store.js';
+import type { StoreHost } from '../host.js';
 
 export interface WakeUps {
   /** From now on something new ends the next waiting. */

@@ -1,5 +1,5 @@
 /** The tasks that jobs are linked to, as the store of tasks keeps them. */
-import type { StoreHost } from '../store.js';
+import type { StoreHost } from '../host.js';
 import { TASKS, type TaskStatus } from '../tasks/records.js';
 
 export interface TaskSnapshot {

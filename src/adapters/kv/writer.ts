@@ -40,7 +40,9 @@ export abstract class KeyValueWriter extends KeyValueReader {
   async delete(namespace: string, key: string, options: ChangeOptions = {}): Promise<Deletion> {
     const at = readAddress(namespace, key);
     const { ifVersion } = readOptions(options, { ifVersion: VERSION });
-    if (!this.counted && ifVersion === undefined) return { ...at, deleted: await this.deleteOne(at, options) };
+    // A delivery leaves a mark beside what it writes.
+    const alone = !this.counted && ifVersion === undefined && this.host.delivery === undefined;
+    if (alone) return { ...at, deleted: await this.deleteOne(at, options) };
     return this.shrink<Deletion>('delete', options, async (entries) => {
       const met = await entries.read(at);
       if (met.live === undefined) return () => ({ ...at, deleted: false });

@@ -1,6 +1,6 @@
 /** Whether a task may name a conversation. */
 import { CONVERSATIONS } from '../conversations/records.js';
-import type { StoreHost } from '../store.js';
+import type { StoreHost } from '../host.js';
 
 /** Of the tenant, wherever it lives. */
 export function conversationExists(host: StoreHost, id: string): Promise<boolean> {

@@ -5,7 +5,7 @@ import { ConflictError, invalid } from '../../errors.js';
 import type { Actor, EventValue } from '../events.js';
 import type { Unit } from '../unit.js';
 import { LINKS } from '../jobs/records.js';
-import type { StoreHost } from '../store.js';
+import type { StoreHost } from '../host.js';
 import { jobLinksOf, type JobLinkRecord } from './job-links.js';
 import { recordsOf } from './linked.js';
 import {

@@ -2,7 +2,7 @@
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { LINKS, type LinkValue } from '../jobs/records.js';
-import type { StoreHost } from '../store.js';
+import type { StoreHost } from '../host.js';
 
 export type JobLinkRecord = StoredRecord<LinkValue>;
 

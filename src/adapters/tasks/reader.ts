@@ -6,7 +6,8 @@ import type { JsonObject } from '../../backends/backend.js';
 import { uuid } from '../arguments.js';
 import type { EventValue, StoreEvent } from '../events.js';
 import type { ListPage, PageOptions } from '../page.js';
-import { callOptions, defineStore, Store, type StoreHost } from '../store.js';
+import type { StoreHost } from '../host.js';
+import { callOptions, defineStore, Store } from '../store.js';
 import type { Unit } from '../unit.js';
 import {
   callArguments,

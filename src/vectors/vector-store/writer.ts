@@ -10,7 +10,14 @@ import { VectorSlab } from '../codec/slab.js';
 import { checkCollectionName } from '../codec/values.js';
 import type { VectorProvider, VectorSchema } from '../provider.js';
 import { VectorCollections } from './collections.js';
-import type { Metadata, UpsertOptions, UpsertReport, VectorLoadOptions, VectorRecord } from './options.js';
+import type {
+  Metadata,
+  NamespaceOptions,
+  UpsertOptions,
+  UpsertReport,
+  VectorLoadOptions,
+  VectorRecord,
+} from './options.js';
 import { checkOptions } from './plan.js';
 import { madeAnew, withSchema } from './schemas.js';
 import { upsertEncoded, upsertSource, type UpsertTarget } from './upsert.js';
@@ -73,6 +80,19 @@ export abstract class VectorWriter extends VectorCollections {
     }
   }
 
+  /** Checks records as `upsert` does, and writes none. @throws as `upsert` */
+  async check<M = Metadata>(
+    name: string,
+    records: readonly VectorRecord<M>[],
+    options?: NamespaceOptions,
+  ): Promise<void> {
+    if (!Array.isArray(records)) throw invalid('records', records, 'an array of records');
+    this.scope(options);
+    await this.inCollection('check', name, options, ['namespace'], async (schema) => {
+      encodeRecords(records, schema, this.encoding());
+    });
+  }
+
   /**
    * Builds the index of a collection if it is not there: after a load that was cut short before its end. Those who write go
    * on meanwhile. Nothing happens where the provider has no index to build. `timeout`: default an hour.
@@ -100,12 +120,8 @@ export abstract class VectorWriter extends VectorCollections {
       throw invalid('onProgress', onProgress, 'a function');
     checkSource(records, 'records', 'an array, an iterable or an async iterable of records');
     const scope = this.scope(options);
-    const { maxBatch, maxMetadataBytes } = this.capabilities;
-    const encoding = {
-      maxMetadataBytes: Math.min(maxMetadataBytes, LIMITS.metadataBytes),
-      vectorFault: this.provider.vectorFault?.bind(this.provider),
-      slab: new VectorSlab(),
-    };
+    const { maxBatch } = this.capabilities;
+    const encoding = this.encoding();
     // What can be checked is, before anything is done.
     const { schema, encoded } = await this.inCollection(operation, name, options, ['onProgress'], async (known) => ({
       schema: known,
@@ -128,6 +144,14 @@ export abstract class VectorWriter extends VectorCollections {
     return encoded === undefined
       ? upsertSource(records, (input, at) => encodeRecord(input, schema, encoding, at), target)
       : upsertEncoded(encoded, target);
+  }
+
+  private encoding(): Parameters<typeof encodeRecord>[2] {
+    return {
+      maxMetadataBytes: Math.min(this.capabilities.maxMetadataBytes, LIMITS.metadataBytes),
+      vectorFault: this.provider.vectorFault?.bind(this.provider),
+      slab: new VectorSlab(),
+    };
   }
 }
 

@@ -1,0 +1,52 @@
+/** A call's arguments as JSON, and back: what a transaction leaves of it until it is made. */
+import type { JsonValue } from '../backends/backend.js';
+import { invalid } from '../errors.js';
+import { isPlainObject } from '../filter/json.js';
+
+/** What cannot be known when the transaction has committed, or means nothing then. */
+const REFUSED = ['ifVersion', 'signal', 'timeout'];
+
+/**
+ * Dates keep being dates. @throws `VALIDATION` for what is no JSON, and for conditions and bounds of a call that is made
+ * after the commit
+ */
+export function encodeCall(args: readonly unknown[]): JsonValue[] {
+  for (const arg of args)
+    for (const key of REFUSED)
+      if (isPlainObject(arg) && arg[key] !== undefined)
+        throw invalid(`options.${key}`, arg[key], 'none: the call is made after the commit, whatever there is by then');
+  return args.map((arg, i) => encode(arg, `arguments[${i}]`));
+}
+
+export function decodeCall(args: readonly JsonValue[]): unknown[] {
+  return args.map(decode);
+}
+
+function encode(value: unknown, key: string): JsonValue {
+  if (value === undefined) return { $absent: true };
+  if (value instanceof Date && !Number.isNaN(value.getTime())) return { $date: value.toISOString() };
+  if (value instanceof Float32Array) return Array.from(value);
+  if (Array.isArray(value)) return value.map((item, i) => encode(item, `${key}[${i}]`));
+  if (isPlainObject(value)) {
+    const members = Object.entries(value).filter(([, member]) => member !== undefined);
+    return Object.fromEntries(members.map(([name, member]) => [escaped(name), encode(member, `${key}.${name}`)]));
+  }
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  throw invalid(key, value, 'JSON or a Date, which can be kept until it is delivered');
+}
+
+function decode(value: JsonValue): unknown {
+  if (Array.isArray(value)) return value.map(decode);
+  if (!isPlainObject(value)) return value;
+  if (value['$absent'] === true) return undefined;
+  if (typeof value['$date'] === 'string') return new Date(value['$date']);
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [name.startsWith('$$') ? name.slice(1) : name, decode(member)]),
+  );
+}
+
+/** So that no member of the caller's is taken for one of ours. */
+function escaped(name: string): string {
+  return name.startsWith('$') ? `$${name}` : name;
+}

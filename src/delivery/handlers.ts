@@ -1,0 +1,106 @@
+/** How what a transaction left to be delivered is done: once, however often its message is delivered. */
+import type { JsonObject, JsonValue, WriteResult } from '../backends/backend.js';
+import { STORES } from '../adapters/factory.js';
+import { STORE_NAMES, type StoreName } from '../adapters/settings.js';
+import type { StoreHost } from '../adapters/host.js';
+import { Collection } from '../collection/collection.js';
+import { runOperation, type CollectionHost } from '../collection/host.js';
+import type { StorageError } from '../errors.js';
+import { ConflictError, NotFoundError, ValidationError } from '../errors.js';
+import { DELIVERED, DELIVERED_FOR } from '../unit-of-work/delivered.js';
+import type { OutboxMessage } from '../unit-of-work/outbox/records.js';
+import type { Handler } from '../unit-of-work/relay/options.js';
+import type { VectorStore } from '../vectors/vector-store.js';
+import type { VectorRecord } from '../vectors/vector-store/options.js';
+import { decodeCall } from './call.js';
+import { topicOf } from './message.js';
+import { decodeWrite } from './records.js';
+import { DELIVERABLE, operationOf } from './stores.js';
+import type { DeliveredVector } from './vectors.js';
+
+/** Of a tenant. */
+export interface DeliveryTargets {
+  storeHost(name: StoreName, tenant: string): StoreHost;
+  records(database: string, tenant: string): CollectionHost;
+  vectors(provider: string, tenant: string): VectorStore;
+}
+
+export function deliveryHandlers(targets: DeliveryTargets): Record<string, Handler> {
+  const stores = STORE_NAMES.map((name): [string, Handler] => [
+    topicOf(name),
+    (message, { attempt }) => deliverCall(targets.storeHost(name, message.tenant), name, message, attempt),
+  ]);
+  return {
+    ...Object.fromEntries(stores),
+    [topicOf('records')]: (message) => deliverWrite(targets, message),
+    [topicOf('vectors')]: (message) => deliverVector(targets, message),
+  };
+}
+
+async function deliverCall(
+  host: StoreHost,
+  name: StoreName,
+  { id, payload }: OutboxMessage,
+  attempt: number,
+): Promise<void> {
+  const { operation, arguments: call } = payload as { readonly operation: string; readonly arguments: JsonValue[] };
+  if (!(DELIVERABLE[name] as readonly string[]).includes(operation)) throw malformed(`${name}.${operation}`);
+  if (attempt > 1 && (await new Collection(DELIVERED, host).has(id))) return;
+  await operationOf(new STORES[name](marking(host, id)), operation)(...decodeCall(call));
+}
+
+/** The decision's batch leaves the delivery's mark, also where it is written within a transaction. */
+function marking(host: StoreHost, delivery: string): StoreHost {
+  return {
+    ...host,
+    delivery,
+    transaction: (options, work) => host.transaction(options, (inside) => work({ ...inside, delivery })),
+  };
+}
+
+async function deliverWrite(targets: DeliveryTargets, { id, tenant, payload }: OutboxMessage): Promise<void> {
+  const { database, write } = decodeWrite(payload);
+  const host = targets.records(database, tenant);
+  const { name } = write.collection;
+  await runOperation(host, [write.collection, DELIVERED.schema], 'deliver', undefined, async (context) => {
+    const expiresAt = new Date(context.now.getTime() + DELIVERED_FOR);
+    const mark = { collection: DELIVERED.schema, kind: 'insert', id, value: {}, expiresAt } as const;
+    const [written, marked] = await host.backend.write({ tenant }, [write, mark], context);
+    if (marked?.status === 'exists') return;
+    const failure = failureOf(written!, write.kind, `${name} ${JSON.stringify(write.id)} on ${database}`);
+    if (failure !== undefined) throw failure;
+  });
+}
+
+function failureOf({ status }: WriteResult, kind: string, what: string): StorageError | undefined {
+  const options = { operation: 'deliver' };
+  switch (status) {
+    case 'written':
+    case 'patched':
+    case 'deleted':
+      return undefined;
+    case 'missing':
+      return kind === 'delete' ? undefined : new NotFoundError(`${what} is not there`, options);
+    case 'exists':
+      return new ConflictError('ALREADY_EXISTS', `${what} is there already`, options);
+    default:
+      return new ValidationError('VALIDATION', `${what}: the change does not fit what is there (${status})`, options);
+  }
+}
+
+/** Writing a record again as it is, or deleting it again, changes nothing: it leaves no mark. */
+async function deliverVector(targets: DeliveryTargets, { tenant, payload }: OutboxMessage): Promise<void> {
+  const { provider, collection, namespace, record, id } = payload as unknown as DeliveredVector;
+  const vectors = targets.vectors(provider, tenant);
+  const options = namespace === '' ? {} : { namespace };
+  if (record === undefined) {
+    await vectors.delete(collection, { ids: [id!] }, options);
+    return;
+  }
+  const [decoded] = decodeCall([record]) as [VectorRecord<JsonObject>];
+  await vectors.upsert(collection, [decoded], options);
+}
+
+function malformed(operation: string): StorageError {
+  return new ValidationError('VALIDATION', `${operation} is not delivered`, { operation: 'deliver' });
+}

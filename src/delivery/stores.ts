@@ -1,0 +1,88 @@
+/** Operations of stores that live on another database than the transaction: left in its outbox, made after its commit. */
+import { randomUUID } from 'node:crypto';
+import { digest } from '../adapters/digest.js';
+import { STORES } from '../adapters/factory.js';
+import type { StoreName } from '../adapters/settings.js';
+import type { StoreHost } from '../adapters/host.js';
+import { encodeCall } from './call.js';
+import { checkCall, reached } from './checking.js';
+import { requireAtomic, requireOutside, topicOf, type Delivery, type Leave } from './message.js';
+
+type Stores = { readonly [N in StoreName]: InstanceType<(typeof STORES)[N]> };
+
+/** What is one decision, and so is made once; and what means something without its answer. */
+export const DELIVERABLE = {
+  agents: ['saveState', 'restoreState', 'deleteState'],
+  conversations: [
+    'addMessage',
+    'editMessage',
+    'deleteMessage',
+    'restoreMessage',
+    'renameConversation',
+    'archiveConversation',
+    'unarchiveConversation',
+    'upsertUserProfile',
+  ],
+  jobs: [
+    'create',
+    'update',
+    'transition',
+    'upsertSchedule',
+    'pauseSchedule',
+    'resumeSchedule',
+    'enqueueRun',
+    'enqueueRuns',
+    'cancelRun',
+    'rerun',
+    'recordEvent',
+  ],
+  kv: ['set', 'delete', 'touch', 'persist', 'increment'],
+  tasks: [
+    'create',
+    'update',
+    'transition',
+    'addDependency',
+    'removeDependency',
+    'assign',
+    'respond',
+    'completeAssignment',
+    'comment',
+    'recordEvent',
+  ],
+} as const satisfies { readonly [N in StoreName]: readonly (keyof Stores[N])[] };
+
+type Later<F> = F extends (...args: infer A) => unknown ? (...args: A) => Promise<Delivery> : never;
+
+/** The store's operations by their names and arguments; each gives the delivery that it will be. */
+export type DeliveredStore<N extends StoreName> = {
+  readonly [O in (typeof DELIVERABLE)[N][number]]: Later<Stores[N][O & keyof Stores[N]]>;
+};
+
+type Operation = (...args: unknown[]) => Promise<unknown>;
+
+/** @throws `VALIDATION` where the store lives with the transaction, `UNSUPPORTED` where its database has no atomic batches */
+export function deliveredStore<N extends StoreName>(name: N, host: StoreHost, leave: Leave): DeliveredStore<N> {
+  requireOutside(leave, host.backend.pool, name, `tx.${name}`);
+  requireAtomic(host.backend, name);
+  const checking: StoreHost = { ...host, begin: reached, transaction: async () => reached() };
+  const store = new STORES[name](checking);
+  const operations = DELIVERABLE[name].map((operation) => {
+    const later = async (...args: unknown[]): Promise<Delivery> => {
+      const call = encodeCall(args);
+      await checkCall(`${name}.${operation}`, () => operationOf(store, operation)(...args));
+      return leave.message({ topic: topicOf(name), key: keyOf(name, args), payload: { operation, arguments: call } });
+    };
+    return [operation, later] as const;
+  });
+  return Object.freeze(Object.fromEntries(operations)) as unknown as DeliveredStore<N>;
+}
+
+export function operationOf(store: object, operation: string): Operation {
+  return (store as Record<string, Operation>)[operation]!.bind(store);
+}
+
+/** What is done to one thing is done in order: it is named first. A new thing has no name yet. */
+function keyOf(name: StoreName, [first, second]: readonly unknown[]): string {
+  if (typeof first !== 'string') return randomUUID();
+  return name === 'kv' ? digest([first, second]) : first;
+}

@@ -1,0 +1,95 @@
+/** Writes to a vector service, or to vectors on another database: left in the transaction's outbox, made after its commit. */
+import { digest } from '../adapters/digest.js';
+import type { JsonObject } from '../backends/backend.js';
+import { invalid } from '../errors.js';
+import { isPlainObject } from '../filter/json.js';
+import { checkVectorIds } from '../vectors/codec/values.js';
+import type { VectorProvider } from '../vectors/provider.js';
+import type { VectorStore } from '../vectors/vector-store.js';
+import type { Metadata, NamespaceOptions, VectorRecord } from '../vectors/vector-store/options.js';
+import { encodeCall } from './call.js';
+import { requireOutside, topicOf, type Delivery, type Leave } from './message.js';
+
+/** Each record is a message of its own, so that those of one id are delivered in order and others side by side. */
+const MOST = 1_000;
+
+/** One record to be written, or the id of one to be deleted. */
+export interface DeliveredVector {
+  readonly provider: string;
+  readonly collection: string;
+  /** Empty: the unnamed one. */
+  readonly namespace: string;
+  /** As a call's argument. */
+  readonly record?: JsonObject;
+  readonly id?: string;
+}
+
+export interface OutsideVectors {
+  /** The provider's name in the settings. */
+  readonly key: string;
+  readonly provider: Pick<VectorProvider, 'pool'>;
+  readonly store: VectorStore;
+}
+
+export class DeliveredVectors {
+  constructor(
+    private readonly outside: OutsideVectors,
+    private readonly leave: Leave,
+  ) {
+    const { key, provider } = outside;
+    if (provider.pool !== undefined) requireOutside(leave, provider.pool, key, 'tx.vectors');
+  }
+
+  /**
+   * Writes up to 1,000 records; one that is there is replaced whole. They are checked against the collection as it is.
+   * @throws `NOT_FOUND` for the collection; `VALIDATION` with the record's index and key
+   */
+  async upsert<M = Metadata>(
+    collection: string,
+    records: readonly VectorRecord<M>[],
+    options: Pick<NamespaceOptions, 'namespace'> = {},
+  ): Promise<Delivery[]> {
+    if (!Array.isArray(records) || records.length > MOST)
+      throw invalid('records', records, `an array of at most ${MOST} records`);
+    const encoded = encodeCall(records) as JsonObject[];
+    await this.outside.store.check(collection, records, options);
+    return this.each(
+      collection,
+      options,
+      encoded.map((record) => ({ id: record['id'] as string, record })),
+    );
+  }
+
+  /** Deletes up to 1,000 by their ids, whether they are there by then or not. */
+  async delete(
+    collection: string,
+    selection: { readonly ids: readonly string[] },
+    options: Pick<NamespaceOptions, 'namespace'> = {},
+  ): Promise<Delivery[]> {
+    const isIds = isPlainObject(selection) && Object.keys(selection).join() === 'ids';
+    if (!isIds) throw invalid('selection', selection, '{ ids } alone: a filter would mean whatever matches by then');
+    const ids = checkVectorIds(selection.ids);
+    if (ids.length > MOST) throw invalid('ids', ids, `at most ${MOST} ids`);
+    await this.outside.store.check(collection, [], options);
+    return this.each(
+      collection,
+      options,
+      ids.map((id) => ({ id })),
+    );
+  }
+
+  private async each(
+    collection: string,
+    { namespace = '' }: Pick<NamespaceOptions, 'namespace'>,
+    vectors: readonly { readonly id: string; readonly record?: JsonObject }[],
+  ): Promise<Delivery[]> {
+    const { key: provider } = this.outside;
+    const deliveries: Delivery[] = [];
+    for (const { id, ...written } of vectors) {
+      const payload = { provider, collection, namespace, ...(written.record === undefined ? { id } : written) };
+      const key = digest([provider, collection, namespace, id]);
+      deliveries.push(await this.leave.message({ topic: topicOf('vectors'), key, payload }));
+    }
+    return deliveries;
+  }
+}

@@ -1,0 +1,34 @@
+/** Which databases of an opening may leave something for another one, or for a vector service; and its delivery. */
+import { LIBRARY } from './collection/library.js';
+import { dispatch } from './delivery/dispatch.js';
+import type { DeliveryTargets } from './delivery/handlers.js';
+import type { OpenParts } from './opening.js';
+import { Placement } from './placement.js';
+
+export function deliveryTargets(parts: OpenParts, storeHost: DeliveryTargets['storeHost']): DeliveryTargets {
+  const placeOf = (tenant: string): Placement => new Placement(parts, tenant, undefined);
+  return {
+    storeHost,
+    records: (name, tenant) => placeOf(tenant).records(placeOf(tenant).database(name)),
+    vectors: (name, tenant) => placeOf(tenant).vectors(name, false),
+  };
+}
+
+/** A database alone, with its own vectors, leaves nothing: what is there takes part in its transactions. */
+export function startDispatch(parts: OpenParts, targets: DeliveryTargets): void {
+  const { databases, providers } = parts;
+  const library = new Placement(parts, LIBRARY.tenant, undefined);
+  const pools = new Set([...databases.values(), ...providers.values()].map(({ pool }) => pool));
+  if (!parts.storeSettings.outbox.deliver || pools.size < 2) return;
+  for (const database of databases.values()) {
+    const { transactions, batch } = database.backend.capabilities;
+    // Databases of one URL have one outbox.
+    const isFirst = pools.delete(database.pool);
+    if (!isFirst || transactions === 'none' || batch !== 'atomic') continue;
+    dispatch(library.records(database), {
+      ...targets,
+      report: (error) => parts.report(error),
+      onClosing: (listener) => parts.onClosing(listener),
+    });
+  }
+}
