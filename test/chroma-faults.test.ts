@@ -33,7 +33,7 @@ describeChroma('faults of the way to Chroma', () => {
   beforeAll(async () => {
     fixture = await ChromaFixture.open();
     proxy = await fixture.proxy();
-    store = await fixture.store({ url: proxy.url, requestTimeout: 2_000, ...quickly });
+    store = await fixture.store({ url: proxy.url, requestTimeout: 1_000, ...quickly });
     await store.createCollection({ name: 'docs', dimension: 2 });
     await store.upsert('docs', [{ id: 'kept', vector: [1, 2], metadata: { n: 1 } }]);
   });
@@ -75,7 +75,7 @@ describeChroma('faults of the way to Chroma', () => {
   });
 
   test.each<[string, Fault, string, RegExp]>([
-    ['hangs', 'hang', 'TIMEOUT', /within 500 ms/],
+    ['hangs', 'hang', 'TIMEOUT', /within 1000 ms/],
     ['resets', 'reset', 'UNAVAILABLE', /ECONNRESET|UND_ERR_SOCKET/],
     ['fails', BROKEN, 'UNAVAILABLE', /500, InternalError/],
     ['is overloaded', TOO_MANY('0'), 'UNAVAILABLE', /429/],
