@@ -33,7 +33,7 @@ describeChroma('faults of the way to Chroma', () => {
   beforeAll(async () => {
     fixture = await ChromaFixture.open();
     proxy = await fixture.proxy();
-    store = await fixture.store({ url: proxy.url, requestTimeout: 500, ...quickly });
+    store = await fixture.store({ url: proxy.url, requestTimeout: 1_000, ...quickly });
     await store.createCollection({ name: 'docs', dimension: 2 });
     await store.upsert('docs', [{ id: 'kept', vector: [1, 2], metadata: { n: 1 } }]);
   });
@@ -75,7 +75,7 @@ describeChroma('faults of the way to Chroma', () => {
   });
 
   test.each<[string, Fault, string, RegExp]>([
-    ['hangs', 'hang', 'TIMEOUT', /within 500 ms/],
+    ['hangs', 'hang', 'TIMEOUT', /within 1000 ms/],
     ['resets', 'reset', 'UNAVAILABLE', /ECONNRESET|UND_ERR_SOCKET/],
     ['fails', BROKEN, 'UNAVAILABLE', /500, InternalError/],
     ['is overloaded', TOO_MANY('0'), 'UNAVAILABLE', /429/],
@@ -171,7 +171,7 @@ describeChroma('faults of the way to Chroma', () => {
   test('no error shows the token, whatever the server says', async () => {
     const token = 'hunter2TheSecret';
     const own = await fixture.proxy();
-    const secret = storeOn(await fixture.provider({ url: own.url, token, requestTimeout: 100, ...quickly }), 'a');
+    const secret = storeOn(await fixture.provider({ url: own.url, token, requestTimeout: 500, ...quickly }), 'a');
     expect(own.seen.every(({ headers }) => headers['authorization'] === `Bearer ${token}`)).toBe(true);
     const echo = JSON.stringify({ error: token, message: `authorization: Bearer ${token}` });
     const json = { 'content-type': 'application/json' };
@@ -205,7 +205,7 @@ describeChroma('faults of the way to Chroma', () => {
 
   test('an opening that fails can be tried again, and health tells of the server', async () => {
     const own = await fixture.proxy();
-    const provider = fixture.make({ url: own.url, requestTimeout: 200, ...quickly });
+    const provider = fixture.make({ url: own.url, requestTimeout: 2_000, ...quickly });
     expect((await provider.check(new AbortController().signal)).status).toBe('unknown');
     own.meet(/./, BROKEN);
     expect(await failure(provider.open(opening()))).toMatchObject({ code: 'UNAVAILABLE', operation: 'open' });

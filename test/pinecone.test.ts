@@ -78,6 +78,32 @@ describe('requests', () => {
     ).toEqual([true, false]);
   });
 
+  test('name a sparse vector beside the dense one, and alone without it', async () => {
+    const { store, standIn } = await opened();
+    const sparse = { indices: [9, 4], values: [0.5, 2] };
+    const kept = { indices: [4, 9], values: [2, 0.5] };
+    for (const dimension of [2, 0]) {
+      const name = `d${dimension}`;
+      const near = dimension === 0 ? { sparse } : { vector: [1, 0], sparse };
+      await store.createCollection({ name, dimension, sparse: true });
+      await store.upsert(name, [{ id: 'a', ...near }]);
+      expect((await store.search(name, near)).map(({ id }) => id)).toEqual(['a']);
+    }
+    const both = { metric: 'dotproduct', vector_type: 'dense', dimension: 2 };
+    const [first, second] = standIn.seen('create_index').map(({ body }) => body as object);
+    expect(first).toMatchObject(both);
+    expect(second).toMatchObject({ metric: 'dotproduct', vector_type: 'sparse' });
+    expect(second).not.toHaveProperty('dimension');
+    expect(standIn.seen('upsertVectors').map(({ body }) => (body as { vectors: object[] }).vectors)).toEqual([
+      [{ id: 'a', values: [1, 0], sparseValues: kept, metadata: {} }],
+      [{ id: 'a', sparseValues: kept, metadata: {} }],
+    ]);
+    const queries = standIn.seen('queryVectors').map(({ body }) => body as object);
+    expect(queries[0]).toMatchObject({ vector: [1, 0], sparseVector: kept });
+    expect(queries[1]).toMatchObject({ sparseVector: kept });
+    expect(queries[1]).not.toHaveProperty('vector');
+  });
+
   test('name a namespace for each tenant and namespace', async () => {
     const { provider, standIn } = await opened();
     await storeOn(provider, 'acme').createCollection({ name: 'docs', dimension: 2 });

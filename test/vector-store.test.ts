@@ -49,6 +49,7 @@ describe('what the provider says it has not is refused', () => {
   test.each<[string, Partial<VectorCapabilities>, (store: VectorStore, name: string) => Promise<unknown>]>([
     ['a metric', { metrics: ['cosine'] }, (s) => s.createCollection({ name: 'x', dimension: 2, metric: 'dot' })],
     ['a dimension', { maxDimension: 4 }, (s) => s.createCollection({ name: 'x', dimension: 5 })],
+    ['sparse vectors', { sparse: false }, (s) => s.createCollection({ name: 'x', dimension: 2, sparse: true })],
     ['exact search', { exact: false }, (s, name) => s.search(name, { vector: [1, 0], exact: true })],
     ['a large topK', { maxTopK: 50 }, (s, name) => s.search(name, { vector: [1, 0], topK: 51 })],
     [
@@ -104,6 +105,25 @@ test('a filter that is decided answers without asking the provider', async () =>
   expect(await store.count(name, filter)).toBe(0);
   expect(await store.delete(name, { filter })).toEqual({ deleted: 0 });
   await expect(store.count(name)).rejects.toThrow('was asked');
+});
+
+test('a sparse vector that cannot be kept or looked for is refused without asking the provider', async () => {
+  const name = await collection(storeOn(provider));
+  const refusing = (): never => {
+    throw new Error('was asked');
+  };
+  const methods = ['createCollection', 'upsert', 'search'].map((method) => [method, { value: refusing }] as const);
+  const deaf = Object.create(limitedTo({ sparse: false }), Object.fromEntries(methods)) as VectorProvider;
+  const store = storeOn(deaf);
+  const sparse = { indices: [1], values: [1] };
+  const refused = expect.objectContaining({
+    code: 'UNSUPPORTED',
+    message: expect.stringContaining('sparse') as unknown,
+  });
+  await expect(store.createCollection({ name: 'x', dimension: 2, sparse: true })).rejects.toEqual(refused);
+  await expect(store.upsert(name, [{ id: 'a', vector: [1, 0], sparse }])).rejects.toEqual(refused);
+  await expect(store.search(name, { vector: [1, 0], sparse })).rejects.toEqual(refused);
+  await expect(store.search(name, { vector: [1, 0] })).rejects.toThrow('was asked');
 });
 
 test('hits are put in order, ties by code point, whatever the order the provider gives them in', async () => {

@@ -210,11 +210,6 @@ export function describeVectorSearch(runner: TestRunner, fixture: () => VectorFi
         await rejects(store.search(name, { vector, consistency: 'session' }), 'UNSUPPORTED');
       else assert.deepEqual(await store.search(name, { vector, consistency: 'session' }), []);
       await rejects(store.search(name, { text: 'words' }), 'UNSUPPORTED', 'text');
-      await rejects(
-        store.search(name, { vector, sparse: { indices: [], values: [] } } as never),
-        'UNSUPPORTED',
-        'sparse',
-      );
       await rejects(store.search(name, { vector, filters: { a: 1 } } as never), 'VALIDATION', 'filters');
       await rejects(store.search(name, { vector, filter: undefined } as never), 'INVALID_FILTER');
     });

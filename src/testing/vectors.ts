@@ -11,6 +11,7 @@ import { describeVectorLoad } from './vector-load.js';
 import { compareFilters } from './vector-properties.js';
 import { describeVectorRecords } from './vector-records.js';
 import { describeVectorSearch } from './vector-search.js';
+import { describeVectorSparse } from './vector-sparse.js';
 import { VectorFixture, type VectorTarget } from './vector-target.js';
 import { describeVectorText } from './vector-text.js';
 
@@ -31,6 +32,7 @@ export function describeVectorProvider(target: VectorTarget, runner: TestRunner,
     describeVectorSearch(runner, fixture);
     describeVectorFilters(runner, fixture);
     describeVectorText(runner, fixture);
+    describeVectorSparse(runner, fixture);
 
     describe('against the oracle', () => {
       test('random records and filters: the same set, the same scores', async () => {

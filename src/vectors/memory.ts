@@ -10,6 +10,7 @@ import { matchesMetadata } from './codec/filter.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
 import { checkSameSchema, METRICS } from './codec/schema.js';
 import { scoreOf } from './codec/score.js';
+import { copySparse, sparseDot } from './codec/sparse.js';
 import { searchedWords } from './codec/text.js';
 import type {
   CompiledFilter,
@@ -47,7 +48,7 @@ class MemoryProvider implements VectorProvider {
     deleteCount: true,
     listOrder: 'id',
     text: true,
-    sparse: false,
+    sparse: true,
     consistency: 'immediate',
     transactions: true,
     durable: false,
@@ -175,12 +176,13 @@ class MemoryProvider implements VectorProvider {
   async search(
     schema: VectorSchema,
     scope: VectorScope,
-    { vector, topK, filter, include }: VectorSearch,
+    { vector, sparse, topK, filter, include }: VectorSearch,
     context: OperationContext,
   ): Promise<ScoredVector[]> {
     const rows = await this.matching(schema, scope, filter, context);
     return rows
-      .map((row) => ({ row, score: scoreOf(schema.metric, row.vector, vector) }))
+      .map((row) => ({ row, score: scoreOf(schema.metric, row.vector, vector) + sparseDot(row.sparse, sparse) }))
+      .filter(({ score }) => score !== 0 || schema.dimension > 0)
       .sort((a, b) => b.score - a.score || compareText(a.row.id, b.row.id))
       .slice(0, topK)
       .map(({ row, score }) => ({ ...reduced(row, include), score }));
@@ -216,11 +218,12 @@ class MemoryProvider implements VectorProvider {
     return this.inCollection(schema, context, (view) => scan(view, schema, scope, filter));
   }
 
-  /** @throws `NOT_FOUND` when the collection is not there, or was made anew with another dimension or metric. */
+  /** @throws `NOT_FOUND` when the collection is not there, or was made anew with another kind of vectors. */
   private inCollection<R>(schema: VectorSchema, context: OperationContext, work: (view: MemoryView) => R): Promise<R> {
     return this.pool.run(context, (view) => {
       const known = view.get(CATALOGUE, '', schema.name) as VectorSchema | undefined;
-      if (known?.dimension !== schema.dimension || known.metric !== schema.metric)
+      const { dimension, metric, sparse } = schema;
+      if (known?.dimension !== dimension || known.metric !== metric || known.sparse !== sparse)
         throw new NotFoundError(`There is no vector collection ${schema.name}`, {
           component: this.name,
           details: { collection: schema.name },
@@ -240,7 +243,8 @@ function scan(view: MemoryView, schema: VectorSchema, scope: VectorScope, filter
 }
 
 function copy(record: StoredVector): StoredVector {
-  return { ...record, vector: new Float32Array(record.vector), metadata: copyMetadata(record.metadata) };
+  const sparse = record.sparse === undefined ? {} : { sparse: copySparse(record.sparse) };
+  return { ...record, ...sparse, vector: new Float32Array(record.vector), metadata: copyMetadata(record.metadata) };
 }
 
 function copyMetadata(metadata: FlatMetadata): FlatMetadata {
@@ -251,10 +255,11 @@ function copyMetadata(metadata: FlatMetadata): FlatMetadata {
   return Object.fromEntries(leaves);
 }
 
-function reduced({ id, vector, metadata, text }: StoredVector, include: VectorInclude): FetchedVector {
+function reduced({ id, vector, sparse, metadata, text }: StoredVector, include: VectorInclude): FetchedVector {
   return {
     id,
     ...(include.vector ? { vector: new Float32Array(vector) } : {}),
+    ...(include.vector && sparse !== undefined ? { sparse: copySparse(sparse) } : {}),
     ...(include.metadata ? { metadata: copyMetadata(metadata) } : {}),
     ...(include.text && text !== undefined ? { text } : {}),
   };

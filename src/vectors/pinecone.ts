@@ -1,4 +1,4 @@
-/** Vectors in Pinecone, through the package `@pinecone-database/pinecone`: serverless indexes, dense vectors. */
+/** Vectors in Pinecone, through the package `@pinecone-database/pinecone`: serverless indexes of dense and of sparse vectors. */
 import type { CheckResult, OpenContext, OperationContext } from '../component.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
 import { METRICS } from './codec/schema.js';
@@ -36,7 +36,7 @@ class PineconeProvider implements VectorProvider {
     deleteCount: false,
     listOrder: 'none',
     text: false,
-    sparse: false,
+    sparse: true,
     consistency: 'session',
     transactions: false,
     durable: true,

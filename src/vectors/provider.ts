@@ -25,9 +25,12 @@ export type VectorIndex =
 export interface VectorCollectionSpec {
   /** `[a-z][a-z0-9-]{0,44}`: fits every provider. */
   readonly name: string;
+  /** Of the vectors, 1 to 20,000; 0 with `sparse`: sparse vectors alone. */
   readonly dimension: number;
-  /** Default: `cosine`. */
+  /** Default: `cosine`, and with `sparse` `dot`, the only one that sparse vectors have. */
   readonly metric?: Metric;
+  /** Records may have a sparse vector; the score is the sum of both inner products. Default: false. */
+  readonly sparse?: boolean;
   /** Checked on write and indexed; metadata keys that are not declared stay allowed. */
   readonly fields?: Readonly<Record<string, VectorFieldType>>;
   /** Default: `{ kind: 'hnsw' }` where the provider has indexes of its own. */
@@ -42,8 +45,11 @@ export interface VectorCollectionSpec {
 /** A collection as a provider gets and keeps it: every default filled in. */
 export interface VectorSchema {
   readonly name: string;
+  /** 0: sparse vectors alone. Records and queries have an empty vector then. */
   readonly dimension: number;
   readonly metric: Metric;
+  /** Absent: no record has a sparse vector. */
+  readonly sparse?: true;
   readonly fields: Readonly<Record<string, VectorFieldType>>;
   readonly index: VectorIndex;
   /** Absent: texts are kept and not searched. */
@@ -59,15 +65,23 @@ export interface VectorScope {
   readonly namespace: string;
 }
 
+/** `values[i]` is the component of the dimension `indices[i]`; the others are zero. At least one, by ascending indices. */
+export interface StoredSparse {
+  readonly indices: Uint32Array;
+  readonly values: Float32Array;
+}
+
 export interface StoredVector {
   readonly id: string;
   readonly vector: Float32Array;
+  readonly sparse?: StoredSparse;
   readonly metadata: FlatMetadata;
   readonly text?: string;
 }
 
 /** What a read gives besides the id. */
 export interface VectorInclude {
+  /** With the sparse one. */
   readonly vector: boolean;
   readonly metadata: boolean;
   readonly text: boolean;
@@ -76,6 +90,7 @@ export interface VectorInclude {
 export interface FetchedVector {
   readonly id: string;
   readonly vector?: Float32Array;
+  readonly sparse?: StoredSparse;
   readonly metadata?: FlatMetadata;
   readonly text?: string;
 }
@@ -93,6 +108,8 @@ export interface CompiledFilter {
 
 export interface VectorSearch {
   readonly vector: Float32Array;
+  /** Its inner product is added to the vector's. Of sparse vectors alone, those whose score is 0 are no hits. */
+  readonly sparse?: StoredSparse;
   readonly topK: number;
   readonly filter?: CompiledFilter;
   readonly exact: boolean;
@@ -144,6 +161,7 @@ export interface VectorCapabilities {
   readonly listOrder: 'id' | 'insertion' | 'none';
   /** Texts can be searched, alone and together with vectors: then there is `searchText`. */
   readonly text: boolean;
+  /** Sparse vectors, beside dense ones and alone. */
   readonly sparse: boolean;
   readonly consistency: 'immediate' | 'session' | 'eventual';
   /** Whether it can take part in a transaction of the pool it rides on. */

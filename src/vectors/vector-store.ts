@@ -23,7 +23,14 @@ import type {
   VectorPage,
   VectorQuery,
 } from './vector-store/options.js';
-import { checkInclude, planDeletion, planFilter, planSearch, restriction } from './vector-store/plan.js';
+import {
+  checkInclude,
+  planDeletion,
+  planFilter,
+  planSearch,
+  restriction,
+  type QueryVectors,
+} from './vector-store/plan.js';
 import { missingRecord } from './vector-store/schemas.js';
 import { VectorWriter } from './vector-store/writer.js';
 
@@ -147,15 +154,15 @@ export class VectorStore extends VectorWriter {
       const { filter, minScore, near, words, explain, ...rest } = planSearch(query, schema, this.provider);
       if (filter === 'nothing') return explain ? { hits: [], ...NOTHING_TO_DO } : [];
       const request = { ...rest, ...restriction(filter) };
-      const vector = near !== undefined && 'id' in near ? await this.vectorOf(schema, scope, near.id, context) : near;
+      const vectors = near !== undefined && 'id' in near ? await this.vectorsOf(schema, scope, near.id, context) : near;
       const found =
         words === undefined
-          ? await this.provider.search(schema, scope, { ...request, vector: vector! }, context)
-          : await this.searchText(schema, scope, { ...request, words }, vector, context);
+          ? await this.provider.search(schema, scope, { ...request, ...vectors! }, context)
+          : await this.searchText(schema, scope, { ...request, words }, vectors, context);
       const isScaled = words === undefined;
       const hits = decodeHits<M>(found, schema, request.include, { minScore, isScaled }).slice(0, request.topK);
       if (!explain) return hits;
-      return { hits, ...(await this.provider.explain!(schema, scope, { ...request, vector: vector! }, context)) };
+      return { hits, ...(await this.provider.explain!(schema, scope, { ...request, ...vectors! }, context)) };
     });
   }
 
@@ -163,31 +170,33 @@ export class VectorStore extends VectorWriter {
   private async searchText(
     schema: VectorSchema,
     scope: VectorScope,
-    request: Omit<VectorSearch, 'vector'> & Pick<TextSearch, 'words'>,
-    vector: Float32Array | undefined,
+    request: Omit<VectorSearch, keyof QueryVectors> & Pick<TextSearch, 'words'>,
+    vectors: QueryVectors | undefined,
     context: OperationContext,
   ): Promise<ScoredVector[]> {
     const { provider } = this;
     if (provider.searchText === undefined) throw new UnsupportedError('text: the provider does not search texts');
-    if (vector === undefined) return provider.searchText(schema, scope, request, context);
+    if (vectors === undefined) return provider.searchText(schema, scope, request, context);
     const deeper = { ...request, topK: fusionDepth(request.topK, provider.capabilities.maxTopK) };
     return fuse(
       await Promise.all([
-        provider.search(schema, scope, { ...deeper, vector }, context),
+        provider.search(schema, scope, { ...deeper, ...vectors }, context),
         provider.searchText(schema, scope, deeper, context),
       ]),
     );
   }
 
-  private async vectorOf(
+  private async vectorsOf(
     schema: VectorSchema,
     scope: VectorScope,
     id: string,
     context: OperationContext,
-  ): Promise<Float32Array> {
+  ): Promise<QueryVectors> {
     const include = { vector: true, metadata: false, text: false };
     const [found] = await this.provider.fetch(schema, scope, [id], include, context);
-    if (found?.vector === undefined) throw missingRecord(this.provider, schema.name, id);
-    return found.vector;
+    if (found === undefined || (found.vector === undefined && schema.dimension > 0))
+      throw missingRecord(this.provider, schema.name, id);
+    const { vector = new Float32Array(0), sparse } = found;
+    return { vector, ...(sparse === undefined ? {} : { sparse }) };
   }
 }

@@ -1,6 +1,9 @@
 /** The limits that hold on every provider, in bytes of UTF-8 unless said otherwise: what one holds, all can hold. */
 export const VECTOR_LIMITS = {
   dimension: 20_000,
+  /** Components of a sparse vector that are not zero. */
+  sparseValues: 1_000,
+  sparseIndex: 2 ** 32 - 1,
   /** Length of a vector, rows and queries alike: outside of it servers compute with infinity or with zero. */
   minNorm: 1e-15,
   maxNorm: 1e15,
@@ -20,6 +23,8 @@ export const VECTOR_LIMITS = {
   words: 256,
   fields: 64,
   topK: 10_000,
+  /** In a collection of sparse vectors alone. */
+  sparseTopK: 1_000,
   pageItems: 1_000,
   /** Ids of one fetch or delete. */
   ids: 10_000,

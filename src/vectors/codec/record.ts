@@ -1,10 +1,10 @@
 /** Records of a host as providers get them. */
 import { UnsupportedError, ValidationError } from '../../errors.js';
-import { isPlainObject } from '../../filter/json.js';
-import type { StoredVector, VectorProvider, VectorSchema } from '../provider.js';
+import type { StoredSparse, StoredVector, VectorProvider, VectorSchema } from '../provider.js';
 import { VECTOR_LIMITS as LIMITS } from './limits.js';
 import { encodeMetadata } from './metadata.js';
 import type { VectorSlab } from './slab.js';
+import { checkSparse } from './sparse.js';
 import { checkKeys, checkVector, checkVectorId, checkVectorText } from './values.js';
 
 export interface EncodedVector {
@@ -20,24 +20,24 @@ export interface RecordEncoding {
   readonly slab: VectorSlab;
 }
 
-/** @throws `VALIDATION` naming the key below `at`; `UNSUPPORTED` for a sparse vector. */
+/** @throws `VALIDATION` naming the key below `at`; `UNSUPPORTED` for a sparse vector where the collection has none. */
 export function encodeRecord(
   input: unknown,
   schema: VectorSchema,
   { maxMetadataBytes, vectorFault, slab }: RecordEncoding,
   at: string,
 ): EncodedVector {
-  if (isPlainObject(input) && input['sparse'] !== undefined)
-    throw new UnsupportedError(`${at}.sparse: sparse vectors are not kept by this provider`);
   const given = checkKeys(input, at, ['id', 'vector', 'metadata', 'text', 'sparse']);
   const id = checkVectorId(given['id'], `${at}.id`);
   const vector = checkVectorOf(schema, given['vector'], `${at}.vector`, vectorFault, slab);
   const { metadata, bytes } = encodeMetadata(given['metadata'], schema.fields, maxMetadataBytes, `${at}.metadata`);
-  const record: StoredVector = { id, vector, metadata };
-  if (given['text'] === undefined) return { record, bytes: bytes + vector.byteLength };
+  const sparse = checkSparseOf(schema, given['sparse'], `${at}.sparse`);
+  const record: StoredVector = { id, vector, ...(sparse === undefined ? {} : { sparse }), metadata };
+  const size = bytes + vector.byteLength + 2 * (sparse?.values.byteLength ?? 0);
+  if (given['text'] === undefined) return { record, bytes: size };
   const maxBytes = schema.text === undefined ? LIMITS.textBytes : LIMITS.searchedTextBytes;
   const text = checkVectorText(given['text'], `${at}.text`, maxBytes);
-  return { record: { ...record, text }, bytes: bytes + vector.byteLength + text.length };
+  return { record: { ...record, text }, bytes: size + text.length };
 }
 
 /** As `encodeRecord`, for each of an array. */
@@ -49,7 +49,7 @@ export function encodeRecords(
   return Array.from(inputs, (input, i) => encodeRecord(input, schema, encoding, `records[${i}]`));
 }
 
-/** A vector that a collection's provider can keep and look for. @throws `VALIDATION` */
+/** A vector that a collection's provider can keep and look for; empty among sparse ones alone. @throws `VALIDATION` */
 export function checkVectorOf(
   schema: VectorSchema,
   vector: unknown,
@@ -57,8 +57,29 @@ export function checkVectorOf(
   vectorFault: VectorProvider['vectorFault'],
   slab?: VectorSlab,
 ): Float32Array {
+  if (schema.dimension === 0) return checkNoVector(vector, key);
   const checked = checkVector(vector, schema.dimension, key, slab);
   const fault = vectorFault?.(schema, checked);
   if (fault === undefined) return checked;
   throw new ValidationError('VALIDATION', `${key}: the vector ${fault}`, { details: { key, reason: fault } });
+}
+
+/** What was meant for a collection that another process has made anew shows by its dimension. */
+function checkNoVector(vector: unknown, key: string): Float32Array {
+  if (vector !== undefined)
+    throw new ValidationError('VALIDATION', `${key}: expected none, the collection has sparse vectors alone`, {
+      details: { key, dimension: 0 },
+    });
+  return new Float32Array(0);
+}
+
+/**
+ * A sparse vector, which among sparse ones alone must be there.
+ * @throws `VALIDATION`; `UNSUPPORTED` for one where the collection has none.
+ */
+export function checkSparseOf(schema: VectorSchema, sparse: unknown, key: string): StoredSparse | undefined {
+  if (sparse === undefined && schema.dimension > 0) return undefined;
+  if (schema.sparse === undefined)
+    throw new UnsupportedError(`${key}: the collection ${schema.name} was made without sparse vectors`);
+  return checkSparse(sparse, key);
 }

@@ -25,19 +25,25 @@ export function resolveSchema(spec: VectorCollectionSpec, capabilities: VectorCa
   const {
     name,
     dimension,
-    metric = 'cosine',
+    sparse = false,
+    metric = sparse === true ? 'dot' : 'cosine',
     fields,
     index,
     text,
-  } = checkKeys(spec, 'collection', ['name', 'dimension', 'metric', 'fields', 'index', 'text']);
+  } = checkKeys(spec, 'collection', ['name', 'dimension', 'metric', 'sparse', 'fields', 'index', 'text']);
+  if (typeof sparse !== 'boolean') throw invalid('sparse', sparse, 'true or false');
   const schema: VectorSchema = {
     name: checkCollectionName(name, 'name'),
-    dimension: checkWhole(dimension, 'dimension', 1, LIMITS.dimension),
+    dimension: checkWhole(dimension, 'dimension', sparse ? 0 : 1, LIMITS.dimension),
     metric: checkOneOf(metric, 'metric', METRICS),
+    ...(sparse ? { sparse } : {}),
     fields: resolveFields(fields),
     index: resolveIndex(index),
     ...(text === undefined ? {} : { text: resolveText(text) }),
   };
+  if (schema.sparse && schema.metric !== 'dot')
+    throw invalid('metric', metric, "'dot', which is the metric of sparse vectors");
+  if (schema.sparse && !capabilities.sparse) throw new UnsupportedError('sparse: the provider has no sparse vectors');
   if (schema.text !== undefined && !capabilities.text)
     throw new UnsupportedError('text: the provider keeps texts and does not search them');
   if (!capabilities.metrics.includes(schema.metric))
@@ -113,7 +119,7 @@ export function sameSchema(a: VectorSchema, b: VectorSchema): boolean {
   return canonical(a) === canonical(b);
 }
 
-const PARTS = ['dimension', 'metric', 'fields', 'index', 'text'] as const;
+const PARTS = ['dimension', 'metric', 'sparse', 'fields', 'index', 'text'] as const;
 
 /**
  * @param known the declaration of what is there under the name; `undefined`: it has none, and is `foreign`.
@@ -134,7 +140,7 @@ export function checkSameSchema(
   });
 }
 
-function canonical({ name, dimension, metric, fields, index, text }: VectorSchema): string {
+function canonical({ name, dimension, metric, sparse, fields, index, text }: VectorSchema): string {
   const sorted = (value: object): [string, unknown][] => Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1));
-  return JSON.stringify([name, dimension, metric, sorted(fields), sorted(index), text?.language]);
+  return JSON.stringify([name, dimension, metric, sparse, sorted(fields), sorted(index), text?.language]);
 }

@@ -59,14 +59,18 @@ export function checkVector(vector: unknown, dimension: number, key = 'vector', 
   const squares = isFloats ? copyFloats(vector, copy) : copyNumbers(vector, copy);
   // Each number is finite if the sum of their squares is, which no sum of float32 is too large for.
   if (!Number.isFinite(squares)) throw numberFault(vector, key);
-  const norm = Math.sqrt(squares);
+  checkNorm(Math.sqrt(squares), key);
+  return copy;
+}
+
+/** @throws `VALIDATION` for the length of a vector that servers would compute with infinity or with zero. */
+export function checkNorm(norm: number, key: string): void {
   if (norm < LIMITS.minNorm || norm > LIMITS.maxNorm)
     throw new ValidationError(
       'VALIDATION',
       `${key}: expected a vector of a length from ${LIMITS.minNorm} to ${LIMITS.maxNorm}, got one of ${norm}`,
       { details: { key, norm } },
     );
-  return copy;
 }
 
 /** @returns the sum of the squares. */

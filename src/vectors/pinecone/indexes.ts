@@ -99,9 +99,10 @@ export class Indexes {
   private async make(schema: VectorSchema, tags: Record<string, string>, context: OperationContext): Promise<void> {
     const { name, dimension, metric } = schema;
     const spec = { serverless: { ...this.connection.place } };
+    const kind = dimension === 0 ? ({ vectorType: 'sparse' } as const) : ({ vectorType: 'dense', dimension } as const);
     try {
       await this.connection.call(context, 'createCollection', (client) =>
-        client.createIndex({ name, dimension, metric: METRIC_NAMES[metric], spec, tags, vectorType: 'dense' }),
+        client.createIndex({ name, metric: METRIC_NAMES[metric], spec, tags, ...kind }),
       );
     } catch (error) {
       // Somebody else was first, or an earlier attempt was; which one shows when the index is described.

@@ -1,5 +1,5 @@
 /** Reads of records: by ids, by pages, by nearness, and their number. */
-import type { ScoredPineconeRecord } from '@pinecone-database/pinecone';
+import type { QueryByVectorValues, ScoredPineconeRecord } from '@pinecone-database/pinecone';
 import type { OperationContext } from '../../component.js';
 import { isStorageError, ValidationError } from '../../errors.js';
 import type {
@@ -17,7 +17,7 @@ import type { Calls, Target } from './calls.js';
 import { compileFilter } from './filter.js';
 import type { Freshness } from './freshness.js';
 import { encodeId, namespaceOf } from './names.js';
-import { decodeVector } from './record.js';
+import { decodeVector, encodeSparse } from './record.js';
 import { readScore } from './score.js';
 
 /** What a page of the service holds at most, when nothing is said. */
@@ -88,8 +88,10 @@ export class Reads {
     const include = { vector: false, metadata: false, text: false };
     await all(this.freshness.pending(), async ({ schema, namespace }) => {
       const vector = Float32Array.from({ length: schema.dimension }, () => 1);
+      const sparse = { indices: Uint32Array.of(0), values: Float32Array.of(1) };
       const target = { schema, namespace, context, operation: 'settle' };
-      const request = { vector, topK: 1, include, exact: false, consistency: 'session' } as const;
+      const near = schema.dimension === 0 ? { vector, sparse } : { vector };
+      const request = { ...near, topK: 1, include, exact: false, consistency: 'session' } as const;
       await this.search(target, request).catch((error: unknown) => {
         // A collection that is gone has nothing left to wait for.
         if (!isStorageError(error, 'NOT_FOUND')) throw error;
@@ -186,13 +188,18 @@ export class Reads {
 
   private query(
     target: Target,
-    { vector, topK, filter }: VectorSearch,
+    { vector, sparse, topK, filter }: VectorSearch,
     includeValues: boolean,
     includeMetadata: boolean,
   ) {
     const { namespace } = target;
     const where = filter === undefined ? {} : { filter: compileFilter(filter.pushed) };
-    const query = { vector: [...vector], topK, namespace, includeValues, includeMetadata, ...where };
+    const near = {
+      ...(vector.length === 0 ? {} : { vector: [...vector] }),
+      ...(sparse === undefined ? {} : { sparseVector: encodeSparse(sparse) }),
+    };
+    // The client's type has no query of sparse vectors alone, which its code and the service do.
+    const query = { ...near, topK, namespace, includeValues, includeMetadata, ...where } as QueryByVectorValues;
     const none: ScoredPineconeRecord[] = [];
     return this.calls.index(target, none, async (index) => (await index.query(query)).matches);
   }

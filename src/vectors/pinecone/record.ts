@@ -1,8 +1,15 @@
 /** Records as the service keeps them. */
-import type { PineconeRecord, RecordMetadata } from '@pinecone-database/pinecone';
+import type { PineconeRecord, RecordMetadata, RecordSparseValues } from '@pinecone-database/pinecone';
 import { ValidationError } from '../../errors.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
-import type { FetchedVector, FlatMetadata, MetadataLeaf, StoredVector, VectorInclude } from '../provider.js';
+import type {
+  FetchedVector,
+  FlatMetadata,
+  MetadataLeaf,
+  StoredSparse,
+  StoredVector,
+  VectorInclude,
+} from '../provider.js';
 import { decodeId, encodeId } from './names.js';
 
 /** Where a record's text is kept; hosts have no keys that begin with `qm`. */
@@ -18,13 +25,27 @@ export function listKey(key: string): string {
   return `${key}[]`;
 }
 
-/** A record without its vector. @throws `VALIDATION` for an id, or for metadata with their text, that are too long. */
-export function encodeHead({ id, metadata, text }: StoredVector, component: string): Omit<PineconeRecord, 'values'> {
+export type RecordHead = Pick<PineconeRecord, 'id' | 'metadata'>;
+
+/** A record without its vectors. @throws `VALIDATION` for an id, or for metadata with their text, that are too long. */
+export function encodeHead({ id, metadata, text }: StoredVector, component: string): RecordHead {
   return { id: encodeId(id, component), metadata: encodeMetadata(metadata, text, id, component) };
 }
 
+/** The vectors of a record; a list that would be empty is refused. */
+export function encodeVectors({ vector, sparse }: StoredVector): Pick<PineconeRecord, 'values' | 'sparseValues'> {
+  return {
+    ...(vector.length === 0 ? {} : { values: encodeValues(vector) }),
+    ...(sparse === undefined ? {} : { sparseValues: encodeSparse(sparse) }),
+  };
+}
+
+export function encodeSparse({ indices, values }: StoredSparse): RecordSparseValues {
+  return { indices: [...indices], values: encodeValues(values) };
+}
+
 /** Rounded to what float32 can tell apart, which makes a request a third smaller. */
-export function encodeValues(vector: Float32Array): number[] {
+function encodeValues(vector: Float32Array): number[] {
   return Array.from(vector, (value) => Number(value.toPrecision(FLOAT_DIGITS)));
 }
 
@@ -51,13 +72,24 @@ function encodeMetadata(
   return encoded;
 }
 
-export function decodeVector({ id, values, metadata = {} }: PineconeRecord, include: VectorInclude): FetchedVector {
+export function decodeVector(record: PineconeRecord, include: VectorInclude): FetchedVector {
+  const { id, values, sparseValues, metadata = {} } = record;
   const { [TEXT]: text, ...leaves } = metadata;
   return {
     id: decodeId(id),
     ...(include.vector && values !== undefined ? { vector: Float32Array.from(values) } : {}),
+    ...(include.vector && sparseValues !== undefined ? { sparse: decodeSparse(sparseValues) } : {}),
     ...(include.metadata ? { metadata: decodeMetadata(leaves) } : {}),
     ...(include.text && typeof text === 'string' ? { text } : {}),
+  };
+}
+
+/** In which order the service gives the indices is not documented. */
+function decodeSparse({ indices, values }: RecordSparseValues): StoredSparse {
+  const order = [...indices.keys()].sort((a, b) => indices[a]! - indices[b]!);
+  return {
+    indices: Uint32Array.from(order, (i) => indices[i]!),
+    values: Float32Array.from(order, (i) => values[i]!),
   };
 }
 

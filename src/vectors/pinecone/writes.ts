@@ -9,7 +9,7 @@ import { compileFilter } from './filter.js';
 import type { Freshness } from './freshness.js';
 import { encodeId } from './names.js';
 import type { Reads } from './reads.js';
-import { encodeHead, encodeValues } from './record.js';
+import { encodeHead, encodeVectors, type RecordHead } from './record.js';
 
 /** Of one request; 2 MB, less what surrounds the records. */
 const UPSERT_LIMITS = { items: 1_000, bytes: 1_990_000 };
@@ -104,9 +104,6 @@ export class Writes {
   }
 }
 
-function* whole(
-  heads: readonly Omit<PineconeRecord, 'values'>[],
-  records: readonly StoredVector[],
-): Generator<PineconeRecord> {
-  for (const [i, head] of heads.entries()) yield { ...head, values: encodeValues(records[i]!.vector) };
+function* whole(heads: readonly RecordHead[], records: readonly StoredVector[]): Generator<PineconeRecord> {
+  for (const [i, head] of heads.entries()) yield { ...head, ...encodeVectors(records[i]!) };
 }

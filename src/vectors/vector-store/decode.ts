@@ -7,12 +7,13 @@ import type { FetchedRecord, VectorHit } from './options.js';
 
 export function decodeVector<M>(
   vector: FetchedVector,
-  { fields }: VectorSchema,
+  { fields, dimension }: VectorSchema,
   include: VectorInclude,
 ): FetchedRecord<M> {
   return {
     id: vector.id,
-    ...(include.vector && vector.vector !== undefined ? { vector: vector.vector } : {}),
+    ...(include.vector && vector.vector !== undefined && dimension > 0 ? { vector: vector.vector } : {}),
+    ...(include.vector && vector.sparse !== undefined ? { sparse: vector.sparse } : {}),
     ...(include.metadata ? { metadata: decodeMetadata(vector.metadata ?? {}, fields) as M } : {}),
     ...(include.text && vector.text !== undefined ? { text: vector.text } : {}),
   };

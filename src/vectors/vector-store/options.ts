@@ -2,7 +2,7 @@
 import type { CallOptions } from '../../component.js';
 import type { StorageError } from '../../errors.js';
 import type { Filter } from '../../filter/syntax.js';
-import type { SearchExplanation, VectorInclude } from '../provider.js';
+import type { SearchExplanation, StoredSparse, VectorInclude } from '../provider.js';
 
 export type MetadataValue =
   string | number | boolean | Date | readonly string[] | { readonly [key: string]: MetadataValue };
@@ -11,20 +11,37 @@ export interface Metadata {
   readonly [key: string]: MetadataValue;
 }
 
-export interface VectorRecord<M = Metadata> {
+/** A vector of 2^32 dimensions, most of them zero: `values[i]` is the component of the dimension `indices[i]`. */
+export interface SparseVector {
+  /** 1 to 1,000 whole numbers from 0 to 4,294,967,295, each once, in any order; read back in ascending order. */
+  readonly indices: readonly number[] | Uint32Array;
+  /** As many finite numbers, kept as float32. */
+  readonly values: readonly number[] | Float32Array;
+}
+
+/** The vector of a record, and where the collection has `sparse` a sparse one too, or that one alone. */
+export type RecordVector =
+  | {
+      /** As many finite numbers as the collection's dimension; kept as float32, not normalised. */
+      readonly vector: readonly number[] | Float32Array;
+      readonly sparse?: SparseVector | undefined;
+    }
+  | { readonly vector?: undefined; readonly sparse: SparseVector };
+
+export type VectorRecord<M = Metadata> = RecordVector & {
   /** 1 to 512 bytes of UTF-8. */
   readonly id: string;
-  /** As many finite numbers as the collection's dimension; kept as float32, not normalised. */
-  readonly vector: readonly number[] | Float32Array;
   readonly metadata?: M | undefined;
   /** Kept beside the metadata; searched where the collection says so. */
   readonly text?: string | undefined;
-}
+};
 
 /** A record as it is read: only what was asked for by `include`. */
 export interface FetchedRecord<M = Metadata> {
   readonly id: string;
+  /** Absent also where the collection has sparse vectors alone. */
   readonly vector?: Float32Array;
+  readonly sparse?: StoredSparse;
   readonly metadata?: M;
   readonly text?: string;
 }
@@ -43,7 +60,7 @@ export interface NamespaceOptions extends CallOptions {
 }
 
 export interface ReadOptions extends NamespaceOptions {
-  /** Default: metadata and text, not the vector. */
+  /** Default: metadata and text, not the vectors. */
   readonly include?: Partial<VectorInclude> | undefined;
 }
 
@@ -64,11 +81,16 @@ export interface VectorPage<M = Metadata> {
 export interface VectorQuery<M = Metadata> extends ReadOptions {
   /** What to look for; or `id`, or `text`. */
   readonly vector?: readonly number[] | Float32Array | undefined;
+  /**
+   * Beside `vector`, in a collection with `sparse`; alone where it has sparse vectors alone, of which those whose score is 0
+   * are no hits. The score is the sum of both inner products: multiply either vector to weigh it.
+   */
+  readonly sparse?: SparseVector | undefined;
   /** Looks for what is near to this record, which is then itself among the hits. */
   readonly id?: string | undefined;
   /** Words, all of which the record's text has; alone, or together with `vector` or `id`. */
   readonly text?: string;
-  /** 1 to 10,000; default 10. */
+  /** 1 to 10,000, among sparse vectors alone 1 to 1,000; default 10. */
   readonly topK?: number | undefined;
   readonly filter?: Filter<M>;
   /** Inclusive. Hits below it are left out after the query. Not together with `text`. */

@@ -4,7 +4,7 @@ import { isPlainObject } from '../../filter/json.js';
 import { tokenize } from '../../filter/text.js';
 import { compileMetadataFilter, type FoldedFilter } from '../codec/filter.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
-import { checkVectorOf } from '../codec/record.js';
+import { checkSparseOf, checkVectorOf } from '../codec/record.js';
 import { checkKeys, checkVectorId, checkVectorIds, checkVectorText, checkWhole } from '../codec/values.js';
 import type {
   CompiledFilter,
@@ -19,6 +19,7 @@ import type {
 const CALL_KEYS = ['namespace', 'signal', 'timeout'];
 const SEARCH_KEYS = [
   'vector',
+  'sparse',
   'id',
   'text',
   'topK',
@@ -61,9 +62,11 @@ export function restriction(filter: CompiledFilter | 'all'): { readonly filter?:
   return filter === 'all' ? {} : { filter };
 }
 
-export interface SearchPlan extends Omit<VectorSearch, 'vector' | 'filter'> {
+export type QueryVectors = Pick<VectorSearch, 'vector' | 'sparse'>;
+
+export interface SearchPlan extends Omit<VectorSearch, 'vector' | 'sparse' | 'filter'> {
   /** What is near; absent: only a text is asked for. */
-  readonly near: Float32Array | { readonly id: string } | undefined;
+  readonly near: QueryVectors | { readonly id: string } | undefined;
   readonly words: readonly string[] | undefined;
   readonly explain: boolean;
   readonly filter: FoldedFilter;
@@ -74,7 +77,6 @@ export interface SearchPlan extends Omit<VectorSearch, 'vector' | 'filter'> {
 export function planSearch(request: unknown, schema: VectorSchema, provider: VectorProvider): SearchPlan {
   const { capabilities } = provider;
   if (!isPlainObject(request)) throw invalid('query', request, 'an object with a vector or an id');
-  if (request['sparse'] !== undefined) throw new UnsupportedError('query.sparse: the provider has no sparse vectors');
   const {
     topK = 10,
     minScore,
@@ -83,7 +85,7 @@ export function planSearch(request: unknown, schema: VectorSchema, provider: Vec
     consistency = 'eventual',
     include,
   } = checkKeys(request, 'query', SEARCH_KEYS);
-  const count = checkWhole(topK, 'topK', 1, LIMITS.topK);
+  const count = checkWhole(topK, 'topK', 1, schema.dimension === 0 ? LIMITS.sparseTopK : LIMITS.topK);
   if (count > capabilities.maxTopK)
     throw new UnsupportedError(`topK: the provider has at most ${capabilities.maxTopK}`);
   if (typeof exact !== 'boolean') throw invalid('exact', exact, 'true or false');
@@ -116,14 +118,19 @@ export function planSearch(request: unknown, schema: VectorSchema, provider: Vec
 }
 
 function planNear(
-  { vector, id, text }: Record<string, unknown>,
+  { vector, sparse: given, id, text }: Record<string, unknown>,
   schema: VectorSchema,
   provider: VectorProvider,
 ): SearchPlan['near'] {
-  if (vector !== undefined && id !== undefined)
+  const asked = vector !== undefined || given !== undefined;
+  if (asked && id !== undefined)
     throw new ValidationError('VALIDATION', 'query: expected either a vector or an id', { details: { key: 'query' } });
   if (id !== undefined) return { id: checkVectorId(id) };
-  if (vector !== undefined) return checkVectorOf(schema, vector, 'vector', provider.vectorFault?.bind(provider));
+  if (asked) {
+    const sparse = checkSparseOf(schema, given, 'sparse');
+    const dense = checkVectorOf(schema, vector, 'vector', provider.vectorFault?.bind(provider));
+    return { vector: dense, ...(sparse === undefined ? {} : { sparse }) };
+  }
   if (text !== undefined) return undefined;
   throw new ValidationError('VALIDATION', 'query: expected a vector, an id or a text', { details: { key: 'query' } });
 }

@@ -7,7 +7,7 @@ import { chroma } from '../../../src/vectors/chroma.js';
 import type { VectorProvider } from '../../../src/vectors/provider.js';
 import type { VectorStore } from '../../../src/vectors/vector-store.js';
 import { defaultsOf } from '../open-target.js';
-import { ChromaProxy } from './proxy.js';
+import { ChromaProxy, type Guard } from './proxy.js';
 
 const URL = process.env['TEST_CHROMA_URL'] ?? '';
 const TENANT = `${URL}/api/v2/tenants/default_tenant/databases`;
@@ -60,8 +60,8 @@ export class ChromaFixture {
     return storeOn(await this.provider(settings), tenant);
   }
 
-  async proxy(): Promise<ChromaProxy> {
-    const proxy = await ChromaProxy.open(URL);
+  async proxy(guard?: Guard): Promise<ChromaProxy> {
+    const proxy = await ChromaProxy.open(URL, guard);
     this.proxies.push(proxy);
     return proxy;
   }

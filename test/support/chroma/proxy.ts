@@ -27,6 +27,15 @@ export interface Seen {
   readonly headers: IncomingMessage['headers'];
 }
 
+/** What a proxy in front of a server asks for, of every request. */
+export interface Guard {
+  /** Before `/api/v2`; the server does not see it. */
+  readonly prefix?: string;
+  readonly header?: readonly [name: string, value: string];
+}
+
+const JSON_TYPE = { 'content-type': 'application/json' };
+
 export class ChromaProxy {
   readonly seen: Seen[] = [];
   /** The most requests that were in flight at once. */
@@ -38,6 +47,7 @@ export class ChromaProxy {
   private constructor(
     private readonly server: Server,
     private readonly target: URL,
+    private readonly guard: Guard,
   ) {
     server.on('connection', (socket) => {
       this.sockets.add(socket);
@@ -46,11 +56,11 @@ export class ChromaProxy {
     server.on('request', (from, to) => void this.answer(from, to).catch(() => from.destroy()));
   }
 
-  static async open(url: string): Promise<ChromaProxy> {
+  static async open(url: string, guard: Guard = {}): Promise<ChromaProxy> {
     const server = createServer();
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    return new ChromaProxy(server, new URL(url));
+    return new ChromaProxy(server, new URL(url), guard);
   }
 
   get url(): string {
@@ -85,14 +95,19 @@ export class ChromaProxy {
     to.on('close', () => this.active--);
     const chunks: Buffer[] = [];
     for await (const chunk of from) chunks.push(chunk as Buffer);
-    const fault = this.faultFor(`${method} ${path}`);
+    const fault = this.faultFor(`${method} ${path}`) ?? this.refusal(path, headers);
     if (fault === 'hang') return;
     if (fault === 'reset') return void from.socket.resetAndDestroy();
     if (typeof fault === 'object') {
       to.writeHead(fault.status, fault.headers);
       return void to.end(fault.body);
     }
-    const { status, type, body } = await this.forward(method, path, headers, Buffer.concat(chunks));
+    const { status, type, body } = await this.forward(
+      method,
+      path.slice(this.guard.prefix?.length ?? 0),
+      headers,
+      Buffer.concat(chunks),
+    );
     const half = body.subarray(0, Math.ceil(body.length / 2));
     if (fault === 'lose') return void from.socket.resetAndDestroy();
     if (fault === 'half') {
@@ -102,6 +117,17 @@ export class ChromaProxy {
     }
     to.writeHead(status, { 'content-type': type });
     to.end(fault === 'cut short' ? half : body);
+  }
+
+  private refusal(path: string, headers: IncomingMessage['headers']): Answer | undefined {
+    const { prefix = '', header } = this.guard;
+    if (!path.startsWith(`${prefix}/api/`))
+      return { status: 404, headers: { 'content-type': 'text/html' }, body: 'Gone' };
+    const given = header && headers[header[0]];
+    if (header === undefined || given === header[1]) return undefined;
+    // With what was sent, as careless proxies do.
+    const body = JSON.stringify({ error: 'AuthError', message: `Refused: ${String(given)}` });
+    return { status: given === undefined ? 401 : 403, headers: JSON_TYPE, body };
   }
 
   private faultFor(line: string): Fault | undefined {

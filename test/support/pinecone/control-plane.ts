@@ -13,6 +13,7 @@ interface CreateRequest {
   readonly name: string;
   readonly dimension?: number;
   readonly metric?: string;
+  readonly vector_type?: string;
   readonly tags?: Record<string, string>;
   readonly deletion_protection?: string;
   readonly spec: { readonly serverless?: { readonly cloud: string; readonly region: string } };
@@ -44,14 +45,18 @@ export class ControlPlane {
     }
   }
 
-  private create({ name, dimension, metric = 'cosine', tags = {}, spec, ...rest }: CreateRequest): object {
+  private create({ name, dimension, vector_type: type = 'dense', tags = {}, spec, ...rest }: CreateRequest): object {
+    const { metric = type === 'sparse' ? 'dotproduct' : 'cosine' } = rest;
     if (!/^[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?$/.test(name))
       throw new Refusal(
         400,
         'Name must consist of lower case alphanumeric characters or -, and must start and end with an alphanumeric character',
       );
     if (this.indexes.has(name)) throw new Refusal(409, 'Resource already exists.');
-    if (dimension === undefined) throw new Refusal(400, 'Dense indexes must have a dimension');
+    if (type === 'dense' && dimension === undefined) throw new Refusal(400, 'Dense indexes must have a dimension');
+    if (type === 'sparse' && dimension !== undefined) throw new Refusal(400, 'Sparse indexes have no dimension');
+    if (type === 'sparse' && metric !== 'dotproduct')
+      throw new Refusal(400, 'Sparse indexes have the metric dotproduct');
     if (spec.serverless === undefined) throw new Refusal(400, 'The stand-in has serverless indexes only');
     const { cloud, region } = spec.serverless;
     if (region !== 'us-east-1') throw new Refusal(404, `Resource cloud: ${cloud} region: ${region} not found.`);
@@ -106,7 +111,8 @@ export class ControlPlane {
     const { name, dimension, metric, cloud, region, tags, deletionProtection, unready, terminating } = index;
     const ready = unready === 0 && terminating === undefined;
     return {
-      ...{ name, dimension, metric, tags, vector_type: 'dense', deletion_protection: deletionProtection },
+      ...{ name, metric, tags, deletion_protection: deletionProtection },
+      ...(dimension === undefined ? { vector_type: 'sparse' } : { vector_type: 'dense', dimension }),
       host: this.hostOf(name),
       spec: { serverless: { cloud, region, read_capacity: { mode: 'OnDemand', status: { state: 'Ready' } } } },
       status: { ready, state: terminating !== undefined ? 'Terminating' : ready ? 'Ready' : 'Initializing' },

@@ -2,11 +2,17 @@
 import type { Reply } from './control-plane.js';
 import { checkMetadata, compile, Refusal, type Metadata } from './filter.js';
 import type { StandInOptions } from './stand-in.js';
-import { Namespace, type IndexState, type Row, type Rows } from './state.js';
+import { Namespace, type IndexState, type Row, type Rows, type Sparse } from './state.js';
+
+interface GivenSparse {
+  readonly indices: number[];
+  readonly values: number[];
+}
 
 interface GivenVector {
   readonly id: string;
   readonly values?: number[];
+  readonly sparseValues?: GivenSparse;
   readonly metadata?: Metadata;
 }
 
@@ -14,6 +20,7 @@ interface Body {
   readonly namespace?: string;
   readonly vectors?: GivenVector[];
   readonly vector?: number[];
+  readonly sparseVector?: GivenSparse;
   readonly id?: string;
   readonly ids?: string[];
   readonly filter?: Record<string, unknown>;
@@ -28,6 +35,8 @@ interface Body {
 }
 
 const RESULT_BYTES = 4 * 1_048_576;
+/** Of a sparse index. */
+const SPARSE_TOP_K = 1_000;
 const usage = { readUnits: 1 };
 
 export class DataPlane {
@@ -70,16 +79,30 @@ export class DataPlane {
     return { ...reply, body: { upsertedCount: rows.length } };
   }
 
-  private row({ id, values, metadata = {} }: GivenVector): Row {
+  private row({ id, values, sparseValues, metadata = {} }: GivenVector): Row {
     // Nothing says that an id may be other text.
     if (!/^[\x20-\x7e]+$/.test(id)) throw new Refusal(400, `Vector ID must be ASCII, but got '${id}'`);
-    if (values === undefined) throw new Refusal(400, 'Dense indexes take dense vectors');
     checkMetadata(metadata);
-    return { id, values: this.vector(values), metadata };
+    return { id, ...this.vectors(values, sparseValues), metadata };
   }
 
-  private vector(values: readonly number[]): Float32Array {
-    const { dimension } = this.index;
+  private vectors(
+    values: readonly number[] | undefined,
+    sparse: GivenSparse | undefined,
+  ): Pick<Row, 'values' | 'sparse'> {
+    const { dimension, metric } = this.index;
+    if (dimension === undefined) {
+      if (values !== undefined) throw new Refusal(400, 'Sparse indexes take no dense vectors');
+      if (sparse === undefined) throw new Refusal(400, 'Sparse indexes take sparse vectors');
+      return { values: new Float32Array(0), sparse: sparseOf(sparse) };
+    }
+    if (values === undefined) throw new Refusal(400, 'Dense indexes take dense vectors');
+    if (sparse !== undefined && metric !== 'dotproduct')
+      throw new Refusal(400, 'Index configuration does not support sparse values');
+    return { values: this.vector(values, dimension), sparse: sparse && sparseOf(sparse) };
+  }
+
+  private vector(values: readonly number[], dimension: number): Float32Array {
     if (values.length !== dimension)
       throw new Refusal(
         400,
@@ -90,15 +113,20 @@ export class DataPlane {
     return Float32Array.from(values);
   }
 
-  private query({ namespace, topK = 0, vector, id, filter, includeValues, includeMetadata }: Body): Reply {
-    if ((vector === undefined) === (id === undefined)) throw new Refusal(400, 'Either a vector or an id is needed');
+  private query({ namespace, topK = 0, vector, sparseVector, id, filter, ...include }: Body): Reply {
+    const { includeValues, includeMetadata } = include;
+    const isSparse = this.index.dimension === undefined;
+    if (((vector ?? sparseVector) === undefined) === (id === undefined))
+      throw new Refusal(400, 'Either a vector or an id is needed');
+    if (isSparse && topK > SPARSE_TOP_K) throw new Refusal(400, `A sparse index has a topK of at most ${SPARSE_TOP_K}`);
     const { rows, headers } = this.read(namespace);
     const matching = this.matching(rows, filter);
-    const target = vector === undefined ? rows.get(id!)?.values : this.vector(vector);
-    const scored = target === undefined ? [] : matching.map((row) => ({ row, score: this.score(row.values, target) }));
+    const target = id === undefined ? this.vectors(vector, sparseVector) : rows.get(id);
+    const scored = target === undefined ? [] : matching.map((row) => ({ row, score: this.score(row, target) }));
     // The square of a distance is better the smaller it is.
     const direction = this.index.metric === 'euclidean' ? 1 : -1;
     const matches = scored
+      .filter(({ score }) => !isSparse || score !== 0)
       .sort((a, b) => direction * (a.score - b.score))
       .slice(0, topK)
       .map(({ row, score }) => ({
@@ -111,7 +139,7 @@ export class DataPlane {
     return { status: 200, body: result, headers };
   }
 
-  private score(a: Float32Array, b: Float32Array): number {
+  private score({ values: a, sparse }: Row, { values: b, sparse: wanted }: Pick<Row, 'values' | 'sparse'>): number {
     let [dot, normA, normB, squares] = [0, 0, 0, 0];
     for (let i = 0; i < a.length; i++) {
       dot += a[i]! * b[i]!;
@@ -119,6 +147,7 @@ export class DataPlane {
       normB += b[i]! ** 2;
       squares += (a[i]! - b[i]!) ** 2;
     }
+    for (const [index, value] of sparse ?? []) dot += value * (wanted?.get(index) ?? 0);
     const { metric } = this.index;
     const cosine = dot / Math.sqrt(normA * normB);
     return Math.fround(metric === 'cosine' ? cosine : metric === 'euclidean' ? squares : dot);
@@ -186,8 +215,9 @@ export class DataPlane {
     const { dimension, metric } = this.index;
     const counts = [...this.index.namespaces].map(([name, { size }]) => [name, { vectorCount: size }] as const);
     const totalVectorCount = counts.reduce((sum, [, { vectorCount }]) => sum + vectorCount, 0);
-    const body = { namespaces: Object.fromEntries(counts), dimension, metric, totalVectorCount, vectorType: 'dense' };
-    return { status: 200, body: { ...body, indexFullness: 0 } };
+    const kind = dimension === undefined ? { vectorType: 'sparse' } : { vectorType: 'dense', dimension };
+    const body = { namespaces: Object.fromEntries(counts), metric, totalVectorCount, ...kind, indexFullness: 0 };
+    return { status: 200, body };
   }
 
   private listNamespaces(query: URLSearchParams): Reply {
@@ -233,8 +263,25 @@ function describeNamespace(name: string, { size }: Namespace): object {
   return { name, record_count: size };
 }
 
-function shown({ id, values, metadata }: Row, withValues: boolean, withMetadata: boolean): object {
-  return { id, ...(withValues ? { values: [...values] } : {}), ...(withMetadata ? { metadata } : {}) };
+/** Each index once, as an unsigned number of 32 bits. */
+function sparseOf({ indices, values }: GivenSparse): Sparse {
+  const sparse = new Map(indices.map((index, i) => [index, Math.fround(values[i] ?? NaN)]));
+  if (indices.length !== values.length || sparse.size !== indices.length)
+    throw new Refusal(400, 'Sparse vectors have as many values as indices, and each index once');
+  if (indices.some((index) => index < 0 || index >= 2 ** 32)) throw new Refusal(400, 'Sparse indices are uint32');
+  return sparse;
+}
+
+/** The components in another order than they came in, which nothing promises. */
+function shown({ id, values, sparse, metadata }: Row, withValues: boolean, withMetadata: boolean): object {
+  const components = [...(sparse ?? [])].reverse();
+  const sparseValues = { indices: components.map(([index]) => index), values: components.map(([, value]) => value) };
+  return {
+    id,
+    ...(withValues && values.length > 0 ? { values: [...values] } : {}),
+    ...(withValues && sparse !== undefined ? { sparseValues } : {}),
+    ...(withMetadata ? { metadata } : {}),
+  };
 }
 
 function byId(rows: readonly Row[]): object {

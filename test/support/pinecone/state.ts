@@ -1,9 +1,13 @@
 /** What the stand-in keeps: indexes, their namespaces, and of each the log of its writes. */
 import type { Metadata } from './filter.js';
 
+export type Sparse = ReadonlyMap<number, number>;
+
 export interface Row {
   readonly id: string;
+  /** Empty in a sparse index. */
   readonly values: Float32Array;
+  readonly sparse: Sparse | undefined;
   readonly metadata: Metadata;
 }
 
@@ -56,7 +60,8 @@ export class Namespace {
 
 export interface IndexState {
   readonly name: string;
-  readonly dimension: number;
+  /** `undefined`: of a sparse index. */
+  readonly dimension: number | undefined;
   readonly metric: string;
   readonly cloud: string;
   readonly region: string;
