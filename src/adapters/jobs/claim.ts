@@ -13,9 +13,8 @@ export interface TenantRecord<T> extends StoredRecord<T> {
   readonly tenant: string;
 }
 
-export type ClaimOrder = Sort<Path<RunValue>>;
 /** The most urgent first, then the longest due. */
-const ORDER: Sort<Path<RunValue>> = { priority: 'desc', dueAt: 'asc' };
+export const ORDER: Sort<Path<RunValue>> = { priority: 'desc', dueAt: 'asc' };
 
 /** The first that match, of every tenant. */
 export async function findEverywhere<T>(
@@ -89,22 +88,6 @@ export function held(run: RunValue, { workerId, leaseUntil }: Omit<Taking, 'limi
     untold: true,
   } as const;
   return { ...run, ...taken, attempt: attempt + 1, token: token + 1 };
-}
-
-/** Waiting behind a limit, and due. */
-export function findGated(
-  backend: RecordBackend,
-  queues: readonly ('open' | 'gated')[],
-  passed: readonly string[],
-  limit: number,
-  context: OperationContext,
-): Promise<TenantRecord<RunValue>[]> {
-  const filter: Filter<RunValue> = {
-    queue: { $in: queues },
-    dueAt: { $lte: context.now },
-    ...(passed.length === 0 ? {} : { jobId: { $nin: passed } }),
-  };
-  return findEverywhere(backend, RUNS, filter, ORDER, limit, context);
 }
 
 /** Held under leases that have ended. */

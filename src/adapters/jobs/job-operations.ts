@@ -9,11 +9,13 @@ import { callOptions, checkIfVersion, type ChangeOptions } from '../store.js';
 import type { Unit } from '../unit.js';
 import { OPTIONS, readId, readJobChanges, readJobStatus, readName, readNewJob } from './arguments.js';
 import { applyChanges, JobStoreBase, type JobChange, type JobRecord } from './base.js';
+import { freePlaces, TENANT_GATE } from './gates.js';
 import { cancel } from './run-ends.js';
 import { checkJobTransition } from './transitions.js';
 import {
   ASSIGNMENTS,
   compact,
+  GATES,
   JOBS,
   LINKS,
   NUMBERS,
@@ -188,7 +190,10 @@ export abstract class JobOperations extends JobStoreBase {
       { jobId, ...OPEN_RUNS, cancelRequestedAt: { $exists: false } },
       { limit: CANCELLED_AT_ONCE + 1 },
     );
-    for (const run of open.slice(0, CANCELLED_AT_ONCE)) cancel(unit, run);
+    freePlaces(
+      unit,
+      open.slice(0, CANCELLED_AT_ONCE).map((run) => ({ was: run, is: cancel(unit, run) })),
+    );
     if (open.length > CANCELLED_AT_ONCE) return false;
     if (numbers !== undefined) unit.replace(NUMBERS, numbers, { ...numbers.value, closed: true });
     if (schedule?.value.nextRunAt !== undefined) {
@@ -228,19 +233,23 @@ export abstract class JobOperations extends JobStoreBase {
       const held = await unit.query(RUNS, { jobId, status: 'running', dueAt: { $gt: unit.now } }, { limit: 1 });
       if (held.length > 0 && !force) throw heldError(jobId, held[0]!.id);
       unit.remove(JOBS, job);
-      const numbers = await unit.find(NUMBERS, jobId);
+      const [numbers, gate] = await Promise.all([unit.find(NUMBERS, jobId), unit.find(GATES, jobId)]);
       if (numbers !== undefined) unit.remove(NUMBERS, numbers);
+      if (gate !== undefined) unit.remove(GATES, gate);
       const payload = { jobId, tenantId: unit.tenant };
       unit.event({ id: jobId, version: job.version + 1 }, 'deleted', payload, actor);
     });
     let count = 0;
+    let places = 0;
     for (;;) {
       const { items } = await runs.query({ jobId }, { limit: 500 });
       if (items.length === 0) break;
       const ids = items.map((run) => run.id);
+      places += items.filter(({ value }) => value.tenantSlot === true).length;
       await this.records(this.definition.events).deleteWhere({ aggregateId: { $in: ids } });
       count += await runs.deleteWhere({ id: { $in: ids } });
     }
+    if (places > 0) await this.records(GATES).patch(TENANT_GATE, { increment: { held: -places }, set: { room: true } });
     await this.records(SCHEDULES).deleteWhere({ id: jobId });
     await this.records(LINKS).deleteWhere({ jobId });
     await this.records(ASSIGNMENTS).deleteWhere({ jobId });

@@ -4,7 +4,17 @@ import { callOptions } from '../store.js';
 import type { Unit } from '../unit.js';
 import { OPTIONS, readRetention } from './arguments.js';
 import { ClaimOperations } from './claim-operations.js';
-import { ASSIGNMENTS, JOBS, LINKS, NUMBERS, RUNS, SCHEDULES, type JobStatus, type RunStatus } from './records.js';
+import {
+  ASSIGNMENTS,
+  GATES,
+  JOBS,
+  LINKS,
+  NUMBERS,
+  RUNS,
+  SCHEDULES,
+  type JobStatus,
+  type RunStatus,
+} from './records.js';
 
 export interface JobStats {
   readonly jobs: Readonly<Partial<Record<JobStatus, number>>>;
@@ -48,10 +58,7 @@ export abstract class MaintenanceOperations extends ClaimOperations {
       runs.aggregate({}, { by: ['status'], numbers: ['waitedMs'] }, call),
       runs.count({ status: 'failed', dead: true }, call),
       this.run('stats', call, ({ now }) =>
-        runs.query(
-          { queue: { $in: ['open', 'gated'] }, dueAt: { $lte: now } },
-          { ...call, sort: { dueAt: 'asc' }, limit: 1 },
-        ),
+        runs.query({ status: 'scheduled', dueAt: { $lte: now } }, { ...call, sort: { dueAt: 'asc' }, limit: 1 }),
       ),
     ]);
     const waited = byStatus.map(({ numbers }) => numbers['waitedMs']);
@@ -132,9 +139,10 @@ export abstract class MaintenanceOperations extends ClaimOperations {
 
   private async dropJob(id: string, version: number, call: CallOptions): Promise<void> {
     await this.inSteps(call, async (unit) => {
-      const [job, numbers, links, assignments] = await Promise.all([
+      const [job, numbers, gate, links, assignments] = await Promise.all([
         unit.find(JOBS, id),
         unit.find(NUMBERS, id),
+        unit.find(GATES, id),
         unit.query(LINKS, { jobId: id }, { limit: STEP }),
         unit.query(ASSIGNMENTS, { jobId: id }, { limit: STEP }),
       ]);
@@ -144,6 +152,7 @@ export abstract class MaintenanceOperations extends ClaimOperations {
       if (links.length === STEP || assignments.length === STEP || !(await this.dropEvents(unit, [id]))) return false;
       unit.remove(JOBS, job);
       if (numbers !== undefined) unit.remove(NUMBERS, numbers);
+      if (gate !== undefined) unit.remove(GATES, gate);
       return true;
     });
   }

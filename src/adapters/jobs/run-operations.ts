@@ -164,7 +164,7 @@ export abstract class RunOperations extends LinkOperations {
       if (status === 'cancelled' || cancelRequestedAt !== undefined) return this.runChange(run, []);
       checkRunTransition(status, 'cancelled');
       const next = cancel(unit, run);
-      await followRuns(unit, [next]);
+      await followRuns(unit, [{ was: run, is: next }]);
       return this.runChange(next, unit.events);
     });
   }
