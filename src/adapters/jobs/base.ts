@@ -136,6 +136,17 @@ export abstract class JobStoreBase extends Store {
   }
 }
 
+/** How long it can be read that a job was deleted. */
+const TOLD_FOR = 30 * 86_400_000;
+
+/** The one event of it that stays, for a while. */
+export function removeJob(unit: Unit, job: JobRecord, actor: Actor): void {
+  unit.remove(JOBS, job);
+  const until = new Date(unit.now.getTime() + TOLD_FOR);
+  const payload = { jobId: job.id, tenantId: unit.tenant };
+  unit.event({ id: job.id, version: job.version + 1 }, 'deleted', payload, actor, until);
+}
+
 /** The value with the changes, of which `null` clears; and what of them makes a difference. */
 export function applyChanges<T extends object>(
   value: T,

@@ -8,7 +8,7 @@ import type { ListPage, PageOptions } from '../page.js';
 import { callOptions, checkIfVersion, type ChangeOptions } from '../store.js';
 import type { Unit } from '../unit.js';
 import { OPTIONS, readId, readJobChanges, readJobStatus, readName, readNewJob } from './arguments.js';
-import { applyChanges, JobStoreBase, type JobChange, type JobRecord } from './base.js';
+import { applyChanges, JobStoreBase, removeJob, type JobChange, type JobRecord } from './base.js';
 import { freePlaces, TENANT_GATE } from './gates.js';
 import { cancel } from './run-ends.js';
 import { checkJobTransition } from './transitions.js';
@@ -204,7 +204,8 @@ export abstract class JobOperations extends JobStoreBase {
   }
 
   /**
-   * Deletes the job with its schedule, runs, links and assignments, and their events.
+   * Deletes the job with its schedule, runs, links and assignments, and their events. That it was deleted can be read from
+   * its events for 30 days.
    * @throws `NOT_FOUND`, `CONFLICT` when a run of it is held and `force` is not said, `UNSUPPORTED` without transactions
    */
   async delete(
@@ -232,12 +233,10 @@ export abstract class JobOperations extends JobStoreBase {
       checkIfVersion(job, 'job', ifVersion);
       const held = await unit.query(RUNS, { jobId, status: 'running', dueAt: { $gt: unit.now } }, { limit: 1 });
       if (held.length > 0 && !force) throw heldError(jobId, held[0]!.id);
-      unit.remove(JOBS, job);
       const [numbers, gate] = await Promise.all([unit.find(NUMBERS, jobId), unit.find(GATES, jobId)]);
       if (numbers !== undefined) unit.remove(NUMBERS, numbers);
       if (gate !== undefined) unit.remove(GATES, gate);
-      const payload = { jobId, tenantId: unit.tenant };
-      unit.event({ id: jobId, version: job.version + 1 }, 'deleted', payload, actor);
+      removeJob(unit, job, actor);
     });
     let count = 0;
     let places = 0;
