@@ -45,7 +45,7 @@ test('a retention leaves no run without its job, whoever makes one meanwhile', a
   const runs: string[] = [];
   const enqueued: Promise<void>[] = [];
   const enqueue = async (id: string, turns: number): Promise<void> => {
-    for (let turn = 0; turn < turns; turn++) await null;
+    for (let turn = 0; turn < turns; turn++) await Promise.resolve();
     const run = await jobs.enqueueRun(id).catch((error: unknown) => {
       if (!isStorageError(error, 'NOT_FOUND') && !isStorageError(error, 'CONFLICT')) throw error;
     });

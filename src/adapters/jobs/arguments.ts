@@ -201,6 +201,7 @@ function days(value: unknown, key: string): number {
 export const OPTIONS = {
   read: shape(CALL_MEMBERS),
   change: shape(CHANGE_MEMBERS),
+  add: shape({ ...CALL_MEMBERS, ...ACTOR_MEMBERS }),
   create: shape(CREATE_MEMBERS),
   get: shape({
     ...CALL_MEMBERS,

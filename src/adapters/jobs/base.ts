@@ -16,6 +16,8 @@ export type JobRecord = StoredRecord<JobValue>;
 /** A job after a change, with the events of the change: none when nothing changed. */
 export type JobChange = Job & { readonly events: readonly StoreEvent[] };
 
+const LINKS_AT_ONCE = 1_000;
+
 export interface JobStoreCapabilities {
   readonly reads: boolean;
   /** Everything that changes jobs, schedules, links and runs: records and events at once. */
@@ -121,10 +123,16 @@ export abstract class JobStoreBase extends Store {
   }
 
   protected async openTasks(unit: Unit, host: StoreHost, jobId: string): Promise<string[]> {
-    const links = await unit.query(LINKS, { jobId });
-    const ids = links.map(({ value }) => value.taskId);
-    const tasks = await findTasks(host, ids);
-    return ids.filter((_, i) => !isTaskOver(tasks[i]));
+    const open: string[] = [];
+    for (let last: string | undefined; ;) {
+      const further = last === undefined ? {} : { id: { $gt: last } };
+      const links = await unit.query(LINKS, { jobId, ...further }, { limit: LINKS_AT_ONCE });
+      const ids = links.map(({ value }) => value.taskId);
+      const tasks = await findTasks(host, ids);
+      open.push(...ids.filter((_, i) => !isTaskOver(tasks[i])));
+      if (links.length < LINKS_AT_ONCE) return open;
+      last = links.at(-1)!.id;
+    }
   }
 
   /** Gives the first of so many numbers for new runs of a job, which must be there still, and open, when they are written. */

@@ -143,7 +143,8 @@ export abstract class ClaimOperations extends GatedClaims {
       const [schedule, job, open] = await Promise.all([
         unit.find(SCHEDULES, jobId),
         unit.find(JOBS, jobId),
-        unit.query(RUNS, { jobId, status: { $in: ['scheduled', 'running'] } }, { limit: 1 }),
+        // Not those that are only noted: nobody claims them.
+        unit.query(RUNS, { jobId, status: { $in: ['scheduled', 'running'] }, queue: { $exists: true } }, { limit: 1 }),
       ]);
       const first = schedule?.value.nextRunAt;
       if (schedule === undefined || job === undefined || first === undefined || first > now) return;

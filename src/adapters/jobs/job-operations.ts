@@ -5,7 +5,8 @@ import { ConflictError, invalid } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import type { Actor, StoreEvent } from '../events.js';
 import type { ListPage, PageOptions } from '../page.js';
-import { callOptions, checkIfVersion, type ChangeOptions } from '../store.js';
+import { callOptions, checkIfVersion, type ChangeOptions, type StoreHost } from '../store.js';
+import { conversationExists } from '../tasks/conversation.js';
 import type { Unit } from '../unit.js';
 import { OPTIONS, readId, readJobChanges, readJobStatus, readName, readNewJob } from './arguments.js';
 import { applyChanges, JobStoreBase, removeJob, type JobChange, type JobRecord } from './base.js';
@@ -80,13 +81,14 @@ const CANCELLED_AT_ONCE = 300;
 const OPEN_RUNS = { status: { $in: ['scheduled', 'running'] as const } };
 
 export abstract class JobOperations extends JobStoreBase {
-  /** Gives the job with its event. @throws `ALREADY_EXISTS` for a name that another job has, `VALIDATION` */
+  /** Gives the job with its event. @throws `ALREADY_EXISTS` for a name that another job has; `VALIDATION`, for a conversation that is not there too */
   async create(job: NewJob, options: CreateOptions = {}): Promise<JobChange> {
     const { idempotencyKey, ...actor } = OPTIONS.create(options, 'options');
     const value = compact<JobValue>(readNewJob(job, 'job'));
-    return this.change('create', options, async (unit) => {
+    return this.change('create', options, async (unit, host) => {
       const { result, remember } = await unit.once('jobs.create', idempotencyKey, value);
       if (result !== undefined) return this.changed(await this.findJob(unit, result, 'create'), []);
+      await checkConversation(host, value.conversationId, 'job.conversationId');
       const made = unit.insert(JOBS, value);
       unit.insert(
         NUMBERS,
@@ -147,11 +149,12 @@ export abstract class JobOperations extends JobStoreBase {
     if (isPlainObject(changes) && 'status' in changes)
       throw invalid('changes.status', changes['status'], 'no status: transition changes it');
     const wanted = readJobChanges(changes, 'changes');
-    return this.change('update', options, async (unit) => {
+    return this.change('update', options, async (unit, host) => {
       const job = await this.findJob(unit, jobId, 'update');
       checkIfVersion(job, 'job', ifVersion);
       const { value, changed } = applyChanges(job.value, wanted);
       if (Object.keys(changed).length === 0) return this.changed(job, []);
+      if ('conversationId' in changed) await checkConversation(host, value.conversationId, 'changes.conversationId');
       const next = unit.replace(JOBS, job, value);
       unit.event(next, 'updated', { jobId, tenantId: unit.tenant, changes: changed }, actor);
       return this.changed(next, unit.events);
@@ -173,7 +176,7 @@ export abstract class JobOperations extends JobStoreBase {
         if (job.value.status === to) return this.changed(job, []);
         checkJobTransition(job.value.status, to);
         await this.guard(unit, host, job, to);
-        if (to === 'cancelled' && !(await this.endRuns(unit, job))) return undefined;
+        if (to === 'cancelled' && !(await this.endRuns(unit, job, actor))) return undefined;
         const next = this.setStatus(unit, job, to, actor);
         return this.changed(next, unit.events);
       });
@@ -182,7 +185,7 @@ export abstract class JobOperations extends JobStoreBase {
   }
 
   /** @returns whether none is left; then nothing can be made any more either. */
-  private async endRuns(unit: Unit, { id: jobId }: JobRecord): Promise<boolean> {
+  private async endRuns(unit: Unit, { id: jobId }: JobRecord, actor: Actor): Promise<boolean> {
     // The numbers before the runs: a run that is made after this changes them.
     const [numbers, schedule] = await Promise.all([unit.find(NUMBERS, jobId), unit.find(SCHEDULES, jobId)]);
     const open = await unit.query(
@@ -192,7 +195,7 @@ export abstract class JobOperations extends JobStoreBase {
     );
     freePlaces(
       unit,
-      open.slice(0, CANCELLED_AT_ONCE).map((run) => ({ was: run, is: cancel(unit, run) })),
+      open.slice(0, CANCELLED_AT_ONCE).map((run) => ({ was: run, is: cancel(unit, run, actor) })),
     );
     if (open.length > CANCELLED_AT_ONCE) return false;
     if (numbers !== undefined) unit.replace(NUMBERS, numbers, { ...numbers.value, closed: true });
@@ -255,6 +258,12 @@ export abstract class JobOperations extends JobStoreBase {
     await this.records(this.definition.events).deleteWhere({ aggregateId: jobId, type: { $ne: 'job.deleted' } });
     return { deleted: true, runs: count };
   }
+}
+
+/** @throws `VALIDATION` for one that is not the tenant's */
+async function checkConversation(host: StoreHost, id: string | undefined, key: string): Promise<void> {
+  if (id !== undefined && !(await conversationExists(host, id)))
+    throw invalid(key, id, "one of the tenant's conversations");
 }
 
 function heldError(jobId: string, runId: string): StorageError {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { JsonValue } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { StorageError } from '../../errors.js';
+import type { Actor } from '../events.js';
 import type { Unit } from '../unit.js';
 import { RETRY } from './arguments.js';
 import { freePlaces, type ChangedRun } from './gates.js';
@@ -107,15 +108,15 @@ export function ended(run: RunValue, status: RunStatus, now: Date): RunValue {
 }
 
 /** Cancels what waits at once, and asks for the end of what is held. */
-export function cancel(unit: Unit, run: RunRecord): RunRecord {
+export function cancel(unit: Unit, run: RunRecord, actor: Actor): RunRecord {
   const { value } = run;
   if (value.queue === 'held') {
     const asked = writeRun(unit, run, { ...value, cancelRequestedAt: unit.now });
-    unit.event(asked, 'run_cancel_requested', runFacts(run));
+    unit.event(asked, 'run_cancel_requested', runFacts(run), actor);
     return asked;
   }
   const cancelled = writeRun(unit, run, ended(value, 'cancelled', unit.now));
-  unit.event(cancelled, 'run_cancelled', runFacts(run));
+  unit.event(cancelled, 'run_cancelled', runFacts(run), actor);
   return cancelled;
 }
 
