@@ -23,6 +23,8 @@ export interface JobClaimOptions extends CallOptions {
   readonly workerId: string;
   /** 1 to 1,000; default 1. */
   readonly limit?: number;
+  /** Only runs of the jobs of these names, 1 to 100, of every tenant; default: of all. */
+  readonly jobs?: readonly string[];
   /** Default 60. */
   readonly leaseSeconds?: number;
   /** What is due is due by this time, and leases begin at it; default: now. */
@@ -44,28 +46,28 @@ export abstract class ClaimOperations extends GatedClaims {
    * Only the manager's own store has it. @throws `VALIDATION`, `UNSUPPORTED`
    */
   async claimDue(options: JobClaimOptions): Promise<readonly ClaimedRun[]> {
-    const { workerId, limit, leaseSeconds, now } = readClaim(options, 'options');
+    const { workerId, limit, jobs, leaseSeconds, now } = readClaim(options, 'options');
     this.requireAll('claimDue');
     this.require('claims', 'claimDue');
     return this.run('claimDue', options, async (own) => {
       const context = now === undefined ? own : { ...own, now };
-      const taken = await this.claimLookingAfter({ workerId, limit }, leaseSeconds, context, now !== undefined);
+      const taken = await this.claimLookingAfter({ workerId, limit, jobs }, leaseSeconds, context, now !== undefined);
       return taken.map(claimedRun);
     });
   }
 
   /** While there is enough to take, the rest is looked after once a second: a claim is one statement then. */
   protected async claimLookingAfter(
-    { workerId, limit }: Pick<Taking, 'workerId' | 'limit'>,
+    asked: Omit<Taking, 'leaseUntil'>,
     leaseSeconds: number,
     context: OperationContext,
     first: boolean,
   ): Promise<TenantRecord<RunValue>[]> {
     const late = this.host.clock.monotonic() - this.lookedAfter >= LOOK_AFTER_EVERY;
     if (first || late) await this.lookAfter(context);
-    const taken = await this.claimSome({ workerId, limit }, leaseSeconds, context, first || late);
-    if (first || late || taken.length === limit || !(await this.lookAfter(context))) return taken;
-    const rest = { workerId, limit: limit - taken.length };
+    const taken = await this.claimSome(asked, leaseSeconds, context, first || late);
+    if (first || late || taken.length === asked.limit || !(await this.lookAfter(context))) return taken;
+    const rest = { ...asked, limit: asked.limit - taken.length };
     return [...taken, ...(await this.claimSome(rest, leaseSeconds, context, true))];
   }
 
@@ -102,7 +104,7 @@ export abstract class ClaimOperations extends GatedClaims {
 
   /** @param gatedFirst so that a queue which is never empty does not keep those behind limits waiting */
   private async claimSome(
-    { workerId, limit }: Pick<Taking, 'workerId' | 'limit'>,
+    { limit, ...asked }: Omit<Taking, 'leaseUntil'>,
     leaseSeconds: number,
     context: OperationContext,
     gatedFirst: boolean,
@@ -110,9 +112,9 @@ export abstract class ClaimOperations extends GatedClaims {
     const leaseUntil = new Date(context.now.getTime() + Math.ceil(leaseSeconds * 1_000));
     const { tenantConcurrency } = this.host.settings.jobs;
     const open = (most: number): Promise<TenantRecord<RunValue>[]> =>
-      claimOpen(this.host.backend, { workerId, leaseUntil, limit: most }, context);
+      claimOpen(this.host.backend, { ...asked, leaseUntil, limit: most }, context);
     const gated = (most: number): Promise<TenantRecord<RunValue>[]> =>
-      this.claimGated({ workerId, leaseUntil, limit: most }, tenantConcurrency, context);
+      this.claimGated({ ...asked, leaseUntil, limit: most }, tenantConcurrency, context);
     if (tenantConcurrency > 0) return gated(limit);
     const [first, second] = gatedFirst ? [gated, open] : [open, gated];
     const taken = await first(limit);

@@ -33,6 +33,8 @@ export interface Taking {
   readonly workerId: string;
   readonly leaseUntil: Date;
   readonly limit: number;
+  /** Only of jobs with these names; absent: of all. */
+  readonly jobs?: readonly string[] | undefined;
 }
 
 /**
@@ -41,16 +43,20 @@ export interface Taking {
  */
 export async function claimOpen(
   backend: RecordBackend,
-  { workerId, leaseUntil, limit }: Taking,
+  { workerId, leaseUntil, limit, jobs }: Taking,
   context: OperationContext,
 ): Promise<TenantRecord<RunValue>[]> {
   const codec = codecOf(backend, RUNS);
   const request: ClaimRequest = {
-    ...requestOf(RUNS, { queue: 'open', dueAt: { $lte: context.now } }, ORDER, limit),
+    ...requestOf(RUNS, { queue: 'open', dueAt: { $lte: context.now }, ...ofJobs(jobs) }, ORDER, limit),
     changes: codec.encodePatch(heldChanges(workerId, leaseUntil, context.now)),
   };
   const taken = await (backend.claim?.('all', request, context) ?? claimEach(backend, request, context));
   return decodeAll(backend, RUNS, taken);
+}
+
+export function ofJobs(jobs: readonly string[] | undefined): Filter<RunValue> {
+  return jobs === undefined ? {} : { jobName: { $in: jobs } };
 }
 
 /** Found, then taken one by one where they match still: for backends without a statement of their own. */
@@ -77,7 +83,11 @@ function heldChanges(workerId: string, leaseUntil: Date, now: Date): object {
 }
 
 /** The same of a run that is claimed by a decision. */
-export function held(run: RunValue, { workerId, leaseUntil }: Omit<Taking, 'limit'>, now: Date): RunValue {
+export function held(
+  run: RunValue,
+  { workerId, leaseUntil }: Pick<Taking, 'workerId' | 'leaseUntil'>,
+  now: Date,
+): RunValue {
   const { attempt, token } = run;
   const taken = {
     status: 'running',

@@ -1,7 +1,7 @@
 /** Claims of runs behind limits: each tenant's by decisions. Whom a limit holds back is looked at once, not by every claim. */
 import type { OperationContext } from '../../component.js';
 import { isStorageError } from '../../errors.js';
-import { byTenant, findEverywhere, ORDER, type Taking, type TenantRecord } from './claim.js';
+import { byTenant, findEverywhere, ofJobs, ORDER, type Taking, type TenantRecord } from './claim.js';
 import { Gate, laneOf, startOrPark, TENANT_GATE, type Gates } from './gates.js';
 import { LeaseOperations } from './lease-operations.js';
 import type { RunRecord } from './run-ends.js';
@@ -28,8 +28,10 @@ export abstract class GatedClaims extends LeaseOperations {
     const taken: TenantRecord<RunValue>[] = [];
     const { backend } = this.host;
     const queues = tenantLimit > 0 ? (['open', 'gated'] as const) : (['gated'] as const);
-    const due = { queue: { $in: queues }, dueAt: { $lte: context.now } };
-    const free = { waiting: true, room: true };
+    const { jobs } = taking;
+    const due = { queue: { $in: queues }, dueAt: { $lte: context.now }, ...ofJobs(jobs) };
+    const named = jobs && [{ jobName: { $in: jobs } }, { jobName: { $exists: false } }];
+    const free = { waiting: true, room: true, ...(named && { $or: named }) };
     for (let round = 0, page = limit; round < ROUNDS && taken.length < limit; round++) {
       const [runs, gates] = await Promise.all([
         findEverywhere(backend, RUNS, due, ORDER, page, context),
@@ -102,15 +104,17 @@ export abstract class GatedClaims extends LeaseOperations {
       // The gate before those who wait: whoever comes to it meanwhile makes this decided again.
       const record = await unit.find(GATES, gateId);
       if (record?.value.waiting !== true || !record.value.room) return [];
-      const [waiting, [tenant]] = await Promise.all([
-        unit.query(RUNS, { queue: laneOf(gateId, unit.tenant) }, { sort: ORDER, limit: most + 1 }),
+      const lane = { queue: laneOf(gateId, unit.tenant) };
+      const [waiting, all, [tenant]] = await Promise.all([
+        unit.query(RUNS, { ...lane, ...ofJobs(taking.jobs) }, { sort: ORDER, limit: most + 1 }),
+        taking.jobs && unit.query(RUNS, lane, { limit: most + 1 }),
         tenantLimit > 0 && gateId !== TENANT_GATE ? unit.findMany(GATES, [TENANT_GATE]) : [],
       ]);
       const served = new Gate(gateId, record, true);
       const ofTenant = gateId === TENANT_GATE ? served : new Gate(TENANT_GATE, tenant);
       const gates = gatesOf(new Map([[gateId, served]]), ofTenant, tenantLimit);
       const started = waiting.slice(0, most).flatMap((run) => startOrPark(unit, run, gates, taking, now) ?? []);
-      served.write(unit, waiting.length <= most);
+      served.write(unit, waiting.length <= most && waiting.length === (all ?? waiting).length);
       if (ofTenant !== served) ofTenant.write(unit);
       return started;
     });

@@ -30,6 +30,7 @@ export class Gate {
   private taken = 0;
   private parked = 0;
   private isFull = false;
+  private jobName: string | undefined;
   /** How many may be held, at least and at most, when the decision is written: else it is made again. */
   private least = 0;
   private most = Infinity;
@@ -54,22 +55,26 @@ export class Gate {
     return true;
   }
 
-  park(): void {
+  /** @param jobName by which claims of named jobs find it */
+  park(jobName?: string): void {
     this.parked++;
+    this.jobName = jobName;
   }
 
   /** @param isEmpty of the gate that is served: whether nobody else waits at it */
   write(unit: Unit, isEmpty = false): void {
-    const { taken, parked, isFull, record } = this;
+    const { taken, parked, isFull, record, jobName } = this;
     if (taken === 0 && parked === 0 && !isFull && !isEmpty) return;
+    const name = jobName === undefined ? {} : { jobName };
     if (record === undefined) {
-      unit.insert(GATES, { held: taken, parked, waiting: parked > 0, room: parked === 0 }, { id: this.id });
+      const value = { held: taken, parked, waiting: parked > 0, room: parked === 0, ...name };
+      unit.insert(GATES, value, { id: this.id });
       return;
     }
     const waiting = isEmpty && !isFull ? { waiting: false } : parked > 0 ? { waiting: true } : {};
     const changes = {
       increment: { held: taken, parked },
-      set: { ...waiting, ...(isFull ? { room: false } : {}) },
+      set: { ...waiting, ...(isFull ? { room: false } : {}), ...name },
     };
     const conditions: Filter<GateValue> = {
       $and: [
@@ -100,21 +105,21 @@ export function startOrPark(
   unit: Unit,
   run: RunRecord,
   { ofJobs, ofTenant }: Gates,
-  taking: Omit<Taking, 'limit'>,
+  taking: Pick<Taking, 'workerId' | 'leaseUntil'>,
   now: Date,
 ): RunRecord | undefined {
   let { value } = run;
-  const { jobId, limit, jobSlot } = value;
-  const park = (gate: Gate, gateId: string): undefined => {
+  const { jobId, jobName, limit, jobSlot } = value;
+  const park = (gate: Gate, gateId: string, name?: string): undefined => {
     const queue = laneOf(gateId, unit.tenant);
     // Served, and there is no place after all: it stays where it is.
     if (value.queue === queue) return;
-    gate.park();
+    gate.park(name);
     unit.replace(RUNS, run, { ...value, queue });
   };
   if (limit !== undefined && jobSlot !== true) {
     const gate = ofJobs.get(jobId)!;
-    if (!gate.take(limit)) return park(gate, jobId);
+    if (!gate.take(limit)) return park(gate, jobId, jobName);
     value = { ...value, jobSlot: true };
   }
   if (ofTenant !== undefined) {

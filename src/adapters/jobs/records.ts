@@ -209,6 +209,8 @@ export interface GateValue {
   readonly waiting: boolean;
   /** A place became free since somebody who waited found none. */
   readonly room: boolean;
+  /** Of the last run that began to wait; the tenant's gate has none. */
+  readonly jobName?: string;
 }
 
 /** Of each job with a limit, and of the tenant. */
