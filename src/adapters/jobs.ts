@@ -1,9 +1,8 @@
 /** `storage.jobs`: named jobs, their schedules, and runs that workers claim under leases. */
-import { invalid } from '../errors.js';
 import { readWork } from './jobs/arguments.js';
 import { claimedRun } from './jobs/claim-operations.js';
 import { MaintenanceOperations } from './jobs/maintenance-operations.js';
-import { makeWorkerId, type RunHandler, type WorkOptions } from './jobs/handler.js';
+import { makeWorkerId, readHandlers, type RunHandler, type RunHandlers, type WorkOptions } from './jobs/handler.js';
 import type { WorkerStore } from './jobs/held-runs.js';
 import { JobWorker } from './jobs/worker.js';
 
@@ -11,16 +10,17 @@ export class JobStore extends MaintenanceOperations {
   /**
    * Begins to work: claims runs of every tenant as they fall due and gives them to the handler, until it is stopped or the
    * manager closes. A run whose handler ends is completed, one whose handler throws has failed.
+   * @param handler of the runs of all jobs; or one of each job by its name, and then other jobs' runs are left to others
    * Only the manager's own store has it. @throws `VALIDATION`, `UNSUPPORTED`
    */
-  work(handler: RunHandler, options: WorkOptions = {}): JobWorker {
-    if (typeof handler !== 'function') throw invalid('handler', handler, 'a function');
+  work(handler: RunHandler | RunHandlers, options: WorkOptions = {}): JobWorker {
+    const { jobs, handlerOf } = readHandlers(handler);
     const { workerId = makeWorkerId(), concurrency, leaseSeconds, poll } = readWork(options, 'options');
     this.requireAll('work');
     this.require('claims', 'work');
     const of = (tenant: string): JobStore => this.at(this.host.of(tenant));
     const store: WorkerStore = {
-      claim: (limit, context) => this.claimLookingAfter({ workerId, limit }, leaseSeconds, context, false),
+      claim: (limit, context) => this.claimLookingAfter({ workerId, limit, jobs }, leaseSeconds, context, false),
       end: (tenant, ends) => of(tenant).endHeld(ends),
       extend: (tenant, runs) => of(tenant).extendHeld(runs, leaseSeconds),
       checkpoint: async (tenant, id, token, checkpoint) => {
@@ -29,6 +29,11 @@ export class JobStore extends MaintenanceOperations {
       operate: (work) => this.run('work', { timeout: leaseSeconds * 1_000 }, work),
       claimed: claimedRun,
     };
-    return new JobWorker(this.host, store, handler, { workerId, concurrency, leaseSeconds, poll });
+    return new JobWorker(this.host, store, (run, context) => handlerOf(run.jobName)(run, context), {
+      workerId,
+      concurrency,
+      leaseSeconds,
+      poll,
+    });
   }
 }

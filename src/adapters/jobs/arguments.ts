@@ -6,6 +6,7 @@ import {
   integer,
   json,
   jsonObject,
+  list,
   nullable,
   oneOrMany,
   optional,
@@ -161,10 +162,19 @@ export const readEnqueued = shape({
 export const readCheckpoint = shape({ stepIndex: integer(0, Number.MAX_SAFE_INTEGER), stepName: NAME, state: json });
 export const readCompletion = withDefault(shape({ result: optionalJson }), { result: undefined });
 export const readFailure = shape({ error: text(4_096), retryable: withDefault(flag, true) });
+const names = list(NAME, 100);
+
+/** @throws `VALIDATION` for none at all too: they would match nothing */
+export const readNames: typeof names = (value, key) => {
+  const read = names(value, key);
+  if (read.length === 0) throw invalid(key, value, 'at least one name');
+  return read;
+};
 export const readClaim = shape({
   ...CALL_MEMBERS,
   workerId: NAME,
   limit: withDefault(integer(1, 1_000), 1),
+  jobs: (value, key) => (value === undefined ? undefined : readNames(value, key)),
   leaseSeconds: withDefault(seconds(0.001), 60),
   now: optional(instant),
 });
@@ -201,6 +211,7 @@ function days(value: unknown, key: string): number {
 export const OPTIONS = {
   read: shape(CALL_MEMBERS),
   change: shape(CHANGE_MEMBERS),
+  add: shape({ ...CALL_MEMBERS, ...ACTOR_MEMBERS }),
   create: shape(CREATE_MEMBERS),
   get: shape({
     ...CALL_MEMBERS,

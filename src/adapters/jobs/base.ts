@@ -17,6 +17,8 @@ export type JobRecord = StoredRecord<JobValue>;
 /** A job after a change, with the events of the change: none when nothing changed. */
 export type JobChange = Job & { readonly events: readonly StoreEvent[] };
 
+const LINKS_AT_ONCE = 1_000;
+
 export interface JobStoreCapabilities {
   readonly reads: boolean;
   /** Everything that changes jobs, schedules, links and runs: records and events at once. */
@@ -122,10 +124,16 @@ export abstract class JobStoreBase extends Store {
   }
 
   protected async openTasks(unit: Unit, host: StoreHost, jobId: string): Promise<string[]> {
-    const links = await unit.query(LINKS, { jobId });
-    const ids = links.map(({ value }) => value.taskId);
-    const tasks = await findTasks(host, ids);
-    return ids.filter((_, i) => !isTaskOver(tasks[i]));
+    const open: string[] = [];
+    for (let last: string | undefined; ;) {
+      const further = last === undefined ? {} : { id: { $gt: last } };
+      const links = await unit.query(LINKS, { jobId, ...further }, { limit: LINKS_AT_ONCE });
+      const ids = links.map(({ value }) => value.taskId);
+      const tasks = await findTasks(host, ids);
+      open.push(...ids.filter((_, i) => !isTaskOver(tasks[i])));
+      if (links.length < LINKS_AT_ONCE) return open;
+      last = links.at(-1)!.id;
+    }
   }
 
   /** Gives the first of so many numbers for new runs of a job, which must be there still, and open, when they are written. */
@@ -135,6 +143,17 @@ export abstract class JobStoreBase extends Store {
     unit.patch(NUMBERS, jobId, { increment: { made: count } }, { if: { closed: { $ne: true } } });
     return last - count + 1;
   }
+}
+
+/** How long it can be read that a job was deleted. */
+const TOLD_FOR = 30 * 86_400_000;
+
+/** The one event of it that stays, for a while. */
+export function removeJob(unit: Unit, job: JobRecord, actor: Actor): void {
+  unit.remove(JOBS, job);
+  const until = new Date(unit.now.getTime() + TOLD_FOR);
+  const payload = { jobId: job.id, tenantId: unit.tenant };
+  unit.event({ id: job.id, version: job.version + 1 }, 'deleted', payload, actor, until);
 }
 
 /** The value with the changes, of which `null` clears; and what of them makes a difference. */

@@ -3,21 +3,12 @@ import type { CallOptions, OperationContext } from '../../component.js';
 import { isStorageError } from '../../errors.js';
 import type { Entity } from '../store.js';
 import { readClaim } from './arguments.js';
-import {
-  byTenant,
-  claimOpen,
-  findEverywhere,
-  findExpired,
-  findGated,
-  held,
-  type Taking,
-  type TenantRecord,
-} from './claim.js';
-import { LeaseOperations } from './lease-operations.js';
+import { byTenant, claimOpen, findEverywhere, findExpired, type Taking, type TenantRecord } from './claim.js';
+import { GatedClaims } from './gated-claims.js';
 import { missedOccurrences, readRecurrence, toRun } from './occurrences.js';
-import { endAttempt, followRuns, isHeld, occurrenceId, type RunRecord } from './run-ends.js';
+import { endAttempt, followRuns, isHeld, occurrenceId } from './run-ends.js';
 import { newRun, queued } from './run-operations.js';
-import { compact, GATES, JOBS, RUNS, SCHEDULES, type RunValue, type ScheduleValue } from './records.js';
+import { compact, JOBS, RUNS, SCHEDULES, type RunValue, type ScheduleValue } from './records.js';
 
 /** A run that is the claimer's until `dueAt`, under `token`; `storage.tenant(run.tenantId).jobs` takes what becomes of it. */
 export type ClaimedRun = Entity<RunValue> & {
@@ -32,6 +23,8 @@ export interface JobClaimOptions extends CallOptions {
   readonly workerId: string;
   /** 1 to 1,000; default 1. */
   readonly limit?: number;
+  /** Only runs of the jobs of these names, 1 to 100, of every tenant; default: of all. */
+  readonly jobs?: readonly string[];
   /** Default 60. */
   readonly leaseSeconds?: number;
   /** What is due is due by this time, and leases begin at it; default: now. */
@@ -42,11 +35,8 @@ export interface JobClaimOptions extends CallOptions {
 const LOOKED_AFTER = 100;
 /** Milliseconds. */
 const LOOK_AFTER_EVERY = 1_000;
-const GATE = 'runs';
-/** Tries to find runs whose limits let them begin. */
-const ROUNDS = 5;
 
-export abstract class ClaimOperations extends LeaseOperations {
+export abstract class ClaimOperations extends GatedClaims {
   /** When it was looked after leases and schedules, by the monotonic clock. */
   private lookedAfter = -Infinity;
 
@@ -56,29 +46,29 @@ export abstract class ClaimOperations extends LeaseOperations {
    * Only the manager's own store has it. @throws `VALIDATION`, `UNSUPPORTED`
    */
   async claimDue(options: JobClaimOptions): Promise<readonly ClaimedRun[]> {
-    const { workerId, limit, leaseSeconds, now } = readClaim(options, 'options');
+    const { workerId, limit, jobs, leaseSeconds, now } = readClaim(options, 'options');
     this.requireAll('claimDue');
     this.require('claims', 'claimDue');
     return this.run('claimDue', options, async (own) => {
       const context = now === undefined ? own : { ...own, now };
-      const taken = await this.claimLookingAfter({ workerId, limit }, leaseSeconds, context, now !== undefined);
+      const taken = await this.claimLookingAfter({ workerId, limit, jobs }, leaseSeconds, context, now !== undefined);
       return taken.map(claimedRun);
     });
   }
 
   /** While there is enough to take, the rest is looked after once a second: a claim is one statement then. */
   protected async claimLookingAfter(
-    { workerId, limit }: Pick<Taking, 'workerId' | 'limit'>,
+    asked: Omit<Taking, 'leaseUntil'>,
     leaseSeconds: number,
     context: OperationContext,
     first: boolean,
   ): Promise<TenantRecord<RunValue>[]> {
     const late = this.host.clock.monotonic() - this.lookedAfter >= LOOK_AFTER_EVERY;
     if (first || late) await this.lookAfter(context);
-    const taken = await this.claimSome({ workerId, limit }, leaseSeconds, context);
-    if (first || late || taken.length === limit || !(await this.lookAfter(context))) return taken;
-    const rest = { workerId, limit: limit - taken.length };
-    return [...taken, ...(await this.claimSome(rest, leaseSeconds, context))];
+    const taken = await this.claimSome(asked, leaseSeconds, context, first || late);
+    if (first || late || taken.length === asked.limit || !(await this.lookAfter(context))) return taken;
+    const rest = { ...asked, limit: asked.limit - taken.length };
+    return [...taken, ...(await this.claimSome(rest, leaseSeconds, context, true))];
   }
 
   /** Ends the leases that are over, and makes the runs that schedules want. @returns whether there was something to do. */
@@ -112,83 +102,23 @@ export abstract class ClaimOperations extends LeaseOperations {
     }
   }
 
+  /** @param gatedFirst so that a queue which is never empty does not keep those behind limits waiting */
   private async claimSome(
-    { workerId, limit }: Pick<Taking, 'workerId' | 'limit'>,
+    { limit, ...asked }: Omit<Taking, 'leaseUntil'>,
     leaseSeconds: number,
     context: OperationContext,
+    gatedFirst: boolean,
   ): Promise<TenantRecord<RunValue>[]> {
     const leaseUntil = new Date(context.now.getTime() + Math.ceil(leaseSeconds * 1_000));
     const { tenantConcurrency } = this.host.settings.jobs;
-    const taking = { workerId, leaseUntil };
-    const open = tenantConcurrency > 0 ? [] : await claimOpen(this.host.backend, { ...taking, limit }, context);
-    if (open.length === limit) return open;
-    return [...open, ...(await this.claimGated({ ...taking, limit: limit - open.length }, tenantConcurrency, context))];
-  }
-
-  /** Takes runs behind limits: each tenant's by a decision, which counts what is held. */
-  private async claimGated(
-    { limit, ...taking }: Taking,
-    tenantLimit: number,
-    context: OperationContext,
-  ): Promise<TenantRecord<RunValue>[]> {
-    const taken: TenantRecord<RunValue>[] = [];
-    const passed = new Set<string>();
-    const queues = tenantLimit > 0 ? (['open', 'gated'] as const) : (['gated'] as const);
-    for (let round = 0; round < ROUNDS && taken.length < limit; round++) {
-      const found = await findGated(this.host.backend, queues, [...passed], limit, context);
-      for (const [tenant, runs] of byTenant(found)) {
-        const wanted = runs.slice(0, limit - taken.length);
-        if (wanted.length === 0) break;
-        const started = await this.of(tenant).startGated(wanted, taking, tenantLimit, context.now);
-        for (const run of started) taken.push({ ...run, tenant });
-        // What did not begin is behind a limit that is reached, or another's by now.
-        for (const { id, value } of wanted) if (!started.some((run) => run.id === id)) passed.add(value.jobId);
-      }
-      if (found.length < limit) break;
-    }
-    return taken;
-  }
-
-  protected startGated(
-    wanted: readonly TenantRecord<RunValue>[],
-    taking: Omit<Taking, 'limit'>,
-    tenantLimit: number,
-    now: Date,
-  ): Promise<RunRecord[]> {
-    const jobIds = [...new Set(wanted.map(({ value }) => value.jobId))];
-    const most = Math.max(tenantLimit, ...wanted.map(({ value }) => value.limit ?? 0));
-    return this.change('claimDue', {}, async (unit) => {
-      // The gate before what is counted: who starts another one meanwhile makes this decided again.
-      const gate = await unit.find(GATES, GATE);
-      const [runs, ...counted] = await Promise.all([
-        unit.findMany(
-          RUNS,
-          wanted.map(({ id }) => id),
-        ),
-        tenantLimit > 0 ? unit.query(RUNS, { status: 'running' }, { limit: Math.min(most, 1_000) }) : [],
-        ...jobIds.map((jobId) => unit.query(RUNS, { jobId, status: 'running' }, { limit: Math.min(most, 1_000) })),
-      ]);
-      const [ofTenant, ...ofJobs] = counted;
-      const counts = new Map(jobIds.map((jobId, i) => [jobId, ofJobs[i]!.length]));
-      let all = ofTenant.length;
-      const started = [];
-      for (const run of runs) {
-        if (run === undefined || (run.value.queue !== 'gated' && run.value.queue !== 'open')) continue;
-        // Another took it meanwhile, and failed: it waits again.
-        if (run.value.dueAt === undefined || run.value.dueAt > now) continue;
-        const { jobId, limit = Infinity } = run.value;
-        const count = counts.get(jobId)!;
-        if (count >= limit || (tenantLimit > 0 && all >= tenantLimit)) continue;
-        counts.set(jobId, count + 1);
-        all++;
-        started.push(unit.replace(RUNS, run, held(run.value, taking, now)));
-      }
-      if (started.length === 0) return started;
-      const count = (gate?.value.started ?? 0) + started.length;
-      if (gate === undefined) unit.insert(GATES, { started: count }, { id: GATE });
-      else unit.replace(GATES, gate, { started: count });
-      return started;
-    });
+    const open = (most: number): Promise<TenantRecord<RunValue>[]> =>
+      claimOpen(this.host.backend, { ...asked, leaseUntil, limit: most }, context);
+    const gated = (most: number): Promise<TenantRecord<RunValue>[]> =>
+      this.claimGated({ ...asked, leaseUntil, limit: most }, tenantConcurrency, context);
+    if (tenantConcurrency > 0) return gated(limit);
+    const [first, second] = gatedFirst ? [gated, open] : [open, gated];
+    const taken = await first(limit);
+    return taken.length === limit ? taken : [...taken, ...(await second(limit - taken.length))];
   }
 
   private of(tenant: string): this {
@@ -203,7 +133,7 @@ export abstract class ClaimOperations extends LeaseOperations {
       );
       const over = runs.flatMap((run, i) => {
         const isOver = isHeld(run, expired[i]!.value.token) && run.value.dueAt! <= now;
-        return isOver ? [endAttempt(unit, run, { kind: 'expired' })] : [];
+        return isOver ? [{ was: run, is: endAttempt(unit, run, { kind: 'expired' }) }] : [];
       });
       await followRuns(unit, over);
     });
@@ -215,7 +145,8 @@ export abstract class ClaimOperations extends LeaseOperations {
       const [schedule, job, open] = await Promise.all([
         unit.find(SCHEDULES, jobId),
         unit.find(JOBS, jobId),
-        unit.query(RUNS, { jobId, status: { $in: ['scheduled', 'running'] } }, { limit: 1 }),
+        // Not those that are only noted: nobody claims them.
+        unit.query(RUNS, { jobId, status: { $in: ['scheduled', 'running'] }, queue: { $exists: true } }, { limit: 1 }),
       ]);
       const first = schedule?.value.nextRunAt;
       if (schedule === undefined || job === undefined || first === undefined || first > now) return;

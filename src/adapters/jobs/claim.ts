@@ -13,9 +13,8 @@ export interface TenantRecord<T> extends StoredRecord<T> {
   readonly tenant: string;
 }
 
-export type ClaimOrder = Sort<Path<RunValue>>;
 /** The most urgent first, then the longest due. */
-const ORDER: Sort<Path<RunValue>> = { priority: 'desc', dueAt: 'asc' };
+export const ORDER: Sort<Path<RunValue>> = { priority: 'desc', dueAt: 'asc' };
 
 /** The first that match, of every tenant. */
 export async function findEverywhere<T>(
@@ -34,6 +33,8 @@ export interface Taking {
   readonly workerId: string;
   readonly leaseUntil: Date;
   readonly limit: number;
+  /** Only of jobs with these names; absent: of all. */
+  readonly jobs?: readonly string[] | undefined;
 }
 
 /**
@@ -42,16 +43,20 @@ export interface Taking {
  */
 export async function claimOpen(
   backend: RecordBackend,
-  { workerId, leaseUntil, limit }: Taking,
+  { workerId, leaseUntil, limit, jobs }: Taking,
   context: OperationContext,
 ): Promise<TenantRecord<RunValue>[]> {
   const codec = codecOf(backend, RUNS);
   const request: ClaimRequest = {
-    ...requestOf(RUNS, { queue: 'open', dueAt: { $lte: context.now } }, ORDER, limit),
+    ...requestOf(RUNS, { queue: 'open', dueAt: { $lte: context.now }, ...ofJobs(jobs) }, ORDER, limit),
     changes: codec.encodePatch(heldChanges(workerId, leaseUntil, context.now)),
   };
   const taken = await (backend.claim?.('all', request, context) ?? claimEach(backend, request, context));
   return decodeAll(backend, RUNS, taken);
+}
+
+export function ofJobs(jobs: readonly string[] | undefined): Filter<RunValue> {
+  return jobs === undefined ? {} : { jobName: { $in: jobs } };
 }
 
 /** Found, then taken one by one where they match still: for backends without a statement of their own. */
@@ -78,7 +83,11 @@ function heldChanges(workerId: string, leaseUntil: Date, now: Date): object {
 }
 
 /** The same of a run that is claimed by a decision. */
-export function held(run: RunValue, { workerId, leaseUntil }: Omit<Taking, 'limit'>, now: Date): RunValue {
+export function held(
+  run: RunValue,
+  { workerId, leaseUntil }: Pick<Taking, 'workerId' | 'leaseUntil'>,
+  now: Date,
+): RunValue {
   const { attempt, token } = run;
   const taken = {
     status: 'running',
@@ -89,22 +98,6 @@ export function held(run: RunValue, { workerId, leaseUntil }: Omit<Taking, 'limi
     untold: true,
   } as const;
   return { ...run, ...taken, attempt: attempt + 1, token: token + 1 };
-}
-
-/** Waiting behind a limit, and due. */
-export function findGated(
-  backend: RecordBackend,
-  queues: readonly ('open' | 'gated')[],
-  passed: readonly string[],
-  limit: number,
-  context: OperationContext,
-): Promise<TenantRecord<RunValue>[]> {
-  const filter: Filter<RunValue> = {
-    queue: { $in: queues },
-    dueAt: { $lte: context.now },
-    ...(passed.length === 0 ? {} : { jobId: { $nin: passed } }),
-  };
-  return findEverywhere(backend, RUNS, filter, ORDER, limit, context);
 }
 
 /** Held under leases that have ended. */

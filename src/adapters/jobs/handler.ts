@@ -2,7 +2,9 @@
 import { hostname } from 'node:os';
 import type { JsonValue } from '../../backends/backend.js';
 import { foreignErrorName, invalid, isStorageError } from '../../errors.js';
+import { isPlainObject } from '../../filter/json.js';
 import { json } from '../arguments.js';
+import { readNames } from './arguments.js';
 import type { ClaimedRun } from './claim-operations.js';
 import type { RunEnd } from './run-ends.js';
 
@@ -20,6 +22,9 @@ export interface RunContext {
 
 /** Does a run; what it gives, as JSON, is the run's result. What it throws fails the attempt. */
 export type RunHandler = (run: ClaimedRun, context: RunContext) => unknown;
+
+/** By the names of jobs; of each tenant the job that had this name when the run was made. */
+export type RunHandlers = Readonly<Record<string, RunHandler>>;
 
 export interface WorkOptions {
   /** Default: host, process id and a random part. */
@@ -45,6 +50,21 @@ export interface JobWorkerStatus {
 
 export function makeWorkerId(): string {
   return `${hostname()}:${process.pid}:${Math.random().toString(36).slice(2, 8)}`;
+}
+
+/** What handles the runs of which jobs: `jobs` is absent for all. @throws `VALIDATION` */
+export function readHandlers(given: RunHandler | RunHandlers): {
+  readonly jobs?: readonly string[];
+  readonly handlerOf: (jobName: string) => RunHandler;
+} {
+  if (typeof given === 'function') return { handlerOf: () => given };
+  if (!isPlainObject(given))
+    throw invalid('handler', given, 'a function, or an object of functions by the names of jobs');
+  for (const [name, handler] of Object.entries(given))
+    if (typeof handler !== 'function') throw invalid(`handler.${name}`, handler, 'a function');
+  const jobs = readNames(Object.keys(given), 'handler');
+  const handlers = new Map(jobs.map((name, i) => [name, Object.values(given)[i]!]));
+  return { jobs, handlerOf: (name) => handlers.get(name)! };
 }
 
 /** Runs the handler. */

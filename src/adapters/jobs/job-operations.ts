@@ -5,15 +5,18 @@ import { ConflictError, invalid } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import type { Actor, StoreEvent } from '../events.js';
 import type { ListPage, PageOptions } from '../page.js';
-import { callOptions, checkIfVersion, type ChangeOptions } from '../store.js';
+import { callOptions, checkIfVersion, type ChangeOptions, type StoreHost } from '../store.js';
+import { conversationExists } from '../tasks/conversation.js';
 import type { Unit } from '../unit.js';
 import { OPTIONS, readId, readJobChanges, readJobStatus, readName, readNewJob } from './arguments.js';
-import { applyChanges, JobStoreBase, type JobChange, type JobRecord } from './base.js';
+import { applyChanges, JobStoreBase, removeJob, type JobChange, type JobRecord } from './base.js';
+import { freePlaces, TENANT_GATE } from './gates.js';
 import { cancel } from './run-ends.js';
 import { checkJobTransition } from './transitions.js';
 import {
   ASSIGNMENTS,
   compact,
+  GATES,
   JOBS,
   LINKS,
   NUMBERS,
@@ -78,13 +81,14 @@ const CANCELLED_AT_ONCE = 300;
 const OPEN_RUNS = { status: { $in: ['scheduled', 'running'] as const } };
 
 export abstract class JobOperations extends JobStoreBase {
-  /** Gives the job with its event. @throws `ALREADY_EXISTS` for a name that another job has, `VALIDATION` */
+  /** Gives the job with its event. @throws `ALREADY_EXISTS` for a name that another job has; `VALIDATION`, for a conversation that is not there too */
   async create(job: NewJob, options: CreateOptions = {}): Promise<JobChange> {
     const { idempotencyKey, ...actor } = OPTIONS.create(options, 'options');
     const value = compact<JobValue>(readNewJob(job, 'job'));
-    return this.change('create', options, async (unit) => {
+    return this.change('create', options, async (unit, host) => {
       const { result, remember } = await unit.once('jobs.create', idempotencyKey, value);
       if (result !== undefined) return this.changed(await this.findJob(unit, result, 'create'), []);
+      await checkConversation(host, value.conversationId, 'job.conversationId');
       const made = unit.insert(JOBS, value);
       unit.insert(
         NUMBERS,
@@ -145,11 +149,12 @@ export abstract class JobOperations extends JobStoreBase {
     if (isPlainObject(changes) && 'status' in changes)
       throw invalid('changes.status', changes['status'], 'no status: transition changes it');
     const wanted = readJobChanges(changes, 'changes');
-    return this.change('update', options, async (unit) => {
+    return this.change('update', options, async (unit, host) => {
       const job = await this.findJob(unit, jobId, 'update');
       checkIfVersion(job, 'job', ifVersion);
       const { value, changed } = applyChanges(job.value, wanted);
       if (Object.keys(changed).length === 0) return this.changed(job, []);
+      if ('conversationId' in changed) await checkConversation(host, value.conversationId, 'changes.conversationId');
       const next = unit.replace(JOBS, job, value);
       unit.event(next, 'updated', { jobId, tenantId: unit.tenant, changes: changed }, actor);
       return this.changed(next, unit.events);
@@ -171,7 +176,7 @@ export abstract class JobOperations extends JobStoreBase {
         if (job.value.status === to) return this.changed(job, []);
         checkJobTransition(job.value.status, to);
         await this.guard(unit, host, job, to);
-        if (to === 'cancelled' && !(await this.endRuns(unit, job))) return undefined;
+        if (to === 'cancelled' && !(await this.endRuns(unit, job, actor))) return undefined;
         const next = this.setStatus(unit, job, to, actor);
         return this.changed(next, unit.events);
       });
@@ -180,7 +185,7 @@ export abstract class JobOperations extends JobStoreBase {
   }
 
   /** @returns whether none is left; then nothing can be made any more either. */
-  private async endRuns(unit: Unit, { id: jobId }: JobRecord): Promise<boolean> {
+  private async endRuns(unit: Unit, { id: jobId }: JobRecord, actor: Actor): Promise<boolean> {
     // The numbers before the runs: a run that is made after this changes them.
     const [numbers, schedule] = await Promise.all([unit.find(NUMBERS, jobId), unit.find(SCHEDULES, jobId)]);
     const open = await unit.query(
@@ -188,7 +193,10 @@ export abstract class JobOperations extends JobStoreBase {
       { jobId, ...OPEN_RUNS, cancelRequestedAt: { $exists: false } },
       { limit: CANCELLED_AT_ONCE + 1 },
     );
-    for (const run of open.slice(0, CANCELLED_AT_ONCE)) cancel(unit, run);
+    freePlaces(
+      unit,
+      open.slice(0, CANCELLED_AT_ONCE).map((run) => ({ was: run, is: cancel(unit, run, actor) })),
+    );
     if (open.length > CANCELLED_AT_ONCE) return false;
     if (numbers !== undefined) unit.replace(NUMBERS, numbers, { ...numbers.value, closed: true });
     if (schedule?.value.nextRunAt !== undefined) {
@@ -199,7 +207,8 @@ export abstract class JobOperations extends JobStoreBase {
   }
 
   /**
-   * Deletes the job with its schedule, runs, links and assignments, and their events.
+   * Deletes the job with its schedule, runs, links and assignments, and their events. That it was deleted can be read from
+   * its events for 30 days.
    * @throws `NOT_FOUND`, `CONFLICT` when a run of it is held and `force` is not said, `UNSUPPORTED` without transactions
    */
   async delete(
@@ -227,26 +236,34 @@ export abstract class JobOperations extends JobStoreBase {
       checkIfVersion(job, 'job', ifVersion);
       const held = await unit.query(RUNS, { jobId, status: 'running', dueAt: { $gt: unit.now } }, { limit: 1 });
       if (held.length > 0 && !force) throw heldError(jobId, held[0]!.id);
-      unit.remove(JOBS, job);
-      const numbers = await unit.find(NUMBERS, jobId);
+      const [numbers, gate] = await Promise.all([unit.find(NUMBERS, jobId), unit.find(GATES, jobId)]);
       if (numbers !== undefined) unit.remove(NUMBERS, numbers);
-      const payload = { jobId, tenantId: unit.tenant };
-      unit.event({ id: jobId, version: job.version + 1 }, 'deleted', payload, actor);
+      if (gate !== undefined) unit.remove(GATES, gate);
+      removeJob(unit, job, actor);
     });
     let count = 0;
+    let places = 0;
     for (;;) {
       const { items } = await runs.query({ jobId }, { limit: 500 });
       if (items.length === 0) break;
       const ids = items.map((run) => run.id);
+      places += items.filter(({ value }) => value.tenantSlot === true).length;
       await this.records(this.definition.events).deleteWhere({ aggregateId: { $in: ids } });
       count += await runs.deleteWhere({ id: { $in: ids } });
     }
+    if (places > 0) await this.records(GATES).patch(TENANT_GATE, { increment: { held: -places }, set: { room: true } });
     await this.records(SCHEDULES).deleteWhere({ id: jobId });
     await this.records(LINKS).deleteWhere({ jobId });
     await this.records(ASSIGNMENTS).deleteWhere({ jobId });
     await this.records(this.definition.events).deleteWhere({ aggregateId: jobId, type: { $ne: 'job.deleted' } });
     return { deleted: true, runs: count };
   }
+}
+
+/** @throws `VALIDATION` for one that is not the tenant's */
+async function checkConversation(host: StoreHost, id: string | undefined, key: string): Promise<void> {
+  if (id !== undefined && !(await conversationExists(host, id)))
+    throw invalid(key, id, "one of the tenant's conversations");
 }
 
 function heldError(jobId: string, runId: string): StorageError {

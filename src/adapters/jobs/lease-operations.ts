@@ -3,6 +3,7 @@ import type { CallOptions } from '../../component.js';
 import { callOptions } from '../store.js';
 import type { Unit } from '../unit.js';
 import { OPTIONS, readCheckpoint, readCompletion, readFailure, readId, readToken } from './arguments.js';
+import type { ChangedRun } from './gates.js';
 import { RunOperations } from './run-operations.js';
 import {
   endAttempt,
@@ -104,7 +105,7 @@ export abstract class LeaseOperations extends RunOperations {
       if (isWritten(run, held, end)) return this.entity(run);
       if (!isHeld(run, held)) throw leaseLost(id, `jobs.${operation}`);
       const next = endAttempt(unit, run, end);
-      await followRuns(unit, [next]);
+      await followRuns(unit, [{ was: run, is: next }]);
       return this.entity(next);
     });
   }
@@ -136,11 +137,11 @@ export abstract class LeaseOperations extends RunOperations {
       const runs = read ? await unit.findMany(RUNS, ids) : ends.map(({ run }) => run);
       read = true;
       const lost = new Set<string>();
-      const over: RunRecord[] = [];
+      const over: ChangedRun[] = [];
       ends.forEach(({ run: { id, value }, end }, i) => {
         const run = runs[i];
         if (isWritten(run, value.token, end)) return;
-        if (isHeld(run, value.token)) over.push(endAttempt(unit, run, end));
+        if (isHeld(run, value.token)) over.push({ was: run, is: endAttempt(unit, run, end) });
         else lost.add(id);
       });
       await followRuns(unit, over);

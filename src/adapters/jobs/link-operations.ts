@@ -29,16 +29,16 @@ const ANSWERS: Readonly<Record<AssignmentStatus, readonly AssignmentStatus[]>> =
 
 export abstract class LinkOperations extends ScheduleOperations {
   /**
-   * Links a task of the tenant's to a job; one that is linked is given as it is.
-   * @throws `NOT_FOUND` for the job, `VALIDATION` for a task that is not there
+   * Links a task of the tenant's to a job; one that is linked is given as it is. `ifVersion` is the job's.
+   * @throws `NOT_FOUND` for the job, `CONFLICT`, `VALIDATION` for a task that is not there
    */
   async linkTask(
     jobId: string,
     taskId: string,
     link: { readonly relationshipType?: string; readonly metadata?: object } = {},
-    options: CallOptions & Actor = {},
+    options: ChangeOptions & Actor = {},
   ): Promise<LinkedTask> {
-    const { ifVersion: _none, ...actor } = OPTIONS.change(options, 'options');
+    const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
     const ids = { jobId: readId(jobId, 'jobId'), taskId: readId(taskId, 'taskId') };
     const given = readLink(link, 'link');
     return this.change('linkTask', options, async (unit, host) => {
@@ -47,6 +47,7 @@ export abstract class LinkOperations extends ScheduleOperations {
         unit.query(LINKS, ids, { limit: 1 }),
         findTasks(host, [ids.taskId]),
       ]);
+      checkIfVersion(job, 'job', ifVersion);
       if (known !== undefined) return { ...this.entity(known), ...(task === undefined ? {} : { task }) };
       if (task === undefined) throw invalid('taskId', taskId, "a task of the tenant's");
       const record = unit.insert<LinkValue>(LINKS, { ...ids, ...given });
@@ -56,13 +57,13 @@ export abstract class LinkOperations extends ScheduleOperations {
     });
   }
 
-  /** Gives the link that was. @throws `NOT_FOUND`, `VALIDATION` when neither is named */
+  /** Gives the link that was. `ifVersion` is the job's. @throws `NOT_FOUND`, `CONFLICT`, `VALIDATION` when neither is named */
   async unlinkTask(
     jobId: string,
     which: { readonly linkId?: string; readonly taskId?: string },
-    options: CallOptions & Actor = {},
+    options: ChangeOptions & Actor = {},
   ): Promise<JobLink> {
-    const { ifVersion: _none, ...actor } = OPTIONS.change(options, 'options');
+    const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
     const id = readId(jobId, 'jobId');
     const { linkId, taskId } = readUnlink(which, 'which');
     if (linkId === undefined && taskId === undefined) throw invalid('which', which, 'linkId or taskId');
@@ -76,6 +77,7 @@ export abstract class LinkOperations extends ScheduleOperations {
         this.findJob(unit, id, 'unlinkTask'),
         unit.query(LINKS, filter, { limit: 1 }),
       ]);
+      checkIfVersion(job, 'job', ifVersion);
       if (link === undefined) throw this.missing('The link of the job', linkId ?? taskId!, 'unlinkTask');
       unit.remove(LINKS, link);
       const { taskId: task, relationshipType } = link.value;
@@ -114,29 +116,31 @@ export abstract class LinkOperations extends ScheduleOperations {
     });
   }
 
-  /** Notes something that happened to the job: an event `job.` and its type. @throws `NOT_FOUND` */
+  /** Notes something that happened to the job: an event `job.` and its type. @throws `NOT_FOUND`, `CONFLICT` */
   async recordEvent(
     jobId: string,
     event: { readonly eventType: string; readonly payload?: object },
-    options: CallOptions & Actor = {},
+    options: ChangeOptions & Actor = {},
   ): Promise<StoreEvent> {
-    const { ifVersion: _none, ...actor } = OPTIONS.change(options, 'options');
+    const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
     const id = readId(jobId, 'jobId');
     const { eventType, payload } = readEvent(event, 'event');
     return this.change('recordEvent', options, async (unit) => {
-      this.touch(unit, await this.findJob(unit, id, 'recordEvent'), eventType, payload, actor);
+      const job = await this.findJob(unit, id, 'recordEvent');
+      checkIfVersion(job, 'job', ifVersion);
+      this.touch(unit, job, eventType, payload, actor);
       return unit.events[0]!;
     });
   }
 
-  /** Asks somebody to take part; who is asked already is given as it is. @throws `NOT_FOUND` */
+  /** Asks somebody to take part; who is asked already is given as it is. `ifVersion` is the job's. @throws `NOT_FOUND`, `CONFLICT` */
   async assign(
     jobId: string,
     assigneeId: string,
     assignment: { readonly role?: string; readonly metadata?: object } = {},
-    options: CallOptions & Actor = {},
+    options: ChangeOptions & Actor = {},
   ): Promise<AssignmentChange> {
-    const { ifVersion: _none, ...actor } = OPTIONS.change(options, 'options');
+    const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
     const ids = { jobId: readId(jobId, 'jobId'), assigneeId: readId(assigneeId, 'assigneeId') };
     const { role, metadata } = readAssignment(assignment, 'assignment');
     return this.change('assign', options, async (unit) => {
@@ -144,6 +148,7 @@ export abstract class LinkOperations extends ScheduleOperations {
         this.findJob(unit, ids.jobId, 'assign'),
         unit.query(ASSIGNMENTS, { ...ids, role }, { limit: 1 }),
       ]);
+      checkIfVersion(job, 'job', ifVersion);
       if (known !== undefined) return { ...this.entity(known), events: [] };
       const record = unit.insert<AssignmentValue>(ASSIGNMENTS, { ...ids, role, status: 'pending', metadata });
       const payload = { assigneeId: ids.assigneeId, role, from: null, to: 'pending' };

@@ -3,8 +3,21 @@ import type { CallOptions } from '../../component.js';
 import { callOptions } from '../store.js';
 import type { Unit } from '../unit.js';
 import { OPTIONS, readRetention } from './arguments.js';
+import { removeJob } from './base.js';
 import { ClaimOperations } from './claim-operations.js';
-import { ASSIGNMENTS, JOBS, LINKS, NUMBERS, RUNS, SCHEDULES, type JobStatus, type RunStatus } from './records.js';
+import { RetentionSteps } from './retention-steps.js';
+import { isRunOver } from './transitions.js';
+import {
+  ASSIGNMENTS,
+  GATES,
+  JOBS,
+  LINKS,
+  NUMBERS,
+  RUNS,
+  SCHEDULES,
+  type JobStatus,
+  type RunStatus,
+} from './records.js';
 
 export interface JobStats {
   readonly jobs: Readonly<Partial<Record<JobStatus, number>>>;
@@ -32,7 +45,7 @@ export interface JobRetentionReport {
 
 const OVER = ['succeeded', 'failed', 'cancelled'] as const;
 const DAY = 86_400_000;
-/** Runs of one step, and events of one: a batch is of at most 500 records. */
+/** Links and assignments of one step, and events of one: a batch is of at most 500 records. */
 const STEP = 100;
 const EVENTS = 290;
 
@@ -48,10 +61,7 @@ export abstract class MaintenanceOperations extends ClaimOperations {
       runs.aggregate({}, { by: ['status'], numbers: ['waitedMs'] }, call),
       runs.count({ status: 'failed', dead: true }, call),
       this.run('stats', call, ({ now }) =>
-        runs.query(
-          { queue: { $in: ['open', 'gated'] }, dueAt: { $lte: now } },
-          { ...call, sort: { dueAt: 'asc' }, limit: 1 },
-        ),
+        runs.query({ status: 'scheduled', dueAt: { $lte: now } }, { ...call, sort: { dueAt: 'asc' }, limit: 1 }),
       ),
     ]);
     const waited = byStatus.map(({ numbers }) => numbers['waitedMs']);
@@ -80,33 +90,31 @@ export abstract class MaintenanceOperations extends ClaimOperations {
     const { dryRun } = OPTIONS.retain(options, 'options');
     if (!dryRun) this.require('changes', 'retain');
     const call = callOptions(options);
-    const gone = new Set<string>();
+    const steps = new RetentionSteps(dryRun, (ids) => this.dropRuns(ids, call));
     let jobs = 0;
     if (jobDays > 0) {
       const before = await this.run('retain', call, ({ now }) =>
         Promise.resolve(new Date(now.getTime() - jobDays * DAY)),
       );
       for await (const job of this.records(JOBS).each({ status: { $in: OVER }, updatedAt: { $lt: before } }, call)) {
-        if ((await this.records(SCHEDULES).find(job.id, call)) !== undefined) continue;
-        if ((await this.records(RUNS).count({ jobId: job.id, status: { $in: ['scheduled', 'running'] } }, call)) > 0)
-          continue;
-        for await (const { id } of this.records(RUNS).each({ jobId: job.id }, call)) gone.add(id);
-        if (!dryRun) await this.dropRuns([...gone], call);
-        if (!dryRun) await this.dropJob(job.id, job.version, call);
-        jobs++;
+        const open = { jobId: job.id, status: { $in: ['scheduled', 'running'] as const } };
+        const [schedule, waiting] = await Promise.all([
+          this.records(SCHEDULES).find(job.id, call),
+          this.records(RUNS).count(open, call),
+        ]);
+        if (schedule !== undefined || waiting > 0) continue;
+        await steps.take(this.records(RUNS).each({ jobId: job.id }, call));
+        if (dryRun || (await this.dropJob(job.id, job.version, call))) jobs++;
       }
       const old = { status: { $in: OVER }, finishedAt: { $lt: before } };
-      for await (const { id } of this.records(RUNS).each(old, call)) gone.add(id);
+      await steps.take(this.records(RUNS).each(old, call));
     }
     if (keepRuns > 0)
       for (const { key } of await this.crowded(keepRuns, call)) {
-        let place = 0;
-        const filter = { jobId: key, status: { $in: OVER } };
-        for await (const { id } of this.records(RUNS).each(filter, { ...call, sort: { runNumber: 'desc' } }))
-          if (++place > keepRuns) gone.add(id);
+        const over = { jobId: key, status: { $in: OVER } };
+        await steps.take(this.records(RUNS).each(over, { ...call, sort: { runNumber: 'desc' } }), keepRuns);
       }
-    if (!dryRun) await this.dropRuns([...gone], call);
-    return { jobs, runs: gone.size, dryRun };
+    return { jobs, runs: steps.count, dryRun };
   }
 
   /** Jobs with more runs that ended than are kept. */
@@ -115,41 +123,50 @@ export abstract class MaintenanceOperations extends ClaimOperations {
     return groups.filter(({ count }) => count > keepRuns).map(({ key }) => ({ key: key['jobId'] as string }));
   }
 
-  /** Runs that ended, with their events. */
-  private async dropRuns(ids: readonly string[], call: CallOptions): Promise<void> {
-    for (let i = 0; i < ids.length; i += STEP)
-      await this.inSteps(call, async (unit) => {
-        const found = await unit.findMany(RUNS, ids.slice(i, i + STEP));
-        const runs = found.flatMap((run) => (run?.value.finishedAt === undefined ? [] : [run]));
-        const whole = await this.dropEvents(
-          unit,
-          runs.map(({ id }) => id),
-        );
-        if (whole) for (const run of runs) unit.remove(RUNS, run);
-        return whole;
-      });
+  /** Of these runs those that ended, with their events. @returns how many */
+  private dropRuns(ids: readonly string[], call: CallOptions): Promise<number> {
+    return this.inSteps(call, async (unit) => {
+      const found = await unit.findMany(RUNS, ids);
+      const runs = found.flatMap((run) => (run !== undefined && isRunOver(run.value.status) ? [run] : []));
+      const whole = await this.dropEvents(
+        unit,
+        runs.map(({ id }) => id),
+      );
+      if (!whole) return undefined;
+      for (const run of runs) unit.remove(RUNS, run);
+      return runs.length;
+    });
   }
 
-  private async dropJob(id: string, version: number, call: CallOptions): Promise<void> {
-    await this.inSteps(call, async (unit) => {
-      const [job, numbers, links, assignments] = await Promise.all([
+  /** @returns whether it is gone: one that was changed, or got a run meanwhile, stays. */
+  private dropJob(id: string, version: number, call: CallOptions): Promise<boolean> {
+    return this.inSteps(call, async (unit) => {
+      // The numbers before the runs: whoever makes a run after this changes them.
+      const [job, numbers, gate, links, assignments] = await Promise.all([
         unit.find(JOBS, id),
         unit.find(NUMBERS, id),
+        unit.find(GATES, id),
         unit.query(LINKS, { jobId: id }, { limit: STEP }),
         unit.query(ASSIGNMENTS, { jobId: id }, { limit: STEP }),
       ]);
-      if (job?.version !== version) return true;
+      if (job?.version !== version || (await unit.query(RUNS, { jobId: id }, { limit: 1 })).length > 0) return false;
       for (const link of links) unit.remove(LINKS, link);
       for (const assignment of assignments) unit.remove(ASSIGNMENTS, assignment);
-      if (links.length === STEP || assignments.length === STEP || !(await this.dropEvents(unit, [id]))) return false;
-      unit.remove(JOBS, job);
+      if (links.length === STEP || assignments.length === STEP || !(await this.dropEvents(unit, [id])))
+        return undefined;
       if (numbers !== undefined) unit.remove(NUMBERS, numbers);
+      if (gate !== undefined) unit.remove(GATES, gate);
+      removeJob(unit, job, {});
       return true;
     });
   }
 
-  private async inSteps(call: CallOptions, step: (unit: Unit) => Promise<boolean>): Promise<void> {
-    while (!(await this.change('retain', call, step)));
+  /** @param step gives `undefined` while something is left for another one */
+  private async inSteps<R>(call: CallOptions, step: (unit: Unit) => Promise<R | undefined>): Promise<R> {
+    for (;;) {
+      const done = await this.change('retain', call, step);
+      if (done !== undefined) return done;
+    }
   }
 
   /** @returns whether none is left. */

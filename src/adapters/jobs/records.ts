@@ -62,14 +62,21 @@ export interface RunValue extends RunLimits {
   readonly priority: number;
   /** The occurrence of its schedule. */
   readonly scheduledFor?: Date;
-  /** Where it waits: `open`, or `gated` behind a limit; `held` by a worker. Absent: nobody is to claim it. */
-  readonly queue?: 'open' | 'gated' | 'held';
+  /**
+   * Where it waits: `open`; `gated`, to be looked at by its limits; `limit:` and the job's id, or `tenant:` and the tenant, for
+   * a place under that limit; `held` by a worker. Absent: nobody is to claim it.
+   */
+  readonly queue?: 'open' | 'gated' | 'held' | `limit:${string}`;
   /** From when it may be claimed; while it is held: when the lease ends. */
   readonly dueAt?: Date;
   /** From when it could be claimed the last time. */
   readonly availableAt?: Date;
   /** How many runs of the job may be held at once, this one included. */
   readonly limit?: number;
+  /** It has one of the places of its job's limit. */
+  readonly jobSlot?: boolean;
+  /** It has one of the places of its tenant's limit. */
+  readonly tenantSlot?: boolean;
   /** The fencing token of the last claim: it only grows. */
   readonly token: number;
   /** How often it was begun. */
@@ -166,7 +173,8 @@ export const RUNS = defineOwnCollection<RunValue>({
   fields: {
     jobId: ID,
     status: WORD,
-    queue: WORD,
+    // The longest is that of a tenant.
+    queue: { type: 'string', maxBytes: 300 },
     runNumber: 'number',
     priority: 'number',
     waitedMs: 'number',
@@ -193,8 +201,25 @@ export const SCHEDULES = defineOwnCollection<ScheduleValue>({
   indexes: [{ keys: ['nextRunAt'], scope: 'all' }],
 });
 
-/** One of a tenant: whoever starts runs under a limit replaces it, so that no two count the same ones. */
-export const GATES = defineOwnCollection<{ readonly started: number }>({ name: 'qm_job_gates', id: 'given' });
+/** Of a limit: how many runs have a place under it, and whether others wait for one. */
+export interface GateValue {
+  readonly held: number;
+  /** How often a run began to wait. */
+  readonly parked: number;
+  readonly waiting: boolean;
+  /** A place became free since somebody who waited found none. */
+  readonly room: boolean;
+  /** Of the last run that began to wait; the tenant's gate has none. */
+  readonly jobName?: string;
+}
+
+/** Of each job with a limit, and of the tenant. */
+export const GATES = defineOwnCollection<GateValue>({
+  name: 'qm_job_gates',
+  id: 'given',
+  fields: { waiting: 'boolean', room: 'boolean' },
+  indexes: [{ keys: ['waiting', 'room', 'updatedAt'], scope: 'all' }],
+});
 
 export const LINKS = defineOwnCollection<LinkValue>({
   name: 'qm_job_links',

@@ -3,8 +3,10 @@ import { createHash } from 'node:crypto';
 import type { JsonValue } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { StorageError } from '../../errors.js';
+import type { Actor } from '../events.js';
 import type { Unit } from '../unit.js';
 import { RETRY } from './arguments.js';
+import { freePlaces, type ChangedRun } from './gates.js';
 import { compact, JOBS, RUNS, SCHEDULES, type JobValue, type RunStatus, type RunValue } from './records.js';
 
 export type RunRecord = StoredRecord<RunValue>;
@@ -86,14 +88,15 @@ function backoff({ retry = RETRY, attempt }: RunValue): number {
 }
 
 /** In its queue again. */
-export function waiting({ workerId: _worker, ...run }: RunValue, dueAt: Date): RunValue {
+export function waiting(held: RunValue, dueAt: Date): RunValue {
+  const { workerId: _worker, jobSlot: _job, tenantSlot: _tenant, ...run } = held;
   const queue = run.limit === undefined ? 'open' : 'gated';
   return { ...run, status: 'scheduled', queue, dueAt, availableAt: dueAt };
 }
 
 /** Over: nobody is to claim it. */
 export function ended(run: RunValue, status: RunStatus, now: Date): RunValue {
-  const { queue, dueAt: _due, ...over } = run;
+  const { queue, dueAt: _due, jobSlot: _job, tenantSlot: _tenant, ...over } = run;
   const { startedAt, availableAt } = run;
   const waited = queue === 'held' && startedAt && availableAt ? startedAt.getTime() - availableAt.getTime() : undefined;
   return {
@@ -105,26 +108,28 @@ export function ended(run: RunValue, status: RunStatus, now: Date): RunValue {
 }
 
 /** Cancels what waits at once, and asks for the end of what is held. */
-export function cancel(unit: Unit, run: RunRecord): RunRecord {
+export function cancel(unit: Unit, run: RunRecord, actor: Actor): RunRecord {
   const { value } = run;
   if (value.queue === 'held') {
     const asked = writeRun(unit, run, { ...value, cancelRequestedAt: unit.now });
-    unit.event(asked, 'run_cancel_requested', runFacts(run));
+    unit.event(asked, 'run_cancel_requested', runFacts(run), actor);
     return asked;
   }
   const cancelled = writeRun(unit, run, ended(value, 'cancelled', unit.now));
-  unit.event(cancelled, 'run_cancelled', runFacts(run));
+  unit.event(cancelled, 'run_cancelled', runFacts(run), actor);
   return cancelled;
 }
 
-/** The end of a rerun is its job's: a job with occurrences to come is scheduled again. */
-export async function followRuns(unit: Unit, runs: readonly RunRecord[]): Promise<void> {
-  const over = runs.filter(({ value }) => value.drivesJob === true && value.finishedAt !== undefined);
-  for (const run of over) {
+/** What the changes of all runs of a decision bring with them: places that are free, and jobs that end with their rerun. */
+export async function followRuns(unit: Unit, runs: readonly ChangedRun[]): Promise<void> {
+  freePlaces(unit, runs);
+  const over = runs.filter(({ is: { value } }) => value.drivesJob === true && value.finishedAt !== undefined);
+  for (const { is: run } of over) {
     const { jobId } = run.value;
     const [job, schedule] = await Promise.all([unit.find(JOBS, jobId), unit.find(SCHEDULES, jobId)]);
     if (job?.value.status !== 'running' || job.value.currentRunId !== run.id) continue;
     const { currentRunId: _over, ...value } = job.value;
+    // A job with occurrences to come is scheduled again.
     const to = schedule?.value.nextRunAt === undefined ? run.value.status : 'scheduled';
     const next = unit.replace<JobValue>(JOBS, job, { ...value, status: to });
     unit.event(next, 'status_changed', { jobId, tenantId: unit.tenant, from: 'running', to });

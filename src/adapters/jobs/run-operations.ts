@@ -74,7 +74,7 @@ export abstract class RunOperations extends LinkOperations {
 
   /** Leaves a run for a worker. @throws `NOT_FOUND`, `CONFLICT` for a job that is cancelled */
   async enqueueRun(jobId: string, run: EnqueuedRun = {}, options: CallOptions & Actor = {}): Promise<RunChange> {
-    const { ifVersion: _none, ...actor } = OPTIONS.change(options, 'options');
+    const actor = OPTIONS.add(options, 'options');
     const id = readId(jobId, 'jobId');
     const { idempotencyKey, ...given } = readEnqueued(run, 'run');
     return this.change('enqueueRun', options, async (unit, host) => {
@@ -92,7 +92,7 @@ export abstract class RunOperations extends LinkOperations {
     runs: readonly Omit<EnqueuedRun, 'idempotencyKey'>[],
     options: CallOptions & Actor = {},
   ): Promise<readonly JobRun[]> {
-    const { ifVersion: _none, ...actor } = OPTIONS.change(options, 'options');
+    const actor = OPTIONS.add(options, 'options');
     const id = readId(jobId, 'jobId');
     const given = list(readEnqueued, 400)(runs, 'runs');
     given.forEach(({ idempotencyKey }, i) => {
@@ -156,7 +156,7 @@ export abstract class RunOperations extends LinkOperations {
    * heartbeat. @throws `NOT_FOUND`, `INVALID_TRANSITION` for a run that has succeeded or failed
    */
   async cancelRun(runId: string, options: ChangeOptions & Actor = {}): Promise<RunChange> {
-    const { ifVersion } = OPTIONS.change(options, 'options');
+    const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
     const id = readId(runId, 'runId');
     return this.change('cancelRun', options, async (unit) => {
       const run = await this.findRun(unit, id, 'cancelRun');
@@ -164,8 +164,8 @@ export abstract class RunOperations extends LinkOperations {
       const { status, cancelRequestedAt } = run.value;
       if (status === 'cancelled' || cancelRequestedAt !== undefined) return this.runChange(run, []);
       checkRunTransition(status, 'cancelled');
-      const next = cancel(unit, run);
-      await followRuns(unit, [next]);
+      const next = cancel(unit, run, actor);
+      await followRuns(unit, [{ was: run, is: next }]);
       return this.runChange(next, unit.events);
     });
   }

@@ -49,8 +49,8 @@ export interface NewSchedule {
 
 export abstract class ScheduleOperations extends JobOperations {
   /**
-   * Gives a job its schedule, in place of the one it has. The first occurrence is after now.
-   * @throws `NOT_FOUND`, `VALIDATION` for an expression or a zone that is none
+   * Gives a job its schedule, in place of the one it has. The first occurrence is after now. `ifVersion` is the schedule's.
+   * @throws `NOT_FOUND`, also for `ifVersion` where there is none; `CONFLICT`, `VALIDATION` for an expression or a zone that is none
    */
   async upsertSchedule(
     jobId: string,
@@ -68,7 +68,8 @@ export abstract class ScheduleOperations extends JobOperations {
     await readRecurrence({ ...whole, anchorAt: anchor ?? new Date(0) });
     return this.change('upsertSchedule', options, async (unit) => {
       const [job, known] = await Promise.all([this.findJob(unit, id, 'upsertSchedule'), unit.find(SCHEDULES, id)]);
-      if (ifVersion !== undefined && known !== undefined) checkIfVersion(known, 'schedule', ifVersion);
+      if (known !== undefined) checkIfVersion(known, 'schedule', ifVersion);
+      else if (ifVersion !== undefined) throw this.noSchedule(id, 'upsertSchedule');
       const value = { ...whole, anchorAt: anchor ?? known?.value.anchorAt ?? unit.now };
       const next = given.paused ? undefined : (nextRunAt ?? (await readRecurrence(value))(unit.now));
       const stored = compact<ScheduleValue>({ ...value, nextRunAt: next, lastRunAt: known?.value.lastRunAt });

@@ -1,0 +1,136 @@
+/** Claims of runs behind limits: each tenant's by decisions. Whom a limit holds back is looked at once, not by every claim. */
+import type { OperationContext } from '../../component.js';
+import { isStorageError } from '../../errors.js';
+import { byTenant, findEverywhere, ofJobs, ORDER, type Taking, type TenantRecord } from './claim.js';
+import { Gate, laneOf, startOrPark, TENANT_GATE, type Gates } from './gates.js';
+import { LeaseOperations } from './lease-operations.js';
+import type { RunRecord } from './run-ends.js';
+import { GATES, RUNS, type RunValue } from './records.js';
+
+/** Looks for runs that may begin; each one looks further. */
+const ROUNDS = 5;
+const FURTHER = 10;
+const FURTHEST = 1_000;
+/** Runs of one decision: each may write its run and its job's gate. */
+const AT_ONCE = 300;
+
+type Starting = Omit<Taking, 'limit'>;
+
+export abstract class GatedClaims extends LeaseOperations {
+  /** Those who wait at gates and those who come to them are first in turn. */
+  private waitingFirst = false;
+
+  protected async claimGated(
+    { limit, ...taking }: Taking,
+    tenantLimit: number,
+    context: OperationContext,
+  ): Promise<TenantRecord<RunValue>[]> {
+    const taken: TenantRecord<RunValue>[] = [];
+    const { backend } = this.host;
+    const queues = tenantLimit > 0 ? (['open', 'gated'] as const) : (['gated'] as const);
+    const { jobs } = taking;
+    const due = { queue: { $in: queues }, dueAt: { $lte: context.now }, ...ofJobs(jobs) };
+    const named = jobs && [{ jobName: { $in: jobs } }, { jobName: { $exists: false } }];
+    const free = { waiting: true, room: true, ...(named && { $or: named }) };
+    for (let round = 0, page = limit; round < ROUNDS && taken.length < limit; round++) {
+      const [runs, gates] = await Promise.all([
+        findEverywhere(backend, RUNS, due, ORDER, page, context),
+        findEverywhere(backend, GATES, free, { updatedAt: 'asc' }, page, context),
+      ]);
+      const begin = async (tenant: string, decide: (store: this, room: number) => Promise<RunRecord[]>) => {
+        const room = limit - taken.length;
+        if (room === 0) return;
+        const started = await unlessTaken(decide(this.at(this.host.of(tenant)), room));
+        for (const run of started) taken.push({ ...run, tenant });
+      };
+      const startDue = async (): Promise<void> => {
+        for (const [tenant, all] of byTenant(runs))
+          for (let i = 0; i < all.length; i += AT_ONCE)
+            await begin(tenant, (store, room) =>
+              store.startDue(all.slice(i, i + AT_ONCE), room, taking, tenantLimit, context.now),
+            );
+      };
+      const startWaiting = async (): Promise<void> => {
+        for (const { tenant, id } of gates)
+          await begin(tenant, (store, room) => store.startWaiting(id, room, taking, tenantLimit, context.now));
+      };
+      this.waitingFirst = !this.waitingFirst;
+      for (const start of this.waitingFirst ? [startWaiting, startDue] : [startDue, startWaiting]) await start();
+      if (runs.length < page && gates.length < page) break;
+      page = Math.min(page * FURTHER, FURTHEST);
+    }
+    return taken;
+  }
+
+  /** Starts up to `room` of the runs, which are due; those before the last of them that may not begin leave the queue. */
+  protected startDue(
+    due: readonly TenantRecord<RunValue>[],
+    room: number,
+    taking: Starting,
+    tenantLimit: number,
+    now: Date,
+  ): Promise<RunRecord[]> {
+    const jobIds = [...new Set(due.flatMap(({ value }) => (value.limit === undefined ? [] : [value.jobId])))];
+    const gateIds = [...jobIds, ...(tenantLimit > 0 ? [TENANT_GATE] : [])];
+    const ids = due.map(({ id }) => id);
+    return this.change('claimDue', {}, async (unit) => {
+      const [found, runs] = await Promise.all([unit.findMany(GATES, gateIds), unit.findMany(RUNS, ids)]);
+      const all = new Map(gateIds.map((id, i) => [id, new Gate(id, found[i])]));
+      const gates = gatesOf(all, all.get(TENANT_GATE), tenantLimit);
+      const started: RunRecord[] = [];
+      for (const run of runs) {
+        if (started.length === room) break;
+        if (run === undefined || (run.value.queue !== 'gated' && run.value.queue !== 'open')) continue;
+        // Another took it meanwhile, and failed: it waits again.
+        if (run.value.dueAt === undefined || run.value.dueAt > now) continue;
+        const next = startOrPark(unit, run, gates, taking, now);
+        if (next !== undefined) started.push(next);
+      }
+      for (const gate of all.values()) gate.write(unit);
+      return started;
+    });
+  }
+
+  /** Starts up to `room` of the runs that wait at a gate. */
+  protected startWaiting(
+    gateId: string,
+    room: number,
+    taking: Starting,
+    tenantLimit: number,
+    now: Date,
+  ): Promise<RunRecord[]> {
+    const most = Math.min(room, AT_ONCE);
+    return this.change('claimDue', {}, async (unit) => {
+      // The gate before those who wait: whoever comes to it meanwhile makes this decided again.
+      const record = await unit.find(GATES, gateId);
+      if (record?.value.waiting !== true || !record.value.room) return [];
+      const lane = { queue: laneOf(gateId, unit.tenant) };
+      const [waiting, all, [tenant]] = await Promise.all([
+        unit.query(RUNS, { ...lane, ...ofJobs(taking.jobs) }, { sort: ORDER, limit: most + 1 }),
+        taking.jobs && unit.query(RUNS, lane, { limit: most + 1 }),
+        tenantLimit > 0 && gateId !== TENANT_GATE ? unit.findMany(GATES, [TENANT_GATE]) : [],
+      ]);
+      const served = new Gate(gateId, record, true);
+      const ofTenant = gateId === TENANT_GATE ? served : new Gate(TENANT_GATE, tenant);
+      const gates = gatesOf(new Map([[gateId, served]]), ofTenant, tenantLimit);
+      const started = waiting.slice(0, most).flatMap((run) => startOrPark(unit, run, gates, taking, now) ?? []);
+      served.write(unit, waiting.length <= most && waiting.length === (all ?? waiting).length);
+      if (ofTenant !== served) ofTenant.write(unit);
+      return started;
+    });
+  }
+}
+
+function gatesOf(ofJobs: ReadonlyMap<string, Gate>, tenant: Gate | undefined, limit: number): Gates {
+  return tenant === undefined || limit === 0 ? { ofJobs } : { ofJobs, ofTenant: { gate: tenant, limit } };
+}
+
+/** Other claims that take the same runs at the same time are not to end this one. */
+async function unlessTaken(started: Promise<RunRecord[]>): Promise<RunRecord[]> {
+  try {
+    return await started;
+  } catch (error) {
+    if (isStorageError(error, 'CONFLICT')) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,92 @@
+/** What a caller may rely on when it says a version, and what is looked at before something is decided. */
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { openStorage, type StorageManager } from '../../src/index.js';
+import { newJob } from './jobs-target.js';
+
+let storage: StorageManager;
+beforeAll(async () => {
+  storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+});
+afterAll(() => storage.close());
+
+test('a version that is not the one there is a conflict, also where nothing changes, and writes nothing', async () => {
+  const { jobs, tasks } = storage;
+  const { id } = await newJob(storage);
+  const [linked, other] = [await tasks.create({ title: 'a' }), await tasks.create({ title: 'b' })];
+  const assigneeId = randomUUID();
+  const link = await jobs.linkTask(id, linked.id, {}, { ifVersion: 1 });
+  await jobs.assign(id, assigneeId, {}, { ifVersion: 2 });
+  const stale = { ifVersion: 1 };
+  const calls: readonly (() => Promise<unknown>)[] = [
+    () => jobs.linkTask(id, linked.id, {}, stale),
+    () => jobs.linkTask(id, other.id, {}, stale),
+    () => jobs.unlinkTask(id, { linkId: link.id }, stale),
+    () => jobs.assign(id, assigneeId, {}, stale),
+    () => jobs.assign(id, randomUUID(), {}, stale),
+    () => jobs.recordEvent(id, { eventType: 'noted' }, stale),
+  ];
+  for (const call of calls) await expect(call()).rejects.toMatchObject({ code: 'CONFLICT' });
+  expect(await jobs.get(id)).toMatchObject({ version: 3 });
+  await jobs.recordEvent(id, { eventType: 'noted' }, { ifVersion: 3 });
+  await jobs.unlinkTask(id, { linkId: link.id }, { ifVersion: 4 });
+  const schedule = { expression: '@daily' };
+  await expect(jobs.upsertSchedule(id, schedule, stale)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  await jobs.upsertSchedule(id, schedule);
+  await jobs.upsertSchedule(id, schedule, stale);
+  await expect(jobs.upsertSchedule(id, schedule, stale)).rejects.toMatchObject({ code: 'CONFLICT' });
+});
+
+test('a version is refused where none is looked at', async () => {
+  const { jobs } = storage;
+  const { id } = await newJob(storage);
+  const options: object = { ifVersion: 1 };
+  await expect(jobs.enqueueRun(id, {}, options)).rejects.toMatchObject({ details: { key: 'options.ifVersion' } });
+  await expect(jobs.enqueueRuns(id, [{}], options)).rejects.toMatchObject({ details: { key: 'options.ifVersion' } });
+  expect((await jobs.listRuns(id)).items).toEqual([]);
+});
+
+test('who cancels a run is told', async () => {
+  const { jobs } = storage;
+  const { id } = await jobs.enqueueRun((await newJob(storage)).id);
+  const { events } = await jobs.cancelRun(id, { triggeredById: 'ann' });
+  expect(events).toMatchObject([{ type: 'job.run_cancelled', triggeredById: 'ann' }]);
+});
+
+test('a run that is only noted does not stand in the way of a schedule', async () => {
+  const { jobs } = storage;
+  const { id } = await newJob(storage, { status: 'scheduled' });
+  await jobs.createRun(id);
+  await jobs.createRun(id, { status: 'running' });
+  const nextRunAt = new Date(Date.now() - 1_000);
+  await jobs.upsertSchedule(id, { expression: '@yearly', nextRunAt, overlap: 'skip' });
+  const runs = await jobs.claimDue({ workerId: 'w', limit: 100 });
+  expect(runs.map(({ jobId, trigger }) => [jobId, trigger])).toEqual([[id, 'schedule']]);
+});
+
+test('the guard of tasks looks at every task, however many are linked', async () => {
+  const { jobs, tasks } = storage;
+  const { id } = await newJob(storage);
+  const open: string[] = [];
+  for (let i = 0; i < 1_003; i++) {
+    const task = await tasks.create({ title: `${i}`, status: i < 1_001 ? 'done' : 'ready' });
+    await jobs.linkTask(id, task.id);
+    if (i >= 1_001) open.push(task.id);
+  }
+  expect(await jobs.dependenciesComplete(id)).toBe(false);
+  await expect(jobs.rerun(id)).rejects.toMatchObject({ code: 'DEPENDENCY_INCOMPLETE', details: { ids: open } });
+  for (const task of open) await tasks.transition(task, 'cancelled');
+  expect(await jobs.dependenciesComplete(id)).toBe(true);
+}, 60_000);
+
+test("a job names a conversation of the tenant's", async () => {
+  const [a, b] = [storage.tenant('a'), storage.tenant('b')];
+  const conversationId = randomUUID();
+  await a.conversations.ensureConversation(conversationId);
+  expect(await newJob(a, { conversationId })).toMatchObject({ conversationId });
+  const refused = (key: string): object => ({ code: 'VALIDATION', details: { key } });
+  await expect(newJob(b, { conversationId })).rejects.toMatchObject(refused('job.conversationId'));
+  const { id } = await newJob(b);
+  await expect(b.jobs.update(id, { conversationId })).rejects.toMatchObject(refused('changes.conversationId'));
+  expect((await b.jobs.get(id)).version).toBe(1);
+});
