@@ -139,6 +139,13 @@ export class MongoPool implements Pool {
     }
   }
 
+  async savepoint(): Promise<never> {
+    throw new UnsupportedError('MongoDB has no savepoints: no part of a transaction is undone by itself', {
+      component: this.name,
+      operation: 'transaction',
+    });
+  }
+
   figures(): PoolFigures {
     const { max } = this.#options.pool;
     const opened = this.#opened;
