@@ -6,7 +6,7 @@ import type { Database } from './database.js';
 import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
 import { checkCallOptions, checkProviderName, type OpenParts } from './opening.js';
 import type { Pool } from './pools/pool.js';
-import { refuseInsideTransaction, type Attempt } from './unit-of-work/transaction.js';
+import { refuseInsideTransaction, type Attempt } from './unit-of-work/attempt.js';
 import type { VectorProvider } from './vectors/provider.js';
 import { VectorStore } from './vectors/vector-store.js';
 

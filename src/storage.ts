@@ -5,7 +5,7 @@ import { createMessageHandler, type MessageHandler } from './adapters/message-ha
 import type { StoreName } from './adapters/settings.js';
 import type { StoreHost } from './adapters/host.js';
 import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
-import type { OpenParts } from './opening.js';
+import { checkCallOptions, type OpenParts } from './opening.js';
 import { Placement } from './placement.js';
 import { Collection } from './collection/collection.js';
 import type { CollectionDefinition } from './collection/definition.js';
@@ -13,7 +13,9 @@ import { checkTenant } from './backends/value.js';
 import type { Path } from './filter/syntax.js';
 import type { Database } from './database.js';
 import { Deliveries } from './delivery/deliveries.js';
-import { runTransaction, type Attempt, type TransactionCallOptions } from './unit-of-work/transaction.js';
+import type { Attempt } from './unit-of-work/attempt.js';
+import { runInner } from './unit-of-work/inner.js';
+import { runTransaction, type TransactionCallOptions } from './unit-of-work/transaction.js';
 import { TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
 import { Sequences } from './unit-of-work/sequences.js';
 import type { VectorStore } from './vectors/vector-store.js';
@@ -85,9 +87,10 @@ export abstract class Storage extends StoreFactory {
 
   /**
    * Runs `work` in one transaction of a database: what it does through `tx` happens wholly or not at all. It is run again
-   * as a whole after a conflict, so it should change nothing outside but through `tx.onCommit`.
+   * as a whole after a conflict, so it should change nothing outside but through `tx.onCommit`. On a `tx`, as a part of its
+   * transaction: when `work` throws it alone is undone; else it is committed with the whole, and its `onCommit` runs then.
    * It rejects only when it is not committed: what a hook of `tx.onCommit` throws is told by the manager's event `error`.
-   * @throws what `work` throws, after the rollback; `UNSUPPORTED` where the database has no transactions.
+   * @throws what `work` throws, after the rollback; `UNSUPPORTED` where the database has no transactions, or no savepoints.
    */
   async transaction<R>(work: (tx: Transaction) => Promise<R>, options: TransactionCallOptions = {}): Promise<R> {
     if (typeof work !== 'function') throw invalid('work', work, 'a function');
@@ -99,23 +102,18 @@ export abstract class Storage extends StoreFactory {
     options: TransactionCallOptions,
     tenant?: string,
   ): Promise<R> {
-    if (this.attempt !== undefined)
-      throw new UnsupportedError('A transaction within a transaction: use tx itself', { operation: 'transaction' });
+    checkCallOptions(options);
     const place = this.place();
     const { parts } = place;
     const owner = tenant ?? place.tenant;
+    const run = (attempt: Attempt): Promise<R> => work(new Transaction(parts, owner, attempt, this.forTenant), attempt);
+    if (this.attempt !== undefined) return runInner(this.attempt, options, run);
     const database = place.database(options.on);
     if (database.backend.capabilities.transactions === 'none')
       throw new UnsupportedError(`The database ${database.name} has no transactions`, { operation: 'transaction' });
     const operation = place.begin(database.pool, database.name, database.clock)('transaction', options);
     try {
-      return await runTransaction(
-        database,
-        operation.context,
-        options,
-        (attempt) => work(new Transaction(parts, owner, attempt, this.forTenant), attempt),
-        (error) => parts.report(error),
-      );
+      return await runTransaction(database, operation.context, options, run, (error) => parts.report(error));
     } finally {
       operation.end();
     }

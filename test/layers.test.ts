@@ -57,6 +57,7 @@ const ROOMS: readonly Room[] = [
       'slot',
       'local-session',
       'local-pool',
+      'savepoint',
       'sqlstate',
       'command-tag',
       'statement-settings',

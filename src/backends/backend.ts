@@ -185,6 +185,8 @@ export interface NumberSummary {
 export interface RecordCapabilities {
   /** `none`: each write is atomic by itself, and `transaction` throws `UNSUPPORTED`. */
   readonly transactions: 'serializable' | 'snapshot' | 'none';
+  /** Whether a part of a transaction can be undone by itself: a transaction within a transaction. */
+  readonly savepoints: boolean;
   /** `ordered`: a batch stops at its first failure and keeps what it wrote before. */
   readonly batch: 'atomic' | 'ordered';
   readonly unique: boolean;

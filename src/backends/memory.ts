@@ -36,6 +36,7 @@ class Unwritten extends Error {
 class MemoryBackend implements RecordBackend {
   readonly capabilities: RecordCapabilities = {
     transactions: 'serializable',
+    savepoints: true,
     batch: 'atomic',
     unique: true,
     text: true,

@@ -11,7 +11,7 @@ import { runOperation, type CollectionHost } from '../collection/host.js';
 import { sleep, type Timer } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import { StorageError, TimeoutError } from '../errors.js';
-import type { Attempt } from '../unit-of-work/transaction.js';
+import type { Attempt } from '../unit-of-work/attempt.js';
 import { MIGRATIONS } from './records.js';
 
 /** The records of the database under the reserved tenant, and transactions on it. */

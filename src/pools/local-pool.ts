@@ -7,6 +7,7 @@ import type { CheckResult, OpenContext, OperationContext, Session } from '../com
 import { StorageError, ValidationError } from '../errors.js';
 import { LocalSession } from './local-session.js';
 import type { Pool, PoolEnvironment, PoolFigures, TransactionOptions } from './pool.js';
+import { type Savepoint, withSavepoint } from './savepoint.js';
 import { Slot, untilAborted } from './slot.js';
 
 /** An open database of the engine's type `D`. */
@@ -54,6 +55,8 @@ export abstract class LocalPool<D> implements Pool {
   protected abstract ping(database: D): Promise<unknown>;
   protected abstract begin(opened: Opened<D>): Promise<void>;
   protected abstract commit(opened: Opened<D>, session: LocalSession, context: OperationContext): Promise<void>;
+  /** Runs statements about savepoints of the transaction. */
+  protected abstract mark(opened: Opened<D>, script: string): Promise<void>;
   /** Never rejects. */
   protected abstract rollBack(database: D): Promise<void>;
 
@@ -83,6 +86,19 @@ export abstract class LocalPool<D> implements Pool {
       opened.session = undefined;
       opened.slot.release();
     }
+  }
+
+  async savepoint<R>(session: Session, work: () => Promise<R>): Promise<R> {
+    const own = this.ownSession(session, 'transaction');
+    const mark = (script: string): Promise<void> => this.mark(own.opened, script);
+    const set = async (name: string): Promise<Savepoint> => {
+      await mark(`SAVEPOINT ${name}`);
+      return {
+        release: () => mark(`RELEASE SAVEPOINT ${name}`),
+        undo: () => mark(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`),
+      };
+    };
+    return withSavepoint(own, set, work);
   }
 
   figures(): PoolFigures {
@@ -129,7 +145,7 @@ export abstract class LocalPool<D> implements Pool {
   }
 
   /** The session, when it is this pool's and an operation may run in it. */
-  protected ownSession(session: Session, operation: string, context: OperationContext): OwnSession<D> {
+  protected ownSession(session: Session, operation: string, context?: OperationContext): OwnSession<D> {
     if (!(session instanceof OwnSession) || session.pool !== this)
       throw new ValidationError('VALIDATION', 'The session belongs to another database', {
         component: this.name,

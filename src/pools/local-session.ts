@@ -7,6 +7,8 @@ import { boundsExceeded } from './slot.js';
 
 export class LocalSession implements Session {
   failure: StorageError | undefined;
+  /** How many savepoints are around what runs now. */
+  depth = 0;
   private ended: StorageError | undefined;
   private cutWork: ((error: StorageError) => void) | undefined;
 
@@ -18,6 +20,11 @@ export class LocalSession implements Session {
 
   get deadline(): number {
     return this.bounds.deadline;
+  }
+
+  /** Why nothing of it can be kept any more: it has ended, or its deadline or signal has ended it. */
+  get over(): StorageError | undefined {
+    return this.ended ?? boundsExceeded(this.bounds, this.clock.monotonic(), this.pool.name);
   }
 
   /** Why an operation cannot run in it: it has ended, has failed, or its deadline or signal forbids it. */

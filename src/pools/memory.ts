@@ -10,6 +10,7 @@ import { serializationFailure, StorageError } from '../errors.js';
 import { LocalSession } from './local-session.js';
 import { boundsExceeded } from './slot.js';
 import type { Pool, PoolDriver, PoolEnvironment, PoolFigures, TransactionOptions } from './pool.js';
+import { withSavepoint } from './savepoint.js';
 
 type Row = object;
 type Matches = (row: Row) => boolean;
@@ -43,7 +44,7 @@ interface Change {
 class Work {
   readonly reads = new Set<string>();
   readonly scans: { table: string; partition: string | undefined; matches: Matches }[] = [];
-  readonly writes = new Map<string, { table: string; partition: string; key: string; row: Row | undefined }>();
+  writes = new Map<string, { table: string; partition: string; key: string; row: Row | undefined }>();
 
   /** @param start the last commit that it sees. */
   constructor(readonly start: number) {}
@@ -131,13 +132,21 @@ export class MemoryPool implements Pool {
     }
   }
 
+  async savepoint<R>(session: Session, work: () => Promise<R>): Promise<R> {
+    const own = this.own(session);
+    const writes = new Map(own.work.writes);
+    // What was read stays read: what the function did next may rest on it.
+    const undo = (): void => void (own.work.writes = writes);
+    return withSavepoint(own, () => ({ release: () => undefined, undo }), work);
+  }
+
   private checkUsable(context: OperationContext): void {
     if (!this.isOpen) throw new StorageError('CLOSED', `The pool ${this.name} is not open`, { component: this.name });
     const over = boundsExceeded(context, this.clock.monotonic(), this.name);
     if (over !== undefined) throw over;
   }
 
-  private own(session: Session, context: OperationContext): MemorySession {
+  private own(session: Session, context?: OperationContext): MemorySession {
     if (!(session instanceof MemorySession) || session.pool !== this)
       throw new StorageError('VALIDATION', 'The session belongs to another pool', { component: this.name });
     const refusal = session.refusal(context);

@@ -39,6 +39,13 @@ export interface Pool extends Component {
    * It runs `work` once; a conflict is thrown as a serialization failure, and running the function again is the caller's.
    */
   transaction<R>(options: TransactionOptions, work: (session: Session) => Promise<R>): Promise<R>;
+  /**
+   * Runs `work` as a part of a transaction that is undone by itself when it rejects; nothing else of the session may run
+   * meanwhile. Then the session goes on, also after an error of the database, unless that ended the whole transaction (a
+   * conflict, a lost connection): `session.failure` says so. Parts may be within parts.
+   * @throws what `work` throws; `UNSUPPORTED`, before any I/O, where there are no savepoints.
+   */
+  savepoint<R>(session: Session, work: () => Promise<R>): Promise<R>;
 }
 
 /**

@@ -13,6 +13,7 @@ import { describeFilters } from './record-filters.js';
 import { compareLoads, describeLoads } from './record-loads.js';
 import { compareUnique } from './record-unique.js';
 import type { OpenRecords, RecordTarget } from './record-target.js';
+import { describeSavepoints } from './record-savepoints.js';
 import { describeTransactions } from './record-transactions.js';
 import type { PropertyOptions, TestRunner } from './runner.js';
 
@@ -35,6 +36,7 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
     describeBulk(runner, opened);
     describeLoads(runner, opened);
     describeTransactions(runner, opened);
+    describeSavepoints(runner, opened);
 
     describe('against the oracle', () => {
       test('random filters, sorts and cursors', async () => {

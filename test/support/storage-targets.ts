@@ -9,6 +9,8 @@ export interface StorageTarget {
   /** Whether several processes, each with a manager of its own, can open it at once. */
   readonly server: boolean;
   readonly transactions: boolean;
+  /** Whether vectors can be kept in it. */
+  readonly vectors: boolean;
   readonly prepare: () => Promise<PreparedTarget>;
 }
 
@@ -16,14 +18,20 @@ const drivers = await poolDrivers();
 
 /** Those that are here; what waits for a server is reported as skipped under `suite`. */
 export function storageTargets(suite: string): StorageTarget[] {
-  return drivers.flatMap(({ tests }) => {
+  return drivers.flatMap(({ tests, vectors: provider }) => {
     const { available, waiting } = availableTargets(tests, process.env);
     for (const { name, variable } of waiting)
       describe.skip(`${suite} on ${name}`, () =>
         test(`waits for a server in ${variable}`, () => expect(variable).toBeDefined()));
     return available.map((target) => {
       const { variable, transactions = true } = tests.find(({ name }) => name === target.name)!;
-      return { name: target.name, server: variable !== undefined, transactions, prepare: () => target.prepare() };
+      return {
+        name: target.name,
+        server: variable !== undefined,
+        transactions,
+        vectors: provider !== undefined,
+        prepare: () => target.prepare(),
+      };
     });
   });
 }

@@ -43,6 +43,7 @@ class MongoBackend implements RecordBackend {
     const { transactions } = this.pool;
     return {
       transactions,
+      savepoints: false,
       batch: transactions === 'none' ? 'ordered' : 'atomic',
       unique: true,
       text: true,

@@ -49,6 +49,7 @@ class SqlBackend implements RecordBackend, Database {
   get capabilities(): RecordCapabilities {
     return {
       transactions: 'serializable',
+      savepoints: true,
       batch: 'atomic',
       unique: true,
       text: true,

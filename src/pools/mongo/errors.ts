@@ -117,7 +117,9 @@ function byCode({ code }: ServerFault, options: StorageErrorOptions, error: unkn
       ...told,
       details: { code, index: duplicateIndex(error) },
     });
-  if (LOST.has(code)) return serializationFailure(options.component ?? '', error);
+  // The server asks for the whole transaction again, whatever the code.
+  if (LOST.has(code) || hasLabel(error, 'TransientTransactionError'))
+    return serializationFailure(options.component ?? '', error);
   if (UNAUTHORIZED.has(code))
     return new StorageError('UNAUTHORIZED', `The server refused the credentials, or the right (code ${named})`, told);
   if (TIMED_OUT.has(code)) return new TimeoutError('The server ended the operation at its time limit', told);
@@ -138,4 +140,8 @@ function byCode({ code }: ServerFault, options: StorageErrorOptions, error: unkn
 export function isSystemFault(error: unknown): boolean {
   const { code } = (error ?? {}) as { code?: unknown };
   return typeof code === 'string' && /^(E[A-Z]{3,}|[A-Z]*NOTFOUND|EAI_AGAIN)$/.test(code);
+}
+
+export function unsupported(message: string, component: string): UnsupportedError {
+  return new UnsupportedError(message, { component, operation: 'transaction' });
 }

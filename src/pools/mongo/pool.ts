@@ -2,13 +2,13 @@
 import type { ClientSession } from 'mongodb';
 import { sleep, type Clock, timerDelay } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
-import { isStorageError, StorageError, UnsupportedError, ValidationError } from '../../errors.js';
+import { isStorageError, StorageError, ValidationError } from '../../errors.js';
 import type { Pool, PoolEnvironment, PoolFigures, RawClient, TransactionOptions } from '../pool.js';
 import { boundsExceeded, untilAborted } from '../slot.js';
 import { commit, rollBack } from './commit.js';
 import { clientOptions, connect } from './connect.js';
 import { Connections } from './connections.js';
-import { isLostAnswer, isSystemFault, mapError } from './errors.js';
+import { isLostAnswer, isSystemFault, mapError, unsupported } from './errors.js';
 import { Gate } from './gate.js';
 import { Limit } from './limit.js';
 import { isIdle, type MongoUse, type Opened, useOf } from './opened.js';
@@ -103,10 +103,7 @@ export class MongoPool implements Pool {
   async transaction<R>({ context }: TransactionOptions, work: (session: Session) => Promise<R>): Promise<R> {
     const opened = this.require('transaction');
     if (opened.deployment.transactions === 'none')
-      throw new UnsupportedError('The server has no transactions: it is neither a replica set nor a sharded cluster', {
-        component: this.name,
-        operation: 'transaction',
-      });
+      throw unsupported('The server has no transactions: it is neither a replica set nor a sharded cluster', this.name);
     const { clock } = this;
     const over = boundsExceeded(context, clock.monotonic(), this.name);
     if (over !== undefined) throw over;
@@ -137,6 +134,10 @@ export class MongoPool implements Pool {
       opened.sessions.delete(session);
       this.tellIdle(opened);
     }
+  }
+
+  async savepoint(): Promise<never> {
+    throw unsupported('MongoDB has no savepoints: no part of a transaction is undone by itself', this.name);
   }
 
   figures(): PoolFigures {

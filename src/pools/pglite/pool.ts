@@ -129,6 +129,16 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
       );
   }
 
+  protected async mark(opened: Opened<Maintained>, script: string): Promise<void> {
+    const reason = this.unusable(opened.database);
+    if (reason !== undefined) throw reason;
+    try {
+      await opened.database.client.exec(script);
+    } catch (error) {
+      throw this.mapped(opened, error, 'transaction');
+    }
+  }
+
   protected rollBack(database: Maintained): Promise<void> {
     return rollBack(database);
   }

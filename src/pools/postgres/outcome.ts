@@ -1,7 +1,7 @@
 /** What became of a statement that got no answer: whether the server may have done it. */
-import { isStorageError, StorageError, ValidationError } from '../../errors.js';
+import { isStorageError, serializationFailure, StorageError, ValidationError } from '../../errors.js';
 import type { Connection } from './connection.js';
-import { isRefusal, mapError } from './errors.js';
+import { isRefusal, isStalePlan, mapError } from './errors.js';
 import type { Statement } from './statement.js';
 
 const READS = /^\s*(SELECT|WITH|VALUES|SHOW|EXPLAIN)\b(?!.*\b(INSERT|UPDATE|DELETE|MERGE|nextval|INTO)\b)/is;
@@ -21,6 +21,18 @@ export function statementFault(
   return READS.test(statement.text)
     ? fault
     : unknown('The reply to the statement was lost', error, component, operation);
+}
+
+export function sessionFault(
+  error: unknown,
+  connection: Connection,
+  component: string,
+  operation: string,
+): StorageError {
+  if (!isStalePlan(error)) return mapError(error, component, operation);
+  connection.obsolete = true;
+  // Run again as a whole, on another connection, the transaction finds no old plan.
+  return serializationFailure(component, error);
 }
 
 export function commitFault(

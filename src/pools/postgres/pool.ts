@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
-import { isStorageError, serializationFailure, StorageError, ValidationError } from '../../errors.js';
+import { isStorageError, StorageError, ValidationError } from '../../errors.js';
 import type {
   CopyFormat,
   PoolEnvironment,
@@ -17,14 +17,13 @@ import type {
   TransactionOptions,
 } from '../pool.js';
 import { Connector } from './connect.js';
-import type { Connection } from './connection.js';
 import { Connections } from './connections.js';
 import { CopyStatement } from './copy.js';
-import { isReadOnly, isStalePlan, mapError } from './errors.js';
+import { isReadOnly, isStalePlan } from './errors.js';
 import { healthOf } from './health.js';
 import { createHostPool } from './host-pool.js';
 import { type HostPool, type Library, loadLibrary } from './library.js';
-import { controlStatementError, statementFault } from './outcome.js';
+import { controlStatementError, sessionFault, statementFault } from './outcome.js';
 import { Probe } from './probe.js';
 import { Runner } from './runner.js';
 import { PostgresSession } from './session.js';
@@ -138,6 +137,10 @@ export class PostgresPool implements PostgresDialectPool {
       if (connection.status === 'I' || connection.endedBy !== undefined) connections.release(connection);
       else await connections.clean(connection, 'ROLLBACK');
     }
+  }
+
+  async savepoint<R>(session: Session, work: () => Promise<R>): Promise<R> {
+    return this.#own(session, 'transaction').savepoint(work);
   }
 
   figures(): PoolFigures {
@@ -255,20 +258,13 @@ export class PostgresPool implements PostgresDialectPool {
         return result;
       } catch (error) {
         if (isReadOnly(error)) this.#leave(opened);
-        const fault = this.#sessionFault(error, connection, operation);
+        const fault = sessionFault(error, connection, this.name, operation);
         const undo = isStorageError(fault, 'ALREADY_EXISTS') ? statement.undo : undefined;
         if (undo !== undefined && (await opened.runner.succeedsInSession(connection, undo, context))) throw fault;
         // The statements after a failed one fail too: what went wrong is the first error.
         throw (session.failure ??= fault);
       }
     });
-  }
-
-  #sessionFault(error: unknown, connection: Connection, operation: string): StorageError {
-    if (!isStalePlan(error)) return mapError(error, this.name, operation);
-    connection.obsolete = true;
-    // Run again as a whole, on another connection, the transaction finds no old plan.
-    return serializationFailure(this.name, error);
   }
 
   /** No connection of now is used again. */

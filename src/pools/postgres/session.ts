@@ -5,13 +5,17 @@ import { isStorageError, StorageError } from '../../errors.js';
 import { LocalSession } from '../local-session.js';
 import type { Isolation, Pool } from '../pool.js';
 import type { Connection, Holder } from './connection.js';
+import { mapError } from './errors.js';
 import { commitFault } from './outcome.js';
+import { type Savepoint, withSavepoint } from '../savepoint.js';
 import { Statement } from './statement.js';
 
 const LEVELS: Readonly<Record<Isolation, string>> = { serializable: 'SERIALIZABLE', snapshot: 'REPEATABLE READ' };
 
 export class PostgresSession extends LocalSession implements Holder {
   private begun = false;
+  /** What is to be said about savepoints, which travels with the next statement. */
+  private unsaid: string[] = [];
   private turn: Promise<void> | undefined;
 
   /** @param statementTimeout the server's limit for its statements, where it must be another than the connection's. */
@@ -29,12 +33,53 @@ export class PostgresSession extends LocalSession implements Holder {
 
   /** What goes before the next statement. */
   preface(): string[] {
-    if (this.begun) return [];
+    const { unsaid } = this;
+    this.unsaid = [];
+    if (this.begun) return unsaid;
     this.begun = true;
     const begin = `BEGIN ISOLATION LEVEL ${LEVELS[this.isolation]}`;
     return this.statementTimeout === undefined
-      ? [begin]
-      : [begin, `SET LOCAL statement_timeout = ${this.statementTimeout}`];
+      ? [begin, ...unsaid]
+      : [begin, `SET LOCAL statement_timeout = ${this.statementTimeout}`, ...unsaid];
+  }
+
+  async savepoint<R>(work: () => Promise<R>): Promise<R> {
+    const refusal = this.refusal();
+    if (refusal !== undefined) throw refusal;
+    return withSavepoint(this, (name) => this.setSavepoint(name), work);
+  }
+
+  /** A part with no statement costs nothing, one that is kept no round trip. */
+  private setSavepoint(name: string): Savepoint {
+    const set = `SAVEPOINT ${name}`;
+    this.unsaid.push(set);
+    /** @returns whether it was not said yet; then it has not to be. */
+    const takeBack = (): boolean => {
+      const place = this.unsaid.lastIndexOf(set);
+      if (place >= 0) this.unsaid.length = place;
+      return place >= 0;
+    };
+    return {
+      release: () => void (takeBack() || this.unsaid.push(`RELEASE SAVEPOINT ${name}`)),
+      undo: async () => {
+        if (!takeBack()) await this.inTurn(() => this.rollBackTo(name));
+      },
+    };
+  }
+
+  private async rollBackTo(name: string): Promise<void> {
+    // The connection may be another's by now.
+    const { over } = this;
+    if (over !== undefined) throw over;
+    // It goes with the parts within this one.
+    this.unsaid = [];
+    const statement = new Statement(`ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`);
+    statement.deadline = this.deadline;
+    try {
+      await this.connection.run(statement);
+    } catch (error) {
+      throw mapError(error, this.pool.name, 'transaction');
+    }
   }
 
   /** One statement after the other, in the order of these calls. */

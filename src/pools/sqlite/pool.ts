@@ -138,6 +138,10 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     }
   }
 
+  protected async mark({ database }: Opened<Database>, script: string): Promise<void> {
+    database.exec(script, 'transaction');
+  }
+
   protected async rollBack(database: Database): Promise<void> {
     database.rollBack();
   }

@@ -1,0 +1,180 @@
+/** One run of a transaction's function: which operations it may have, and what follows its end. */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { RecordBackend } from '../backends/backend.js';
+import type { Clock } from '../clock.js';
+import type { BeginOperation, CallOptions, OperationContext, Session } from '../component.js';
+import { StorageError, ValidationError } from '../errors.js';
+import type { Isolation, Pool } from '../pools/pool.js';
+import type { Hook } from './hooks.js';
+
+/** The database that a transaction runs on. */
+export interface TransactionDatabase {
+  readonly name: string;
+  readonly backend: Pick<RecordBackend, 'capabilities'>;
+  readonly pool: Pool;
+  readonly clock: Clock;
+}
+
+/**
+ * Asks for tables that are not there yet: the transaction rolls back, makes them, and runs the function again. The function
+ * meets it as any error of a storage; whatever it makes of it, this run is over.
+ */
+export class TablesMissing extends StorageError {
+  constructor(readonly ensure: (context: OperationContext) => Promise<void>) {
+    const message =
+      'The tables of a collection are not there yet: this run of the transaction is rolled back, and its function run again once they are';
+    super('UNAVAILABLE', message, { operation: 'transaction', details: { reason: 'tables' } });
+  }
+}
+
+/** One run of a transaction's function, or of the function of a transaction within it: its part, which can be undone by itself. */
+export class Attempt {
+  readonly committed: Hook[] = [];
+  readonly rolledBack: Hook[] = [];
+  /** The part that runs now. */
+  private inner: Attempt | undefined;
+  private lacking: TablesMissing | undefined;
+  private ended = false;
+  /** Operations that have not answered yet, by the ends that they will tell. */
+  private readonly pending = new Map<() => void, string>();
+  private onIdle: (() => void)[] = [];
+
+  constructor(
+    readonly on: TransactionDatabase,
+    readonly isolation: Isolation,
+    readonly session: Session,
+    private readonly bounds: OperationContext,
+    /** The attempt whose function began this one: on another pool, or as its part. */
+    private readonly enclosing: Attempt | undefined,
+    private readonly whole?: Attempt,
+  ) {}
+
+  get pool(): Pool {
+    return this.on.pool;
+  }
+
+  get database(): string {
+    return this.on.name;
+  }
+
+  get active(): boolean {
+    return !this.ended && this.whole?.active !== false;
+  }
+
+  /** Set by the first use of a collection whose tables are missing, whatever the function makes of the error. */
+  get missing(): TablesMissing | undefined {
+    return this.whole === undefined ? this.lacking : this.whole.missing;
+  }
+
+  /** The operations that have not answered yet. */
+  get operations(): string[] {
+    return [...this.pending.values()];
+  }
+
+  end(): void {
+    this.ended = true;
+  }
+
+  /** Whether this or a transaction around it runs on `pool`. */
+  holds(pool: Pool): boolean {
+    return (this.active && this.pool === pool) || this.enclosing?.holds(pool) === true;
+  }
+
+  /** Stops this run: the tables are made once it has rolled back, and the function is run again. */
+  require(ensure: (context: OperationContext) => Promise<void>): never {
+    if (this.whole !== undefined) return this.whole.require(ensure);
+    throw (this.lacking ??= new TablesMissing(ensure));
+  }
+
+  /** Admits an operation of the transaction. @throws `CLOSED` after its end. */
+  readonly begin: BeginOperation = (operation, options) => {
+    const context = this.context(operation, options);
+    const end = (): void => {
+      this.pending.delete(end);
+      if (this.pending.size === 0) for (const tell of this.onIdle.splice(0)) tell();
+    };
+    this.pending.set(end, operation);
+    return { context, end };
+  };
+
+  /** For what the transaction's own function awaits: nothing counts it. @throws as `begin` */
+  context(operation: string, options?: CallOptions): OperationContext {
+    if (!this.active)
+      throw new StorageError('CLOSED', 'The transaction has ended; its handles cannot be used any more', { operation });
+    if (this.inner !== undefined)
+      throw new ValidationError(
+        'VALIDATION',
+        `${operation}: inside a transaction within this one, use the handle that it gives (the inner tx)`,
+        { operation },
+      );
+    if (this.missing !== undefined) throw this.missing;
+    const deadline = Math.min(this.bounds.deadline, this.on.clock.monotonic() + (options?.timeout ?? Infinity));
+    const signal = options?.signal ?? this.bounds.signal;
+    return { now: this.on.clock.now(), deadline, signal, session: this.session };
+  }
+
+  /** Begins a part, which must be closed; until then this attempt's own handles are refused. */
+  openPart(context: OperationContext): Attempt {
+    return (this.inner = new Attempt(this.on, this.isolation, this.session, context, this, this));
+  }
+
+  closePart(): void {
+    this.inner = undefined;
+  }
+
+  /** The compensations of this and of the part that runs, the last registered first; no other call gets them again. */
+  takeCompensations(): Hook[] {
+    return [...(this.inner?.takeCompensations() ?? []), ...this.rolledBack.splice(0).reverse()];
+  }
+
+  /** Runs the function, and ends. @throws what it throws; as `finish`; `missing` */
+  async run<R>(work: (attempt: Attempt) => Promise<R>): Promise<R> {
+    try {
+      const value = await running.run(this, () => work(this));
+      await this.finish();
+      if (this.missing !== undefined) throw this.missing;
+      return value;
+    } finally {
+      this.end();
+    }
+  }
+
+  /** Ends, and waits until what was begun has answered. */
+  async settle(): Promise<void> {
+    this.end();
+    if (this.pending.size > 0) await new Promise<void>((resolve) => this.onIdle.push(resolve));
+  }
+
+  /**
+   * Ends the run. A function that has returned while an operation of it was under way did not await it, and cannot know what
+   * became of it: once that has answered, this run is over. @throws `VALIDATION`
+   */
+  private async finish(): Promise<void> {
+    const { operations } = this;
+    await this.settle();
+    if (operations.length === 0) return;
+    throw new ValidationError(
+      'VALIDATION',
+      `The function of the transaction returned before ${operations.join(', ')} had answered: await every call; nothing is committed`,
+      { operation: 'transaction', details: { operations } },
+    );
+  }
+}
+
+const running = new AsyncLocalStorage<Attempt>();
+
+/** The attempt whose function this is called in. */
+export function runningAttempt(): Attempt | undefined {
+  return running.getStore();
+}
+
+/**
+ * A handle of the database would wait for the transaction it is used in (one connection), or not see it (several).
+ * @throws `VALIDATION` when called inside a running transaction of `pool`.
+ */
+export function refuseInsideTransaction(pool: Pool, operation: string): void {
+  if (running.getStore()?.holds(pool) === true)
+    throw new ValidationError('VALIDATION', `${operation}: inside a transaction, use the handle it gives (tx)`, {
+      operation,
+    });
+}
