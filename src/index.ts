@@ -197,6 +197,9 @@ export type {
 export type { ProbeHandler, ProbeRequest, ProbeResponse } from './probes.js';
 export type { DatabaseSettings, Settings, SettingsInput } from './settings.js';
 export type { Storage, TenantStorage, Transaction } from './storage.js';
+export type { LockInfo, Locks } from './unit-of-work/locks.js';
+export type { Lock } from './unit-of-work/locks/lock.js';
+export type { LockOptions } from './unit-of-work/locks/options.js';
 export type { NewMessage, TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
 export type { DeadLetter, Outbox, OutboxBacklog, OutboxOptions } from './unit-of-work/outbox/outbox.js';
 export type { OutboxMessage } from './unit-of-work/outbox/records.js';
