@@ -17,6 +17,7 @@ import type { Attempt } from './unit-of-work/attempt.js';
 import { runInner } from './unit-of-work/inner.js';
 import { runTransaction, type TransactionCallOptions } from './unit-of-work/transaction.js';
 import { TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
+import { Locks } from './unit-of-work/locks.js';
 import { Sequences } from './unit-of-work/sequences.js';
 import type { VectorStore } from './vectors/vector-store.js';
 
@@ -75,6 +76,20 @@ export abstract class Storage extends StoreFactory {
   sequences(options: { readonly on?: string | undefined } = {}): Sequences {
     const place = this.place();
     return new Sequences(place.records(place.database(options.on)));
+  }
+
+  /**
+   * The tenant's locks, on a database of the settings (default: `stores.default`): one holder at a time, of any process.
+   * @throws `UNSUPPORTED` in a transaction: a lock that is rolled back is none.
+   */
+  locks(options: { readonly on?: string | undefined } = {}): Locks {
+    const place = this.place();
+    if (this.attempt !== undefined)
+      throw new UnsupportedError('A lock is taken before the transaction, not in it', { operation: 'lock' });
+    return new Locks({
+      ...place.records(place.database(options.on)),
+      onClosing: (listener) => place.parts.onClosing(listener),
+    });
   }
 
   /** The same for another tenant; cheap, no I/O. @throws `VALIDATION` for a malformed tenant, and inside a transaction. */

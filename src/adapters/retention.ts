@@ -1,10 +1,8 @@
 /** `storage.retention`: what is too old, or too much, of every tenant's conversations, tasks and jobs. */
 import { aborted } from '../clock.js';
-import type { CollectionHost } from '../collection/host.js';
 import type { CallOptions } from '../component.js';
 import { foreignErrorName, invalid, isStorageError, StorageError } from '../errors.js';
 import { flag, optional, shape, withDefault, type Reader } from './arguments.js';
-import { RetentionLease } from './retention/lease.js';
 import { policyOf, readPolicies, type Policy, type RetentionPolicy } from './retention/policy.js';
 import {
   isNone,
@@ -16,6 +14,7 @@ import {
 } from './retention/stores.js';
 import { findTenants } from './retention/tenants.js';
 import type { StoreSettings } from './settings.js';
+import { Locks, type LockHost } from '../unit-of-work/locks.js';
 
 export interface RetentionOptions extends Pick<CallOptions, 'signal'> {
   /** Only counts: changes nothing, and needs no lease. Default false. */
@@ -52,7 +51,7 @@ export type RetentionReport = {
 export interface RetentionHost {
   readonly settings: StoreSettings;
   /** The reserved tenant's, on the database of a store. */
-  of(store: RetainedStore): CollectionHost;
+  of(store: RetainedStore): LockHost;
   tenant(id: string): RetainedStores;
   onClosing(listener: () => void): () => void;
 }
@@ -77,6 +76,10 @@ const OPTIONS = shape({
   dryRun: withDefault(flag, false),
   tenants: withDefault(readPolicies, new Map()),
 });
+/** Of the reserved tenant: one run at a time works a database. It saves work, no more: the steps of two would each be whole. */
+const LOCK = 'retention';
+/** Milliseconds that a run counts as alive without a sign of it. */
+const LEASE = 60_000;
 /** What ends a store's run: it would be so for every tenant. */
 const FOR_ALL: readonly unknown[] = ['CLOSED', 'UNAVAILABLE', 'UNSUPPORTED'] satisfies StorageError['code'][];
 
@@ -100,7 +103,7 @@ export class Retention {
     const ends: (() => void)[] = [];
     try {
       const databases = this.byDatabase(run);
-      // Admitted for as long as it runs, so that a close waits until the lease is given back.
+      // Admitted for as long as it runs, so that a close waits for its last step.
       for (const [host] of databases) ends.push(host.begin('retain', signal === undefined ? {} : { signal }).end);
       ends.push(
         this.host.onClosing(() => stop.abort()),
@@ -126,8 +129,8 @@ export class Retention {
   }
 
   /** The stores that anybody has a policy for. Two names of one database are one. */
-  private byDatabase({ standard, own }: Run): Map<CollectionHost, RetainedStore[]> {
-    const databases = new Map<object, [CollectionHost, RetainedStore[]]>();
+  private byDatabase({ standard, own }: Run): Map<LockHost, RetainedStore[]> {
+    const databases = new Map<object, [LockHost, RetainedStore[]]>();
     const policies = [standard, ...own.values()];
     for (const name of STORES.filter((store) => policies.some((policy) => isOn(store, policy)))) {
       const host = this.host.of(name);
@@ -139,7 +142,7 @@ export class Retention {
   }
 
   private async runDatabase(
-    host: CollectionHost,
+    host: LockHost,
     names: readonly RetainedStore[],
     run: Run,
     reports: StoreReports,
@@ -153,31 +156,18 @@ export class Retention {
     if (run.dryRun) return each(run);
     if (run.signal.aborted) return;
     const work = new AbortController();
-    let isLost = false;
-    let lease: RetentionLease | undefined;
     try {
-      lease = await RetentionLease.take(host, () => {
-        isLost = true;
-        work.abort();
+      await new Locks(host).withLock(LOCK, { ttl: LEASE }, async (lock) => {
+        const unlink = forward(run.signal, () => work.abort());
+        forward(lock.signal, () => work.abort());
+        await each({ ...run, signal: work.signal }).finally(unlink);
       });
     } catch (error) {
-      return end('failed', told(error));
+      if (isStorageError(error, 'CONFLICT')) return end('skipped');
+      if (!isStorageError(error, 'LEASE_LOST')) return end('failed', told(error));
+      for (const name of names)
+        if (reports[name]?.error?.code === 'ABORTED') reports[name] = { ...reports[name], error } as never;
     }
-    if (lease === undefined) return end('skipped');
-    const unlink = forward(run.signal, () => work.abort());
-    try {
-      await each({ ...run, signal: work.signal });
-    } finally {
-      unlink();
-      await lease.release();
-    }
-    if (!isLost) return;
-    const error = new StorageError('LEASE_LOST', 'The lease of the retention was not renewed in time', {
-      component: host.backend.name,
-      operation: 'retain',
-    });
-    for (const name of names)
-      if (reports[name]?.error?.code === 'ABORTED') reports[name] = { ...reports[name], error } as never;
   }
 
   private async runStore<Name extends RetainedStore>(name: Name, run: Run, reports: StoreReports): Promise<void> {

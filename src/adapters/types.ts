@@ -64,11 +64,11 @@ export type { EnqueuedRun, NewRun, RunChange } from './jobs/run-operations.js';
 export type { NewSchedule } from './jobs/schedule-operations.js';
 export type { TaskSnapshot } from './jobs/tasks.js';
 export type { JobWorker } from './jobs/worker.js';
-export type { KeyValueStore, LockOptions } from './kv.js';
+export type { KeyValueStore, LockOptions as KeyValueLockOptions } from './kv.js';
 export type { Comparison, Exchange, IncrementEntryOptions, Replacement } from './kv/atomic.js';
 export type { SetManyItem } from './kv/bulk.js';
 export type { Entry, KeyValue } from './kv/entry.js';
-export type { Lock } from './kv/locks.js';
+export type { Lock as KeyValueLock } from './kv/locks.js';
 export type { KeyValueCapabilities, ListEntriesOptions, NamespaceUsage } from './kv/reader.js';
 export type { Deletion, SetOptions } from './kv/writer.js';
 export type {

@@ -1,7 +1,8 @@
 /**
  * The lock that lets one process migrate at a time. Two records: `lock` names the holder by a fencing token, and every
  * step writes it in its own transaction, so that a holder that was given up cannot commit; `beat` says until when the
- * holder counts as alive, and is renewed outside of the steps, which it must not conflict with.
+ * holder counts as alive, and is renewed outside of the steps, which it must not conflict with. It is none of `Locks`: a
+ * step that holds up the renewals beyond the lease (on SQLite, PGlite) has lost nothing unless another took the lock over.
  */
 import type { RecordBackend, RecordKey, Write } from '../backends/backend.js';
 import { equals } from '../collection/conditions.js';

@@ -1,8 +1,7 @@
-/** What retention stands on: its own runs, its lease, its settings, how tenants are found. */
+/** What retention stands on: its own runs, its settings, how tenants are found. */
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { CONVERSATIONS } from '../../src/adapters/conversations/records.js';
-import { LEASE, RETENTION, RetentionLease } from '../../src/adapters/retention/lease.js';
 import { findTenants } from '../../src/adapters/retention/tenants.js';
 import { TASKS } from '../../src/adapters/tasks/records.js';
 import { memory as backends } from '../../src/backends/memory.js';
@@ -15,7 +14,6 @@ import { ManualClock } from '../support/manual-clock.js';
 import { databaseOf } from '../support/open-parts.js';
 
 const DAY = 86_400_000;
-const LIBRARY = { tenant: 'quartermaster' };
 
 let manager: StorageManager | undefined;
 afterEach(() => manager?.close());
@@ -203,42 +201,6 @@ describe('below', () => {
     });
     return { backend: backends.create(pool, 'records:main'), tenant: 'none', clock, begin, ensure: () => undefined };
   }
-
-  test('a lease is renewed while it is held, and lost to whoever has it', async () => {
-    const clock = new ManualClock();
-    const host = await makeHost(clock);
-    let lost = 0;
-    const lease = await RetentionLease.take(host, () => lost++);
-    for (let i = 0; i < 10; i++) {
-      await clock.advance(LEASE / 2);
-      expect(await RetentionLease.take(host, () => undefined)).toBeUndefined();
-    }
-    await lease!.release();
-    const second = await RetentionLease.take(host, () => lost++);
-    expect(second).toBeDefined();
-    const value = { holder: 'another', until: new Date(clock.now().getTime() + 10 * LEASE).toISOString() };
-    const write = { collection: RETENTION, id: 'lease', kind: 'put' as const, value };
-    await host.backend.write(LIBRARY, [write], { now: clock.now(), deadline: Infinity });
-    expect(lost).toBe(0);
-    await clock.advance(LEASE / 2);
-    expect(lost).toBe(1);
-    await second!.release();
-    expect(await RetentionLease.take(host, () => undefined)).toBeUndefined();
-    expect(clock.timers).toBe(0);
-  });
-
-  test('a lease that cannot be renewed is lost when it ends', async () => {
-    const clock = new ManualClock();
-    const host = await makeHost(clock);
-    let lost = 0;
-    await RetentionLease.take(host, () => lost++);
-    await host.backend.pool.close(clock.monotonic());
-    await clock.advance(LEASE / 2);
-    expect(lost).toBe(0);
-    await clock.advance(LEASE);
-    expect(lost).toBe(1);
-    expect(clock.timers).toBe(0);
-  });
 
   test('every tenant is found, also of records with the same id', async () => {
     const host = await makeHost(new ManualClock());
