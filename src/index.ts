@@ -197,8 +197,16 @@ export type {
 export type { ProbeHandler, ProbeRequest, ProbeResponse } from './probes.js';
 export type { DatabaseSettings, Settings, SettingsInput } from './settings.js';
 export type { Storage, TenantStorage, Transaction } from './storage.js';
-export type { NewMessage, TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
-export type { DeadLetter, Outbox, OutboxBacklog, OutboxOptions } from './unit-of-work/outbox/outbox.js';
+export type { Enqueued, NewMessage, TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
+export type {
+  MessageState,
+  Outbox,
+  OutboxBacklog,
+  OutboxListOptions,
+  OutboxOptions,
+  OutboxSelection,
+  PendingMessage,
+} from './unit-of-work/outbox/outbox.js';
 export type { OutboxMessage } from './unit-of-work/outbox/records.js';
 export type { Relay, RelayStatus } from './unit-of-work/relay.js';
 export type { Backoff, DeliveryContext, DeliveryFailure, Handler, RelayOptions } from './unit-of-work/relay/options.js';

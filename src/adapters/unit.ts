@@ -14,7 +14,7 @@ import { ConflictError, invalid, UnsupportedError, type StorageError } from '../
 import { parseSort } from '../filter/cursor.js';
 import { normalize } from '../filter/normalize.js';
 import { parseFilter, type Filter, type Path } from '../filter/syntax.js';
-import { digest } from './digest.js';
+import { digest } from '../collection/digest.js';
 import { EVENTS_PER_WRITE, type Actor, type EventValue, type StoreEvent } from './events.js';
 
 /** What was done under an idempotency key: the same again gives the same, and writes nothing. */
