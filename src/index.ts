@@ -88,6 +88,7 @@ export async function openStorage(settings?: SettingsInput, options: OpenOptions
   return manager;
 }
 
+export type { EventHandler, StoreEventOf, SubscribeOptions, Subscription } from './adapters/subscriptions.js';
 export type * from './adapters/types.js';
 export type { Clock, Timer } from './clock.js';
 export type {

@@ -111,7 +111,10 @@ const ROOMS: readonly Room[] = [
   },
   {
     name: 'manager',
-    files: ['manager', 'opening', 'composition', 'storage', 'database', 'recurring', 'sweeper', 'retention-runs'],
+    files: [
+      ...['manager', 'opening', 'composition', 'storage', 'subscriptions', 'database', 'recurring', 'sweeper'],
+      'retention-runs',
+    ],
     may: [
       ...BASE,
       ...CONTRACTS,

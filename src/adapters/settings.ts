@@ -85,7 +85,7 @@ export const STORE_SETTINGS = {
   },
   events: {
     outbox: {
-      doc: 'Whether the events of the stores are left in the outbox too (topics events.task, ...), for a relay to deliver.',
+      doc: 'Whether the events of the stores are left for durable subscriptions (storage.subscribe) too, in the outbox.',
       format: 'boolean',
       default: false,
     },
