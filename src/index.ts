@@ -135,6 +135,7 @@ export type {
   AggregateRequest,
   BackendDriver,
   ClaimRequest,
+  CountRequest,
   FindRequest,
   JsonObject,
   JsonValue,
@@ -198,11 +199,11 @@ export type {
 export type { ProbeHandler, ProbeRequest, ProbeResponse } from './probes.js';
 export type { DatabaseSettings, Settings, SettingsInput } from './settings.js';
 export type { Storage, TenantStorage, Transaction } from './storage.js';
+export type { OutboxBacklog } from './unit-of-work/outbox/backlog.js';
 export type { Enqueued, NewMessage, TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
 export type {
   MessageState,
   Outbox,
-  OutboxBacklog,
   OutboxListOptions,
   OutboxOptions,
   OutboxSelection,

@@ -113,7 +113,7 @@ const ROOMS: readonly Room[] = [
     name: 'manager',
     files: [
       ...['manager', 'opening', 'composition', 'storage', 'subscriptions', 'database', 'recurring', 'sweeper'],
-      'retention-runs',
+      ...['retention-runs', 'outbox-health'],
     ],
     may: [
       ...BASE,

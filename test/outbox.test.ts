@@ -442,6 +442,44 @@ describe.each(TARGETS)('the outbox on $name', ({ prepare }) => {
     expect(await kept(storage)).toEqual([0, 0, 0]);
   });
 
+  test('the health report has its figures, and is degraded by what waits too long or is dead', async () => {
+    const { url, drop: end } = await prepare();
+    const settings = { databases: { main: url }, health: { cache: 0 }, outbox: { maxAge: 1 } };
+    const figures = async (manager: StorageManager) => {
+      const { status, details, critical } = (await manager.health()).components['outbox:main']!;
+      expect([critical, (await manager.ready()).ok]).toEqual([false, true]);
+      return { status, ...details };
+    };
+    // Figures are read at most every 30 seconds, so each look is another manager's.
+    const look = async (work: (manager: StorageManager) => Promise<void>) => {
+      const manager = await openStorage(settings, { environment: {} });
+      const before = await figures(manager);
+      await work(manager);
+      const after = await figures(manager);
+      await manager.close();
+      return [before, after];
+    };
+    const unused = { status: 'healthy' };
+    expect(await look(async () => undefined)).toEqual([unused, unused]);
+    const failures = new Tally<boolean>();
+    const [before, after] = await look(async (manager) => {
+      await enqueue(manager, 'ann', 'poison');
+      const relay = manager.outbox.relay({
+        handlers: { mail: () => Promise.reject(new Error('no')) },
+        maxAttempts: 1,
+        onFailure: ({ dead }) => failures.add(dead),
+      });
+      await failures.until(1);
+      await relay.stop();
+      await enqueue(manager, 'ann', 'next');
+      const { oldest } = await manager.outbox.backlog();
+      while (Date.now() - oldest!.getTime() < 50) await settled();
+    });
+    expect(before).toEqual(unused);
+    expect(after).toEqual({ status: 'degraded', waiting: 1, dead: 1, oldestMs: expect.any(Number) });
+    await end();
+  });
+
   test.each([
     ['no topic', { key: 'a', payload: 1 }],
     ['a malformed topic', { topic: 'No Topic', key: 'a', payload: 1 }],

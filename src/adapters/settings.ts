@@ -83,6 +83,13 @@ export const STORE_SETTINGS = {
     jobDays: kept('Days after which jobs and runs that ended are deleted'),
     keepRuns: kept('Runs that ended which are kept of a job, the newest'),
   },
+  outbox: {
+    maxAge: {
+      doc: 'Milliseconds that a message of the outbox may wait before the health report is degraded.',
+      format: 'milliseconds',
+      default: 900_000,
+    },
+  },
   events: {
     outbox: {
       doc: 'Whether the events of the stores are left for durable subscriptions (storage.subscribe) too, in the outbox.',

@@ -1,15 +1,16 @@
 /** `storage.outbox`: the delivery of what transactions have left, and what could not be delivered. */
 import type { Stored, Write } from '../../backends/backend.js';
 import { checkId, checkTenant } from '../../backends/value.js';
-import { all, equals, orderBy, present } from '../../collection/conditions.js';
+import { all, equals } from '../../collection/conditions.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import { checkLimit, fetchPage, type Page } from '../../collection/page.js';
 import type { CallOptions, OperationContext } from '../../component.js';
 import { invalid, isStorageError, NotFoundError, UnsupportedError } from '../../errors.js';
 import { decodeCursor, queryHash } from '../../filter/cursor.js';
-import { ALL, type FilterNode } from '../../filter/syntax.js';
+import { ALL } from '../../filter/syntax.js';
 import { Relay } from '../relay.js';
 import { checkRelayOptions, type RelayOptions } from '../relay/options.js';
+import { BY_AGE, DEAD, readBacklog, WAITING, type OutboxBacklog } from './backlog.js';
 import { removal } from './idempotency.js';
 import { checkTopic, LANES, MESSAGES, OUTBOX_TABLES, readMessage, type OutboxMessage } from './records.js';
 import { wake } from './wake.js';
@@ -48,19 +49,6 @@ export interface OutboxListOptions extends OutboxSelection {
   readonly after?: string | undefined;
 }
 
-export interface OutboxBacklog {
-  /** Messages that are neither delivered nor dead letters; those behind a dead letter among them. */
-  readonly waiting: number;
-  readonly dead: number;
-  /** When the oldest of those waiting was left. Absent where none waits. */
-  readonly oldest?: Date;
-}
-
-const DEAD = present('deadAt', 'date');
-const WAITING: FilterNode = { op: 'not', node: DEAD };
-/** Those that wait before the dead: of the first the oldest, of the second those longest dead. */
-const ORDER = orderBy('deadAt', 'date');
-
 type Named = Pick<OutboxMessage, 'tenant' | 'id'>;
 
 export class Outbox {
@@ -81,14 +69,7 @@ export class Outbox {
   /** What waits to be delivered, of every tenant: read from the table, for a gauge that is asked every minute or so. */
   async backlog(options: OutboxOptions = {}): Promise<OutboxBacklog> {
     const host = this.host(options.on);
-    return runOperation(host, OUTBOX_TABLES, 'backlog', options, async (context) => {
-      const { backend } = host;
-      const dead = await backend.count('all', { collection: MESSAGES, filter: DEAD }, context);
-      const waiting = await backend.count('all', { collection: MESSAGES, filter: WAITING }, context);
-      const first = { collection: MESSAGES, filter: WAITING, sort: ORDER, limit: 1 };
-      const [oldest] = await backend.find('all', first, context);
-      return oldest === undefined ? { waiting, dead } : { waiting, dead, oldest: oldest.createdAt };
-    });
+    return runOperation(host, OUTBOX_TABLES, 'backlog', options, (context) => readBacklog(host.backend, context));
   }
 
   /** One page of what is not delivered yet: the oldest messages first, after them the dead letters, by when they became it. */
@@ -103,9 +84,9 @@ export class Outbox {
     const filter = parts.length === 0 ? ALL : all(...parts);
     const limit = checkLimit(options.limit, 50);
     const scope = tenant === undefined ? 'all' : { tenant: checkTenant(tenant) };
-    const hash = (): string => queryHash(MESSAGES.name, tenant ?? '', ORDER, filter);
-    const cursor = after === undefined ? undefined : decodeCursor(after, ORDER, hash());
-    const plan = { filter, sort: ORDER, limit, cursor, hash };
+    const hash = (): string => queryHash(MESSAGES.name, tenant ?? '', BY_AGE, filter);
+    const cursor = after === undefined ? undefined : decodeCursor(after, BY_AGE, hash());
+    const plan = { filter, sort: BY_AGE, limit, cursor, hash };
     const host = this.host(options.on);
     return runOperation(host, OUTBOX_TABLES, 'list', options, (context) =>
       fetchPage(host.backend, MESSAGES, scope, plan, readPending, context),
