@@ -9,11 +9,13 @@ import { Tables } from './database/tables.js';
 import { foreignErrorName, isStorageError, StorageError } from './errors.js';
 import type { Managed } from './lifecycle.js';
 import { checkSchemaVersion } from './migrations/schema-version.js';
+import { OutboxHealth } from './outbox-health.js';
 import type { Pool } from './pools/pool.js';
 import type { Registry } from './registry.js';
 import { RetentionRuns } from './retention-runs.js';
 import { urlSource, type Settings } from './settings.js';
 import { Sweeper } from './sweeper.js';
+import { OUTBOX_TABLES } from './unit-of-work/outbox/records.js';
 import type { VectorProvider } from './vectors/provider.js';
 
 export interface Composition {
@@ -82,6 +84,14 @@ async function composeDatabases(
     pools.set(key, { name, options, pool, tables });
     const sweeper = sweeperOf(name, backend, tables, serverClock, settings.lifecycle.sweepInterval);
     managed.set(sweeper.name, { component: sweeper, critical: false, after: [records] });
+    const outbox = new OutboxHealth({
+      name: `outbox:${name}`,
+      backend,
+      clock: serverClock,
+      maxAge: settings.outbox.maxAge,
+      isUsed: () => tables.has(OUTBOX_TABLES),
+    });
+    managed.set(outbox.name, { component: outbox, critical: false, after: [records] });
   }
   return databases;
 }

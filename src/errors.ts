@@ -174,6 +174,15 @@ export function isSerializationFailure(error: unknown): boolean {
 }
 
 /**
+ * Whether a host's handler says that to try again is of no use: it threw an error with `retryable: false`. An error of this
+ * library does not say so: what a `NOT_FOUND` means for the handler's work, only the handler knows.
+ */
+export function isPermanent(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null || isStorageError(error)) return false;
+  return (error as { retryable?: unknown }).retryable === false;
+}
+
+/**
  * What may be shown of an error that is not ours: its code, else its name. Never its message: a driver's message may hold
  * a connection string.
  */

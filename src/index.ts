@@ -88,6 +88,7 @@ export async function openStorage(settings?: SettingsInput, options: OpenOptions
   return manager;
 }
 
+export type { EventHandler, StoreEventOf, SubscribeOptions, Subscription } from './adapters/subscriptions.js';
 export type * from './adapters/types.js';
 export type { Clock, Timer } from './clock.js';
 export type {
@@ -134,6 +135,7 @@ export type {
   AggregateRequest,
   BackendDriver,
   ClaimRequest,
+  CountRequest,
   FindRequest,
   JsonObject,
   JsonValue,
@@ -206,8 +208,16 @@ export type { DeliveredVectors } from './delivery/vectors.js';
 export type { LockInfo, Locks } from './unit-of-work/locks.js';
 export type { Lock } from './unit-of-work/locks/lock.js';
 export type { LockOptions } from './unit-of-work/locks/options.js';
-export type { NewMessage, TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
-export type { DeadLetter, Outbox, OutboxBacklog, OutboxOptions } from './unit-of-work/outbox/outbox.js';
+export type { OutboxBacklog } from './unit-of-work/outbox/backlog.js';
+export type { Enqueued, NewMessage, TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
+export type {
+  MessageState,
+  Outbox,
+  OutboxListOptions,
+  OutboxOptions,
+  OutboxSelection,
+  PendingMessage,
+} from './unit-of-work/outbox/outbox.js';
 export type { OutboxMessage } from './unit-of-work/outbox/records.js';
 export type { Relay, RelayStatus } from './unit-of-work/relay.js';
 export type { Backoff, DeliveryContext, DeliveryFailure, Handler, RelayOptions } from './unit-of-work/relay/options.js';

@@ -24,7 +24,8 @@ import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
 import type { Settings } from './settings.js';
 import type { OpenParts } from './opening.js';
-import { Storage, type Transaction } from './storage.js';
+import type { Transaction } from './storage.js';
+import { SubscribableStorage } from './subscriptions.js';
 import { Outbox } from './unit-of-work/outbox/outbox.js';
 
 export interface ManagerOptions {
@@ -33,7 +34,7 @@ export interface ManagerOptions {
   readonly clock?: Clock;
 }
 
-export class StorageManager extends Storage {
+export class StorageManager extends SubscribableStorage {
   protected readonly tenantId = undefined;
   protected readonly attempt = undefined;
   protected readonly forTenant = false;
@@ -203,7 +204,7 @@ export class StorageManager extends Storage {
   /**
    * Listens until the returned function is called: to the manager's own events, to those of a store (`task.created`), to
    * all of the stores (`*`). A store's are told after the commit, and only what this process did: `watchEvents` gives those of
-   * an aggregate in their order, and a relay of the outbox (`events.outbox`) those of every process, at least once.
+   * an aggregate in their order, and `subscribe` those of every process, at least once.
    */
   on<E extends keyof ManagerEvents>(event: E, listener: ManagerEvents[E]): () => void;
   on<T extends keyof StoreEvents>(event: T, listener: (event: StoreEvent<T, StoreEvents[T]>) => void): () => void;

@@ -171,7 +171,13 @@ describe('what it shows', () => {
     await using manager = await openStorage({ ...SCRIPTED, health: { cache: 0 } });
     const well = await manager.health();
     expect(well.overall).toBe('healthy');
-    expect(Object.keys(well.components).sort()).toEqual(['main', 'records:main', 'sweeper:main', 'vectors:memory']);
+    expect(Object.keys(well.components).sort()).toEqual([
+      'main',
+      'outbox:main',
+      'records:main',
+      'sweeper:main',
+      'vectors:memory',
+    ]);
     script.checkFailure = new Error(`no route, password ${SECRET}`);
     const ill = await manager.health();
     script.checkFailure = undefined;

@@ -1,9 +1,19 @@
 /** Messages of transactions, and their delivery: nothing lost, nothing out of order, nothing left behind. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { defineCollection, openStorage, type OutboxMessage, type Relay, type RelayOptions } from '../src/index.js';
+import {
+  defineCollection,
+  openStorage,
+  type DeliveryFailure,
+  type Enqueued,
+  type NewMessage,
+  type OutboxListOptions,
+  type OutboxMessage,
+  type Relay,
+  type RelayOptions,
+} from '../src/index.js';
 import { ALL } from '../src/filter/syntax.js';
 import type { StorageManager } from '../src/manager.js';
-import { OUTBOX_TABLES } from '../src/unit-of-work/relay/lane.js';
+import { OUTBOX_TABLES } from '../src/unit-of-work/outbox/records.js';
 import { settled } from './support/manual-clock.js';
 import { databaseOf } from './support/open-parts.js';
 import { sharedMemory } from './support/shared-memory.js';
@@ -228,8 +238,9 @@ describe.each(TARGETS)('the outbox on $name', ({ prepare }) => {
     await failures.until(3);
     await tally.until(1);
     expect([failures.seen, tally.seen]).toEqual([[false, false, true], ['bob other']]);
-    const [letter, ...others] = await storage.outbox.deadLetters();
-    expect(others).toEqual([]);
+    const { items, ...pages } = await storage.outbox.list({ state: 'dead' });
+    const [letter, ...others] = items;
+    expect([others, pages]).toEqual([[], {}]);
     expect(letter).toMatchObject({ key: 'ann', payload: 'poison', attempts: 3, error: 'E_POISON' });
     expect(letter!.deadAt).toBeInstanceOf(Date);
     cured = true;
@@ -242,7 +253,7 @@ describe.each(TARGETS)('the outbox on $name', ({ prepare }) => {
     await expect(storage.outbox.retry(letter!)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
-  test('a dead letter that is discarded lets its key go on', async () => {
+  test('a dead letter that is dropped lets its key go on', async () => {
     const tally = new Tally<unknown>();
     const failures = new Tally<boolean>();
     await using relay = storage.outbox.relay({
@@ -258,15 +269,215 @@ describe.each(TARGETS)('the outbox on $name', ({ prepare }) => {
     await enqueue(storage, 'ann', 'poison');
     await enqueue(storage, 'ann', 'next');
     await failures.until(1);
-    const [letter] = await storage.outbox.deadLetters();
-    await expect(storage.outbox.discard({ tenant: 'other', id: letter!.id })).rejects.toMatchObject({
+    const [letter] = (await storage.outbox.list({ state: 'dead' })).items;
+    await expect(storage.outbox.drop({ tenant: 'other', id: letter!.id })).rejects.toMatchObject({
       code: 'NOT_FOUND',
     });
-    await storage.outbox.discard(letter!);
+    await storage.outbox.drop(letter!);
     await tally.until(1);
     await relay.stop();
     expect(tally.seen).toEqual(['next']);
     expect(await kept(storage)).toEqual([0, 0, 0]);
+  });
+
+  test('lists what is not delivered, page by page', async () => {
+    const failures = new Tally<boolean>();
+    for (const n of [1, 2, 3]) await enqueue(storage.tenant('one'), 'ann', n);
+    await enqueue(storage.tenant('two'), 'bob', 4, 'page');
+    const relay = storage.outbox.relay({
+      handlers: { page: () => Promise.reject(Object.assign(new Error('no'), { code: 'E_NO' })) },
+      maxAttempts: 1,
+      onFailure: ({ dead }) => failures.add(dead),
+    });
+    await failures.until(1);
+    await relay.stop();
+    const seen = [];
+    for (let after: string | undefined; ;) {
+      const { items, next } = await storage.outbox.list({ limit: 2, after });
+      seen.push(...items);
+      if (next === undefined) break;
+      after = next;
+    }
+    const waiting = { tenant: 'one', topic: 'mail', key: 'ann', state: 'waiting', attempts: 0 };
+    const dead = { tenant: 'two', topic: 'page', payload: 4, state: 'dead', attempts: 1, error: 'E_NO' };
+    expect(seen).toMatchObject([waiting, waiting, waiting, { ...dead, deadAt: expect.any(Date) }]);
+    expect(seen.map(({ payload }) => payload).sort()).toEqual([1, 2, 3, 4]);
+    const ofList = async (options: OutboxListOptions): Promise<unknown[]> =>
+      (await storage.outbox.list(options)).items.map(({ payload }) => payload).sort();
+    expect(await ofList({ state: 'waiting' })).toEqual([1, 2, 3]);
+    expect(await ofList({ state: 'dead' })).toEqual([4]);
+    expect(await ofList({ topic: 'page' })).toEqual([4]);
+    expect(await ofList({ tenant: 'one' })).toEqual([1, 2, 3]);
+    expect(await ofList({ tenant: 'one', state: 'dead' })).toEqual([]);
+    const { next } = await storage.outbox.list({ limit: 2 });
+    await expect(storage.outbox.list({ limit: 2, tenant: 'one', after: next })).rejects.toMatchObject({
+      code: 'INVALID_CURSOR',
+    });
+    for (const options of [{ state: 'delivered' }, { topic: 'No' }, { tenant: '' }, { limit: 0 }])
+      await expect(storage.outbox.list(options as OutboxListOptions)).rejects.toMatchObject({ code: 'VALIDATION' });
+
+    const tally = new Tally<unknown>();
+    const note = async ({ payload }: OutboxMessage): Promise<void> => tally.add(payload);
+    expect([await storage.outbox.dropAll({ topic: 'mail' }), await storage.outbox.retryAll()]).toEqual([0, 1]);
+    await using last = storage.outbox.relay({ handlers: { mail: note, page: note } });
+    await tally.until(4);
+    await last.stop();
+    expect(await kept(storage)).toEqual([0, 0, 0]);
+  });
+
+  test('an error that is said to be permanent makes a dead letter at once; letters are dropped by topic', async () => {
+    const failures = new Tally<DeliveryFailure>();
+    const relay = storage.outbox.relay({
+      handlers: { mail: () => Promise.reject(Object.assign(new Error('no such address'), { retryable: false })) },
+      onFailure: (failure) => failures.add(failure),
+    });
+    for (const key of ['ann', 'bob']) await enqueue(storage, key, 1);
+    await failures.until(2);
+    await relay.stop();
+    expect(failures.seen).toMatchObject([
+      { attempt: 1, dead: true },
+      { attempt: 1, dead: true },
+    ]);
+    expect(await storage.outbox.dropAll({ topic: 'page' })).toBe(0);
+    expect(await storage.outbox.dropAll({ topic: 'mail' })).toBe(2);
+    // The keys' lanes, which are empty now, are the next relay's to delete.
+    const tally = new Tally<unknown>();
+    for (const key of ['ann', 'bob']) await enqueue(storage, key, 2);
+    await using last = storage.outbox.relay({ handlers: { mail: async ({ payload }) => tally.add(payload) } });
+    await tally.until(2);
+    await last.stop();
+    expect(await kept(storage)).toEqual([0, 0, 0]);
+  });
+
+  test('the same idempotency key leaves one message, and other content under it is refused', async () => {
+    const tally = new Tally<unknown>();
+    const acme = storage.tenant('acme');
+    const leave = (message: Partial<NewMessage>, by: Pick<StorageManager, 'transaction'> = acme): Promise<Enqueued> =>
+      by.transaction((tx) =>
+        tx.outbox.enqueue({ topic: 'mail', key: 'ann', payload: { a: 1, b: [2] }, idempotencyKey: 'once', ...message }),
+      );
+    const first = await leave({});
+    expect(first).toEqual({ id: expect.any(String), duplicate: false });
+    const again = { id: first.id, duplicate: true };
+    expect(await leave({ payload: { b: [2], a: 1 } })).toEqual(again);
+    const conflict = { code: 'CONFLICT', details: { reason: 'idempotency' }, retryable: false };
+    await expect(leave({ payload: { a: 2 } })).rejects.toMatchObject(conflict);
+    await expect(leave({ key: 'bob' })).rejects.toMatchObject(conflict);
+    // Of its tenant and topic alone.
+    expect(await leave({ topic: 'page' })).toMatchObject({ duplicate: false });
+    expect(await leave({}, storage)).toMatchObject({ duplicate: false });
+    await using relay = storage.outbox.relay({
+      handlers: {
+        mail: async (message) => tally.add(message.idempotencyKey),
+        page: async (message) => tally.add(message.idempotencyKey),
+      },
+    });
+    await tally.until(3);
+    await relay.stop();
+    expect([tally.seen, await kept(storage)]).toEqual([
+      ['once', 'once', 'once'],
+      [0, 0, 0],
+    ]);
+    expect(await leave({})).toEqual(again);
+    await expect(leave({ payload: 1 })).rejects.toMatchObject(conflict);
+    expect(await kept(storage)).toEqual([0, 0, 0]);
+  });
+
+  test('an idempotency key in a run that is rolled back, twice in one transaction, and in several at once', async () => {
+    const message = (n: number): NewMessage => ({
+      topic: 'mail',
+      key: `k${n}`,
+      payload: n,
+      idempotencyKey: `race ${n}`,
+    });
+    await storage
+      .transaction(async (tx) => {
+        await tx.outbox.enqueue(message(1));
+        throw new Error('no');
+      })
+      .catch(() => undefined);
+    const twice = await storage.transaction(async (tx) => [
+      await tx.outbox.enqueue(message(1)),
+      await tx.outbox.enqueue(message(1)),
+    ]);
+    expect(twice.map(({ duplicate }) => duplicate)).toEqual([false, true]);
+    const race = await Promise.all(
+      Array.from({ length: 4 }, () =>
+        storage.transaction((tx) => tx.outbox.enqueue(message(2)), { retries: 1_000, isolation: 'snapshot' }),
+      ),
+    );
+    expect(new Set(race.map(({ id }) => id)).size).toBe(1);
+    expect(race.filter(({ duplicate }) => !duplicate)).toHaveLength(1);
+    const tally = new Tally<unknown>();
+    await using relay = storage.outbox.relay({ handlers: { mail: async ({ payload }) => tally.add(payload) } });
+    await tally.until(2);
+    await relay.stop();
+    expect([tally.seen.sort(), await kept(storage)]).toEqual([
+      [1, 2],
+      [0, 0, 0],
+    ]);
+  });
+
+  test('the idempotency key of a message that is dropped is free again', async () => {
+    const failures = new Tally<boolean>();
+    const leave = (): Promise<Enqueued> =>
+      storage.transaction((tx) =>
+        tx.outbox.enqueue({ topic: 'mail', key: 'ann', payload: 'poison', idempotencyKey: 'dropped' }),
+      );
+    const relay = storage.outbox.relay({
+      handlers: { mail: () => Promise.reject(new Error('no')) },
+      maxAttempts: 1,
+      onFailure: ({ dead }) => failures.add(dead),
+    });
+    const { id } = await leave();
+    await failures.until(1);
+    await relay.stop();
+    expect(await leave()).toEqual({ id, duplicate: true });
+    await storage.outbox.drop({ tenant: 'default', id });
+    expect(await leave()).toMatchObject({ duplicate: false });
+    const tally = new Tally<unknown>();
+    await using last = storage.outbox.relay({ handlers: { mail: async ({ payload }) => tally.add(payload) } });
+    await tally.until(1);
+    await last.stop();
+    expect(await kept(storage)).toEqual([0, 0, 0]);
+  });
+
+  test('the health report has its figures, and is degraded by what waits too long or is dead', async () => {
+    const { url, drop: end } = await prepare();
+    const settings = { databases: { main: url }, health: { cache: 0 }, outbox: { maxAge: 1 } };
+    const figures = async (manager: StorageManager) => {
+      const { status, details, critical } = (await manager.health()).components['outbox:main']!;
+      expect([critical, (await manager.ready()).ok]).toEqual([false, true]);
+      return { status, ...details };
+    };
+    // Figures are read at most every 30 seconds, so each look is another manager's.
+    const look = async (work: (manager: StorageManager) => Promise<void>) => {
+      const manager = await openStorage(settings, { environment: {} });
+      const before = await figures(manager);
+      await work(manager);
+      const after = await figures(manager);
+      await manager.close();
+      return [before, after];
+    };
+    const unused = { status: 'healthy' };
+    expect(await look(async () => undefined)).toEqual([unused, unused]);
+    const failures = new Tally<boolean>();
+    const [before, after] = await look(async (manager) => {
+      await enqueue(manager, 'ann', 'poison');
+      const relay = manager.outbox.relay({
+        handlers: { mail: () => Promise.reject(new Error('no')) },
+        maxAttempts: 1,
+        onFailure: ({ dead }) => failures.add(dead),
+      });
+      await failures.until(1);
+      await relay.stop();
+      await enqueue(manager, 'ann', 'next');
+      const { oldest } = await manager.outbox.backlog();
+      while (Date.now() - oldest!.getTime() < 50) await settled();
+    });
+    expect(before).toEqual(unused);
+    expect(after).toEqual({ status: 'degraded', waiting: 1, dead: 1, oldestMs: expect.any(Number) });
+    await end();
   });
 
   test.each([

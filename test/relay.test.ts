@@ -4,7 +4,7 @@ import type { DeliveryContext, DeliveryFailure, OutboxMessage, RelayOptions } fr
 import { ALL } from '../src/filter/syntax.js';
 import { COUNTERS } from '../src/collection/counters.js';
 import type { StorageManager } from '../src/manager.js';
-import { OUTBOX_TABLES } from '../src/unit-of-work/relay/lane.js';
+import { OUTBOX_TABLES } from '../src/unit-of-work/outbox/records.js';
 import { ManualClock, settled } from './support/manual-clock.js';
 import { databaseOf } from './support/open-parts.js';
 import { sharedMemory } from './support/shared-memory.js';
@@ -147,6 +147,8 @@ describe('a relay', () => {
     expect(second.deliveries).toMatchObject([{ payload: 1, attempt: 2 }]);
     // It knows nothing of that: no time has passed for it.
     expect(first.deliveries[0]!.signal.aborted).toBe(false);
+    // But for the tenth of a second within which delivered messages are deleted together.
+    await frozenClock.advance(100);
     end(first.deliveries[0]!);
     await rest();
     expect([first.deliveries.length, zombie.status().inFlight, failures]).toEqual([1, 0, []]);
@@ -269,7 +271,7 @@ describe('a relay', () => {
     await clock.advance(2_000);
     expect(failures).toMatchObject([{ dead: true, attempt: 4, message: { payload: 'kills' } }]);
     expect(last.seen).toEqual([]);
-    expect(await survivor.outbox.deadLetters()).toMatchObject([{ payload: 'kills', attempts: 4 }]);
+    expect(await survivor.outbox.list({ state: 'dead' })).toMatchObject({ items: [{ payload: 'kills', attempts: 4 }] });
     await relay.stop();
     await Promise.all(managers.map((manager) => manager.close()));
     expect(clock.timers).toBe(0);
@@ -396,7 +398,7 @@ test('where a database has no transactions there is no outbox', async () => {
   Object.defineProperty(backend, 'capabilities', { value: capabilities });
   const { handlers } = noting();
   expect(() => managers[0]!.outbox.relay({ handlers })).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }));
-  await expect(managers[0]!.outbox.deadLetters()).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+  await expect(managers[0]!.outbox.list()).rejects.toMatchObject({ code: 'UNSUPPORTED' });
   await expect(enqueue(managers[0]!, 'ann', 1)).rejects.toMatchObject({ code: 'UNSUPPORTED' });
   expect(() => managers[0]!.migrations([{ version: 1, name: 'a', up: async () => undefined }])).toThrow(
     expect.objectContaining({ code: 'UNSUPPORTED' }),
@@ -411,9 +413,9 @@ test('a claim with a token that was taken long ago is refused once a greater one
   await enqueue(managers[0]!, 'ann', 1);
   const context = () => ({ now: clock.now(), deadline: Infinity });
   const [lane] = await findDue(backend, ['mail'], 10, context());
-  expect(await claim(backend, lane!, 7, 1_000, context())).toMatchObject({ token: 7, attempts: 1 });
-  expect(await claim(backend, lane!, 8, 1_000, context())).toBeUndefined();
+  expect(await claim(backend, [lane!], 7, 1_000, context())).toMatchObject([{ token: 7, attempts: 1 }]);
+  expect(await claim(backend, [lane!], 8, 1_000, context())).toEqual([]);
   await clock.advance(1_000);
-  expect(await claim(backend, lane!, 6, 1_000, context())).toBeUndefined();
-  expect(await claim(backend, lane!, 8, 1_000, context())).toMatchObject({ token: 8, attempts: 2 });
+  expect(await claim(backend, [lane!], 6, 1_000, context())).toEqual([]);
+  expect(await claim(backend, [lane!], 8, 1_000, context())).toMatchObject([{ token: 8, attempts: 2 }]);
 });

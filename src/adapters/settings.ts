@@ -83,18 +83,23 @@ export const STORE_SETTINGS = {
     jobDays: kept('Days after which jobs and runs that ended are deleted'),
     keepRuns: kept('Runs that ended which are kept of a job, the newest'),
   },
-  events: {
-    outbox: {
-      doc: 'Whether the events of the stores are left in the outbox too (topics events.task, ...), for a relay to deliver.',
-      format: 'boolean',
-      default: false,
-    },
-  },
   outbox: {
     deliver: {
       doc: 'Whether this process delivers what transactions leave for other databases and for vector services (tx.deliver).',
       format: 'boolean',
       default: true,
+    },
+    maxAge: {
+      doc: 'Milliseconds that a message of the outbox may wait before the health report is degraded.',
+      format: 'milliseconds',
+      default: 900_000,
+    },
+  },
+  events: {
+    outbox: {
+      doc: 'Whether the events of the stores are left for durable subscriptions (storage.subscribe) too, in the outbox.',
+      format: 'boolean',
+      default: false,
     },
   },
 } as const satisfies SettingsFragment;

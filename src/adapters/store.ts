@@ -18,6 +18,7 @@ import {
 import { isPlainObject } from '../filter/json.js';
 import { Handle } from '../handle.js';
 import { DELIVERED } from '../unit-of-work/delivered.js';
+import { publish } from '../unit-of-work/subscriptions.js';
 import { defineEvents, type EventValue, type StoreEvent } from './events.js';
 import type { StoreHost } from './host.js';
 import { IDEMPOTENCY } from './idempotency.js';
@@ -224,17 +225,10 @@ export abstract class Store extends Handle {
   private async tell(events: readonly StoreEvent[]): Promise<void> {
     if (events.length === 0) return;
     const { host } = this;
-    if (host.settings.events.outbox)
-      for (const event of events)
-        await host.outbox!.enqueue({ topic: this.topic, key: event.aggregateId, payload: plain(event) });
+    if (host.settings.events.outbox) await publish(host, host.outbox!, events.map(plain));
     host.onCommit(() => {
       for (const event of events) host.events.emit(event);
     });
-  }
-
-  /** One for all kinds of events: what happened to an aggregate is delivered in its order. */
-  private get topic(): string {
-    return `events.${this.definition.prefix}`;
   }
 
   protected eventOf({ id, createdAt, value }: StoredRecord<EventValue>): StoreEvent {
@@ -262,7 +256,7 @@ export function callOptions(options: CallOptions): CallOptions {
   return { ...(signal === undefined ? {} : { signal }), ...(timeout === undefined ? {} : { timeout }) };
 }
 
-function plain(event: StoreEvent): object {
+function plain(event: StoreEvent): Omit<StoreEvent, 'createdAt'> & { readonly createdAt: string } {
   return { ...event, createdAt: event.createdAt.toISOString() };
 }
 

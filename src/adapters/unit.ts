@@ -14,8 +14,8 @@ import { ConflictError, invalid, UnsupportedError, type StorageError } from '../
 import { parseSort } from '../filter/cursor.js';
 import { normalize } from '../filter/normalize.js';
 import { parseFilter, type Filter, type Path } from '../filter/syntax.js';
+import { digest } from '../collection/digest.js';
 import { DELIVERED, DELIVERED_FOR } from '../unit-of-work/delivered.js';
-import { digest } from './digest.js';
 import { IDEMPOTENCY, REMEMBERED_FOR } from './idempotency.js';
 import { EVENTS_PER_WRITE, type Actor, type EventValue, type StoreEvent } from './events.js';
 

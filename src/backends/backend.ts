@@ -144,6 +144,11 @@ export interface FindRequest {
   readonly limit: number;
 }
 
+export interface CountRequest extends Pick<FindRequest, 'collection' | 'filter'> {
+  /** Where more than this match, this is told, and no more are looked at. Absent: all are counted. */
+  readonly limit?: number;
+}
+
 export interface UpdateRequest extends Pick<FindRequest, 'collection' | 'filter'> {
   /** Touches no text path and no part of one. */
   readonly changes: PatchChanges;
@@ -228,7 +233,7 @@ export interface RecordBackend extends Component {
    */
   write(scope: TenantScope, writes: readonly Write[], context: OperationContext): Promise<WriteResult[]>;
   find(scope: Scope, request: FindRequest, context: OperationContext): Promise<Stored[]>;
-  count(scope: Scope, request: Pick<FindRequest, 'collection' | 'filter'>, context: OperationContext): Promise<number>;
+  count(scope: Scope, request: CountRequest, context: OperationContext): Promise<number>;
   /** Deletes up to `limit` records that expired at `before` or earlier; gives the number. */
   sweep(collection: RecordSchema, before: Date, limit: number, context: OperationContext): Promise<number>;
   /** Faster than the derived form; deletes up to `limit` matching records and gives the number. */

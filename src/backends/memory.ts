@@ -9,6 +9,7 @@ import type { MemoryPool, MemoryView } from '../pools/memory.js';
 import type { Pool } from '../pools/pool.js';
 import type {
   BackendDriver,
+  CountRequest,
   FindRequest,
   JsonObject,
   RecordBackend,
@@ -106,12 +107,8 @@ class MemoryBackend implements RecordBackend {
       .map((row) => copyOut(row)!);
   }
 
-  async count(
-    scope: Scope,
-    request: Pick<FindRequest, 'collection' | 'filter'>,
-    context: OperationContext,
-  ): Promise<number> {
-    return (await this.matching(scope, request, context)).length;
+  async count(scope: Scope, request: CountRequest, context: OperationContext): Promise<number> {
+    return Math.min((await this.matching(scope, request, context)).length, request.limit ?? Infinity);
   }
 
   async sweep(collection: RecordSchema, before: Date, limit: number, context: OperationContext): Promise<number> {

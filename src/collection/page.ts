@@ -14,7 +14,7 @@ import {
 import { recordField } from '../filter/evaluate.js';
 import type { FilterDomain, FilterNode, Scalar } from '../filter/syntax.js';
 import type { Sort } from './options.js';
-import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backends/backend.js';
+import type { RecordBackend, RecordSchema, Scope, Stored, TenantScope } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
 
 /** The one page of the library. `next` and `previous` are cursors: pass either as `after`. */
@@ -73,7 +73,7 @@ export function checkLimit(limit: unknown, usual: number): number {
 export async function fetchPage<R>(
   backend: RecordBackend,
   collection: RecordSchema,
-  scope: TenantScope,
+  scope: Scope,
   { filter, sort, limit, cursor, hash }: PagePlan,
   decode: (row: Stored) => R,
   context: OperationContext,

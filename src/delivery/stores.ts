@@ -1,6 +1,6 @@
 /** Operations of stores that live on another database than the transaction: left in its outbox, made after its commit. */
 import { randomUUID } from 'node:crypto';
-import { digest } from '../adapters/digest.js';
+import { digest } from '../collection/digest.js';
 import { STORES } from '../adapters/factory.js';
 import type { StoreName } from '../adapters/settings.js';
 import type { StoreHost } from '../adapters/host.js';

@@ -1,5 +1,5 @@
 /** Writes to a vector service, or to vectors on another database: left in the transaction's outbox, made after its commit. */
-import { digest } from '../adapters/digest.js';
+import { digest } from '../collection/digest.js';
 import type { JsonObject } from '../backends/backend.js';
 import { invalid } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';

@@ -4,9 +4,10 @@ import { COUNTERS } from '../collection/counters.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
 import type { OperationContext } from '../component.js';
 import { invalid, isStorageError } from '../errors.js';
+import { OUTBOX_TABLES } from './outbox/records.js';
 import { onWake } from './outbox/wake.js';
-import { claim, findDue, takeTokens, type ClaimedLane } from './relay/claim.js';
-import { LaneDelivery, OUTBOX_TABLES } from './relay/lane.js';
+import { claim, findDue, takeToken, type ClaimedLane } from './relay/claim.js';
+import { LaneDelivery } from './relay/lane.js';
 import { backoffDelay, type DeliveryFailure, type RelaySettings } from './relay/options.js';
 
 export interface RelayStatus {
@@ -112,18 +113,10 @@ export class Relay {
     const found = await this.operate((context) => findDue(this.backend, [...handlers.keys()], limit, context));
     const due = shuffled(found.filter(({ id }) => !this.lanes.has(id))).slice(0, free);
     if (due.length === 0) return false;
-    const first = await this.operate((context) => takeTokens(this.backend, due.length, context));
-    const claims = await Promise.allSettled(
-      due.map((lane, i) => this.operate((context) => claim(this.backend, lane, first + i, lease, context))),
-    );
-    let lost = 0;
-    for (const outcome of claims) {
-      if (outcome.status === 'fulfilled' && outcome.value !== undefined) this.deliver(outcome.value);
-      else lost++;
-    }
-    const failed = claims.find((outcome) => outcome.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
-    return lost > 0 || found.length === limit;
+    const token = await this.operate((context) => takeToken(this.backend, context));
+    const claimed = await this.operate((context) => claim(this.backend, due, token, lease, context));
+    claimed.forEach((lane) => this.deliver(lane));
+    return claimed.length < due.length || found.length === limit;
   }
 
   private deliver(lane: ClaimedLane): void {

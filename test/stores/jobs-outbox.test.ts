@@ -1,19 +1,17 @@
-/** With `events.outbox`, a job's events go into the outbox by the transaction that they tell of, each under its tenant. */
+/** With `events.outbox`, a job's events are left for subscriptions by the transaction that they tell of, each under its tenant. */
 import { expect, test } from '@jest/globals';
-import { openStorage, type RelayStatus } from '../../src/index.js';
+import { openStorage, type RelayStatus, type StoreEvent } from '../../src/index.js';
 import { PERSONAS } from './jobs-target.js';
 
-test('a relay delivers what happened to jobs and runs of every tenant', async () => {
+test('a subscription gets what happened to jobs and runs of every tenant', async () => {
   const settings = { databases: { main: 'memory:' }, events: { outbox: true } };
   await using storage = await openStorage(settings, { environment: {} });
   const seen: string[] = [];
-  const note = (message: { readonly payload: unknown; readonly tenant: string }): Promise<void> => {
-    const { type } = message.payload as { readonly type: string };
-    seen.push(`${message.tenant} ${type}`);
-    return Promise.resolve();
+  const note = async ({ tenantId, type }: Pick<StoreEvent, 'tenantId' | 'type'>): Promise<void> => {
+    seen.push(`${tenantId} ${type}`);
   };
   const types = ['created', 'schedule_changed', 'status_changed', 'run', 'run_started', 'run_succeeded'];
-  const relay = storage.outbox.relay({ handlers: { 'events.job': note }, poll: 20 });
+  const subscription = await storage.subscribe('noting', note, { stores: ['jobs'], poll: 20 });
   const { jobs } = storage.tenant('acme');
   const job = await jobs.create({ name: 'told', metadata: PERSONAS });
   await jobs.upsertSchedule(job.id, { expression: '@daily', nextRunAt: new Date(Date.now() - 1_000) });
@@ -22,7 +20,7 @@ test('a relay delivers what happened to jobs and runs of every tenant', async ()
   expect(run).toMatchObject({ tenantId: 'acme', jobId: job.id });
   await jobs.complete(run!.id, run!.token);
   const done = ({ delivered }: RelayStatus): boolean => delivered === types.length;
-  while (!done(relay.status())) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (!done(subscription.status())) await new Promise((resolve) => setTimeout(resolve, 10));
   expect(seen.sort()).toEqual(types.map((type) => `acme job.${type}`).sort());
-  await relay.stop();
+  await subscription.stop();
 }, 20_000);

@@ -1,7 +1,7 @@
 /** What a host gives to a worker, and what becomes of what its handler does. */
 import { hostname } from 'node:os';
 import type { JsonValue } from '../../backends/backend.js';
-import { foreignErrorName, invalid, isStorageError } from '../../errors.js';
+import { foreignErrorName, invalid, isPermanent } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { json } from '../arguments.js';
 import { readNames } from './arguments.js';
@@ -73,7 +73,7 @@ export async function outcome(handler: RunHandler, run: ClaimedRun, context: Run
   try {
     result = await handler(run, context);
   } catch (error) {
-    return { kind: 'failed', error: errorText(error), retryable: isRetryable(error) };
+    return { kind: 'failed', error: errorText(error), retryable: !isPermanent(error) };
   }
   try {
     return { kind: 'succeeded', result: result === undefined ? undefined : readResult(result) };
@@ -92,16 +92,6 @@ function readResult(result: unknown): JsonValue {
   if (bytes > MOST_RESULT_BYTES)
     throw invalid('result', result, `at most ${MOST_RESULT_BYTES} bytes of JSON, not ${bytes}`);
   return stored;
-}
-
-/** A handler that throws `{ retryable: false }` has failed for good. */
-function isRetryable(error: unknown): boolean {
-  return (
-    typeof error !== 'object' ||
-    error === null ||
-    (error as { retryable?: unknown }).retryable !== false ||
-    isStorageError(error)
-  );
 }
 
 /** The handler's own words: what it throws is the host's, as is the database that keeps it. */

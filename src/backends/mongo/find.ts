@@ -3,7 +3,7 @@ import type { Document } from '../../pools/mongo/opened.js';
 import { isNullable, type Range, type RangeEnd, type SortKey } from '../../filter/cursor.js';
 import type { FieldReference, FilterNode, Scalar } from '../../filter/syntax.js';
 import type { MongoUse } from '../../pools/mongo/opened.js';
-import type { FindRequest, RecordSchema, Scope, Stored } from '../backend.js';
+import type { CountRequest, FindRequest, RecordSchema, Scope, Stored } from '../backend.js';
 import { type RecordDocument, toStored } from './document.js';
 import { compileFilter } from './filter.js';
 import { despiteDeadlocks } from './fault.js';
@@ -100,10 +100,11 @@ function least({ source, type }: SortKey): Scalar | Date {
 export async function count(
   use: MongoUse,
   scope: Scope,
-  { collection, filter }: Pick<FindRequest, 'collection' | 'filter'>,
+  { collection, filter, limit }: CountRequest,
   now: Date,
 ): Promise<number> {
-  return records(use, collection).countDocuments(whereLive(scope, filter, now), use.bounds);
+  const bounds = limit === undefined ? use.bounds : { ...use.bounds, limit };
+  return records(use, collection).countDocuments(whereLive(scope, filter, now), bounds);
 }
 
 export async function deleteMany(

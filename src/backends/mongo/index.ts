@@ -8,6 +8,7 @@ import type {
   AggregateRequest,
   BackendDriver,
   ClaimRequest,
+  CountRequest,
   FindRequest,
   RecordBackend,
   RecordCapabilities,
@@ -87,7 +88,7 @@ class MongoBackend implements RecordBackend {
     return this.pool.read('find', context, (use) => find(use, scope, request, context.now));
   }
 
-  count(scope: Scope, request: Pick<FindRequest, 'collection' | 'filter'>, context: OperationContext): Promise<number> {
+  count(scope: Scope, request: CountRequest, context: OperationContext): Promise<number> {
     return this.pool.read('count', context, (use) => count(use, scope, request, context.now));
   }
 

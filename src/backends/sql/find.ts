@@ -1,5 +1,5 @@
 /** Reads of many records by filter, order and ranges. */
-import type { FindRequest, Scope } from '../backend.js';
+import type { CountRequest, FindRequest, Scope } from '../backend.js';
 import type { Range, RangeEnd, SortKey } from '../../filter/cursor.js';
 import { ALL } from '../../filter/syntax.js';
 import type { Dialect, Parameters, Statement } from './dialect.js';
@@ -46,18 +46,13 @@ export function findStatement(
   };
 }
 
-export function countStatement(
-  dialect: Dialect,
-  scope: Scope,
-  request: Pick<FindRequest, 'collection' | 'filter'>,
-  now: Date,
-): Statement {
+export function countStatement(dialect: Dialect, scope: Scope, request: CountRequest, now: Date): Statement {
   const parameters = dialect.parameters();
   const where = whereLive(dialect, scope, request.filter, now, parameters);
-  return {
-    text: `SELECT ${dialect.count} AS count FROM ${dialect.tableName(request.collection.name)} t WHERE ${where}`,
-    parameters,
-  };
+  const rows = `${dialect.tableName(request.collection.name)} t WHERE ${where}`;
+  const { limit } = request;
+  const from = limit === undefined ? rows : `(SELECT 1 FROM ${rows} LIMIT ${parameters.integer(limit)}) AS c`;
+  return { text: `SELECT ${dialect.count} AS count FROM ${from}`, parameters };
 }
 
 export function deleteManyStatement(

@@ -7,6 +7,7 @@ import type {
   AggregateRequest,
   BackendDriver,
   ClaimRequest,
+  CountRequest,
   FindRequest,
   RecordBackend,
   RecordCapabilities,
@@ -93,11 +94,7 @@ class SqlBackend implements RecordBackend, Database {
     return readRows(this.dialect, scope, await this.findRows(scope, request, context));
   }
 
-  async count(
-    scope: Scope,
-    request: Pick<FindRequest, 'collection' | 'filter'>,
-    context: OperationContext,
-  ): Promise<number> {
+  async count(scope: Scope, request: CountRequest, context: OperationContext): Promise<number> {
     const { rows } = await this.run(countStatement(this.dialect, scope, request, context.now), context);
     return Number(rows[0]?.['count']);
   }

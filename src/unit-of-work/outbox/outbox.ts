@@ -1,42 +1,53 @@
 /** `storage.outbox`: the delivery of what transactions have left, and what could not be delivered. */
 import type { Stored, Write } from '../../backends/backend.js';
 import { checkId, checkTenant } from '../../backends/value.js';
-import { orderBy, present } from '../../collection/conditions.js';
+import { all, equals } from '../../collection/conditions.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
-import type { CallOptions } from '../../component.js';
-import { invalid, NotFoundError, UnsupportedError } from '../../errors.js';
-import type { SortKey } from '../../filter/cursor.js';
-import type { FilterNode } from '../../filter/syntax.js';
+import { checkLimit, fetchPage, type Page } from '../../collection/page.js';
+import type { CallOptions, OperationContext } from '../../component.js';
+import { invalid, isStorageError, NotFoundError, UnsupportedError } from '../../errors.js';
+import { decodeCursor, queryHash } from '../../filter/cursor.js';
+import { ALL } from '../../filter/syntax.js';
 import { Relay } from '../relay.js';
-import { OUTBOX_TABLES } from '../relay/lane.js';
 import { checkRelayOptions, type RelayOptions } from '../relay/options.js';
-import { LANES, MESSAGES, readMessage, type OutboxMessage } from './records.js';
+import { BY_AGE, DEAD, readBacklog, WAITING, type OutboxBacklog } from './backlog.js';
+import { removal } from './idempotency.js';
+import { checkTopic, LANES, MESSAGES, OUTBOX_TABLES, readMessage, type OutboxMessage } from './records.js';
 import { wake } from './wake.js';
 
-export interface DeadLetter extends OutboxMessage {
-  readonly deadAt: Date;
+/** A message that is not delivered yet. */
+export interface PendingMessage extends OutboxMessage {
+  /** `dead`: not delivered any more, until `retry` or `drop`. Those behind it in its key are `waiting`. */
+  readonly state: MessageState;
+  /** Deliveries that failed. */
   readonly attempts: number;
   /** The last fault: a StorageError's code and message, else the error's code or name. */
-  readonly error: string;
+  readonly error?: string;
+  readonly deadAt?: Date;
 }
+
+export type MessageState = 'waiting' | 'dead';
 
 export interface OutboxOptions extends CallOptions {
   /** The database. Default: `stores.default`. */
   readonly on?: string | undefined;
 }
 
-export interface OutboxBacklog {
-  /** Messages that are neither delivered nor dead letters; those behind a dead letter among them. */
-  readonly waiting: number;
-  readonly dead: number;
-  /** When the oldest of those waiting was left. Absent where none waits. */
-  readonly oldest?: Date;
+export interface OutboxSelection extends OutboxOptions {
+  /** Default: of every topic. */
+  readonly topic?: string | undefined;
+  /** Default: of every tenant. */
+  readonly tenant?: string | undefined;
 }
 
-const BY_AGE: readonly SortKey[] = [
-  { source: 'envelope', path: ['createdAt'], type: 'date', direction: 'asc' },
-  { source: 'envelope', path: ['id'], type: 'string', direction: 'asc' },
-];
+export interface OutboxListOptions extends OutboxSelection {
+  /** Default: both, those waiting first. */
+  readonly state?: MessageState | undefined;
+  /** 1 to 1,000; default 50. */
+  readonly limit?: number | undefined;
+  /** A page's `next` or `previous`, of the same list. */
+  readonly after?: string | undefined;
+}
 
 type Named = Pick<OutboxMessage, 'tenant' | 'id'>;
 
@@ -58,67 +69,76 @@ export class Outbox {
   /** What waits to be delivered, of every tenant: read from the table, for a gauge that is asked every minute or so. */
   async backlog(options: OutboxOptions = {}): Promise<OutboxBacklog> {
     const host = this.host(options.on);
-    const isDead = present('deadAt', 'date');
-    const alive: FilterNode = { op: 'not', node: isDead };
-    return runOperation(host, OUTBOX_TABLES, 'backlog', options, async (context) => {
-      const { backend } = host;
-      const dead = await backend.count('all', { collection: MESSAGES, filter: isDead }, context);
-      const waiting = await backend.count('all', { collection: MESSAGES, filter: alive }, context);
-      const first = { collection: MESSAGES, filter: alive, sort: BY_AGE, limit: 1 };
-      const [oldest] = await backend.find('all', first, context);
-      return oldest === undefined ? { waiting, dead } : { waiting, dead, oldest: oldest.createdAt };
-    });
+    return runOperation(host, OUTBOX_TABLES, 'backlog', options, (context) => readBacklog(host.backend, context));
   }
 
-  /** What could not be delivered, of every tenant, the oldest first; up to `limit` (default 100, at most 1,000). */
-  async deadLetters(options: OutboxOptions & { readonly limit?: number } = {}): Promise<DeadLetter[]> {
-    const { limit = 100 } = options;
-    if (!Number.isSafeInteger(limit) || limit < 1 || limit > 1_000)
-      throw invalid('limit', limit, 'a whole number from 1 to 1000');
+  /** One page of what is not delivered yet: the oldest messages first, after them the dead letters, by when they became it. */
+  async list(options: OutboxListOptions = {}): Promise<Page<PendingMessage>> {
+    const { state, topic, tenant, after } = options;
+    if (state !== undefined && state !== 'waiting' && state !== 'dead')
+      throw invalid('state', state, "'waiting' or 'dead'");
+    const parts = [
+      ...(state === undefined ? [] : [state === 'dead' ? DEAD : WAITING]),
+      ...(topic === undefined ? [] : [equals('topic', checkTopic(topic, 'topic'))]),
+    ];
+    const filter = parts.length === 0 ? ALL : all(...parts);
+    const limit = checkLimit(options.limit, 50);
+    const scope = tenant === undefined ? 'all' : { tenant: checkTenant(tenant) };
+    const hash = (): string => queryHash(MESSAGES.name, tenant ?? '', BY_AGE, filter);
+    const cursor = after === undefined ? undefined : decodeCursor(after, BY_AGE, hash());
+    const plan = { filter, sort: BY_AGE, limit, cursor, hash };
     const host = this.host(options.on);
-    const request = {
-      collection: MESSAGES,
-      filter: present('deadAt', 'date'),
-      sort: orderBy('deadAt', 'date'),
-      limit,
-    };
-    const found = await runOperation(host, OUTBOX_TABLES, 'deadLetters', options, (context) =>
-      host.backend.find('all', request, context),
+    return runOperation(host, OUTBOX_TABLES, 'list', options, (context) =>
+      fetchPage(host.backend, MESSAGES, scope, plan, readPending, context),
     );
-    return found.map((record) => ({
-      ...readMessage(record),
-      deadAt: new Date(record.value['deadAt'] as string),
-      attempts: record.value['attempts'] as number,
-      error: record.value['error'] as string,
-    }));
   }
 
   /** Delivers a dead letter anew, with all its attempts before it; its key goes on. @throws `NOT_FOUND` */
   async retry(letter: Named, options: OutboxOptions = {}): Promise<void> {
-    await this.decide(letter, 'retry', options, ({ id, version }) => ({
-      collection: MESSAGES,
-      id,
-      kind: 'patch',
-      changes: { unset: ['deadAt'] },
-      ifVersion: version,
-    }));
+    await this.decide(letter, 'retry', options, ({ id, version }) => [
+      { collection: MESSAGES, id, kind: 'patch', changes: { unset: ['deadAt'] }, ifVersion: version },
+    ]);
   }
 
   /** Deletes a dead letter undelivered; its key goes on with the message after it. @throws `NOT_FOUND` */
-  async discard(letter: Named, options: OutboxOptions = {}): Promise<void> {
-    await this.decide(letter, 'discard', options, ({ id, version }) => ({
-      collection: MESSAGES,
-      id,
-      kind: 'delete',
-      ifVersion: version,
-    }));
+  async drop(letter: Named, options: OutboxOptions = {}): Promise<void> {
+    await this.decide(letter, 'drop', options, removal);
+  }
+
+  /** `retry` for every letter that is dead now. @returns how many */
+  retryAll(options: OutboxSelection = {}): Promise<number> {
+    return this.forAll(options, (letter) => this.retry(letter, options));
+  }
+
+  /** `drop` for every letter that is dead now. @returns how many */
+  dropAll(options: OutboxSelection = {}): Promise<number> {
+    return this.forAll(options, (letter) => this.drop(letter, options));
+  }
+
+  private async forAll(options: OutboxSelection, each: (letter: PendingMessage) => Promise<void>): Promise<number> {
+    const begun = this.host(options.on).clock.now();
+    let count = 0;
+    for (let after: string | undefined; ;) {
+      const { items, next } = await this.list({ ...options, state: 'dead', limit: 1_000, after });
+      // What died again since is not met again: that could go on for ever.
+      const letters = items.filter(({ deadAt }) => deadAt! <= begun);
+      for (const letter of letters)
+        await each(letter).then(
+          () => count++,
+          (error: unknown) => {
+            if (!isStorageError(error, 'NOT_FOUND')) throw error;
+          },
+        );
+      if (next === undefined || letters.length < items.length) return count;
+      after = next;
+    }
   }
 
   private async decide(
     letter: Named,
     operation: string,
     options: OutboxOptions,
-    change: (record: Stored) => Write,
+    change: (record: Stored, context: OperationContext) => Write[],
   ): Promise<void> {
     const scope = { tenant: checkTenant(letter.tenant) };
     const id = checkId(letter.id);
@@ -132,8 +152,8 @@ export class Outbox {
         kind: 'patch',
         changes: { set: { dueAt: context.now.toISOString(), attempts: 0 } },
       };
-      const results = await host.backend.write(scope, [change(record), lane], context);
-      return results.every(({ status }) => status === 'patched' || status === 'deleted');
+      const results = await host.backend.write(scope, [...change(record, context), lane], context);
+      return results.every(({ status }) => status !== 'missing' && status !== 'conflict' && status !== 'skipped');
     });
     if (!isDone)
       throw new NotFoundError(`outbox: no dead letter ${JSON.stringify(id)} is there`, {
@@ -150,4 +170,15 @@ export class Outbox {
       throw new UnsupportedError(`${host.backend.name} has no transactions, and so no outbox`, { operation: 'outbox' });
     return host;
   }
+}
+
+function readPending(record: Stored): PendingMessage {
+  const { attempts, error, deadAt } = record.value;
+  return {
+    ...readMessage(record),
+    state: deadAt === undefined ? 'waiting' : 'dead',
+    attempts: (attempts as number | undefined) ?? 0,
+    ...(error === undefined ? {} : { error: error as string }),
+    ...(deadAt === undefined ? {} : { deadAt: new Date(deadAt as string) }),
+  };
 }

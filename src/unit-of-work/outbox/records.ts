@@ -7,8 +7,16 @@
  */
 import { createHash } from 'node:crypto';
 import type { JsonValue, RecordSchema, Stored } from '../../backends/backend.js';
+import { invalid } from '../../errors.js';
 
-export const TOPIC = /^[a-z][a-z0-9_.-]{0,63}$/;
+const TOPIC = /^[a-z][a-z0-9_.-]{0,63}$/;
+
+/** @throws `VALIDATION` */
+export function checkTopic(topic: unknown, key: string): string {
+  if (typeof topic !== 'string' || !TOPIC.test(topic))
+    throw invalid(key, topic, 'a topic of the form [a-z][a-z0-9_.-]{0,63}');
+  return topic;
+}
 
 /** By a hash of topic and key; deleted once its lane is empty. */
 export const KEYS: RecordSchema = {
@@ -36,11 +44,23 @@ export const LANES: RecordSchema = {
 export const MESSAGES: RecordSchema = {
   name: 'qm_outbox',
   fields: new Map([
+    ['topic', { type: 'string', maxBytes: 64 }],
     ['lane', { type: 'string', maxBytes: 64 }],
     ['order', { type: 'number', maxBytes: 0 }],
     ['deadAt', { type: 'date', maxBytes: 0 }],
   ]),
   indexes: [index('tenant', 'lane', 'order'), index('all', 'deadAt')],
+  unique: [],
+  text: [],
+};
+
+export const OUTBOX_TABLES = [KEYS, LANES, MESSAGES];
+
+/** What was enqueued under a caller's key: by a hash of topic and key. It expires some time after the message's delivery. */
+export const IDEMPOTENCY: RecordSchema = {
+  name: 'qm_outbox_idempotency',
+  fields: new Map(),
+  indexes: [],
   unique: [],
   text: [],
 };
@@ -59,6 +79,7 @@ export interface OutboxMessage {
   readonly enqueuedAt: Date;
 }
 
+/** By topic and a key of either kind. */
 export function keyId(topic: string, key: string): string {
   return createHash('sha256').update(`${topic}\n${key}`).digest('hex');
 }

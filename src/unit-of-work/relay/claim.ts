@@ -7,6 +7,7 @@ import type { OperationContext } from '../../component.js';
 import { LANES } from '../outbox/records.js';
 
 const COUNTER = 'fence:outbox';
+const ID = { source: 'envelope', path: ['id'], type: 'string' } as const;
 
 /** A lane that is this relay's until its lease ends. */
 export interface ClaimedLane {
@@ -33,37 +34,42 @@ export function findDue(
 }
 
 /**
- * One token a lane. Taken after the lanes were found: every claim of a lane that the same key had before is older than
- * this one's lane, and so are their tokens smaller.
+ * One for all lanes that are claimed with it. Taken after the lanes were found: every claim of a lane that the same key had
+ * before is older than this one's lane, and so are their tokens smaller.
  */
-export function takeTokens(backend: RecordBackend, count: number, context: OperationContext): Promise<number> {
-  return takeNumbers(backend, LIBRARY, COUNTER, count, context);
+export function takeToken(backend: RecordBackend, context: OperationContext): Promise<number> {
+  return takeNumbers(backend, LIBRARY, COUNTER, 1, context);
 }
 
-/** `undefined` when another relay was faster. */
+/** Those of `lanes` that no other relay was faster with. */
 export async function claim(
   backend: RecordBackend,
-  lane: Stored,
+  lanes: readonly Stored[],
   token: number,
   lease: number,
   context: OperationContext,
-): Promise<ClaimedLane | undefined> {
-  const scope = { tenant: lane.tenant };
-  const write: Write = {
-    collection: LANES,
-    id: lane.id,
-    kind: 'patch',
-    changes: { set: { dueAt: later(context, lease), token }, increment: { attempts: 1 } },
-    // A relay that slept between its token and this line must not come after a greater one.
-    if: all(compares('dueAt', 'lte', context.now), compares('token', 'lt', token)),
-  };
-  const [result] = await backend.write(scope, [write], context);
-  if (result?.status !== 'patched') return undefined;
-  const { version, value } = result.record;
+): Promise<ClaimedLane[]> {
+  const changes = { set: { dueAt: later(context, lease), token }, increment: { attempts: 1 } };
+  // A relay that slept between its token and this line must not come after a greater one.
+  const free = all(compares('dueAt', 'lte', context.now), compares('token', 'lt', token));
+  if (backend.claim !== undefined) {
+    const filter = all({ op: 'in', field: ID, values: lanes.map(({ id }) => id) }, free);
+    const request = { collection: LANES, filter, changes, sort: orderBy('dueAt', 'date'), limit: lanes.length };
+    return (await backend.claim('all', request, context)).map((lane) => claimedLane(lane, token));
+  }
+  const results = await Promise.all(
+    lanes.map(({ id, tenant }) =>
+      backend.write({ tenant }, [{ collection: LANES, id, kind: 'patch', changes, if: free }], context),
+    ),
+  );
+  return results.flatMap(([result]) => (result?.status === 'patched' ? [claimedLane(result.record, token)] : []));
+}
+
+function claimedLane({ id, tenant, version, value }: Stored, token: number): ClaimedLane {
   const { keyId, topic, attempts } = value;
   return {
-    id: lane.id,
-    scope,
+    id,
+    scope: { tenant },
     keyId: keyId as string,
     topic: topic as string,
     token,

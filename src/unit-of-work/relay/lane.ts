@@ -1,21 +1,29 @@
 /** One claimed lane: its messages are delivered in order until it is empty, one fails, or the lane is no longer ours. */
-import { TimeoutError, StorageError, foreignErrorName, isStorageError } from '../../errors.js';
+import { foreignErrorName, isPermanent, isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import type { RecordBackend, Stored, Write, WriteResult } from '../../backends/backend.js';
 import { equals, orderBy } from '../../collection/conditions.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import type { OperationContext } from '../../component.js';
 import type { Timer } from '../../clock.js';
-import { KEYS, LANES, MESSAGES, readMessage } from '../outbox/records.js';
+import { acknowledgement } from '../outbox/idempotency.js';
+import { KEYS, LANES, MESSAGES, OUTBOX_TABLES, readMessage } from '../outbox/records.js';
 import { isDone, later, ownChange, type ClaimedLane } from './claim.js';
 import { backoffDelay, type RelaySettings } from './options.js';
 
-export const OUTBOX_TABLES = [KEYS, LANES, MESSAGES];
+/** Milliseconds for which a delivered message may wait for those after it, to be deleted together with them. */
+const TOGETHER = 100;
+const MOST_TOGETHER = 100;
 
 export class LaneDelivery {
   delivered = 0;
   private readonly backend: RecordBackend;
   private version: number;
   private attempts: number;
+  /** After a fault each message is deleted by itself: the one at which a process dies is to be known. */
+  private together: boolean;
+  /** Delivered, and not deleted yet. */
+  private done: Stored[] = [];
+  private acknowledged: number;
   private renewed: number;
   private renewal: Timer | undefined;
   /** Why the lane's delivery ends before it is empty. */
@@ -31,7 +39,8 @@ export class LaneDelivery {
     this.backend = host.backend;
     this.version = lane.version;
     this.attempts = lane.attempts;
-    this.renewed = host.clock.monotonic();
+    this.together = lane.attempts === 1;
+    this.renewed = this.acknowledged = host.clock.monotonic();
   }
 
   async run(): Promise<void> {
@@ -65,17 +74,24 @@ export class LaneDelivery {
       return [found, await this.backend.find(this.lane.scope, request, context)] as const;
     });
     const keyVersion = key?.value['lane'] === this.lane.id ? key.version : undefined;
-    if (messages.length === 0) return !(await this.drop(undefined, keyVersion)) && (await this.keep({}));
+    if (messages.length === 0) return !(await this.drop(keyVersion)) && (await this.keep());
     for (const [i, message] of messages.entries()) {
       if (this.isStopping()) return this.release();
       const fault = await this.attempt(message);
       if (fault !== undefined) return this.end(message, fault.error);
       this.delivered++;
-      const last = i === messages.length - 1 && messages.length < batch;
-      if (last && (await this.drop(message, keyVersion))) return false;
-      if (!(await this.keep({ delivered: message }))) return false;
+      this.done.push(message);
+      const last = i === messages.length - 1;
+      if (last && messages.length < batch && (await this.drop(keyVersion))) return false;
+      if ((last || this.isToAcknowledge()) && !(await this.keep())) return false;
     }
+    this.together = true;
     return true;
+  }
+
+  private isToAcknowledge(): boolean {
+    if (!this.together || this.done.length >= MOST_TOGETHER) return true;
+    return this.host.clock.monotonic() - this.acknowledged >= TOGETHER;
   }
 
   /** The fault of the delivery, if it has one. */
@@ -113,52 +129,68 @@ export class LaneDelivery {
   private async fail(message: Stored, error: unknown): Promise<boolean> {
     const { maxAttempts, backoff, onFailure } = this.settings;
     const attempt = this.attempts;
-    const dead = attempt >= maxAttempts;
+    const dead = attempt >= maxAttempts || isPermanent(error);
     const text = isStorageError(error) ? `${error.code}: ${error.message}` : foreignErrorName(error);
-    const results = await this.operate((context) => {
+    const results = await this.acknowledge((context) => {
       const noted = { attempts: attempt, error: text.slice(0, 1_000) };
       const set = dead ? { ...noted, deadAt: context.now.toISOString() } : noted;
       const lane = dead
         ? { set: { attempts: 0 }, unset: ['dueAt'] }
         : { set: { dueAt: later(context, backoffDelay(backoff, attempt)) } };
       const note: Write = { collection: MESSAGES, id: message.id, kind: 'patch', changes: { set } };
-      return this.backend.write(this.lane.scope, [note, ownChange(this.lane, lane)], context);
+      return [note, ownChange(this.lane, lane)];
     });
-    // The message was discarded meanwhile: the lane goes on with the next one.
-    if (results[0]!.status === 'missing') return this.keep({});
+    // The message was deleted meanwhile: the lane goes on with the next one.
+    if (results[0]!.status === 'missing') return this.keep();
     if (results.every(isDone)) onFailure({ message: readMessage(message), error, attempt, dead });
     return false;
   }
 
-  /** Deletes the lane with its last message, unless another message has come. @returns whether it is gone. */
-  private async drop(message: Stored | undefined, keyVersion: number | undefined): Promise<boolean> {
+  /** Deletes the lane with its last messages, unless another message has come. @returns whether it is gone. */
+  private async drop(keyVersion: number | undefined): Promise<boolean> {
     const writes: Write[] = [{ collection: LANES, id: this.lane.id, kind: 'delete', ifVersion: this.version }];
     if (keyVersion !== undefined)
       writes.push({ collection: KEYS, id: this.lane.keyId, kind: 'delete', ifVersion: keyVersion });
-    if (message !== undefined) writes.push({ collection: MESSAGES, id: message.id, kind: 'delete' });
-    return (await this.write(writes)).every(isDone);
+    return (await this.acknowledge(() => writes)).every(isDone);
   }
 
-  /** Deletes a delivered message and keeps the lane for the next one. @returns whether the lane is still ours. */
-  private async keep({ delivered }: { readonly delivered?: Stored }): Promise<boolean> {
-    const results = await this.operate((context) => {
-      const own = ownChange(this.lane, { set: { dueAt: later(context, this.settings.lease), attempts: 1 } });
-      const gone = delivered && ({ collection: MESSAGES, id: delivered.id, kind: 'delete' } as const);
-      return this.backend.write(this.lane.scope, gone === undefined ? [own] : [own, gone], context);
+  /** Deletes what is delivered, and keeps the lane for what comes next. @returns whether the lane is still ours. */
+  private async keep(): Promise<boolean> {
+    const [result] = await this.acknowledge((context) => {
+      const set = { dueAt: later(context, this.settings.lease), attempts: 1 };
+      return [ownChange(this.lane, { set })];
     });
-    // Discarded while it was delivered.
-    if (results[1]?.status === 'missing' && results[0]!.status === 'skipped') return this.keep({});
     this.attempts = 1;
-    return this.owns(results[0]!);
+    return this.owns(result!);
   }
 
   /** Lets another relay go on at once; a delivery that was not begun, or given up by us, is not counted. */
   private async release(): Promise<boolean> {
-    await this.operate((context) => {
+    await this.acknowledge((context) => {
       const set = { dueAt: context.now.toISOString(), attempts: this.attempts - 1 };
-      return this.backend.write(this.lane.scope, [ownChange(this.lane, { set })], context);
+      return [ownChange(this.lane, { set })];
     });
     return false;
+  }
+
+  /** Deletes what is delivered together with other writes, or does none of it. @returns the results of the others. */
+  private async acknowledge(others: (context: OperationContext) => readonly Write[]): Promise<WriteResult[]> {
+    const { done } = this;
+    const [results, gone] = await this.operate(async (context) => {
+      const writes = others(context);
+      const each = done.map((message) => acknowledgement(message, context));
+      const all = await this.backend.write(this.lane.scope, [...writes, ...each.flat()], context);
+      // By the place of each message's own deletion.
+      let place = writes.length;
+      const missing = each.map((one) => all[(place += one.length) - one.length]!.status === 'missing');
+      return [all.slice(0, writes.length), missing] as const;
+    });
+    this.acknowledged = this.host.clock.monotonic();
+    if (results.every(isDone)) this.done = [];
+    // What somebody else has deleted meanwhile needs no deletion, and is no reason to do none of the others.
+    if (!gone.includes(true)) return results;
+    this.done = done.filter((_message, i) => !gone[i]);
+    return this.acknowledge(others);
   }
 
   private owns(result: WriteResult): boolean {
@@ -188,10 +220,6 @@ export class LaneDelivery {
       if (this.host.clock.monotonic() - this.renewed >= lease) this.owns({ status: 'missing' });
     }
     if (this.renewal !== undefined && this.ending === undefined) this.renewLater();
-  }
-
-  private write(writes: readonly Write[]): Promise<WriteResult[]> {
-    return this.operate((context) => this.backend.write(this.lane.scope, writes, context));
   }
 
   private operate<R>(work: (context: OperationContext) => Promise<R>): Promise<R> {

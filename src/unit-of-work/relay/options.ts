@@ -1,7 +1,7 @@
 /** What a host says of a relay, with its defaults. */
 import { invalid, unknownKey } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
-import { TOPIC, type OutboxMessage } from '../outbox/records.js';
+import { checkTopic, type OutboxMessage } from '../outbox/records.js';
 
 export interface DeliveryContext {
   /** Aborts when the delivery is given up: its time is over, its lease is lost, the relay stops. */
@@ -80,8 +80,7 @@ export function checkRelayOptions(options: unknown): RelaySettings {
   const { handlers, backoff = {} } = options;
   if (!isPlainObject(handlers)) throw invalid('relay.handlers', handlers, 'an object of functions by topic');
   for (const [topic, handler] of Object.entries(handlers)) {
-    if (!TOPIC.test(topic))
-      throw invalid(`relay.handlers.${topic}`, topic, 'a topic of the form [a-z][a-z0-9_.-]{0,63}');
+    checkTopic(topic, `relay.handlers.${topic}`);
     if (typeof handler !== 'function') throw invalid(`relay.handlers.${topic}`, handler, 'a function');
   }
   if (Object.keys(handlers).length === 0) throw invalid('relay.handlers', handlers, 'at least one topic');

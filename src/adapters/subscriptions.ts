@@ -1,0 +1,161 @@
+/** `storage.subscribe`: what the stores tell, delivered at least once, by whichever process is there. */
+import { isList, isPlainObject } from '../filter/json.js';
+import type { CollectionHost } from '../collection/host.js';
+import type { CallOptions } from '../component.js';
+import { invalid, StorageError, UnsupportedError } from '../errors.js';
+import { Relay, type RelayStatus } from '../unit-of-work/relay.js';
+import { checkRelayOptions, type DeliveryContext, type RelayOptions } from '../unit-of-work/relay/options.js';
+import type { OutboxMessage } from '../unit-of-work/outbox/records.js';
+import { checkSubscription, register, subscriptionTopic, unregister } from '../unit-of-work/subscriptions.js';
+import type { StoreEvent } from './events.js';
+import type { StoreName, StoreSettings } from './settings.js';
+import type { StoreEvents } from './types.js';
+
+/** The stores that have events, and what the types of those begin with. */
+const PREFIXES = { agents: 'agent', conversations: 'conversation', jobs: 'job', tasks: 'task' } as const;
+type TellingStore = keyof typeof PREFIXES & StoreName;
+const STORES = Object.keys(PREFIXES) as readonly TellingStore[];
+
+/** An event of one of these types, with the payload of its own. */
+export type StoreEventOf<T extends keyof StoreEvents> = { [K in T]: StoreEvent<K, StoreEvents[K]> }[T];
+
+/** It succeeds, or throws: then the event is delivered again, and the later ones of its aggregate wait. */
+export type EventHandler<T extends keyof StoreEvents> = (
+  event: StoreEventOf<T>,
+  context: DeliveryContext,
+) => Promise<unknown>;
+
+export interface SubscribeOptions<T extends keyof StoreEvents> extends Omit<RelayOptions, 'handlers' | 'on'> {
+  /** Default: every type of the stores. */
+  readonly types?: readonly T[] | undefined;
+  /** Default: every store that has events. */
+  readonly stores?: readonly TellingStore[] | undefined;
+}
+
+/** What it stands on: the manager gives it. */
+export interface SubscriptionsHost {
+  readonly settings: StoreSettings;
+  /** The reserved tenant's, on the database of a store. */
+  of(store: TellingStore): CollectionHost;
+  onClosing(listener: () => void): () => void;
+}
+
+/** This process's part in a subscription. */
+export class Subscription {
+  constructor(
+    readonly name: string,
+    private readonly relays: readonly Relay[],
+  ) {}
+
+  /** Of all databases together. */
+  status(): RelayStatus {
+    const each = this.relays.map((relay) => relay.status());
+    const sum = (key: 'inFlight' | 'delivered' | 'failed' | 'dead'): number =>
+      each.reduce((total, status) => total + status[key], 0);
+    const state = (['stopping', 'running', 'stopped'] as const).find((one) =>
+      each.some((status) => status.state === one),
+    );
+    return {
+      state: state ?? 'stopped',
+      ...{ inFlight: sum('inFlight'), delivered: sum('delivered'), failed: sum('failed'), dead: sum('dead') },
+    };
+  }
+
+  /** As a relay's: the subscription stays, and its events wait for the next `subscribe` of any process. */
+  async stop(options?: { readonly deadline?: number }): Promise<void> {
+    await Promise.all(this.relays.map((relay) => relay.stop(options)));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+}
+
+export async function subscribe<T extends keyof StoreEvents>(
+  host: SubscriptionsHost,
+  name: string,
+  handler: EventHandler<T>,
+  options: SubscribeOptions<T>,
+): Promise<Subscription> {
+  const topic = subscriptionTopic(checkSubscription(name));
+  if (typeof handler !== 'function') throw invalid('handler', handler, 'a function');
+  if (!isPlainObject(options)) throw invalid('options', options, 'an object');
+  const { types, stores, ...delivery } = options as SubscribeOptions<T>;
+  checkNames('stores', stores, STORES);
+  if (types !== undefined) checkTypes(types);
+  const handlers = {
+    [topic]: ({ payload }: OutboxMessage, context: DeliveryContext) => handler(readEvent(payload), context),
+  };
+  const settings = checkRelayOptions({ ...delivery, handlers });
+  if (!host.settings.events.outbox)
+    throw new StorageError(
+      'CONFIGURATION',
+      'storage.subscribe needs the setting events.outbox: true, in every process',
+      {
+        operation: 'subscribe',
+        details: { key: 'events.outbox' },
+      },
+    );
+  const relays: (() => Relay)[] = [];
+  for (const [database, own] of databasesOf(host)) {
+    requireTransactions(database);
+    const wanted = own.filter((store) => stores?.includes(store) !== false).map((store) => PREFIXES[store]);
+    const ofTypes = types === undefined ? {} : { types: [...types].sort() };
+    // Where it wants nothing (any more) nothing is left for it.
+    if (wanted.length === 0) await unregister(database, name, {});
+    else {
+      await register(database, name, { prefixes: wanted, ...ofTypes }, {});
+      relays.push(() => new Relay(database, settings, (listener) => host.onClosing(listener)));
+    }
+  }
+  return new Subscription(
+    name,
+    relays.map((begin) => begin()),
+  );
+}
+
+export async function unsubscribe(host: SubscriptionsHost, name: string, options: CallOptions): Promise<void> {
+  checkSubscription(name);
+  for (const [database] of databasesOf(host)) {
+    requireTransactions(database);
+    await unregister(database, name, options);
+  }
+}
+
+/** Two names of one database are one. */
+function databasesOf(host: SubscriptionsHost): [CollectionHost, TellingStore[]][] {
+  const databases = new Map<object, [CollectionHost, TellingStore[]]>();
+  for (const store of STORES) {
+    const database = host.of(store);
+    const known = databases.get(database.backend.pool);
+    if (known === undefined) databases.set(database.backend.pool, [database, [store]]);
+    else known[1].push(store);
+  }
+  return [...databases.values()];
+}
+
+function requireTransactions({ backend }: CollectionHost): void {
+  if (backend.capabilities.transactions === 'none')
+    throw new UnsupportedError(`${backend.name} has no transactions, and so no subscriptions`, {
+      operation: 'subscribe',
+    });
+}
+
+function checkTypes(types: unknown): void {
+  const prefixes: readonly string[] = Object.values(PREFIXES);
+  const known = (type: unknown): boolean =>
+    typeof type === 'string' && /^[a-z]+\.[a-z_]+$/.test(type) && prefixes.includes(type.slice(0, type.indexOf('.')));
+  if (!isList(types) || types.length === 0 || !types.every(known))
+    throw invalid('options.types', types, "types of the stores' events, as ['task.created']");
+}
+
+function checkNames(key: string, names: unknown, known: readonly unknown[]): void {
+  if (names === undefined) return;
+  if (!isList(names) || names.length === 0 || !names.every((name) => known.includes(name)))
+    throw invalid(`options.${key}`, names, `some of ${known.join(', ')}`);
+}
+
+function readEvent<T extends keyof StoreEvents>(payload: OutboxMessage['payload']): StoreEventOf<T> {
+  const { createdAt, ...event } = payload as { readonly createdAt: string };
+  return { ...event, createdAt: new Date(createdAt) } as unknown as StoreEventOf<T>;
+}

@@ -1,0 +1,59 @@
+/** Idempotency keys of callers: what was left under one, from its transaction until some time after its delivery. */
+import type { RecordBackend, Stored, Write } from '../../backends/backend.js';
+import type { OperationContext } from '../../component.js';
+import { ConflictError } from '../../errors.js';
+import { IDEMPOTENCY, keyId, MESSAGES } from './records.js';
+
+/** Milliseconds after its delivery for which a message is known by its key. */
+const KEPT_FOR = 24 * 3_600_000;
+
+interface Remembered {
+  /** The message's id. */
+  readonly message: string;
+  /** A digest of the message's key and payload. */
+  readonly content: string;
+}
+
+/** The id of the message that was left under the key. @throws `CONFLICT` when it has other content. */
+export async function findEnqueued(
+  backend: RecordBackend,
+  tenant: string,
+  topic: string,
+  key: string,
+  content: string,
+  context: OperationContext,
+): Promise<string | undefined> {
+  const [known] = await backend.read({ tenant }, [{ collection: IDEMPOTENCY, id: keyId(topic, key) }], context);
+  if (known === undefined) return undefined;
+  if (known.value['content'] !== content)
+    throw new ConflictError('CONFLICT', 'enqueue: the idempotency key was used with another key or payload', {
+      operation: 'enqueue',
+      details: { reason: 'idempotency', topic },
+    });
+  return known.value['message'] as string;
+}
+
+/** For as long as the message waits, which may be any time. */
+export function rememberEnqueued(topic: string, key: string, { message, content }: Remembered): Write {
+  return { collection: IDEMPOTENCY, id: keyId(topic, key), kind: 'insert', value: { message, content } };
+}
+
+/** Deletes a message that was delivered; its key is known for a while yet. */
+export function acknowledgement(message: Stored, { now }: OperationContext): Write[] {
+  return deletion(message, new Date(now.getTime() + KEPT_FOR));
+}
+
+/** Deletes a message that is given up: its key may be used anew. */
+export function removal(message: Stored, { now }: OperationContext): Write[] {
+  return deletion(message, now, message.version);
+}
+
+function deletion({ id, value }: Stored, knownUntil: Date, ifVersion?: number): Write[] {
+  const base = { collection: MESSAGES, id, kind: 'delete' } as const;
+  const gone: Write = ifVersion === undefined ? base : { ...base, ifVersion };
+  const { topic, idempotencyKey, once } = value;
+  if (once === undefined) return [gone];
+  const remembered = { message: id, content: once };
+  const key = keyId(topic as string, idempotencyKey as string);
+  return [gone, { collection: IDEMPOTENCY, id: key, kind: 'put', value: remembered, expiresAt: knownUntil }];
+}
