@@ -123,6 +123,21 @@ for (const target of targets)
       expect(await storage.tenant('acme').collection(Orders, { on: 'side' }).has(id)).toBe(true);
     });
 
+    test('what is refused at its delivery is a dead letter, told of, and can be dropped', async () => {
+      const told: unknown[] = [];
+      const stop = storage.on('error', (error) => told.push(error.details['topic']));
+      const id = randomUUID();
+      await storage.collection(Orders, { on: 'side' }).insert({ total: 1 }, { id });
+      await storage.transaction((tx) => tx.deliver.collection(Orders, { on: 'side' }).insert({ total: 2 }, { id }));
+      await delivered(storage);
+      stop();
+      expect(told).toEqual(['deliver.records']);
+      const { items } = await storage.outbox.list({ state: 'dead' });
+      expect(items).toMatchObject([{ topic: 'deliver.records', attempts: 1, error: 'ALREADY_EXISTS' }]);
+      await storage.outbox.drop(items[0]!);
+      expect(await storage.collection(Orders, { on: 'side' }).get(id)).toMatchObject({ value: { total: 1 } });
+    });
+
     test('what is bad input is refused at once, and nothing is left', async () => {
       const wrong: ((tx: Transaction) => Promise<unknown>)[] = [
         (tx) => tx.deliver.kv.set('counts', '', 1),

@@ -149,7 +149,17 @@ const ROOMS: readonly Room[] = [
     name: 'index',
     files: ['index'],
     may: [...BASE, ...CONTRACTS, 'registry', 'definition', 'manager'],
-    types: ['adapters', 'collection', 'vector store', 'unit of work', 'settings', 'health', 'probes', 'lifecycle'],
+    types: [
+      'adapters',
+      'collection',
+      'vector store',
+      'unit of work',
+      'delivery',
+      'settings',
+      'health',
+      'probes',
+      'lifecycle',
+    ],
     lazily: ['container', 'settings'],
   },
   {

@@ -5,8 +5,7 @@ import { STORE_NAMES, type StoreName } from '../adapters/settings.js';
 import type { StoreHost } from '../adapters/host.js';
 import { Collection } from '../collection/collection.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
-import type { StorageError } from '../errors.js';
-import { ConflictError, NotFoundError, ValidationError } from '../errors.js';
+import { ConflictError, isStorageError, NotFoundError, ValidationError, type StorageError } from '../errors.js';
 import { DELIVERED, DELIVERED_FOR } from '../unit-of-work/delivered.js';
 import type { OutboxMessage } from '../unit-of-work/outbox/records.js';
 import type { Handler } from '../unit-of-work/relay/options.js';
@@ -25,7 +24,40 @@ export interface DeliveryTargets {
   vectors(provider: string, tenant: string): VectorStore;
 }
 
+/** What the same call would be refused for again, however often: it is a dead letter at once. */
+const HOPELESS: ReadonlySet<string> = new Set([
+  'ALREADY_EXISTS',
+  'DEPENDENCY_CYCLE',
+  'INVALID_TRANSITION',
+  'NOT_A_NUMBER',
+  'UNSUPPORTED',
+  'VALIDATION',
+]);
+
+class Hopeless extends Error {
+  readonly retryable = false;
+  readonly code: string;
+
+  constructor(error: StorageError) {
+    super(error.message, { cause: error });
+    this.code = error.code;
+  }
+}
+
 export function deliveryHandlers(targets: DeliveryTargets): Record<string, Handler> {
+  const all: [string, Handler][] = Object.entries(handlersOf(targets));
+  return Object.fromEntries(
+    all.map(([topic, handle]): [string, Handler] => [
+      topic,
+      (message, context) =>
+        handle(message, context).catch((error: unknown) => {
+          throw isStorageError(error) && HOPELESS.has(error.code) ? new Hopeless(error) : error;
+        }),
+    ]),
+  );
+}
+
+function handlersOf(targets: DeliveryTargets): Record<string, Handler> {
   const stores = STORE_NAMES.map((name): [string, Handler] => [
     topicOf(name),
     (message, { attempt }) => deliverCall(targets.storeHost(name, message.tenant), name, message, attempt),
