@@ -46,11 +46,12 @@ export const killTargets: readonly KillTarget[] = [
     prepare: () => onServer('TEST_POSTGRES_URL', createPostgres),
   },
   {
+    // A server of its own: what dies in the midst of a transaction may leave it, and who else uses it, waiting.
     name: 'mongo',
-    variable: 'TEST_MONGO_URL',
+    variable: 'FAULT_MONGO_URL',
     alone: false,
     shortForm: 8,
-    prepare: () => onServer('TEST_MONGO_URL', createMongo),
+    prepare: () => onServer('FAULT_MONGO_URL', createMongo),
   },
   { name: 'sqlite', alone: false, shortForm: 12, prepare: () => inFolder('sqlite') },
   { name: 'pglite', alone: true, shortForm: 3, prepare: () => inFolder('pglite') },
