@@ -134,7 +134,7 @@ export function refuseInsideTransaction(pool: Pool, operation: string): void {
 /**
  * Runs `work` in a transaction of `pool` until it commits: again, as a whole, when it lost against another transaction.
  * It rejects only when nothing was committed: what `onCommit` hooks throw goes to `onHookError`, after all have run.
- * @throws what `work` throws; `CONFLICT` (retryable) when the retries are used up.
+ * @throws `OUTCOME_UNKNOWN`, without running a hook, when the answer to the commit was lost; what `work` throws; `CONFLICT` (retryable) when the retries are used up.
  */
 export async function runTransaction<R>(
   database: TransactionDatabase,
@@ -158,7 +158,8 @@ export async function runTransaction<R>(
       return outcome.result;
     }
     const { attempt, error } = outcome;
-    const failed = await compensate(attempt);
+    // Whether it is committed nobody knows: to undo outside what may well have happened would be the half that is promised not to be.
+    const failed = isStorageError(error, 'OUTCOME_UNKNOWN') ? [] : await compensate(attempt);
     if (failed.length > 0) throw compensationFailure(error, failed);
     if (attempt?.missing !== undefined) {
       await attempt.missing.ensure(context);
