@@ -1,7 +1,8 @@
 /**
  * The fault suite in its long form: `npm run test:faults -- [kills] [schedules] [--target postgres]`, by default both. `FAULT_KILLS`
  * says how many processes are killed a target (1,000), `FAULT_CHILDREN` how many live at a time (6), `FAULT_SCHEDULES` how many
- * schedules run (1,000); `FAULT_SEED` repeats what was drawn, of schedules the one that has it. The last line of each part says what was found.
+ * schedules run (1,000); `FAULT_SEED` repeats what was drawn, of schedules the one that has it.
+ * Ctrl-C ends the kills early. The last line of each part says what was found.
  */
 import { inspect, parseArgs } from 'node:util';
 import { seedOf, wholeNumber } from './environment.js';
@@ -43,8 +44,12 @@ async function killOn(name: string): Promise<boolean> {
     throw new Error(`--target: expected one of ${killTargets.map((one) => one.name).join(', ')}, not ${name}`);
   if (!isHere(target)) throw new Error(`${name} waits for a server in ${target.variable}`);
   const started = performance.now();
+  const early = new AbortController();
+  const endEarly = (): void => early.abort();
+  process.once('SIGINT', endEarly);
   const options = { kills: wholeNumber('FAULT_KILLS', 1_000), children: wholeNumber('FAULT_CHILDREN', 6), seed };
-  const verdict = await runKills(target, options);
+  const verdict = await runKills(target, { ...options, signal: early.signal });
+  process.off('SIGINT', endEarly);
   for (const [what, found] of Object.entries(verdict))
     if (Array.isArray(found) && found.length > 0) console.log(`${what}: ${found.slice(0, 20).join(' ')}`);
   console.log(`${name}: ${((performance.now() - started) / 1_000).toFixed(0)} s`);

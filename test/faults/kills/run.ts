@@ -15,6 +15,8 @@ export interface KillOptions {
   readonly children: number;
   /** Draws roles and moments. Where a process is at that moment is the machine's. */
   readonly seed: number;
+  /** Ends the run early: those that live are killed at their moments, and then it is looked at what is there. */
+  readonly signal?: AbortSignal;
 }
 
 /** One process to be killed. */
@@ -33,7 +35,7 @@ export async function runKills(target: KillTarget, options: KillOptions): Promis
     const told: Told = { acknowledged: new Set(), refused: new Map() };
     let kills = 0;
     const work = async (): Promise<void> => {
-      for (let plan = plans.pop(); plan !== undefined; plan = plans.pop()) {
+      for (let plan = plans.pop(); plan !== undefined && options.signal?.aborted !== true; plan = plans.pop()) {
         await live(plan, prepared, told);
         kills++;
       }
