@@ -1,13 +1,16 @@
 /** Kills processes in the midst of what they do, at moments that a seed draws, and then looks at what is there. */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { random } from '../../support/random.js';
+import { openReceiver } from './receiver.js';
 import { audit, type Told, type Verdict } from './audit.js';
 import type { KillTarget, PreparedKills } from './targets.js';
 
 const CHILD = fileURLToPath(new URL('./child.js', import.meta.url));
+/** What a run that fails leaves alive would go on for ever. */
+const living = new Set<ChildProcess>();
 
 export interface KillOptions {
   readonly kills: number;
@@ -31,6 +34,8 @@ interface Plan {
 export async function runKills(target: KillTarget, options: KillOptions): Promise<Verdict> {
   const prepared = await target.prepare();
   try {
+    // Its table is there before two processes make it at once.
+    await (await openReceiver(prepared.receiver)).close();
     const plans = drawPlans(target, options);
     const told: Told = { acknowledged: new Set(), refused: new Map() };
     let kills = 0;
@@ -43,6 +48,7 @@ export async function runKills(target: KillTarget, options: KillOptions): Promis
     await Promise.all(Array.from({ length: target.alone ? 1 : options.children }, work));
     return await audit(prepared, told, kills);
   } finally {
+    living.forEach((child) => child.kill('SIGKILL'));
     await prepared.drop();
   }
 }
@@ -65,6 +71,7 @@ async function live({ name, role, from, milliseconds }: Plan, { url, receiver }:
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env['PATH'] },
   });
+  living.add(child);
   let complaint = '';
   child.stderr.on('data', (data: Buffer) => (complaint += data.toString()));
   const kill = (): void => void setTimeout(() => child.kill('SIGKILL'), milliseconds);
@@ -76,5 +83,6 @@ async function live({ name, role, from, milliseconds }: Plan, { url, receiver }:
     if (what === 'refused') told.refused.set(id!, code!);
   });
   const [exitCode, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  living.delete(child);
   if (signal !== 'SIGKILL') throw new Error(`A ${role} ended by itself (${exitCode ?? signal}): ${complaint}`);
 }
