@@ -14,7 +14,7 @@ import {
   until,
 } from './support/postgres/fixture.js';
 import { ManualClock } from './support/manual-clock.js';
-import { Proxy } from './support/postgres/proxy.js';
+import { Proxy } from './support/proxy.js';
 
 let fixture: Fixture;
 let proxy: Proxy;

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { SqlPool } from '../src/pools/pool.js';
 import { context, describeServer, Fixture, rowsOf, until } from './support/postgres/fixture.js';
-import { Proxy } from './support/postgres/proxy.js';
+import { Proxy } from './support/proxy.js';
 
 let fixture: Fixture;
 let proxy: Proxy;

@@ -3,7 +3,7 @@ import type { Session } from '../src/component.js';
 import { isSerializationFailure } from '../src/errors.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { backendPid, context, describeServer, Fixture, gate, rowsOf, until } from './support/postgres/fixture.js';
-import { Proxy } from './support/postgres/proxy.js';
+import { Proxy } from './support/proxy.js';
 
 let fixture: Fixture;
 let proxy: Proxy;

@@ -5,7 +5,8 @@ import { applyPatch, patchTree } from '../src/backends/patch.js';
 import { cursorRanges, type SortKey } from '../src/filter/cursor.js';
 import { compareScalars, evaluate, recordField, recordSubject } from '../src/filter/evaluate.js';
 import type { Scalar } from '../src/filter/syntax.js';
-import { DATES, Draw, drawChanges, random } from './support/sql/draw.js';
+import { random } from './support/random.js';
+import { DATES, Draw, drawChanges } from './support/sql/draw.js';
 import { A, at, contextAt, ctx, filterOf, openBackend, things, type Opened } from './support/sql/fixture.js';
 
 let opened: Opened;

@@ -1,7 +1,7 @@
 /** A transaction over one database: its session, and the function run again on a conflict. */
 import { sleep } from '../clock.js';
 import type { CallOptions, OperationContext } from '../component.js';
-import { invalid, isSerializationFailure, UnsupportedError, type StorageError } from '../errors.js';
+import { invalid, isSerializationFailure, isStorageError, UnsupportedError, type StorageError } from '../errors.js';
 import type { Isolation } from '../pools/pool.js';
 import { Attempt, runningAttempt, type TransactionDatabase } from './attempt.js';
 import { compensationFailure, hookFailure, runHooks } from './hooks.js';
@@ -24,7 +24,7 @@ export interface TransactionCallOptions extends CallOptions {
 /**
  * Runs `work` in a transaction of `pool` until it commits: again, as a whole, when it lost against another transaction.
  * It rejects only when nothing was committed: what `onCommit` hooks throw goes to `onHookError`, after all have run.
- * @throws what `work` throws; `CONFLICT` (retryable) when the retries are used up.
+ * @throws `OUTCOME_UNKNOWN`, without running a hook, when the answer to the commit was lost; what `work` throws; `CONFLICT` (retryable) when the retries are used up.
  */
 export async function runTransaction<R>(
   database: TransactionDatabase,
@@ -45,7 +45,9 @@ export async function runTransaction<R>(
       return outcome.result;
     }
     const { attempt, error } = outcome;
-    const failed = await runHooks(attempt?.takeCompensations() ?? []);
+    // Whether it is committed nobody knows: to undo outside what may well have happened would be the half that is promised not to be.
+    const undone = isStorageError(error, 'OUTCOME_UNKNOWN') ? [] : (attempt?.takeCompensations() ?? []);
+    const failed = await runHooks(undone);
     if (failed.length > 0) throw compensationFailure(error, failed);
     if (attempt?.missing !== undefined) {
       await attempt.missing.ensure(context);

@@ -5,17 +5,6 @@ import { parseSort, type SortKey } from '../../../src/filter/cursor.js';
 import type { Scalar } from '../../../src/filter/syntax.js';
 import { at, domain } from './fixture.js';
 
-/** Reproducible numbers in [0, 1). */
-export function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
 const STRINGS = ['', 'a', 'A', 'B', 'ab', 'é', 'É', '😀', '\uffff', "q'q", 'x\\y', '[1]', '1', 'a"b', '{x,y}', 'NULL'];
 const NUMBERS = [0, 1, -1, 0.1, 5e-324, -5e-324, 1.7976931348623157e308, 2 ** 60 + 256, 0.3112906610273454, 1e22, 7];
 export const DATES = [

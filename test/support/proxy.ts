@@ -1,6 +1,7 @@
-/** A way to the server that a test can cut, freeze, or make lose the answers. */
+/** A way to a server that a test can cut, freeze, slow down, or make lose the answers. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { setImmediate, setTimeout as after } from 'node:timers/promises';
 
 export class Proxy {
   /** How often a client spoke after the server had answered what it said before; greetings and cancels do not count. */
@@ -8,6 +9,9 @@ export class Proxy {
   private readonly pairs = new Map<Socket, Socket>();
   private lose: ((sent: Buffer) => boolean) | undefined;
   private frozen = false;
+  private latency = 0;
+  private trickling = false;
+  private messagesLeft = Infinity;
 
   private constructor(
     private readonly server: Server,
@@ -46,6 +50,26 @@ export class Proxy {
     this.pairs.clear();
   }
 
+  /** From now on everything takes so many milliseconds more, in each direction. */
+  delay(milliseconds: number): void {
+    this.latency = milliseconds;
+  }
+
+  /** From now on bytes go on one at a time. */
+  trickle(): void {
+    this.trickling = true;
+  }
+
+  /** Lets so many more messages of clients pass; the next one resets every connection, and so does each that is opened. */
+  cutAfter(messages: number): void {
+    this.messagesLeft = messages;
+  }
+
+  /** The connections of clients that are open. */
+  get connections(): number {
+    return this.pairs.size;
+  }
+
   /** Lets the next message of a client that fits reach the server, and cuts that connection when the answer comes. */
   loseAnswerTo(fits: (sent: Buffer) => boolean): void {
     this.lose = fits;
@@ -62,21 +86,24 @@ export class Proxy {
     this.pairs.set(client, server);
     let answered = false;
     let losing = false;
+    const toServer = this.passage(server);
+    const toClient = this.passage(client);
     client.on('data', (data) => {
       if (this.frozen) return;
+      if (this.messagesLeft-- <= 0) return this.cut();
       if (answered) this.roundTrips++;
       answered = false;
       if (this.lose?.(data) === true) {
         losing = true;
         this.lose = undefined;
       }
-      server.write(data);
+      toServer(data);
     });
     server.on('data', (data) => {
       if (this.frozen) return;
       answered = true;
       if (losing) client.resetAndDestroy();
-      else client.write(data);
+      else toClient(data);
     });
     const end = (): void => {
       if (this.frozen) return;
@@ -88,5 +115,28 @@ export class Proxy {
       socket.on('error', () => undefined);
       socket.on('close', end);
     }
+  }
+
+  /** Passes on what comes, in its order. */
+  private passage(to: Socket): (data: Buffer) => void {
+    let underWay = 0;
+    let last = Promise.resolve();
+    const pass = async (data: Buffer): Promise<void> => {
+      if (this.trickling) to.setNoDelay(true);
+      const step = this.trickling ? 1 : data.length;
+      for (let at = 0; at < data.length && to.writable; at += step) {
+        to.write(data.subarray(at, at + step));
+        if (this.trickling) await setImmediate();
+      }
+    };
+    return (data) => {
+      if (this.latency === 0 && !this.trickling && underWay === 0) return void to.write(data);
+      underWay++;
+      const arrival = after(this.latency);
+      last = last
+        .then(() => arrival)
+        .then(() => pass(data))
+        .finally(() => underWay--);
+    };
   }
 }
