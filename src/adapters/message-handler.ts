@@ -28,11 +28,23 @@ export interface MessagePage {
   readonly previous?: string;
 }
 
-export interface StorageSuccess {
+/** What an answer has, by the action. */
+interface AnswerData {
+  readonly storage_save: MessageRecord;
+  readonly storage_get: MessageRecord;
+  /** What was deleted. */
+  readonly storage_delete: MessageRecord;
+  readonly storage_list: MessagePage;
+  readonly storage_query: MessagePage;
+}
+
+export type StorageAction = keyof AnswerData;
+
+export interface StorageSuccess<Action extends StorageAction = StorageAction> {
   readonly success: true;
   /** As the message had it. */
   readonly requestId?: string;
-  readonly data: MessageRecord | MessagePage;
+  readonly data: AnswerData[Action];
 }
 
 export interface StorageFailure {
@@ -48,34 +60,43 @@ export interface StorageFailure {
   };
 }
 
-export type StorageAnswer = StorageSuccess | StorageFailure;
+/** Of a message of this action; without one, of any. */
+export type StorageAnswer<Action extends StorageAction = StorageAction> = StorageSuccess<Action> | StorageFailure;
 
-/**
- * What is sent: JSON. `filter` is of the filter language, with dates as ISO text.
- */
-export type StorageMessage = { readonly requestId?: string; readonly collection: string } & (
-  | {
-      readonly action: 'storage_save';
-      readonly value: unknown;
-      readonly id?: string;
-      readonly ifVersion?: number;
-      /** Milliseconds. */
-      readonly ttl?: number;
-    }
-  | { readonly action: 'storage_get'; readonly id: string }
-  | { readonly action: 'storage_delete'; readonly id: string; readonly ifVersion?: number }
-  | { readonly action: 'storage_list'; readonly limit?: number; readonly after?: string; readonly sort?: object }
-  | {
-      readonly action: 'storage_query';
-      readonly filter: object;
-      readonly limit?: number;
-      readonly after?: string;
-      readonly sort?: object;
-    }
-);
+interface Listing {
+  readonly limit?: number | undefined;
+  readonly after?: string | undefined;
+  readonly sort?: object | undefined;
+}
 
-/** Answers one message; it never rejects. */
-export type MessageHandler = (message: StorageMessage) => Promise<StorageAnswer>;
+/** What a message has besides its collection, by the action. */
+interface Members {
+  readonly storage_save: {
+    readonly value: unknown;
+    readonly id?: string | undefined;
+    readonly ifVersion?: number | undefined;
+    /** Milliseconds. */
+    readonly ttl?: number | undefined;
+  };
+  readonly storage_get: { readonly id: string };
+  readonly storage_delete: { readonly id: string; readonly ifVersion?: number | undefined };
+  readonly storage_list: Listing;
+  readonly storage_query: Listing & { readonly filter: object };
+}
+
+/** What is sent: JSON. `filter` is of the filter language, with dates as ISO text. */
+export type StorageMessage<Action extends StorageAction = StorageAction> = {
+  readonly [A in Action]: Message<A>;
+}[Action];
+
+type Message<Action extends StorageAction> = {
+  readonly action: Action;
+  readonly requestId?: string | undefined;
+  readonly collection: string;
+} & Members[Action];
+
+/** Answers one message; it never rejects. What an answer has goes by the action. */
+export type MessageHandler = <Action extends StorageAction>(message: Message<Action>) => Promise<StorageAnswer<Action>>;
 
 /** A collection that messages may name. */
 interface Reachable {
@@ -86,7 +107,9 @@ interface Reachable {
   readonly isDeclaredDate: (path: string) => boolean;
 }
 
-type Action = (reachable: Reachable, message: Record<string, unknown>) => Promise<MessageRecord | MessagePage>;
+type Actions = {
+  readonly [A in StorageAction]: (reachable: Reachable, message: Record<string, unknown>) => Promise<AnswerData[A]>;
+};
 
 const anything: Reader<unknown> = (value) => value;
 const COMMON = { action: anything, requestId: anything, collection: anything };
@@ -98,7 +121,7 @@ const remove = shape({ ...COMMON, id, ifVersion });
 const list = shape(LISTING);
 const query = shape({ ...LISTING, filter: anything });
 
-const ACTIONS: Readonly<Record<StorageMessage['action'], Action>> = {
+const ACTIONS: Actions = {
   async storage_save({ records, isDeclaredDate }, message) {
     const { value, id, ifVersion, ttl } = save(message, 'message');
     const read = withDatesAt(value, isDeclaredDate, '', 'message.value');
@@ -137,11 +160,11 @@ export function createMessageHandler(
     const isDate = (path: string): boolean => isDeclaredDate(path) || envelope?.get(path) === 'date';
     collections.set(definition.name, { records: () => open(definition), isDate, isDeclaredDate });
   }
-  return async (message) => {
+  return async <Action extends StorageAction>(message: Message<Action>): Promise<StorageAnswer<Action>> => {
     const requestId = (message as { requestId?: unknown } | null | undefined)?.requestId;
     const named = typeof requestId === 'string' ? { requestId } : {};
     try {
-      return { success: true, ...named, data: await answer(message, collections) };
+      return { success: true, ...named, data: (await answer(message, collections)) as AnswerData[Action] };
     } catch (error) {
       return { success: false, ...named, error: told(error) };
     }
@@ -160,7 +183,7 @@ async function answer(
   const reachable = typeof collection === 'string' ? collections.get(collection) : undefined;
   if (reachable === undefined)
     throw invalid('message.collection', collection, `one of ${[...collections.keys()].join(', ')}`);
-  return ACTIONS[action as StorageMessage['action']](reachable, message as Record<string, unknown>);
+  return ACTIONS[action as StorageAction](reachable, message as Record<string, unknown>);
 }
 
 /** JSON has no dates: text that is compared with a date is one. */

@@ -75,6 +75,7 @@ export type {
   MessageHandler,
   MessagePage,
   MessageRecord,
+  StorageAction,
   StorageAnswer,
   StorageFailure,
   StorageMessage,

@@ -1,6 +1,6 @@
 /** The events of an aggregate, those that are there and then each new one. */
-import type { Clock } from '../clock.js';
-import type { EventBus, StoreEvent } from './events.js';
+import type { StoreEvent } from './events.js';
+import { wakeUps, type WakeUpHost } from './wake-ups.js';
 
 export interface WatchOptions {
   /** The `seq` of the last event known; default 0: from the first. */
@@ -10,48 +10,27 @@ export interface WatchOptions {
   readonly interval?: number | undefined;
 }
 
-interface WatchHost {
-  readonly clock: Clock;
-  readonly events: EventBus;
-  onClosing(listener: () => void): () => void;
-}
-
 /** @param list those after a `seq`, the oldest first */
 export async function* watchEvents(
-  host: WatchHost,
+  host: WakeUpHost,
   aggregateId: string,
   list: (after: number) => Promise<StoreEvent[]>,
   options: WatchOptions,
 ): AsyncGenerator<StoreEvent, void, undefined> {
   const { signal, interval = 1_000 } = options;
   let { after = 0 } = options;
-  let wake: () => void = () => undefined;
-  let woken = false;
-  const rouse = (): void => {
-    woken = true;
-    wake();
-  };
-  const stops = [host.events.on('*', (event) => event.aggregateId === aggregateId && rouse()), host.onClosing(rouse)];
-  signal?.addEventListener('abort', rouse, { once: true });
+  const wakes = wakeUps(host, '*', aggregateId, interval, signal);
   try {
     while (signal?.aborted !== true) {
-      woken = false;
+      wakes.arm();
       const events = await list(after);
       for (const event of events) {
         yield event;
         after = event.seq;
       }
-      if (events.length > 0 || woken) continue;
-      await new Promise<void>((resolve) => {
-        const timer = host.clock.after(interval, resolve);
-        wake = () => {
-          timer.cancel();
-          resolve();
-        };
-      });
+      if (events.length === 0) await wakes.next();
     }
   } finally {
-    for (const stop of stops) stop();
-    signal?.removeEventListener('abort', rouse);
+    wakes.stop();
   }
 }

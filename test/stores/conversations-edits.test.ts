@@ -148,8 +148,8 @@ for (const target of storageTargets('conversations: edits'))
       expect(await store.getConversation(id)).toBeNull();
       expect(await store.listEvents(id)).toEqual([]);
       expect(told).toEqual([id]);
-      // Under the same id another one may come to be: its versions and events begin anew.
-      for (const seq of [1, 2, 3, 4]) expect(await store.addMessage(id, { content: `n${seq}` })).toMatchObject({ seq });
+      // Under the same id another one may come to be: its versions begin anew, its seqs go on.
+      for (const seq of [4, 5, 6, 7]) expect(await store.addMessage(id, { content: `n${seq}` })).toMatchObject({ seq });
       expect(await store.getConversation(kept)).toMatchObject({ messageCount: 1 });
       stop();
     });

@@ -75,9 +75,9 @@ for (const target of [...shared, file])
       await mine.addMessage(id, { content: 'one' });
       await mine.addMessage(id, { content: 'two' });
       expect(await theirs.deleteConversation(id)).toBe(true);
-      expect(await mine.addMessage(id, { content: 'three' })).toMatchObject({ seq: 1 });
-      expect(await mine.getConversation(id)).toMatchObject({ messageCount: 1, lastSeq: 1, version: 1 });
-      expect(await contents(theirs, id)).toEqual([['three', 1]]);
+      expect(await mine.addMessage(id, { content: 'three' })).toMatchObject({ seq: 3 });
+      expect(await mine.getConversation(id)).toMatchObject({ messageCount: 1, lastSeq: 3, version: 1 });
+      expect(await contents(theirs, id)).toEqual([['three', 3]]);
     });
 
     test.each([1, 2, 3])('one that was made anew meanwhile, with %i messages, is gone on with', async (count) => {
@@ -88,8 +88,8 @@ for (const target of [...shared, file])
       await theirs.deleteConversation(id);
       for (let i = 1; i <= count; i++) await theirs.addMessage(id, { content: `new ${i}`, createdAt: '2020-01-01' });
       const time = new Date('2021-01-01');
-      expect(await mine.addMessage(id, { content: 'mine', createdAt: time })).toMatchObject({ seq: count + 1 });
-      const remade = { messageCount: count + 1, lastSeq: count + 1, lastMessageAt: time, activeAt: time };
+      expect(await mine.addMessage(id, { content: 'mine', createdAt: time })).toMatchObject({ seq: count + 2 });
+      const remade = { messageCount: count + 1, lastSeq: count + 2, lastMessageAt: time, activeAt: time };
       expect(await theirs.getConversation(id)).toMatchObject(remade);
       expect(await contents(theirs, id)).toHaveLength(count + 1);
     });

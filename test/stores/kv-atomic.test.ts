@@ -50,6 +50,28 @@ describeKv('kv in one step', ({ storage, target, open }) => {
     expect(await kv().getOrSet('once', 'b', () => 5)).toMatchObject({ value: 5 });
   });
 
+  test('who waits for what another computes waits by its own bounds, and the others go on', async () => {
+    let release!: (value: number) => void;
+    const gate = new Promise<number>((resolve) => (release = resolve));
+    let computed = 0;
+    const compute = (): Promise<number> => {
+      computed++;
+      return gate;
+    };
+    const gone = new AbortController();
+    const leader = kv().getOrSet('bounds', 'a', compute, { timeout: 50 });
+    const patient = kv().getOrSet('bounds', 'a', compute, { timeout: 60_000 });
+    const aborted = kv().getOrSet('bounds', 'a', compute, { signal: gone.signal });
+    await expect(kv().getOrSet('bounds', 'a', compute, { timeout: 20 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await expect(leader).rejects.toMatchObject({ code: 'TIMEOUT' });
+    gone.abort();
+    await expect(aborted).rejects.toMatchObject({ code: 'ABORTED' });
+    release(7);
+    expect(await patient).toMatchObject({ value: 7 });
+    expect(await kv().get('bounds', 'a')).toMatchObject({ value: 7 });
+    expect(computed).toBe(1);
+  });
+
   test('locks with tokens that only grow', async () => {
     const lock = await kv().lock('l', 'a', { ttlSeconds: 60 });
     await expect(kv().lock('l', 'a', { ttlSeconds: 60 })).rejects.toMatchObject({ code: 'CONFLICT', retryable: true });

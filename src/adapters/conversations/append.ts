@@ -5,6 +5,7 @@ import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { uuid } from '../arguments.js';
 import type { Patched, Unit } from '../unit.js';
+import { ENDED, teller, type Ended } from './ended.js';
 import { HistoryStore } from './history.js';
 import { defined } from '../defined.js';
 import { ADD_OPTIONS, MESSAGE, type AssetInput, type MessageInput } from './input.js';
@@ -103,17 +104,23 @@ export abstract class AppendStore extends HistoryStore {
           if (before === undefined) throw this.missing('message', once.result, 'addMessage');
           return { result: this.messageOf(before), left: conversation };
         }
-        if (stored !== undefined) return { result: this.messageOf(stored), left: conversation };
+        if (stored !== undefined) {
+          once.remember(stored.id);
+          return { result: this.messageOf(stored), left: conversation };
+        }
+        const former = conversation === undefined ? await unit.find(ENDED, key) : undefined;
         const { userId, session } = people();
-        const left = this.grow(unit, key, conversation, { input, session, triggeredById });
-        const added = this.insertMessage(unit, key, (conversation?.value.lastSeq ?? 0) + 1, input, userId);
+        const growth = { input, session, triggeredById };
+        const left =
+          conversation === undefined ? this.begin(unit, key, growth, former) : this.grow(unit, conversation, growth);
+        const lastSeq = (conversation ?? former)?.value.lastSeq ?? 0;
+        const added = this.insertMessage(unit, key, lastSeq + 1, input, userId);
         once.remember(added.id);
-        const version = (conversation?.version ?? 0) + 1;
-        for (const event of input.events ?? [])
-          this.messageEvent(unit, { id: key, version }, added.id, event, triggeredById);
+        const owner = 'record' in left ? teller(conversation!, 1) : teller(left);
+        for (const event of input.events ?? []) this.messageEvent(unit, owner, added.id, event, triggeredById);
         const { role, messageType, status } = added.value;
         const created = { eventType: 'created', metadata: { role, messageType, status } };
-        this.messageEvent(unit, { id: key, version }, added.id, created, triggeredById);
+        this.messageEvent(unit, owner, added.id, created, triggeredById);
         return { result: this.messageOf(added), left };
       },
       true,
@@ -149,21 +156,27 @@ export abstract class AppendStore extends HistoryStore {
     };
   }
 
+  /** A conversation of one message. */
+  private begin(
+    unit: Unit,
+    id: string,
+    { input, session, triggeredById }: Growth,
+    former: Ended | undefined,
+  ): StoredRecord<ConversationValue> {
+    const time = input.createdAt ?? unit.now;
+    const counted = { messageCount: 1, lastMessageAt: time, activeAt: time };
+    const made = this.newConversation(unit, id, { ...counted, ...belonging(session) }, former);
+    unit.event(teller(made), 'created', {}, { triggeredById });
+    return made;
+  }
+
   /** The conversation with one message more. */
   private grow(
     unit: Unit,
-    id: string,
-    conversation: StoredRecord<ConversationValue> | undefined,
-    { input, session, triggeredById }: Growth,
-  ): StoredRecord<ConversationValue> | Patched<ConversationValue> {
+    conversation: StoredRecord<ConversationValue>,
+    { input, session }: Growth,
+  ): Patched<ConversationValue> {
     const time = input.createdAt ?? unit.now;
-    const belongs = session === undefined ? {} : defined({ sessionId: session.id, userId: session.value.userId });
-    if (conversation === undefined) {
-      const counted = { messageCount: 1, lastSeq: 1, lastMessageAt: time, activeAt: time };
-      const made = this.newConversation(unit, id, { ...counted, ...belongs });
-      unit.event(made, 'created', {}, { triggeredById });
-      return made;
-    }
     const { messageCount, lastSeq, lastMessageAt } = conversation.value;
     const latest = lastMessageAt !== undefined && lastMessageAt > time ? lastMessageAt : time;
     return this.touch(unit, conversation, {
@@ -171,7 +184,7 @@ export abstract class AppendStore extends HistoryStore {
       lastSeq: lastSeq + 1,
       lastMessageAt: latest,
       activeAt: latest,
-      ...belongs,
+      ...belonging(session),
     });
   }
 
@@ -205,6 +218,10 @@ interface Growth {
   readonly input: MessageInput;
   readonly session: StoredRecord<SessionValue> | undefined;
   readonly triggeredById: string | undefined;
+}
+
+function belonging(session: StoredRecord<SessionValue> | undefined): Partial<ConversationValue> {
+  return session === undefined ? {} : defined({ sessionId: session.id, userId: session.value.userId });
 }
 
 export function assetsOf(unit: Unit, given: readonly AssetInput[]): readonly Asset[] | undefined {

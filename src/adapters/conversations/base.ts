@@ -8,11 +8,13 @@ import { isDate } from '../../filter/json.js';
 import type { StoreHost } from '../host.js';
 import { callOptions, Store } from '../store.js';
 import type { Patched, Unit } from '../unit.js';
+import { waitWithin } from '../wait-within.js';
 import type { EventInput } from './input.js';
-import { recentConversations, waitWithin, type RecentConversations } from './recent.js';
+import { recentConversations, type RecentConversations } from './recent.js';
 import {
   CONVERSATION_STORE,
   CONVERSATIONS,
+  outward,
   type Conversation,
   type ConversationValue,
   type Message,
@@ -37,6 +39,7 @@ export interface Decided<R> {
   readonly left?: StoredRecord<ConversationValue> | Patched<ConversationValue> | undefined;
 }
 
+const QUEUED = 'The writes of the conversation that were asked for before took too long';
 /** Tries of a decision that met a unique constraint: what took the value is then there to be read. */
 const TRIES = 3;
 
@@ -118,7 +121,7 @@ export abstract class ConversationBase extends Store {
     const known = recentConversations(host.backend);
     const key = `${host.tenant}\n${id}`;
     const wait = (turn: Promise<void>): Promise<void> =>
-      this.run(operation, options, (context) => waitWithin(turn, context, host.clock));
+      this.run(operation, options, (context) => waitWithin(turn, context, host.clock, QUEUED));
     return known.turn(key, wait, () => work(known, key));
   }
 
@@ -169,8 +172,7 @@ export abstract class ConversationBase extends Store {
       isDate(member) ? new Date(member) : copyJson(member as JsonValue),
     ]);
     const value = Object.fromEntries(copied) as ConversationValue;
-    const { embedded: _embedded, tenant: _tenant, ...conversation } = this.entity({ ...record, value });
-    return conversation;
+    return outward(this.entity({ ...record, value }));
   }
 
   /** Takes the record over: what a page costs here is mostly the making of objects. */

@@ -8,6 +8,7 @@ import type { Unit } from '../unit.js';
 import { AppendStore, assetsOf, type NewAsset, type NewMessageEvent } from './append.js';
 import type { Decided } from './base.js';
 import { defined } from '../defined.js';
+import { teller } from './ended.js';
 import { CHANGE_OPTIONS, DELETION, EDIT, type EditInput, type EventInput } from './input.js';
 import {
   MESSAGES,
@@ -147,7 +148,7 @@ export abstract class EditStore extends AppendStore {
     triggeredById: string | undefined,
   ): Decided<Message> {
     const left = this.touch(unit, conversation, { messageCount: conversation.value.messageCount + count });
-    const after = { id: conversation.id, version: conversation.version + 1 };
+    const after = teller(conversation, 1);
     if (revision) unit.insert(REVISIONS, revisionOf(message, unit.now, triggeredById));
     const changed = isSame(message.value, next) ? message : unit.replace(MESSAGES, message, next);
     for (const event of events) this.messageEvent(unit, after, message.id, event, triggeredById);

@@ -6,6 +6,7 @@ import type { Filter } from '../../filter/syntax.js';
 import { uuid } from '../arguments.js';
 import type { ListPage } from '../page.js';
 import { Unit } from '../unit.js';
+import { wakeUps } from '../wake-ups.js';
 import {
   EVENT_LIST,
   LIST,
@@ -30,7 +31,6 @@ import {
   type MessageRevision,
 } from './records.js';
 import { ThreadStore } from './threads.js';
-import { wakeUps } from './wake-ups.js';
 
 /** Ascending or descending by their place in the conversation. */
 const BY_SEQ = { asc: { conversationId: 'asc', seq: 'asc' }, desc: { conversationId: 'desc', seq: 'desc' } } as const;
@@ -188,7 +188,7 @@ export abstract class HistoryStore extends ThreadStore {
     const { interval, signal, ...rest } = TAIL(options, 'options');
     let { after } = rest;
     const { host } = this;
-    const wakes = wakeUps(host, conversation, interval, signal);
+    const wakes = wakeUps(host, 'conversation.message', conversation, interval, signal);
     try {
       while (signal?.aborted !== true) {
         wakes.arm();

@@ -3,10 +3,13 @@ import type { CollectionDefinition } from '../../collection/definition.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { ConflictError, invalid, isStorageError, type StorageError } from '../../errors.js';
 import { instant, integer, json, jsonObject, optional, text, uuid, type Reader } from '../arguments.js';
+import { defined } from '../defined.js';
 import type { Unit } from '../unit.js';
+import { beginAfter, ENDED, teller } from './ended.js';
 import {
   CONVERSATIONS,
   MESSAGES,
+  outward,
   REVISIONS,
   SESSIONS,
   USERS,
@@ -224,7 +227,7 @@ class BatchPlan {
           messageCount: owner?.value.messageCount ?? 0,
           lastSeq: Math.max(owner?.value.lastSeq ?? 0, value.lastSeq),
         };
-        conversation = { ...value, ...counted };
+        conversation = { ...outward(value), tenant: unit.tenant, ...counted };
         isNew = owner === undefined ? item : undefined;
         continue;
       }
@@ -249,19 +252,19 @@ class BatchPlan {
       return;
     const next = {
       ...conversation,
-      tenant: unit.tenant,
       messageCount: conversation.messageCount + live,
       lastSeq: Math.max(last, conversation.lastSeq),
     };
     if (owner !== undefined) {
-      const left = unit.replace(CONVERSATIONS, owner, next);
-      unit.event(left, 'updated', { changed: ['import'] });
-    } else if (isNew !== undefined)
-      unit.event(
-        unit.insert(CONVERSATIONS, next, isNew),
-        'created',
-        next.title === undefined ? {} : { title: next.title },
-      );
+      const { embedded, formerVersion } = owner.value;
+      const left = unit.replace(CONVERSATIONS, owner, { ...next, ...defined({ embedded, formerVersion }) });
+      unit.event(teller(left), 'updated', { changed: ['import'] });
+    } else if (isNew !== undefined) {
+      const before = beginAfter(unit, await unit.find(ENDED, isNew.id));
+      const lastSeq = Math.max(next.lastSeq, before.lastSeq);
+      const made = unit.insert(CONVERSATIONS, { ...next, ...before, lastSeq }, isNew);
+      unit.event(teller(made), 'created', defined({ title: next.title }));
+    }
   }
 
   private async known(unit: Unit, batch: readonly Item[]): Promise<Map<string, StoredRecord<unknown>>> {

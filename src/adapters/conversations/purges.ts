@@ -7,6 +7,7 @@ import { checkIfVersion } from '../store.js';
 import type { Unit } from '../unit.js';
 import { TASKS } from '../tasks/records.js';
 import { EditStore } from './edits.js';
+import { end, teller } from './ended.js';
 import { CHANGE_OPTIONS } from './input.js';
 import { CONVERSATIONS, EVENTS, MESSAGES, REVISIONS, type ConversationValue, type MessageValue } from './records.js';
 import type { ConversationChangeOptions } from './threads.js';
@@ -40,7 +41,7 @@ export abstract class PurgeStore extends EditStore {
     return this.empty('resetConversation', id, options, (unit, found, messages, trigger) => {
       const { lastMessageAt: _last, embedded: _embedded, ...value } = found.value;
       const left = unit.replace(CONVERSATIONS, found, { ...value, messageCount: 0, activeAt: unit.now });
-      unit.event(left, 'reset', { messages }, trigger);
+      unit.event(teller(left), 'reset', { messages }, trigger);
     });
   }
 
@@ -51,7 +52,7 @@ export abstract class PurgeStore extends EditStore {
   async deleteConversation(id: string, options: ConversationChangeOptions = {}): Promise<boolean> {
     return this.empty('deleteConversation', id, options, (unit, found, messages, trigger) => {
       unit.remove(CONVERSATIONS, found);
-      unit.notice({ id, version: found.version + 1 }, 'deleted', { messages }, trigger);
+      unit.notice(end(unit, found), 'deleted', { messages }, trigger);
     });
   }
 
@@ -78,7 +79,7 @@ export abstract class PurgeStore extends EditStore {
     this.touch(unit, owner, { messageCount: owner.value.messageCount - live });
     for (const message of messages) unit.remove(MESSAGES, message);
     const messageIds = messages.map(({ id }) => id);
-    unit.event({ id: owner.id, version: owner.version + 1 }, 'purged', { messageIds }, { triggeredById });
+    unit.event(teller(owner, 1), 'purged', { messageIds }, { triggeredById });
   }
 
   /** Deletes what hangs on messages. */
@@ -98,7 +99,7 @@ export abstract class PurgeStore extends EditStore {
     operation: 'resetConversation' | 'deleteConversation',
     id: string,
     options: ConversationChangeOptions,
-    end: (
+    finish: (
       unit: Unit,
       found: StoredRecord<ConversationValue>,
       messages: number,
@@ -116,7 +117,7 @@ export abstract class PurgeStore extends EditStore {
         if (found === undefined) return { result: false };
         checkIfVersion(found, 'conversation', ifVersion);
         embedded = found.value.embedded === true;
-        end(unit, found, found.value.messageCount, { triggeredById });
+        finish(unit, found, found.value.messageCount, { triggeredById });
         return { result: true };
       });
       if (!isThere) return false;

@@ -1,9 +1,6 @@
 /** What this process knows of the conversations it wrote last, and whose turn it is to write to one. */
 import type { RecordBackend } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
-import type { OperationContext } from '../../component.js';
-import { aborted, type Clock } from '../../clock.js';
-import { TimeoutError } from '../../errors.js';
 import type { ConversationValue } from './records.js';
 
 /** Conversations whose last record is kept: some 500 bytes each. */
@@ -54,24 +51,4 @@ export function recentConversations(backend: RecordBackend): RecentConversations
   let recent = KNOWN.get(backend);
   if (recent === undefined) KNOWN.set(backend, (recent = new RecentConversations()));
   return recent;
-}
-
-/** @throws `ABORTED`, `TIMEOUT` */
-export function waitWithin(turn: Promise<void>, { signal, deadline }: OperationContext, clock: Clock): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      timer.cancel();
-      reject(aborted(signal!));
-    };
-    const timer = clock.after(deadline - clock.monotonic(), () => {
-      signal?.removeEventListener('abort', onAbort);
-      reject(new TimeoutError('The writes of the conversation that were asked for before took too long'));
-    });
-    signal?.addEventListener('abort', onAbort, { once: true });
-    void turn.then(() => {
-      timer.cancel();
-      signal?.removeEventListener('abort', onAbort);
-      resolve();
-    });
-  });
 }

@@ -3,6 +3,7 @@ import type { JsonObject, JsonValue } from '../../backends/backend.js';
 import { defineOwnCollection } from '../../collection/definition.js';
 import type { EventValue, StoreEvent } from '../events.js';
 import { defineStore, type Entity, type StoreDefinition } from '../store.js';
+import { ENDED } from './ended.js';
 
 export interface ConversationValue {
   /** Whose it is, as a field: to tell the tenants that there are without reading what they have. */
@@ -23,6 +24,8 @@ export interface ConversationValue {
   readonly activeAt: Date;
   /** Whether messages of it have vectors. */
   readonly embedded?: boolean;
+  /** Versions that conversations of this id had before it, which were deleted: the seqs of its events begin after theirs. */
+  readonly formerVersion?: number;
 }
 
 export interface Asset {
@@ -79,7 +82,9 @@ export interface SessionValue {
   readonly metadata: JsonObject;
 }
 
-export type Conversation = Entity<Omit<ConversationValue, 'embedded' | 'tenant'>>;
+/** Members that are none of a caller's business. */
+type Inner = 'embedded' | 'formerVersion' | 'tenant';
+export type Conversation = Entity<Omit<ConversationValue, Inner>>;
 export type Message = Entity<Omit<MessageValue, 'deletedStatus'>>;
 export type MessageRevision = Entity<RevisionValue>;
 export type User = Entity<UserValue>;
@@ -110,7 +115,7 @@ export interface ConversationEvents {
   'conversation.archived': { readonly metadata?: JsonObject };
   'conversation.unarchived': Record<string, never>;
   'conversation.reset': { readonly messages: number };
-  /** Told, and not kept: of a conversation that is deleted nothing stays. */
+  /** Told, and not kept: of a conversation that is deleted nothing stays but the last seqs of its messages and events. */
   'conversation.deleted': { readonly messages: number };
   'conversation.message': MessageEventPayload;
   /** Messages that are gone for good, and with them their own events. */
@@ -193,7 +198,13 @@ export const EVENTS = defineOwnCollection<EventValue>({
   indexes: [{ keys: ['aggregateId', 'seq'] }, { keys: ['payload.messageId', 'seq'] }],
 });
 
+/** As a caller gets it. */
+export function outward<V extends ConversationValue>(value: V): Omit<V, Inner> {
+  const { embedded: _embedded, formerVersion: _former, tenant: _tenant, ...rest } = value;
+  return rest;
+}
+
 export const CONVERSATION_STORE: StoreDefinition = {
-  ...defineStore('conversations', 'conversation', [CONVERSATIONS, MESSAGES, REVISIONS, USERS, SESSIONS]),
+  ...defineStore('conversations', 'conversation', [CONVERSATIONS, ENDED, MESSAGES, REVISIONS, USERS, SESSIONS]),
   events: EVENTS,
 };

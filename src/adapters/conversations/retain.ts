@@ -5,9 +5,11 @@ import type { CallOptions } from '../../component.js';
 import type { Filter } from '../../filter/syntax.js';
 import { flag, nullable, shape, withDefault, type Reader } from '../arguments.js';
 import { invalid } from '../../errors.js';
+import { groupBy } from '../group-by.js';
 import type { Unit } from '../unit.js';
 import type { Decided } from './base.js';
 import { softDeletion } from './edits.js';
+import { teller } from './ended.js';
 import { optionsOf } from './input.js';
 import { CONVERSATIONS, MESSAGES, type ConversationValue, type MessageValue } from './records.js';
 import { SearchStore } from './search.js';
@@ -137,11 +139,12 @@ export abstract class RetentionStore extends SearchStore {
       const found = await this.read('retain', options, (unit) =>
         unit.query(MESSAGES, rule, { sort: { createdAt: 'asc' }, limit: STEP }),
       );
-      const byConversation = new Map<string, string[]>();
-      for (const { id, value } of found)
-        byConversation.set(value.conversationId, [...(byConversation.get(value.conversationId) ?? []), id]);
       let changed = 0;
-      for (const [conversation, ids] of byConversation) changed += await step(ids, conversation);
+      for (const [conversation, own] of groupBy(found, ({ value }) => value.conversationId))
+        changed += await step(
+          own.map(({ id }) => id),
+          conversation,
+        );
       done += changed;
       if (found.length < STEP || changed === 0) return done;
     }
@@ -165,7 +168,7 @@ export abstract class RetentionStore extends SearchStore {
     triggeredById?: string,
   ): Decided<number> {
     const left = this.touch(unit, owner, { messageCount: owner.value.messageCount - live.length });
-    const after = { id: owner.id, version: owner.version + 1 };
+    const after = teller(owner, 1);
     for (const record of live) {
       const { next, events } = softDeletion(record.value, unit.now, 'deleted', metadata);
       unit.replace(MESSAGES, record, next);

@@ -10,9 +10,10 @@ import type { ListPage } from '../page.js';
 import { checkIfVersion, type ChangeOptions } from '../store.js';
 import type { Unit } from '../unit.js';
 import type { Decided } from './base.js';
+import { beginAfter, ENDED, teller, type Ended } from './ended.js';
 import { defined } from '../defined.js';
 import { ARCHIVE, CHANGE_OPTIONS, CONVERSATION, CREATE_OPTIONS, NAME, optionsOf, READ_OPTIONS } from './input.js';
-import { CONVERSATIONS, SESSIONS, type Conversation, type ConversationValue } from './records.js';
+import { CONVERSATIONS, outward, SESSIONS, type Conversation, type ConversationValue } from './records.js';
 import { isSame, UserStore } from './users.js';
 
 /** Who did it is kept in the events. */
@@ -83,15 +84,19 @@ export abstract class ThreadStore extends UserStore {
         find(),
         sessionId === undefined ? undefined : unit.find(SESSIONS, sessionId),
       ]);
-      if (once.result !== undefined && once.result !== key)
-        return { result: await this.conversationWith(unit, once.result) };
+      if (once.result !== undefined) {
+        const before = once.result === key ? found : await unit.find(CONVERSATIONS, once.result);
+        if (before === undefined) throw this.missing('conversation', once.result, 'ensureConversation');
+        return { result: this.conversationOf(before), left: found };
+      }
       if (sessionId !== undefined && session === undefined)
         throw this.missing('session', sessionId, 'ensureConversation');
       const userId = session?.value.userId;
+      once.remember(key);
       if (found === undefined) {
-        const made = this.newConversation(unit, key, { title, sessionId, userId, metadata });
-        unit.event(made, 'created', defined({ title }), { triggeredById });
-        once.remember(key);
+        const former = given === undefined ? undefined : await unit.find(ENDED, key);
+        const made = this.newConversation(unit, key, { title, sessionId, userId, metadata }, former);
+        unit.event(teller(made), 'created', defined({ title }), { triggeredById });
         return { result: this.conversationOf(made), left: made };
       }
       const { value } = found;
@@ -128,7 +133,7 @@ export abstract class ThreadStore extends UserStore {
     const page = await this.page(CONVERSATIONS, filter, { [by]: order }, { ...call, limit, after });
     return {
       ...page,
-      items: page.items.map(({ embedded: _embedded, tenant: _tenant, ...conversation }) => conversation),
+      items: page.items.map(outward),
     };
   }
 
@@ -155,7 +160,7 @@ export abstract class ThreadStore extends UserStore {
         archivedAt: at ?? unit.now,
         metadata: { ...value.metadata, ...metadata },
       });
-      unit.event(left, 'archived', defined({ metadata }), { triggeredById });
+      unit.event(teller(left), 'archived', defined({ metadata }), { triggeredById });
       return { result: true, left };
     });
   }
@@ -170,20 +175,31 @@ export abstract class ThreadStore extends UserStore {
       if (found?.value.archivedAt === undefined) return { result: false };
       const { archivedAt: _archived, ...value } = found.value;
       const left = unit.replace(CONVERSATIONS, found, value);
-      unit.event(left, 'unarchived', {}, { triggeredById });
+      unit.event(teller(left), 'unarchived', {}, { triggeredById });
       return { result: true, left };
     });
   }
 
+  /** @param former what was deleted under this id: this one goes on where it ended */
   protected newConversation(
     unit: Unit,
     id: string,
     given: { readonly [K in keyof ConversationValue]?: ConversationValue[K] | undefined },
+    former: Ended | undefined,
   ): StoredRecord<ConversationValue> {
-    const { messageCount = 0, lastSeq = 0, activeAt = unit.now, metadata = {}, ...rest } = given;
+    const { messageCount = 0, activeAt = unit.now, metadata = {}, ...rest } = given;
+    const { lastSeq, formerVersion } = beginAfter(unit, former);
     return unit.insert<ConversationValue>(
       CONVERSATIONS,
-      defined({ ...rest, tenant: unit.tenant, messageCount, lastSeq, activeAt, metadata }),
+      defined({
+        ...rest,
+        tenant: unit.tenant,
+        messageCount,
+        lastSeq: lastSeq + messageCount,
+        activeAt,
+        metadata,
+        formerVersion,
+      }),
       { id },
     );
   }
@@ -214,13 +230,7 @@ export abstract class ThreadStore extends UserStore {
     const changed = names.filter((name) => !isSame(found.value[name], next[name]));
     if (changed.length === 0) return { result: this.conversationOf(found), left: found };
     const left = unit.replace(CONVERSATIONS, found, next);
-    unit.event(left, 'updated', { changed }, { triggeredById });
+    unit.event(teller(left), 'updated', { changed }, { triggeredById });
     return { result: this.conversationOf(left), left };
-  }
-
-  private async conversationWith(unit: Unit, id: string): Promise<Conversation> {
-    const found = await unit.find(CONVERSATIONS, id);
-    if (found === undefined) throw this.missing('conversation', id, 'ensureConversation');
-    return this.conversationOf(found);
   }
 }

@@ -6,7 +6,7 @@ import { isPlainObject } from '../../filter/json.js';
 import { choice, flag, list, optional, uuid, withDefault } from '../arguments.js';
 import { ConversationImport, type ImportMode, type ImportReport, type Line } from './import.js';
 import { optionsOf, READ_OPTIONS } from './input.js';
-import { CONVERSATIONS, MESSAGES, REVISIONS, SESSIONS, USERS } from './records.js';
+import { CONVERSATIONS, MESSAGES, outward, REVISIONS, SESSIONS, USERS } from './records.js';
 import { RemappedImport, type NamedIds } from './remap-ids.js';
 import { RetentionStore } from './retain.js';
 
@@ -135,8 +135,7 @@ export abstract class TransferStore extends RetentionStore {
     const filter = conversationIds === undefined ? {} : { id: { $in: conversationIds } };
     const listing = { ...call, sort: { createdAt: 'asc' } } as const;
     for await (const { id, createdAt, value } of this.records(CONVERSATIONS).each(filter, listing)) {
-      const { embedded: _embedded, tenant: _tenant, ...rest } = value;
-      yield { kind: 'conversation', id, createdAt, value: rest };
+      yield { kind: 'conversation', id, createdAt, value: outward(value) };
       const bySeq = { ...call, sort: { conversationId: 'asc', seq: 'asc' } } as const;
       for await (const message of this.records(MESSAGES).each({ conversationId: id }, bySeq)) {
         yield { kind: 'message', id: message.id, createdAt: message.createdAt, value: message.value };

@@ -85,7 +85,8 @@ interface Prepared {
 export abstract class MessageVectorStore extends PurgeStore {
   /**
    * Writes vectors of a message; those of the same key are replaced. All vectors of all messages have one dimension: that of
-   * the first. They are written after the message is marked to have some, not in one atomic step with it.
+   * the first. They are not written in one atomic step with what the conversation keeps: it is marked to have some before, and
+   * written to after, so that of a purge at the same moment either finds them, or they are deleted here.
    * @throws `NOT_FOUND`; `ALREADY_EXISTS` for a key of another message; `VALIDATION` for another dimension; `UNSUPPORTED`.
    */
   async upsertMessageVectors(
@@ -103,7 +104,7 @@ export abstract class MessageVectorStore extends PurgeStore {
     const conversationId = await this.markEmbedded(key, call);
     const { host } = this;
     const name = host.settings.conversations.vectors;
-    return inVectorCollection(host, dimension, async () => {
+    const written = await inVectorCollection(host, dimension, async () => {
       const store = host.vectors();
       const before = await store.fetch(
         name,
@@ -130,6 +131,9 @@ export abstract class MessageVectorStore extends PurgeStore {
       await store.upsert(name, records, this.call(call));
       return records.map((record) => rowOf({ ...record, vector: Float32Array.from(record.vector) }));
     });
+    if (await this.settleAfterPurges(conversationId, key, call)) return written;
+    await host.vectors().delete(name, { filter: { messageId: key } as never }, this.call(call));
+    throw this.missing('message', key, 'upsertMessageVectors');
   }
 
   /** The first made first. */
@@ -157,6 +161,20 @@ export abstract class MessageVectorStore extends PurgeStore {
       return { result: undefined, left: this.touch(unit, found, { embedded: true }) };
     });
     return conversationId;
+  }
+
+  /**
+   * Writes to the conversation, as every purge does before it deletes vectors: one that comes after this finds those that were
+   * written before it. @returns whether none came before: the message is there
+   */
+  private settleAfterPurges(conversationId: string, messageId: string, options: CallOptions): Promise<boolean> {
+    return this.decideOn<boolean>('upsertMessageVectors', conversationId, options, async (unit, find) => {
+      // The conversation first: what is read of the message after it was not purged before it.
+      const owner = await find();
+      const message = await unit.find(MESSAGES, messageId);
+      if (owner === undefined || message?.value.conversationId !== conversationId) return { result: false };
+      return { result: true, left: this.touch(unit, owner, {}) };
+    });
   }
 
   private async selected(selection: VectorSelection, options: CallOptions): Promise<MessageVector[]> {

@@ -4,6 +4,8 @@ import type { JsonValue } from '../../backends/backend.js';
 import type { CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
 import { json } from '../arguments.js';
+import { callOptions } from '../store.js';
+import { waitWithin } from '../wait-within.js';
 import { countReader, readAddress, readOptions, readValue, VERSION } from './arguments.js';
 import { KeyValueBulk } from './bulk.js';
 import { expiryOf, idOf, valueOf, type Entry, type KeyValue } from './entry.js';
@@ -30,27 +32,27 @@ export type Comparison =
   | { readonly ifAbsent: true; readonly ifVersion?: never; readonly ifValue?: never }
   | { readonly ifValue: unknown; readonly ifVersion?: never; readonly ifAbsent?: never };
 
-export interface Exchange {
+export interface Exchange<Value = JsonValue> {
   readonly ok: boolean;
   /** As it is now. */
-  readonly entry: KeyValue;
+  readonly entry: KeyValue<Value>;
 }
 
-export interface Replacement {
+export interface Replacement<Value = JsonValue> {
   /** What was there. */
-  readonly former: KeyValue;
+  readonly former: KeyValue<Value>;
   readonly entry: Entry;
 }
 
 /** By database opened: its handles come and go. */
-const FLIGHTS = new WeakMap<object, Flights<Entry>>();
+const FLIGHTS = new WeakMap<object, Flights<Entry<unknown>>>();
 
 export abstract class KeyValueAtomic extends KeyValueBulk {
   /**
    * Adds to a whole number, in one atomic step, also the first one and one that meets an expired entry.
    * @throws `NOT_A_NUMBER` for another value, and for a sum beyond 2^53 - 1; `CONFLICT` beyond `min` or `max`; `QUOTA_EXCEEDED`
    */
-  async increment(namespace: string, key: string, options: IncrementEntryOptions = {}): Promise<Entry> {
+  async increment(namespace: string, key: string, options: IncrementEntryOptions = {}): Promise<Entry<number>> {
     const at = readAddress(namespace, key);
     const { delta = 1, initialValue = 0, ttlSeconds, min, max } = readIncrement(options);
     const increment: Increment = {
@@ -60,7 +62,7 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
       max: max ?? Number.MAX_SAFE_INTEGER,
     };
     let first = true;
-    return this.change('increment', options, async (entries) => {
+    const counted = await this.change('increment', options, async (entries) => {
       const { counted, unit } = entries;
       const usual = this.expiry(ttlSeconds, unit);
       const lifetime = ttlSeconds === undefined ? undefined : (usual ?? null);
@@ -83,58 +85,72 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
       const kept = met.live !== undefined && ttlSeconds === undefined;
       return entries.write(met, sum, kept ? expiryOf(met.live) : usual, true);
     });
+    return counted as Entry<number>;
   }
 
   /** Sets an entry only as it is expected to be: at a version, with a value (equal as JSON), or not there. */
-  async compareAndSet(
+  async compareAndSet<Value = JsonValue>(
     namespace: string,
     key: string,
     value: unknown,
     options: SetOptions & Comparison,
-  ): Promise<Exchange> {
+  ): Promise<Exchange<Value>> {
     const at = readAddress(namespace, key);
     const stored = readValue(at, value, this.valueLimits);
     const expected = readComparison(options);
     const { ttlSeconds } = options;
-    return this.change<Exchange>('compareAndSet', options, async (entries) => {
+    return this.change<Exchange<Value>>('compareAndSet', options, async (entries) => {
       const met = await entries.read(at);
       if (!expected(met)) {
-        const entry: KeyValue = met.live === undefined ? { ...at, found: false } : entries.entry(met.live);
+        const entry = entries.present<Value>(met);
         return () => ({ ok: false, entry });
       }
       const written = entries.write(met, stored, this.expiry(ttlSeconds, entries.unit), true);
-      return () => ({ ok: true, entry: written() });
+      return () => ({ ok: true, entry: written() as Entry<Value> });
     });
   }
 
   /** Sets an entry that is not there. */
-  async setIfAbsent(namespace: string, key: string, value: unknown, options: SetOptions = {}): Promise<Exchange> {
+  async setIfAbsent<Value = JsonValue>(
+    namespace: string,
+    key: string,
+    value: unknown,
+    options: SetOptions = {},
+  ): Promise<Exchange<Value>> {
     readOptions(options, TTL);
     return this.compareAndSet(namespace, key, value, { ...options, ifAbsent: true });
   }
 
   /** Sets an entry and tells what was there. */
-  async getAndSet(namespace: string, key: string, value: unknown, options: SetOptions = {}): Promise<Replacement> {
+  async getAndSet<Value = JsonValue>(
+    namespace: string,
+    key: string,
+    value: unknown,
+    options: SetOptions = {},
+  ): Promise<Replacement<Value>> {
     const at = readAddress(namespace, key);
     const stored = readValue(at, value, this.valueLimits);
     const { ttlSeconds } = readOptions(options, TTL);
-    return this.change<Replacement>('getAndSet', options, async (entries) => {
+    return this.change<Replacement<Value>>('getAndSet', options, async (entries) => {
       const met = await entries.read(at);
-      const former: KeyValue = met.live === undefined ? { ...at, found: false } : entries.entry(met.live);
+      const former = entries.present<Value>(met);
       const written = entries.write(met, stored, this.expiry(ttlSeconds, entries.unit), true);
       return () => ({ former, entry: written() });
     });
   }
 
   /** Deletes an entry and tells what was there: of several callers one gets it. */
-  async getAndDelete(namespace: string, key: string, options: CallOptions = {}): Promise<KeyValue> {
+  async getAndDelete<Value = JsonValue>(
+    namespace: string,
+    key: string,
+    options: CallOptions = {},
+  ): Promise<KeyValue<Value>> {
     const at = readAddress(namespace, key);
     readOptions(options, {});
-    return this.shrink<KeyValue>('getAndDelete', options, async (entries) => {
+    return this.shrink<KeyValue<Value>>('getAndDelete', options, async (entries) => {
       const met = await entries.read(at);
-      if (met.live === undefined) return () => ({ ...at, found: false });
-      const entry = entries.entry(met.live);
-      entries.remove(met, true);
+      const entry = entries.present<Value>(met);
+      if (entry.found) entries.remove(met, true);
       return () => entry;
     });
   }
@@ -144,49 +160,69 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
    * faster, so it should do nothing else. Keeps the expiry unless `ttlSeconds` is given.
    * @throws what `change` throws; `VALIDATION` for what it gives; `CONFLICT` (retryable) after 10 tries
    */
-  async update(
+  async update<Value = JsonValue>(
     namespace: string,
     key: string,
-    change: (value: JsonValue | undefined) => unknown,
+    change: (value: Value | undefined) => unknown,
     options: SetOptions = {},
-  ): Promise<Entry> {
+  ): Promise<Entry<Value>> {
     const at = readAddress(namespace, key);
     if (typeof change !== 'function') throw invalid('change', change, 'a function');
     const { ttlSeconds } = readOptions(options, TTL);
-    return this.change('update', options, async (entries) => {
+    const written = await this.change('update', options, async (entries) => {
       const met = await entries.read(at);
       // A copy: what the function changes in it is not what was read.
       const current = met.live === undefined ? undefined : structuredClone(valueOf(met.live.value));
-      const stored = readValue(at, await change(current), this.valueLimits);
+      const stored = readValue(at, await change(current as Value | undefined), this.valueLimits);
       const kept = met.live !== undefined && ttlSeconds === undefined;
       return entries.write(met, stored, kept ? expiryOf(met.live) : this.expiry(ttlSeconds, entries.unit), true);
     });
+    return written as Entry<Value>;
   }
 
   /**
-   * The entry; when it is not there, what `compute` gives is set. In this process one caller computes for all who ask
-   * meanwhile, but inside a transaction each for itself; of several processes the first to set it is heard by all.
-   * @throws what `compute` throws
+   * The entry; when it is not there, what `compute` gives is set. In this process one computation is for all who ask meanwhile,
+   * each of whom waits by its own `signal` and `timeout`, while it goes on for the others; inside a transaction each computes
+   * for itself. Of several processes the first to set it is heard by all.
+   * @throws what `compute` throws; `ABORTED`, `TIMEOUT`
    */
-  async getOrSet(namespace: string, key: string, compute: () => unknown, options: SetOptions = {}): Promise<Entry> {
+  async getOrSet<Value = JsonValue>(
+    namespace: string,
+    key: string,
+    compute: () => Value | Promise<Value>,
+    options: SetOptions = {},
+  ): Promise<Entry<Value>> {
     const at = readAddress(namespace, key);
     if (typeof compute !== 'function') throw invalid('compute', compute, 'a function');
-    readOptions(options, TTL);
-    const known = await this.find('getOrSet', at, options);
+    const { ttlSeconds } = readOptions(options, TTL);
+    const known = await this.find<Value>('getOrSet', at, options);
     if (known.found) return known;
-    const settle = async (): Promise<Entry> => {
+    const settle = async (call: CallOptions): Promise<Entry<Value>> => {
       const value = await compute();
       for (;;) {
-        const { entry } = await this.compareAndSet(namespace, key, value, { ...options, ifAbsent: true });
+        const { entry } = await this.compareAndSet<Value>(namespace, key, value, {
+          ...call,
+          ttlSeconds,
+          ifAbsent: true,
+        });
         // Another one that was there, and has gone since.
         if (entry.found) return entry;
       }
     };
-    const { backend, outbox, tenant } = this.host;
-    if (outbox !== undefined) return settle();
+    const { backend, clock, outbox, tenant } = this.host;
+    if (outbox !== undefined) return settle(callOptions(options));
     let flights = FLIGHTS.get(backend);
     if (flights === undefined) FLIGHTS.set(backend, (flights = new Flights()));
-    return structuredClone(await flights.share(`${tenant.length}:${tenant}${idOf(at)}`, settle));
+    const id = `${tenant.length}:${tenant}${idOf(at)}`;
+    const entry = await this.run('getOrSet', options, (context) =>
+      waitWithin(
+        flights.share(id, () => settle({})),
+        context,
+        clock,
+        `The value of ${JSON.stringify(key)} took too long`,
+      ),
+    );
+    return structuredClone(entry as Entry<Value>);
   }
 }
 

@@ -13,12 +13,14 @@ import {
   idOf,
   isLive,
   makeValue,
+  present,
   sizeOf,
   stillCounts,
   type Address,
   type Entry,
   type EntryRecord,
   type EntryValue,
+  type KeyValue,
 } from './entry.js';
 import { removeEntry } from './expired.js';
 
@@ -114,6 +116,10 @@ export class EntryUnit {
     this.grow(at, -countedSize(record));
     if (this.counted) removeEntry(ENTRIES, this.unit, record, {}, exact ? record.version : undefined);
     else this.unit.remove(ENTRIES, record);
+  }
+
+  present<Value>({ at, record }: Met): KeyValue<Value> {
+    return present(at, record, this.unit.now) as KeyValue<Value>;
   }
 
   entry(record: StoredRecord<EntryValue>): Entry {

@@ -27,10 +27,10 @@ export interface EntryValue extends Address {
 
 export type EntryRecord = StoredRecord<EntryValue>;
 
-/** An entry that is there. */
-export interface Entry extends Address {
+/** An entry that is there. `Value` is what the caller takes its JSON for: nothing checks it. */
+export interface Entry<Value = JsonValue> extends Address {
   readonly found: true;
-  readonly value: JsonValue;
+  readonly value: Value;
   /** Seconds that are left to it, to the millisecond; absent: it never expires. */
   readonly ttlSeconds?: number;
   /** Absent: never. */
@@ -44,7 +44,7 @@ export interface Entry extends Address {
 }
 
 /** What is under a key: a stored null is found too. */
-export type KeyValue = Entry | (Address & { readonly found: false });
+export type KeyValue<Value = JsonValue> = Entry<Value> | (Address & { readonly found: false });
 
 /** Both together are too long for an id. The length tells where the namespace ends. */
 export function idOf({ namespace, key }: Address): string {

@@ -6,6 +6,7 @@ import { RecordCodec } from '../../collection/record-codec.js';
 import { parseSort } from '../../filter/cursor.js';
 import { normalize } from '../../filter/normalize.js';
 import { parseFilter } from '../../filter/syntax.js';
+import { groupBy } from '../group-by.js';
 import type { Unit } from '../unit.js';
 import { bareUnit } from './bare-unit.js';
 import { countedSize, stillCounts, type EntryRecord, type EntryValue } from './entry.js';
@@ -113,15 +114,4 @@ export function removeEntry(
 
 function sum(records: readonly EntryRecord[]): number {
   return records.reduce((bytes, record) => bytes + countedSize(record), 0);
-}
-
-function groupBy<V>(items: readonly V[], keyOf: (item: V) => string): Map<string, V[]> {
-  const groups = new Map<string, V[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [item]);
-    else group.push(item);
-  }
-  return groups;
 }

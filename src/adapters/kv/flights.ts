@@ -1,22 +1,14 @@
 /** What is being computed in this process: who asks for the same meanwhile gets the same. */
-import { isStorageError } from '../../errors.js';
-
 export class Flights<R> {
   private readonly running = new Map<string, Promise<R>>();
 
-  /** @throws what `compute` throws, to all who wait; but each has a time and a signal of its own. */
-  async share(id: string, compute: () => Promise<R>): Promise<R> {
-    for (;;) {
-      const known = this.running.get(id);
-      if (known === undefined) break;
-      try {
-        return await known;
-      } catch (error) {
-        // The caller who computed gave up: that is no reason for the others.
-        if (!isStorageError(error, 'ABORTED') && !isStorageError(error, 'TIMEOUT')) throw error;
-      }
-    }
+  /** Nobody's own: it goes on when the caller who began it waits no more. Rejects with what `compute` throws, for all who wait. */
+  share(id: string, compute: () => Promise<R>): Promise<R> {
+    const known = this.running.get(id);
+    if (known !== undefined) return known;
     const own = compute().finally(() => this.running.delete(id));
+    // There may be nobody left to hear of it.
+    own.catch(() => undefined);
     this.running.set(id, own);
     return own;
   }

@@ -1,5 +1,5 @@
 /** Reading entries: by key, by prefix, and what they take. */
-import type { RecordCapabilities } from '../../backends/backend.js';
+import type { JsonValue, RecordCapabilities } from '../../backends/backend.js';
 import type { CallOptions, OperationContext } from '../../component.js';
 import type { ListPage, PageOptions } from '../page.js';
 import { checkPageOptions } from '../page.js';
@@ -65,14 +65,19 @@ export abstract class KeyValueReader extends Store {
     };
   }
 
-  async get(namespace: string, key: string, options: CallOptions = {}): Promise<KeyValue> {
+  /** `Value` is what the caller takes the stored JSON for: nothing checks it, here and wherever one is named. */
+  async get<Value = JsonValue>(namespace: string, key: string, options: CallOptions = {}): Promise<KeyValue<Value>> {
     const at = readAddress(namespace, key);
     readOptions(options, {});
-    return this.find('get', at, options);
+    return this.find<Value>('get', at, options);
   }
 
   /** In the order of the keys, at most 1,000; one that is asked for twice is given twice. */
-  async getMany(namespace: string, keys: readonly string[], options: CallOptions = {}): Promise<KeyValue[]> {
+  async getMany<Value = JsonValue>(
+    namespace: string,
+    keys: readonly string[],
+    options: CallOptions = {},
+  ): Promise<KeyValue<Value>[]> {
     const owner = namespaceReader(namespace, 'namespace');
     const addresses = readKeys(keys).map((key) => ({ namespace: owner, key }));
     readOptions(options, {});
@@ -81,7 +86,7 @@ export abstract class KeyValueReader extends Store {
       const distinct = [...new Set(ids)];
       const found = await this.unitAt(context).findMany(ENTRIES, distinct);
       const byId = new Map(distinct.map((id, i) => [id, found[i]]));
-      return addresses.map((at, i) => structuredClone(present(at, byId.get(ids[i]!), context.now)));
+      return addresses.map((at, i) => structuredClone(present(at, byId.get(ids[i]!), context.now) as KeyValue<Value>));
     });
   }
 
@@ -103,7 +108,7 @@ export abstract class KeyValueReader extends Store {
    * The entries of a namespace in the order of their keys (by code point). A page may have fewer than `limit` although
    * there is a `next`: what expires meanwhile is left out. @throws `VALIDATION`, `INVALID_CURSOR`
    */
-  async list(namespace: string, options: ListEntriesOptions = {}): Promise<ListPage<Entry>> {
+  async list<Value = JsonValue>(namespace: string, options: ListEntriesOptions = {}): Promise<ListPage<Entry<Value>>> {
     const owner = namespaceReader(namespace, 'namespace');
     const { prefix } = readOptions(options, {
       prefix: keyReader,
@@ -123,7 +128,7 @@ export abstract class KeyValueReader extends Store {
     );
     const now = this.host.clock.now();
     const live = page.items.filter((record) => isLive(record, now));
-    return { ...page, items: live.map((record) => entryOf(record, now)) };
+    return { ...page, items: live.map((record) => entryOf(record, now) as Entry<Value>) };
   }
 
   /** Those that have entries, in their order; counts them all in the database. @throws `VALIDATION` for more than 10,000 */
@@ -151,10 +156,11 @@ export abstract class KeyValueReader extends Store {
     return this.host.backend.capabilities;
   }
 
-  protected find(operation: string, at: Address, options: CallOptions): Promise<KeyValue> {
-    return this.run(operation, options, async (context) =>
-      present(at, await this.unitAt(context).find(ENTRIES, idOf(at)), context.now),
-    );
+  protected find<Value>(operation: string, at: Address, options: CallOptions): Promise<KeyValue<Value>> {
+    return this.run(operation, options, async (context) => {
+      const record = await this.unitAt(context).find(ENTRIES, idOf(at));
+      return present(at, record, context.now) as KeyValue<Value>;
+    });
   }
 
   protected unitAt(context: OperationContext): Unit {

@@ -1,4 +1,5 @@
 /** Writing one entry, its expiry, and the decisions that all writes are. */
+import type { JsonValue } from '../../backends/backend.js';
 import type { CallOptions } from '../../component.js';
 import { invalid, isStorageError, UnsupportedError } from '../../errors.js';
 import { callOptions, checkIfVersion, type ChangeOptions } from '../store.js';
@@ -53,20 +54,29 @@ export abstract class KeyValueWriter extends KeyValueReader {
   }
 
   /** Gives an entry a new time to live. */
-  async touch(namespace: string, key: string, ttlSeconds: number, options: CallOptions = {}): Promise<KeyValue> {
+  async touch<Value = JsonValue>(
+    namespace: string,
+    key: string,
+    ttlSeconds: number,
+    options: CallOptions = {},
+  ): Promise<KeyValue<Value>> {
     const at = readAddress(namespace, key);
     if (ttlSeconds === null)
       throw invalid('ttlSeconds', ttlSeconds, 'a number of seconds (persist takes the expiry away)');
     const ttl = ttlReader(ttlSeconds, 'ttlSeconds');
     readOptions(options, {});
-    return this.retime('touch', at, ttl, options);
+    return this.retime<Value>('touch', at, ttl, options);
   }
 
   /** Takes an entry's expiry away. */
-  async persist(namespace: string, key: string, options: CallOptions = {}): Promise<KeyValue> {
+  async persist<Value = JsonValue>(
+    namespace: string,
+    key: string,
+    options: CallOptions = {},
+  ): Promise<KeyValue<Value>> {
     const at = readAddress(namespace, key);
     readOptions(options, {});
-    return this.retime('persist', at, null, options);
+    return this.retime<Value>('persist', at, null, options);
   }
 
   /** Whether there are quotas that the database can keep. */
@@ -123,11 +133,17 @@ export abstract class KeyValueWriter extends KeyValueReader {
     return expiry(ttlSeconds === undefined ? (usual > 0 ? usual : null) : ttlSeconds, now);
   }
 
-  private retime(operation: string, at: Address, ttl: number | null, options: CallOptions): Promise<KeyValue> {
-    return this.change<KeyValue>(operation, options, async (entries) => {
+  private retime<Value>(
+    operation: string,
+    at: Address,
+    ttl: number | null,
+    options: CallOptions,
+  ): Promise<KeyValue<Value>> {
+    return this.change<KeyValue<Value>>(operation, options, async (entries) => {
       const met = await entries.read(at);
       if (met.live === undefined) return () => ({ ...at, found: false });
-      return entries.write(met, valueOf(met.live.value), expiry(ttl, entries.unit.now), true);
+      const written = entries.write(met, valueOf(met.live.value), expiry(ttl, entries.unit.now), true);
+      return () => written() as Entry<Value>;
     });
   }
 

@@ -1,13 +1,14 @@
 /** The statement of a batch: one modifying part for each collection and kind, and the rows of all of them. */
 import { compareText } from '../../../filter/evaluate.js';
 import { recordWords } from '../../../filter/text.js';
+import type { SqlValue } from '../../../pools/pool.js';
 import type { RecordSchema, Write } from '../../backend.js';
 import type { Dialect, Statement } from '../dialect.js';
 import { RECORD_COLUMNS } from '../row.js';
 import { insertColumns, insertOver, putOver } from '../statements.js';
 import { expiredPart } from './expired.js';
 import { tableName } from './expressions.js';
-import { expiryText, PostgresParameters, timeText } from './parameters.js';
+import { expiryText, PostgresParameters, timeText, type SqlType } from './parameters.js';
 import { patchStatement } from './patch.js';
 import { WRITTEN_COLUMNS } from './statements.js';
 
@@ -22,9 +23,12 @@ export interface Group {
 /** Division by zero: what the statement raises when it wrote fewer records than it has items. */
 export const REFUSED = '22012';
 
+/** The part of the row that tells how many records were written, in its version. */
+export const COUNT = -1;
+
 /**
  * @param freed the collections whose expired records free their keys first.
- * @param complete how many rows there must be, or the statement raises `REFUSED`; absent: it never does.
+ * @param complete how many records there must be, or the statement raises `REFUSED`; absent: it never does.
  */
 export function batchStatement(
   dialect: Dialect,
@@ -36,29 +40,33 @@ export function batchStatement(
   now: Date,
 ): Statement {
   const parameters = new PostgresParameters();
+  // The server takes no parameter that the text does not name.
+  const isShared = freed.length > 0 || groups.some(({ kind }) => kind !== 'patch');
+  const owner = isShared ? parameters.add(tenant, 'text') : '';
+  const time = isShared ? parameters.add(timeText(now), 'timestamptz') : '';
   const parts = groups.map((group, part) => {
     const own = groupWritesOf(group, writes);
     const first = own[0]!;
     const text =
       first.kind === 'patch'
         ? patchStatement(dialect, tenant, first, now, parameters)
-        : groupStatement(tenant, group, own, now, parameters);
+        : groupStatement(group, own, now, { parameters, owner, time });
     return `p${part} AS (${text})`;
   });
-  const time = freed.length === 0 ? '' : parameters.add(timeText(now), 'timestamptz');
-  const owner = freed.length === 0 ? '' : parameters.add(tenant, 'text');
   const gone = freed.map((collection, i) => expiredPart(`gone${i}`, collection, time, owner));
+  const done = groups.map((_, part) => `SELECT 1 FROM p${part}`).join(' UNION ALL ');
+  // The divisor is no constant, or the planner would divide before it knows.
+  const written = complete === undefined ? 'n' : `n / (CASE WHEN n = ${complete} THEN 1 ELSE 0 END)`;
   const rowsOf = [
     // No rows, and read first.
-    ...freed.map((_, i) => `SELECT -1 AS part, ${NO_RECORD} FROM gone${i} HAVING count(*) < 0`),
-    ...groups.map(({ kind }, part) => `SELECT ${part} AS part, ${resultColumns(kind)} FROM p${part} AS t`),
+    ...freed.map((_, i) => `SELECT ${COUNT} AS part, ${noRecord('NULL::float8')} FROM gone${i} HAVING count(*) < 0`),
+    // Then every part in its order.
+    `SELECT ${COUNT} AS part, ${noRecord(written)} FROM (SELECT count(*)::float8 AS n FROM (${done}) AS done) AS counted`,
+    ...groups.flatMap(({ kind }, part) =>
+      kind === 'insert' ? [] : [`SELECT ${part} AS part, ${resultColumns(kind)} FROM p${part} AS t`],
+    ),
   ];
-  // The divisor is no constant, or the planner would divide before it knows.
-  const guard =
-    complete === undefined
-      ? ''
-      : `, 1 / (CASE WHEN (SELECT count(*) FROM done) = ${complete} THEN 1 ELSE 0 END) AS complete`;
-  const text = `WITH ${[...gone, ...parts].join(', ')}, done AS (${rowsOf.join(' UNION ALL ')}) SELECT done.*${guard} FROM done`;
+  const text = `WITH ${[...gone, ...parts].join(', ')} ${rowsOf.join(' UNION ALL ')}`;
   return { text, parameters };
 }
 
@@ -73,72 +81,101 @@ function resultColumns(kind: Kind): string {
   return 't.id, t.version, t.created_at, NULL::timestamptz AS updated_at, NULL::timestamptz AS expires_at, NULL::jsonb AS value';
 }
 
-const NO_RECORD =
-  'NULL::text AS id, NULL::float8 AS version, NULL::timestamptz AS created_at, NULL::timestamptz AS updated_at, ' +
-  'NULL::timestamptz AS expires_at, NULL::jsonb AS value';
+function noRecord(version: string): string {
+  return (
+    `NULL::text AS id, ${version} AS version, NULL::timestamptz AS created_at, NULL::timestamptz AS updated_at, ` +
+    'NULL::timestamptz AS expires_at, NULL::jsonb AS value'
+  );
+}
 
 type ValueWrite = Extract<Write, { value: unknown }>;
 
+/** What the writes of a group differ in: the parameters of one, the columns of the rows `u` for several. */
+class Source {
+  private readonly lists: string[] = [];
+  private readonly names: string[] = [];
+
+  constructor(
+    private readonly parameters: PostgresParameters,
+    readonly isOne: boolean,
+  ) {}
+
+  column(name: string, values: readonly SqlValue[], type: SqlType): string {
+    if (this.isOne) return this.parameters.add(values[0]!, type);
+    this.lists.push(this.parameters.list(values, type));
+    this.names.push(name);
+    return `u.${name}`;
+  }
+
+  json(name: string, values: readonly string[]): string {
+    return `${this.column(name, values, 'text')}::jsonb`;
+  }
+
+  words(values: readonly (readonly string[])[]): string {
+    if (this.isOne) return this.parameters.list(values[0]!, 'text');
+    const texts = values.map((words) => JSON.stringify(words));
+    return `ARRAY(SELECT jsonb_array_elements_text(${this.column('words', texts, 'text')}::jsonb))`;
+  }
+
+  /** @param keyword what the rows are brought in by; one write needs none */
+  rows(keyword: string): string {
+    return this.isOne ? '' : ` ${keyword} unnest(${this.lists.join(', ')}) AS u(${this.names.join(', ')})`;
+  }
+}
+
 function groupStatement(
-  tenant: string,
   group: Group,
   writes: readonly Write[],
   now: Date,
-  parameters: PostgresParameters,
+  {
+    parameters,
+    owner,
+    time,
+  }: { readonly parameters: PostgresParameters; readonly owner: string; readonly time: string },
 ): string {
-  const owner = parameters.add(tenant, 'text');
-  const time = parameters.add(timeText(now), 'timestamptz');
   const table = tableName(group.collection.name);
-  const ids = parameters.list(
-    writes.map((write) => write.id),
-    'text',
-  );
-  // A version no record has stands for "any": drivers differ over NULL in arrays.
-  const versions = (): string =>
-    parameters.list(
-      writes.map((write) => ('ifVersion' in write ? (write.ifVersion ?? -1) : -1)),
-      'float8',
-    );
-  const live = `t.tenant = ${owner} AND t.id = u.id AND t.expires_at > ${time} AND (u.expected < 0 OR t.version = u.expected)`;
-  if (group.kind === 'delete')
-    return `DELETE FROM ${table} AS t USING unnest(${ids}, ${versions()}) AS u(id, expected) WHERE ${live} RETURNING ${RECORD_COLUMNS}`;
-
-  const values = writes as readonly ValueWrite[];
-  const words = group.collection.text.length > 0;
-  const lists = [
-    ids,
-    parameters.list(
-      values.map((write) => JSON.stringify(write.value)),
-      'text',
-    ),
-    parameters.list(
-      values.map((write) => expiryText(write.expiresAt)),
-      'timestamptz',
-    ),
-  ];
-  const columns = ['id', 'value', 'expires'];
-  if (words) {
-    const texts = values.map((write) => JSON.stringify(recordWords(group.collection.text, write.value)));
-    lists.push(parameters.list(texts, 'text'));
-    columns.push('words');
+  const source = new Source(parameters, writes.length === 1);
+  const ids = writes.map((write) => write.id);
+  const id = source.column('id', ids, 'text');
+  const isLive = (): string => {
+    // A version no record has stands for "any": drivers differ over NULL in arrays.
+    const versions = writes.map((write) => ('ifVersion' in write ? (write.ifVersion ?? -1) : -1));
+    const expected = source.column('expected', versions, 'float8');
+    return `t.tenant = ${owner} AND t.id = ${id} AND t.expires_at > ${time} AND (${expected} < 0 OR t.version = ${expected})`;
+  };
+  if (group.kind === 'delete') {
+    const live = isLive();
+    return `DELETE FROM ${table} AS t${source.rows('USING')} WHERE ${live} RETURNING ${RECORD_COLUMNS}`;
   }
-  const wordsOf = 'ARRAY(SELECT jsonb_array_elements_text(u.words::jsonb))';
+  const values = writes as readonly ValueWrite[];
+  const value = source.json(
+    'value',
+    values.map((write) => JSON.stringify(write.value)),
+  );
+  const expires = source.column(
+    'expires',
+    values.map((write) => expiryText(write.expiresAt)),
+    'timestamptz',
+  );
+  const { text } = group.collection;
+  const words = text.length > 0 ? source.words(values.map((write) => recordWords(text, write.value))) : undefined;
   const written = `RETURNING t.id, ${WRITTEN_COLUMNS}`;
   if (group.kind === 'replace') {
-    lists.push(versions());
-    columns.push('expected');
+    const live = isLive();
     return (
-      `UPDATE ${table} AS t SET value = u.value::jsonb, version = t.version + 1, updated_at = ${time}, expires_at = u.expires` +
-      `${words ? `, words = ${wordsOf}` : ''} FROM unnest(${lists.join(', ')}) AS u(${columns.join(', ')}) WHERE ${live} ${written}`
+      `UPDATE ${table} AS t SET value = ${value}, version = t.version + 1, updated_at = ${time}, expires_at = ${expires}` +
+      `${words === undefined ? '' : `, words = ${words}`}${source.rows('FROM')} WHERE ${live} ${written}`
     );
   }
-  const created = values.map((write) => timeText(write.kind === 'replace' ? now : (write.createdAt ?? now)));
-  lists.push(parameters.list(created, 'timestamptz'));
-  columns.push('created');
-  const over = group.kind === 'insert' ? `${insertOver(words)} WHERE t.expires_at <= ${time}` : putOver(words, time);
-  return (
-    `INSERT INTO ${table} AS t ${insertColumns(words)} SELECT ${owner}, u.id, 1, u.created, ${time}, u.expires, u.value::jsonb` +
-    `${words ? `, ${wordsOf}` : ''} FROM unnest(${lists.join(', ')}) AS u(${columns.join(', ')}) ORDER BY u.id ` +
-    `ON CONFLICT (tenant, id) DO UPDATE SET ${over} ${written}`
-  );
+  const times = values.map((write) => timeText(write.kind === 'replace' ? now : (write.createdAt ?? now)));
+  const created = source.column('created', times, 'timestamptz');
+  const hasWords = words !== undefined;
+  const fresh = [owner, id, '1', created, time, expires, value, ...(hasWords ? [words] : [])].join(', ');
+  const rows = source.isOne ? `VALUES (${fresh})` : `SELECT ${fresh}${source.rows('FROM')} ORDER BY u.id`;
+  const [over, result] =
+    group.kind === 'insert'
+      ? // What an insert writes is known: that it did is counted.
+        [`${insertOver(hasWords)} WHERE t.expires_at <= ${time}`, 'RETURNING 1']
+      : [putOver(hasWords, time), written];
+  return `INSERT INTO ${table} AS t ${insertColumns(hasWords)} ${rows} ON CONFLICT (tenant, id) DO UPDATE SET ${over} ${result}`;
 }

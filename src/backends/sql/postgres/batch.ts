@@ -10,7 +10,7 @@ import { readRow } from '../row.js';
 import { written } from '../single.js';
 import { namedStatement } from '../statement-names.js';
 import { WRITE_ORDER } from '../../write-order.js';
-import { batchStatement, REFUSED, type Group, type Kind } from './batch-statement.js';
+import { batchStatement, COUNT, REFUSED, type Group, type Kind } from './batch-statement.js';
 import { mayMeet } from './expired.js';
 import { readRefusals } from './read.js';
 import { ATTEMPTS, contention } from './single.js';
@@ -130,15 +130,25 @@ async function runStatement(
   const complete = raise ? items : undefined;
   const { text, parameters } = batchStatement(dialect, tenant, writes, groups, [...clears], complete, context.now);
   const { rows } = await pool.query(text, parameters.values, context, namedStatement(pool, text, 'batch'));
-  // With no row at all the guard is not asked; nothing was written then.
-  if (rows.length < items) return undefined;
   const results: WriteResult[] = [];
   for (const row of rows) {
-    const group = groups[Number(row['part'])]!;
+    const part = Number(row['part']);
+    if (part === COUNT) {
+      if (Number(row['version']) < items) return undefined;
+      continue;
+    }
+    const group = groups[part]!;
     const id = row['id'] as string;
     results[group.places.get(id)!] = resultOf(dialect, row, group.kind, tenant, id);
   }
+  for (const { kind, places } of groups)
+    if (kind === 'insert') for (const place of places.values()) results[place] = inserted(writes[place]!, context.now);
   return results;
+}
+
+function inserted(write: Write, now: Date): WriteResult {
+  const createdAt = 'createdAt' in write ? write.createdAt : undefined;
+  return { status: 'written', version: 1, createdAt: new Date(createdAt ?? now) };
 }
 
 function resultOf(dialect: Dialect, row: Row, kind: Kind, tenant: string, id: string): WriteResult {

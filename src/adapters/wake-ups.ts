@@ -1,5 +1,12 @@
-/** Waiting for what is written to a conversation. */
-import type { StoreHost } from '../host.js';
+/** Waiting for what is written to an aggregate. */
+import type { Clock } from '../clock.js';
+import type { EventBus } from './events.js';
+
+export interface WakeUpHost {
+  readonly clock: Clock;
+  readonly events: EventBus;
+  onClosing(listener: () => void): () => void;
+}
 
 export interface WakeUps {
   /** From now on something new ends the next waiting. */
@@ -9,9 +16,11 @@ export interface WakeUps {
   stop(): void;
 }
 
+/** @param type of the events that wake; `*` for all @param interval milliseconds */
 export function wakeUps(
-  host: StoreHost,
-  conversation: string,
+  host: WakeUpHost,
+  type: string,
+  aggregate: string,
   interval: number,
   signal: AbortSignal | undefined,
 ): WakeUps {
@@ -22,7 +31,7 @@ export function wakeUps(
     wake();
   };
   const stops = [
-    host.events.on('conversation.message', ({ aggregateId }) => (aggregateId === conversation ? tell() : undefined)),
+    host.events.on(type, ({ aggregateId }) => (aggregateId === aggregate ? tell() : undefined)),
     host.onClosing(tell),
   ];
   signal?.addEventListener('abort', tell, { once: true });

@@ -1,0 +1,40 @@
+/** What stays of a deleted conversation: where one that is made under its id again goes on, so that no seq comes twice. */
+import { defineOwnCollection } from '../../collection/definition.js';
+import type { StoredRecord } from '../../collection/record-codec.js';
+import type { Unit } from '../unit.js';
+
+interface EndedValue {
+  readonly lastSeq: number;
+  /** As the last of its events had it. */
+  readonly version: number;
+}
+
+export type Ended = StoredRecord<EndedValue>;
+
+export const ENDED = defineOwnCollection<EndedValue>({ name: 'qm_ended_conversations', id: 'given' });
+
+type Owner = Pick<
+  StoredRecord<{ readonly lastSeq: number; readonly formerVersion?: number }>,
+  'id' | 'version' | 'value'
+>;
+
+/** The conversation as its events have it. @param growth what its version grows by in this write */
+export function teller({ id, version, value }: Owner, growth = 0): { readonly id: string; readonly version: number } {
+  return { id, version: (value.formerVersion ?? 0) + version + growth };
+}
+
+export function end(unit: Unit, conversation: Owner): { readonly id: string; readonly version: number } {
+  const last = teller(conversation, 1);
+  unit.put(ENDED, last.id, { lastSeq: conversation.value.lastSeq, version: last.version });
+  return last;
+}
+
+/** What a conversation that is made now begins with. */
+export function beginAfter(
+  unit: Unit,
+  former: Ended | undefined,
+): { readonly lastSeq: number; readonly formerVersion?: number } {
+  if (former === undefined) return { lastSeq: 0 };
+  unit.remove(ENDED, former);
+  return { lastSeq: former.value.lastSeq, formerVersion: former.value.version };
+}
