@@ -1,6 +1,6 @@
-/** What opening a collection costs where its tables are there already, in statements sent to the server. */
+/** What opening a collection and what transactions cost, in statements sent to the server: each is one round trip. */
 import { expect, test } from '@jest/globals';
-import { defineCollection, openStorage } from '../src/index.js';
+import { defineCollection, openStorage, type Transaction } from '../src/index.js';
 import { registry } from '../src/registry.js';
 import { availableTargets } from '../src/testing/index.js';
 import { statementsOf } from './support/statements.js';
@@ -58,6 +58,48 @@ const [target] = available;
       counts.push(sent.length);
     }
     expect(counts[1]).toBe(counts[0]);
+  } finally {
+    await drop();
+  }
+});
+
+(target === undefined ? test.skip : test)('a transaction of one write takes two round trips', async () => {
+  const { url, drop } = await target!.prepare();
+  try {
+    await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    const save = (tx: Transaction) => tx.collection(Notes).save({ text: 'a' });
+    const inner = (tx: Transaction) => tx.transaction(save);
+    const undone = async (tx: Transaction) => {
+      const work = tx.transaction(async (part) => {
+        await save(part);
+        throw new Error('changed my mind');
+      });
+      await work.catch(() => undefined);
+    };
+    const counts: Record<string, number> = {};
+    for (const [name, work] of Object.entries<(tx: Transaction) => Promise<unknown>>({
+      nothing: async () => undefined,
+      'a write': save,
+      'a write in a transaction within': inner,
+      'nothing in a transaction within, and a write': (tx) =>
+        tx.transaction(async () => undefined).then(() => save(tx)),
+      'two, one after another, and a write': (tx) => inner(tx).then(() => inner(tx).then(() => save(tx))),
+      'one that is undone, and a write': (tx) => undone(tx).then(() => save(tx)),
+      'a task, whose batch has a savepoint': (tx) => tx.tasks.create({ title: 'a' }),
+    })) {
+      // The first use makes tables.
+      await storage.transaction(work);
+      counts[name] = (await statementsOf(() => storage.transaction(work))).length;
+    }
+    expect(counts).toEqual({
+      nothing: 0,
+      'a write': 2,
+      'a write in a transaction within': 2,
+      'nothing in a transaction within, and a write': 2,
+      'two, one after another, and a write': 4,
+      'one that is undone, and a write': 4,
+      'a task, whose batch has a savepoint': 4,
+    });
   } finally {
     await drop();
   }
