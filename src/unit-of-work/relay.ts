@@ -7,6 +7,7 @@ import { invalid, isStorageError } from '../errors.js';
 import { OUTBOX_TABLES } from './outbox/records.js';
 import { onWake } from './outbox/wake.js';
 import { claim, findDue, takeToken, type ClaimedLane } from './relay/claim.js';
+import { readHeads, type Head } from './relay/heads.js';
 import { LaneDelivery } from './relay/lane.js';
 import { backoffDelay, type DeliveryFailure, type RelaySettings } from './relay/options.js';
 
@@ -115,12 +116,30 @@ export class Relay {
     if (due.length === 0) return false;
     const token = await this.operate((context) => takeToken(this.backend, context));
     const claimed = await this.operate((context) => claim(this.backend, due, token, lease, context));
-    claimed.forEach((lane) => this.deliver(lane));
+    await this.begin(claimed);
     return claimed.length < due.length || found.length === limit;
   }
 
-  private deliver(lane: ClaimedLane): void {
-    const delivery = new LaneDelivery(this.host, lane, this.settings, () => this.stopping);
+  /** Reads the heads of all together. What cannot be read here, each lane reads by itself. */
+  private async begin(claimed: readonly ClaimedLane[]): Promise<void> {
+    const tenants = new Map<string, ClaimedLane[]>();
+    for (const lane of claimed) {
+      const { tenant } = lane.scope;
+      tenants.set(tenant, [...(tenants.get(tenant) ?? []), lane]);
+    }
+    // Well before their leases end: none of them is renewed yet.
+    const { batch, lease } = this.settings;
+    const each = async (lanes: readonly ClaimedLane[]): Promise<void> => {
+      const read = (): Promise<Head[]> =>
+        this.operate((context) => readHeads(this.backend, lanes, batch, context), lease / 3);
+      const heads = lanes.length === 1 ? [] : await read().catch((): Head[] => []);
+      lanes.forEach((lane, i) => this.deliver(lane, heads[i]));
+    };
+    await Promise.all([...tenants.values()].map(each));
+  }
+
+  private deliver(lane: ClaimedLane, head: Head | undefined): void {
+    const delivery = new LaneDelivery(this.host, lane, head, this.settings, () => this.stopping);
     const ended = delivery
       .run()
       .catch((error: unknown) => this.fault(error))
@@ -168,8 +187,11 @@ export class Relay {
     });
   }
 
-  private operate<R>(work: (context: OperationContext) => Promise<R>): Promise<R> {
-    return runOperation(this.host, [...OUTBOX_TABLES, COUNTERS], 'relay', { timeout: this.settings.lease }, work);
+  private operate<R>(
+    work: (context: OperationContext) => Promise<R>,
+    timeout: number = this.settings.lease,
+  ): Promise<R> {
+    return runOperation(this.host, [...OUTBOX_TABLES, COUNTERS], 'relay', { timeout }, work);
   }
 }
 

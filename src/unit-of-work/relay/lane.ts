@@ -1,13 +1,13 @@
 /** One claimed lane: its messages are delivered in order until it is empty, one fails, or the lane is no longer ours. */
 import { foreignErrorName, isPermanent, isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import type { RecordBackend, Stored, Write, WriteResult } from '../../backends/backend.js';
-import { equals, orderBy } from '../../collection/conditions.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import type { OperationContext } from '../../component.js';
 import type { Timer } from '../../clock.js';
 import { acknowledgement } from '../outbox/idempotency.js';
 import { KEYS, LANES, MESSAGES, OUTBOX_TABLES, readMessage } from '../outbox/records.js';
 import { isDone, later, ownChange, type ClaimedLane } from './claim.js';
+import { readHeads, type Head } from './heads.js';
 import { backoffDelay, type RelaySettings } from './options.js';
 
 /** Milliseconds for which a delivered message may wait for those after it, to be deleted together with them. */
@@ -33,6 +33,8 @@ export class LaneDelivery {
   constructor(
     private readonly host: CollectionHost,
     private readonly lane: ClaimedLane,
+    /** Read since the claim, with those of other lanes. */
+    private head: Head | undefined,
     private readonly settings: RelaySettings,
     private readonly isStopping: () => boolean,
   ) {
@@ -62,18 +64,10 @@ export class LaneDelivery {
   /** @returns whether there may be more. */
   private async deliverSome(): Promise<boolean> {
     const { batch } = this.settings;
-    // The key before the messages: a message that commits after this gives it another version.
-    const [key, messages] = await this.operate(async (context) => {
-      const [found] = await this.backend.read(this.lane.scope, [{ collection: KEYS, id: this.lane.keyId }], context);
-      const request = {
-        collection: MESSAGES,
-        filter: equals('lane', this.lane.id),
-        sort: orderBy('order', 'number'),
-        limit: batch,
-      };
-      return [found, await this.backend.find(this.lane.scope, request, context)] as const;
-    });
-    const keyVersion = key?.value['lane'] === this.lane.id ? key.version : undefined;
+    const { keyVersion, messages } =
+      this.head ??
+      (await this.operate(async (context) => (await readHeads(this.backend, [this.lane], batch, context))[0]!));
+    this.head = undefined;
     if (messages.length === 0) return !(await this.drop(keyVersion)) && (await this.keep());
     for (const [i, message] of messages.entries()) {
       if (this.isStopping()) return this.release();
