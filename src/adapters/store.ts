@@ -159,7 +159,7 @@ export abstract class Store extends Handle {
    */
   async listEvents(
     aggregateId: string,
-    options: CallOptions & { readonly after?: number; readonly limit?: number } = {},
+    options: CallOptions & { readonly after?: number | undefined; readonly limit?: number | undefined } = {},
   ): Promise<StoreEvent[]> {
     const { after = 0, limit = 100 } = options;
     if (!this.definition.tells)

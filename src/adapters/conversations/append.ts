@@ -23,17 +23,17 @@ import { findSession, findUser } from './users.js';
 
 export interface NewAsset {
   /** Default: `attachment`. `type` says the same. */
-  readonly assetType?: string;
-  readonly type?: string;
-  readonly uri?: string;
-  readonly metadata?: JsonObject;
+  readonly assetType?: string | undefined;
+  readonly type?: string | undefined;
+  readonly uri?: string | undefined;
+  readonly metadata?: JsonObject | undefined;
 }
 
 export interface NewMessageEvent {
   /** Default: `event`. `type` says the same. */
-  readonly eventType?: string;
-  readonly type?: string;
-  readonly metadata?: JsonObject;
+  readonly eventType?: string | undefined;
+  readonly type?: string | undefined;
+  readonly metadata?: JsonObject | undefined;
 }
 
 export interface NewConversationMessage {

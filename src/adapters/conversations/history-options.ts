@@ -40,10 +40,10 @@ export interface MessageQueryOptions extends CallOptions, MessageFilter {
 
 export interface TailOptions {
   /** The seq of the last message known; default 0. */
-  readonly after?: number;
-  readonly signal?: AbortSignal;
+  readonly after?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** Milliseconds after which new messages of other processes are looked for; default 1,000. */
-  readonly interval?: number;
+  readonly interval?: number | undefined;
 }
 
 const FILTER = {

@@ -76,7 +76,7 @@ export abstract class HistoryStore extends ThreadStore {
   /** Every message that `listMessages` would give, `batchSize` (default 200) in memory at a time; backward: the newest first. */
   async *streamMessages(
     conversationId: string,
-    options: Omit<MessageListOptions, 'limit' | 'after'> & { readonly batchSize?: number } = {},
+    options: Omit<MessageListOptions, 'limit' | 'after'> & { readonly batchSize?: number | undefined } = {},
   ): AsyncGenerator<Message, void, undefined> {
     const conversation = uuid(conversationId, 'conversationId');
     const { batchSize, direction, ...rest } = STREAM(options, 'options');
@@ -105,7 +105,7 @@ export abstract class HistoryStore extends ThreadStore {
    */
   async loadRecentMessages(
     conversationId: string,
-    options: CallOptions & { readonly limit?: number; readonly before?: number } = {},
+    options: CallOptions & { readonly limit?: number | undefined; readonly before?: number | undefined } = {},
   ): Promise<Message[]> {
     const conversation = uuid(conversationId, 'conversationId');
     const { limit, before, ...call } = RECENT(options, 'options');
@@ -153,10 +153,10 @@ export abstract class HistoryStore extends ThreadStore {
   /** What happened to the messages of a conversation, or to one message, in its order. `after`: a seq of an event. */
   async listMessageEvents(
     options: CallOptions & {
-      readonly conversationId?: string;
-      readonly messageId?: string;
-      readonly after?: number;
-      readonly limit?: number;
+      readonly conversationId?: string | undefined;
+      readonly messageId?: string | undefined;
+      readonly after?: number | undefined;
+      readonly limit?: number | undefined;
     },
   ): Promise<MessageEvent[]> {
     const { conversationId, messageId, after, limit, ...call } = EVENT_LIST(options, 'options');

@@ -58,7 +58,7 @@ export abstract class RetentionStore extends SearchStore {
    */
   async retain(
     policy: ConversationRetention,
-    options: CallOptions & { readonly dryRun?: boolean } = {},
+    options: CallOptions & { readonly dryRun?: boolean | undefined } = {},
   ): Promise<ConversationRetentionReport> {
     const rules = POLICY(policy, 'policy');
     const { dryRun, ...call } = OPTIONS(options, 'options');

@@ -51,7 +51,7 @@ export abstract class TransferStore extends RetentionStore {
    * @param options `conversationIds`: only these
    */
   async *exportConversations(
-    options: CallOptions & { readonly conversationIds?: readonly string[] } = {},
+    options: CallOptions & { readonly conversationIds?: readonly string[] | undefined } = {},
   ): AsyncGenerator<string, void, undefined> {
     const { conversationIds, ...call } = EXPORT(options, 'options');
     const hash = createHash('sha256');
@@ -81,7 +81,11 @@ export abstract class TransferStore extends RetentionStore {
    */
   async importConversations(
     source: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>,
-    options: CallOptions & { readonly mode?: ImportMode; readonly dryRun?: boolean; readonly remapIds?: boolean } = {},
+    options: CallOptions & {
+      readonly mode?: ImportMode | undefined;
+      readonly dryRun?: boolean | undefined;
+      readonly remapIds?: boolean | undefined;
+    } = {},
   ): Promise<ImportReport> {
     const { mode, dryRun, remapIds, ...call } = IMPORT(options, 'options');
     if (

@@ -34,12 +34,12 @@ export interface UserProfile {
 }
 
 export interface ProfileChanges {
-  readonly displayName?: string;
+  readonly displayName?: string | undefined;
   /** Replaces the profile. */
-  readonly profile?: JsonObject;
+  readonly profile?: JsonObject | undefined;
   /** Replace the documents, or with `mergeDocuments` are put over them, key by key. */
-  readonly documents?: JsonObject;
-  readonly mergeDocuments?: boolean;
+  readonly documents?: JsonObject | undefined;
+  readonly mergeDocuments?: boolean | undefined;
 }
 
 export abstract class UserStore extends ConversationBase {
@@ -106,7 +106,7 @@ export abstract class UserStore extends ConversationBase {
   async ensureSession(
     externalId: string,
     changes: SessionChanges = {},
-    options: CallOptions & { readonly rebind?: boolean } = {},
+    options: CallOptions & { readonly rebind?: boolean | undefined } = {},
   ): Promise<Session> {
     const name = NAME(externalId, 'externalId');
     const session = SESSION(changes, 'session');

@@ -28,9 +28,9 @@ export interface IncrementEntryOptions extends CallOptions {
 
 /** One of the three. */
 export type Comparison =
-  | { readonly ifVersion: number; readonly ifAbsent?: never; readonly ifValue?: never }
-  | { readonly ifAbsent: true; readonly ifVersion?: never; readonly ifValue?: never }
-  | { readonly ifValue: unknown; readonly ifVersion?: never; readonly ifAbsent?: never };
+  | { readonly ifVersion: number; readonly ifAbsent?: undefined; readonly ifValue?: undefined }
+  | { readonly ifAbsent: true; readonly ifVersion?: undefined; readonly ifValue?: undefined }
+  | { readonly ifValue: unknown; readonly ifVersion?: undefined; readonly ifAbsent?: undefined };
 
 export interface Exchange<Value = JsonValue> {
   readonly ok: boolean;
@@ -232,8 +232,8 @@ function readIncrement(options: IncrementEntryOptions): IncrementEntryOptions {
 }
 
 interface Conditions extends SetOptions {
-  readonly ifVersion?: number;
-  readonly ifAbsent?: true;
+  readonly ifVersion?: number | undefined;
+  readonly ifAbsent?: true | undefined;
   readonly ifValue?: unknown;
 }
 
