@@ -7,6 +7,7 @@ import { StorageError, UnsupportedError } from '../../errors.js';
 import type { Actor, StoreEvent } from '../events.js';
 import { callOptions, Store, type StoreHost } from '../store.js';
 import type { Unit } from '../unit.js';
+import { withStart } from './events.js';
 import { guardError, hasRoster } from './transitions.js';
 import { JOB_STORE, JOBS, LINKS, NUMBERS, SCHEDULES, type Job, type JobStatus, type JobValue } from './records.js';
 import { findTasks, isTaskOver } from './tasks.js';
@@ -31,6 +32,18 @@ export interface JobStoreCapabilities {
 export abstract class JobStoreBase extends Store {
   constructor(host: StoreHost) {
     super(JOB_STORE, host);
+  }
+
+  override async listEvents(
+    aggregateId: string,
+    options: CallOptions & { readonly after?: number; readonly limit?: number } = {},
+  ): Promise<StoreEvent[]> {
+    const { after = 0, limit = 100 } = options;
+    const kept = await super.listEvents(aggregateId, options);
+    return kept
+      .flatMap(withStart)
+      .filter(({ seq }) => seq > after)
+      .slice(0, limit);
   }
 
   /** What the store's database lets it do; the rest throws `UNSUPPORTED`, before any I/O. */
