@@ -51,6 +51,8 @@ const LOST: ReadonlySet<string> = new Set(['conflict', 'exists', 'missing', 'unm
 
 export class Unit {
   readonly events: StoreEvent[] = [];
+  /** How many events each aggregate has: looked for among all, those of many would take the square of their number. */
+  private readonly places = new Map<string, number>();
   private readonly pending: Pending[] = [];
   private readonly backend: RecordBackend;
 
@@ -210,7 +212,8 @@ export class Unit {
     payload: object,
     actor: Actor = {},
   ): StoreEvent {
-    const place = this.events.filter(({ aggregateId }) => aggregateId === aggregate.id).length;
+    const place = this.places.get(aggregate.id) ?? 0;
+    this.places.set(aggregate.id, place + 1);
     if (place >= EVENTS_PER_WRITE) throw invalid('events', this.events, `at most ${EVENTS_PER_WRITE} events at once`);
     const { triggeredById, sessionId } = actor;
     const seq = aggregate.version * EVENTS_PER_WRITE + place;

@@ -1,5 +1,6 @@
 /** Claims: due runs are held by one worker at a time, under a token, until they end or their lease does. */
 import { describe, expect, test } from '@jest/globals';
+import type { StoreEvent } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { newJob, useStorage } from './jobs-target.js';
 
@@ -71,6 +72,39 @@ for (const target of storageTargets('job claims'))
         'lease_expired',
         'failed',
       ]);
+    });
+
+    test('are told with the next that is written, in the order of what happened, as they are read later', async () => {
+      const storage = open();
+      if (!storage.jobs.capabilities.claims) return expect(target.transactions).toBe(false);
+      const { jobs } = storage;
+      const told: StoreEvent[] = [];
+      const stop = storage.on('*', (event) => void told.push(event));
+      const { id: jobId } = await newJob(storage, { retry: { maxAttempts: 3, backoffSeconds: 0, jitterSeconds: 0 } });
+      await jobs.recordEvent(jobId, { eventType: 'noted', payload: { startedAt: 'then', runId: 'x' } });
+      const { id } = await jobs.enqueueRun(jobId);
+      const take = async (now?: Date): Promise<number> => {
+        const [run] = await jobs.claimDue({ workerId: 'w', leaseSeconds: 1, ...(now && { now }) });
+        return run!.token;
+      };
+      await jobs.release(id, await take());
+      await jobs.heartbeat(id, await take());
+      expect((await jobs.listEvents(id)).at(-1)).toMatchObject({ type: 'job.run_started' });
+      await jobs.fail(id, 2, { error: 'again' });
+      await take();
+      await jobs.fail(id, await take(later(3_600)), { error: 'once more' });
+      stop();
+      const kept = await jobs.listEvents(id);
+      const types = 'run run_started run_released run_started run_retrying run_started run_lease_expired run_retrying';
+      expect(kept.map(({ type }) => type.slice(4)).join(' ')).toBe(`${types} run_started run_failed`);
+      expect(told.filter(({ aggregateId }) => aggregateId === id)).toEqual(kept);
+      expect(kept.map(({ seq }) => seq)).toEqual([...kept].map(({ seq }) => seq).sort((a, b) => a - b));
+      expect(new Set(kept.map((event) => event.id)).size).toBe(kept.length);
+      const paged: StoreEvent[] = [];
+      for (let page; (page = await jobs.listEvents(id, { after: paged.at(-1)?.seq ?? 0, limit: 1 })).length > 0;)
+        paged.push(...page);
+      expect(paged).toEqual(kept);
+      expect((await jobs.listEvents(jobId)).map(({ type }) => type)).toEqual(['job.created', 'job.noted']);
     });
 
     test('of many at once take every run once', async () => {

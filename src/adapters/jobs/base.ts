@@ -8,6 +8,7 @@ import type { Actor, StoreEvent } from '../events.js';
 import type { StoreHost } from '../host.js';
 import { callOptions, Store } from '../store.js';
 import type { Unit } from '../unit.js';
+import { withStart } from './events.js';
 import { guardError, hasRoster } from './transitions.js';
 import { JOB_STORE, JOBS, LINKS, NUMBERS, SCHEDULES, type Job, type JobStatus, type JobValue } from './records.js';
 import { findTasks, isTaskOver } from './tasks.js';
@@ -32,6 +33,18 @@ export interface JobStoreCapabilities {
 export abstract class JobStoreBase extends Store {
   constructor(host: StoreHost) {
     super(JOB_STORE, host);
+  }
+
+  override async listEvents(
+    aggregateId: string,
+    options: CallOptions & { readonly after?: number; readonly limit?: number } = {},
+  ): Promise<StoreEvent[]> {
+    const { after = 0, limit = 100 } = options;
+    const kept = await super.listEvents(aggregateId, options);
+    return kept
+      .flatMap(withStart)
+      .filter(({ seq }) => seq > after)
+      .slice(0, limit);
   }
 
   /** What the store's database lets it do; the rest throws `UNSUPPORTED`, before any I/O. */

@@ -1,4 +1,5 @@
 /** The events of jobs and runs by their types. A job's are of the aggregate of its id, a run's of the run's id. */
+import { EVENTS_PER_WRITE, type StoreEvent } from '../events.js';
 import type { JobStatus, RunStatus } from './records.js';
 
 interface RunEvent {
@@ -6,6 +7,12 @@ interface RunEvent {
   readonly runId: string;
   readonly runNumber: number;
   readonly attempt: number;
+}
+
+/** There when the run's start is told together with it: of one record two events are read. */
+interface WithStart {
+  readonly workerId?: string;
+  readonly startedAt?: string;
 }
 
 /** Dates are ISO text. */
@@ -33,12 +40,26 @@ export interface JobEvents {
   'job.task_unlinked': { readonly taskId: string; readonly relationshipType: string };
   'job.deleted': { readonly jobId: string; readonly tenantId: string };
   'job.run': RunEvent & { readonly status: RunStatus };
-  'job.run_started': RunEvent & { readonly workerId?: string; readonly startedAt?: string };
-  'job.run_succeeded': RunEvent;
-  'job.run_failed': RunEvent & { readonly error: string };
-  'job.run_retrying': RunEvent & { readonly error: string; readonly dueAt: string };
-  'job.run_lease_expired': RunEvent & { readonly workerId?: string };
-  'job.run_released': RunEvent;
-  'job.run_cancel_requested': RunEvent;
-  'job.run_cancelled': RunEvent;
+  'job.run_started': RunEvent & WithStart;
+  'job.run_succeeded': RunEvent & WithStart;
+  'job.run_failed': RunEvent & WithStart & { readonly error: string };
+  'job.run_retrying': RunEvent & WithStart & { readonly error: string; readonly dueAt: string };
+  'job.run_lease_expired': RunEvent & WithStart;
+  'job.run_released': RunEvent & WithStart;
+  'job.run_cancel_requested': RunEvent & WithStart;
+  'job.run_cancelled': RunEvent & WithStart;
+}
+
+const STARTED = 'job.run_started';
+
+/** The event that a record keeps, after the start of its run when that was told with it. */
+export function withStart(event: StoreEvent): StoreEvent[] {
+  const { jobId, runId, runNumber, attempt, workerId, startedAt } = event.payload;
+  // Those of a job are its host's own too, with any payload.
+  if (startedAt === undefined || runId !== event.aggregateId || event.type === STARTED) return [event];
+  // That of the run as it was claimed: the version before the one that the record tells of.
+  const seq = (Math.floor(event.seq / EVENTS_PER_WRITE) - 1) * EVENTS_PER_WRITE;
+  const { aggregateId, tenantId, createdAt } = event;
+  const payload = { jobId, runId, runNumber, attempt, workerId, startedAt } as StoreEvent['payload'];
+  return [{ id: `${aggregateId}:${seq}`, aggregateId, seq, type: STARTED, payload, tenantId, createdAt }, event];
 }

@@ -47,23 +47,39 @@ export function leaseLost(id: string, operation: string): StorageError {
 
 /** Writes a run with another value, and tells its start when that is not told yet. */
 export function writeRun(unit: Unit, run: RunRecord, value: RunValue): RunRecord {
-  const { untold, ...told } = value;
-  if (untold === true) {
-    const { workerId, startedAt } = run.value;
-    unit.event(run, 'run_started', { ...runFacts(run), workerId, startedAt });
-  }
-  return unit.replace(RUNS, run, told);
+  if (run.value.untold === true) unit.event(run, 'run_started', { ...runFacts(run), ...startOf(run) });
+  return replaceRun(unit, run, value);
+}
+
+/**
+ * As `writeRun`, with an event of its own, in whose record the start is kept when that is not told yet.
+ * @returns what that event's payload is to have
+ */
+function writeTold(unit: Unit, run: RunRecord, value: RunValue): { readonly next: RunRecord; readonly facts: object } {
+  const start = run.value.untold === true ? startOf(run) : {};
+  const facts = { ...runFacts(run), ...start };
+  if (run.value.untold === true) unit.notice(run, 'run_started', facts);
+  return { next: replaceRun(unit, run, value), facts };
+}
+
+function startOf({ value: { workerId, startedAt } }: RunRecord): object {
+  return { workerId, startedAt };
+}
+
+function replaceRun(unit: Unit, run: RunRecord, { untold: _told, ...value }: RunValue): RunRecord {
+  return unit.replace(RUNS, run, value);
 }
 
 /** Ends the attempt of a run that is held. */
 export function endAttempt(unit: Unit, run: RunRecord, end: RunEnd): RunRecord {
-  const next = writeRun(unit, run, afterAttempt(run.value, end, unit.now));
+  const { next, facts } = writeTold(unit, run, afterAttempt(run.value, end, unit.now));
   const { status, error, dueAt } = next.value;
-  const facts = runFacts(run);
+  // The start is in the record of the first.
+  const plain = end.kind === 'expired' ? runFacts(run) : facts;
   if (end.kind === 'expired') unit.event(next, 'run_lease_expired', { ...facts, workerId: run.value.workerId });
-  if (status === 'scheduled' && end.kind === 'released') unit.event(next, 'run_released', facts);
-  else if (status === 'scheduled') unit.event(next, 'run_retrying', { ...facts, error, dueAt });
-  else unit.event(next, `run_${status}`, status === 'failed' ? { ...facts, error } : facts);
+  if (status === 'scheduled' && end.kind === 'released') unit.event(next, 'run_released', plain);
+  else if (status === 'scheduled') unit.event(next, 'run_retrying', { ...plain, error, dueAt });
+  else unit.event(next, `run_${status}`, status === 'failed' ? { ...plain, error } : plain);
   return next;
 }
 
@@ -111,9 +127,9 @@ export function ended(run: RunValue, status: RunStatus, now: Date): RunValue {
 export function cancel(unit: Unit, run: RunRecord, actor: Actor): RunRecord {
   const { value } = run;
   if (value.queue === 'held') {
-    const asked = writeRun(unit, run, { ...value, cancelRequestedAt: unit.now });
-    unit.event(asked, 'run_cancel_requested', runFacts(run), actor);
-    return asked;
+    const { next, facts } = writeTold(unit, run, { ...value, cancelRequestedAt: unit.now });
+    unit.event(next, 'run_cancel_requested', facts, actor);
+    return next;
   }
   const cancelled = writeRun(unit, run, ended(value, 'cancelled', unit.now));
   unit.event(cancelled, 'run_cancelled', runFacts(run), actor);
