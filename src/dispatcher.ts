@@ -1,7 +1,7 @@
 /** Which databases of an opening may leave something for another one, or for a vector service; and its delivery. */
 import { LIBRARY } from './collection/library.js';
 import { dispatch } from './delivery/dispatch.js';
-import type { DeliveryTargets } from './delivery/handlers.js';
+import { unknownHere, type DeliveryTargets } from './delivery/handlers.js';
 import type { OpenParts } from './opening.js';
 import { Placement } from './placement.js';
 
@@ -9,8 +9,14 @@ export function deliveryTargets(parts: OpenParts, storeHost: DeliveryTargets['st
   const placeOf = (tenant: string): Placement => new Placement(parts, tenant, undefined);
   return {
     storeHost,
-    records: (name, tenant) => placeOf(tenant).records(placeOf(tenant).database(name)),
-    vectors: (name, tenant) => placeOf(tenant).vectors(name, false),
+    records: (name, tenant) => {
+      if (!parts.databases.has(name)) throw unknownHere(`The database ${name}`);
+      return placeOf(tenant).records(placeOf(tenant).database(name));
+    },
+    vectors: (name, tenant) => {
+      if (!parts.providers.has(name)) throw unknownHere(`The vector provider ${name}`);
+      return placeOf(tenant).vectors(name, false);
+    },
   };
 }
 

@@ -240,7 +240,7 @@ export class StorageManager extends SubscribableStorage {
   private dispatch(parts: OpenParts): void {
     startDispatch(
       parts,
-      deliveryTargets(parts, (name, tenant) => this.hostOutside(name, tenant)),
+      deliveryTargets(parts, (name, tenant) => this.hostOutside(parts, name, tenant)),
     );
   }
 

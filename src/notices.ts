@@ -28,20 +28,22 @@ export class Notices {
   }
 
   state(state: LifecycleState, error: StorageError | undefined): void {
-    this.listeners.state.forEach((listener) => listener(state, error));
+    for (const listener of [...this.listeners.state]) quietly('state', () => listener(state, error));
   }
 
   report(error: StorageError): void {
     const listeners = this.listeners.error;
     if (listeners.size === 0) warn(error.message);
-    for (const listener of listeners) {
-      try {
-        listener(error);
-      } catch (fault) {
-        // What it was told of is over and stands, whatever the listener makes of it.
-        warn(`A listener of the event error threw (${foreignErrorName(fault)})`);
-      }
-    }
+    for (const listener of [...listeners]) quietly('error', () => listener(error));
+  }
+}
+
+/** What it was told of is over and stands, whatever the listener makes of it; and the others are told too. */
+function quietly(event: string, tell: () => void): void {
+  try {
+    tell();
+  } catch (fault) {
+    warn(`A listener of the event ${event} threw (${foreignErrorName(fault)})`);
   }
 }
 

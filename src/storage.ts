@@ -173,8 +173,7 @@ export abstract class Storage extends StoreFactory {
   }
 
   /** What a store stands on outside of any transaction. */
-  protected hostOutside(name: StoreName, tenant: string): StoreHost {
-    const parts = this.parts();
+  protected hostOutside(parts: OpenParts, name: StoreName, tenant: string): StoreHost {
     return new TenantStorage(() => parts, tenant).storeHost(name);
   }
 }
@@ -222,8 +221,14 @@ export class Transaction extends Storage {
     const outside = new Placement(opening, tenantId, undefined);
     return new Deliveries({
       pool: attempt.pool,
-      message: (message) => outbox.enqueue(message),
-      storeHost: (name) => this.hostOutside(name, tenantId),
+      message: (message) => outbox.leave(message),
+      during: (call) => {
+        const left = attempt.during('deliver', call);
+        // Where it is not awaited, the transaction tells so.
+        left.catch(() => undefined);
+        return left;
+      },
+      storeHost: (name) => this.hostOutside(opening, name, tenantId),
       records: (definition, on) => outside.records(outside.declared(definition, on)),
       vectors: (name) => ({ store: outside.vectors(name, false), ...outside.provider(name) }),
     });

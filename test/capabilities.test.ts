@@ -13,7 +13,16 @@ import { PROJECT } from './support/project.js';
 import { poolDrivers, providerDrivers } from './support/drivers.js';
 
 const PART = /(<!-- capabilities: .* -->\n)([^]*?)(<!-- end of capabilities -->)/;
-const OF_BACKENDS = ['transactions', 'savepoints', 'batch', 'unique', 'text', 'maxRecordBytes', 'maxBatchItems', 'maxBatchBytes'];
+const OF_BACKENDS = [
+  'transactions',
+  'savepoints',
+  'batch',
+  'unique',
+  'text',
+  'maxRecordBytes',
+  'maxBatchItems',
+  'maxBatchBytes',
+];
 const OF_PROVIDERS = [
   ...['metrics', 'exact', 'operators.stringRange', 'operators.notRange', 'metadataDigits', 'deleteCount', 'listOrder'],
   ...['text', 'sparse', 'consistency', 'transactions', 'durable', 'maxDimension', 'maxTopK', 'maxBatch'],

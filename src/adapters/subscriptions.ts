@@ -96,29 +96,33 @@ export async function subscribe<T extends keyof StoreEvents>(
         details: { key: 'events.outbox' },
       },
     );
-  const relays: (() => Relay)[] = [];
-  for (const [database, own] of databasesOf(host)) {
-    requireTransactions(database);
-    const wanted = own.filter((store) => stores?.includes(store) !== false).map((store) => PREFIXES[store]);
-    const ofTypes = types === undefined ? {} : { types: [...types].sort() };
-    // Where it wants nothing (any more) nothing is left for it.
-    if (wanted.length === 0) await unregister(database, name, {});
-    else {
-      await register(database, name, { prefixes: wanted, ...ofTypes }, {});
-      relays.push(() => new Relay(database, settings, (listener) => host.onClosing(listener)));
+  const ofTypes = types === undefined ? {} : { types: [...types].sort() };
+  const wanted = databasesOf(host).map(([database, own]) => {
+    const prefixes = own.filter((store) => stores?.includes(store) !== false).map((store) => PREFIXES[store]);
+    return { database, prefixes };
+  });
+  const served = wanted.filter(({ prefixes }) => prefixes.length > 0);
+  for (const { database } of served) requireTransactions(database);
+  const relays: Relay[] = [];
+  try {
+    for (const { database, prefixes } of served) {
+      await register(database, name, { prefixes, ...ofTypes }, {});
+      relays.push(new Relay(database, settings, (listener) => host.onClosing(listener)));
     }
+    // Where it wants nothing (any more) nothing is left for it.
+    for (const { database, prefixes } of wanted)
+      if (prefixes.length === 0 && hasTransactions(database)) await unregister(database, name, {});
+  } catch (error) {
+    await Promise.all(relays.map((relay) => relay.stop()));
+    throw error;
   }
-  return new Subscription(
-    name,
-    relays.map((begin) => begin()),
-  );
+  return new Subscription(name, relays);
 }
 
 export async function unsubscribe(host: SubscriptionsHost, name: string, options: CallOptions): Promise<void> {
   checkSubscription(name);
   for (const [database] of databasesOf(host)) {
-    requireTransactions(database);
-    await unregister(database, name, options);
+    if (hasTransactions(database)) await unregister(database, name, options);
   }
 }
 
@@ -134,8 +138,12 @@ function databasesOf(host: SubscriptionsHost): [CollectionHost, TellingStore[]][
   return [...databases.values()];
 }
 
+function hasTransactions({ backend }: Pick<CollectionHost, 'backend'>): boolean {
+  return backend.capabilities.transactions !== 'none';
+}
+
 function requireTransactions({ backend }: CollectionHost): void {
-  if (backend.capabilities.transactions === 'none')
+  if (!hasTransactions({ backend }))
     throw new UnsupportedError(`${backend.name} has no transactions, and so no subscriptions`, {
       operation: 'subscribe',
     });

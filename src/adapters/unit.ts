@@ -39,6 +39,8 @@ export interface Patched<T> {
   record(): StoredRecord<T>;
 }
 
+type Aggregate = Pick<StoredRecord<unknown>, 'id' | 'version'>;
+
 interface Pending {
   readonly write: Write;
   /** @returns the error of a result that is none to go on with. */
@@ -192,13 +194,7 @@ export class Unit {
    * Something that happened to an aggregate, which is given as this unit leaves it.
    * @param expiresAt until when it is kept where the aggregate does not outlive it; default: for ever
    */
-  event(
-    aggregate: { readonly id: string; readonly version: number },
-    type: string,
-    payload: object,
-    actor: Actor = {},
-    expiresAt?: Date,
-  ): StoreEvent {
+  event(aggregate: Aggregate, type: string, payload: object, actor: Actor = {}, expiresAt?: Date): StoreEvent {
     const event = this.notice(aggregate, type, payload, actor);
     const { id, tenantId: _tenant, createdAt: _at, ...value } = event;
     this.insert(this.eventsOf, value, { id, expiresAt });
@@ -206,12 +202,7 @@ export class Unit {
   }
 
   /** As `event`, told and not kept: the end of an aggregate, of which nothing stays. */
-  notice(
-    aggregate: { readonly id: string; readonly version: number },
-    type: string,
-    payload: object,
-    actor: Actor = {},
-  ): StoreEvent {
+  notice(aggregate: Aggregate, type: string, payload: object, actor: Actor = {}): StoreEvent {
     const place = this.places.get(aggregate.id) ?? 0;
     this.places.set(aggregate.id, place + 1);
     if (place >= EVENTS_PER_WRITE) throw invalid('events', this.events, `at most ${EVENTS_PER_WRITE} events at once`);

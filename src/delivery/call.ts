@@ -6,15 +6,19 @@ import { isPlainObject } from '../filter/json.js';
 /** What cannot be known when the transaction has committed, or means nothing then. */
 const REFUSED = ['ifVersion', 'signal', 'timeout'];
 
-/**
- * Dates keep being dates. @throws `VALIDATION` for what is no JSON, and for conditions and bounds of a call that is made
- * after the commit
- */
+/** @throws `VALIDATION` for conditions and bounds: the call is made after the commit */
+export function checkDeliveredOptions(options: unknown): void {
+  for (const key of REFUSED)
+    if (isPlainObject(options) && options[key] !== undefined)
+      throw invalid(
+        `options.${key}`,
+        options[key],
+        'none: the call is made after the commit, whatever there is by then',
+      );
+}
+
+/** Dates keep being dates. @throws `VALIDATION` for what is no JSON */
 export function encodeCall(args: readonly unknown[]): JsonValue[] {
-  for (const arg of args)
-    for (const key of REFUSED)
-      if (isPlainObject(arg) && arg[key] !== undefined)
-        throw invalid(`options.${key}`, arg[key], 'none: the call is made after the commit, whatever there is by then');
   return args.map((arg, i) => encode(arg, `arguments[${i}]`));
 }
 

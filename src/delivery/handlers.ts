@@ -5,7 +5,15 @@ import { STORE_NAMES, type StoreName } from '../adapters/settings.js';
 import type { StoreHost } from '../adapters/host.js';
 import { Collection } from '../collection/collection.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
-import { ConflictError, isStorageError, NotFoundError, ValidationError, type StorageError } from '../errors.js';
+import type { OperationContext } from '../component.js';
+import {
+  ConflictError,
+  isStorageError,
+  NotFoundError,
+  UnavailableError,
+  ValidationError,
+  type StorageError,
+} from '../errors.js';
 import { DELIVERED, DELIVERED_FOR } from '../unit-of-work/delivered.js';
 import type { OutboxMessage } from '../unit-of-work/outbox/records.js';
 import type { Handler } from '../unit-of-work/relay/options.js';
@@ -25,42 +33,21 @@ export interface DeliveryTargets {
 }
 
 /** What the same call would be refused for again, however often: it is a dead letter at once. */
-const HOPELESS: ReadonlySet<string> = new Set([
-  'ALREADY_EXISTS',
-  'DEPENDENCY_CYCLE',
-  'INVALID_TRANSITION',
-  'NOT_A_NUMBER',
-  'UNSUPPORTED',
-  'VALIDATION',
-]);
+const HOPELESS: ReadonlySet<string> = new Set(['ALREADY_EXISTS', 'NOT_A_NUMBER', 'UNSUPPORTED']);
 
-class Hopeless extends Error {
-  readonly retryable = false;
-  readonly code: string;
+export function isHopeless(error: unknown): boolean {
+  return isStorageError(error) && HOPELESS.has(error.code);
+}
 
-  constructor(error: StorageError) {
-    super(error.message, { cause: error });
-    this.code = error.code;
-  }
+/** What is none of the delivery's: where it goes cannot be reached, or is not open. */
+export function isPassing(error: unknown): boolean {
+  return isStorageError(error) && (error.retryable ? error.code !== 'CONFLICT' : error.code === 'CLOSED');
 }
 
 export function deliveryHandlers(targets: DeliveryTargets): Record<string, Handler> {
-  const all: [string, Handler][] = Object.entries(handlersOf(targets));
-  return Object.fromEntries(
-    all.map(([topic, handle]): [string, Handler] => [
-      topic,
-      (message, context) =>
-        handle(message, context).catch((error: unknown) => {
-          throw isStorageError(error) && HOPELESS.has(error.code) ? new Hopeless(error) : error;
-        }),
-    ]),
-  );
-}
-
-function handlersOf(targets: DeliveryTargets): Record<string, Handler> {
   const stores = STORE_NAMES.map((name): [string, Handler] => [
     topicOf(name),
-    (message, { attempt }) => deliverCall(targets.storeHost(name, message.tenant), name, message, attempt),
+    async (message) => deliverCall(targets.storeHost(name, message.tenant), name, message),
   ]);
   return {
     ...Object.fromEntries(stores),
@@ -69,16 +56,24 @@ function handlersOf(targets: DeliveryTargets): Record<string, Handler> {
   };
 }
 
-async function deliverCall(
-  host: StoreHost,
-  name: StoreName,
-  { id, payload }: OutboxMessage,
-  attempt: number,
-): Promise<void> {
+async function deliverCall(host: StoreHost, name: StoreName, { id, payload }: OutboxMessage): Promise<void> {
   const { operation, arguments: call } = payload as { readonly operation: string; readonly arguments: JsonValue[] };
-  if (!(DELIVERABLE[name] as readonly string[]).includes(operation)) throw malformed(`${name}.${operation}`);
-  if (attempt > 1 && (await new Collection(DELIVERED, host).has(id))) return;
-  await operationOf(new STORES[name](marking(host, id)), operation)(...decodeCall(call));
+  if (!(DELIVERABLE[name] as readonly string[]).includes(operation)) throw unknownHere(`${name}.${operation}`);
+  await once(host, id, () => operationOf(new STORES[name](marking(host, id)), operation)(...decodeCall(call)));
+}
+
+/**
+ * Does what leaves the delivery's mark, unless the mark is there; also when it is refused because another who delivers it was
+ * faster, which may show as a refusal of any kind.
+ */
+async function once(host: CollectionHost, id: string, deliver: () => Promise<unknown>): Promise<void> {
+  const marks = new Collection(DELIVERED, host);
+  if (await marks.has(id)) return;
+  try {
+    await deliver();
+  } catch (error) {
+    if (!(await marks.has(id))) throw error;
+  }
 }
 
 /** The decision's batch leaves the delivery's mark, also where it is written within a transaction. */
@@ -94,14 +89,15 @@ async function deliverWrite(targets: DeliveryTargets, { id, tenant, payload }: O
   const { database, write } = decodeWrite(payload);
   const host = targets.records(database, tenant);
   const { name } = write.collection;
-  await runOperation(host, [write.collection, DELIVERED.schema], 'deliver', undefined, async (context) => {
+  const deliver = async (context: OperationContext): Promise<void> => {
     const expiresAt = new Date(context.now.getTime() + DELIVERED_FOR);
     const mark = { collection: DELIVERED.schema, kind: 'insert', id, value: {}, expiresAt } as const;
     const [written, marked] = await host.backend.write({ tenant }, [write, mark], context);
     if (marked?.status === 'exists') return;
     const failure = failureOf(written!, write.kind, `${name} ${JSON.stringify(write.id)} on ${database}`);
     if (failure !== undefined) throw failure;
-  });
+  };
+  await once(host, id, () => runOperation(host, [write.collection, DELIVERED.schema], 'deliver', undefined, deliver));
 }
 
 function failureOf({ status }: WriteResult, kind: string, what: string): StorageError | undefined {
@@ -133,6 +129,9 @@ async function deliverVector(targets: DeliveryTargets, { tenant, payload }: Outb
   await vectors.upsert(collection, [decoded], options);
 }
 
-function malformed(operation: string): StorageError {
-  return new ValidationError('VALIDATION', `${operation} is not delivered`, { operation: 'deliver' });
+/** Another process with another version of this library, or with other settings, may know it. */
+export function unknownHere(what: string): UnavailableError {
+  return new UnavailableError(`${what} is not known to this process, which was to deliver to it`, {
+    operation: 'deliver',
+  });
 }

@@ -15,6 +15,8 @@ export interface Leave {
   /** The transaction's own, where nothing is delivered. */
   readonly pool: Pool;
   message(message: NewMessage & { readonly payload: JsonValue }): Promise<Delivery>;
+  /** Counts a call from its very beginning as one that the transaction's function has to await. */
+  during<R>(call: () => Promise<R>): Promise<R>;
 }
 
 export type DeliveryTopic = StoreName | 'records' | 'vectors';

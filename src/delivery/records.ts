@@ -2,6 +2,7 @@
 import type { JsonValue, RecordBackend, RecordSchema, Write } from '../backends/backend.js';
 import { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
+import { digest } from '../collection/digest.js';
 import type { CollectionHost } from '../collection/host.js';
 import type { Patch } from '../collection/options.js';
 import { invalid, UnsupportedError } from '../errors.js';
@@ -66,12 +67,16 @@ export class DeliveredCollection<T, In = T> {
     return this.later((collection) => collection.delete(id));
   }
 
-  private async later(call: (collection: Collection<T, In, string>) => Promise<unknown>): Promise<Delivery> {
-    const { definition, on } = this;
+  private later(call: (collection: Collection<T, In, string>) => Promise<unknown>): Promise<Delivery> {
+    return this.leave.during(() => this.leaveWrite(call));
+  }
+
+  private async leaveWrite(call: (collection: Collection<T, In, string>) => Promise<unknown>): Promise<Delivery> {
+    const { definition, on, host } = this;
     let write: Write | undefined;
     const collection = new Collection(
       definition,
-      recordingHost(this.host, (first) => (write = first)),
+      recordingHost(host, (first) => (write = first)),
     );
     await checkCall(`${definition.name} on ${on}`, () => call(collection));
     if (write === undefined)
@@ -80,7 +85,7 @@ export class DeliveredCollection<T, In = T> {
       });
     for (const key of ['if', 'ifVersion'])
       if (key in write) throw invalid(`options.${key}`, '', 'none: nobody waits for what becomes of the condition');
-    const key = `${on} ${definition.name} ${write.id}`;
+    const key = digest([host.backend.pool.name, definition.name, write.id]);
     return this.leave.message({ topic: topicOf('records'), key, payload: encodeWrite({ database: on, write }) });
   }
 }

@@ -4,7 +4,7 @@ import { digest } from '../collection/digest.js';
 import { STORES } from '../adapters/factory.js';
 import type { StoreName } from '../adapters/settings.js';
 import type { StoreHost } from '../adapters/host.js';
-import { encodeCall } from './call.js';
+import { checkDeliveredOptions, encodeCall } from './call.js';
 import { checkCall, reached } from './checking.js';
 import { requireAtomic, requireOutside, topicOf, type Delivery, type Leave } from './message.js';
 
@@ -31,7 +31,6 @@ export const DELIVERABLE = {
     'pauseSchedule',
     'resumeSchedule',
     'enqueueRun',
-    'enqueueRuns',
     'cancelRun',
     'rerun',
     'recordEvent',
@@ -67,11 +66,15 @@ export function deliveredStore<N extends StoreName>(name: N, host: StoreHost, le
   const checking: StoreHost = { ...host, begin: reached, transaction: async () => reached() };
   const store = new STORES[name](checking);
   const operations = DELIVERABLE[name].map((operation) => {
-    const later = async (...args: unknown[]): Promise<Delivery> => {
-      const call = encodeCall(args);
-      await checkCall(`${name}.${operation}`, () => operationOf(store, operation)(...args));
-      return leave.message({ topic: topicOf(name), key: keyOf(name, args), payload: { operation, arguments: call } });
-    };
+    const run = operationOf(store, operation);
+    const later = (...args: unknown[]): Promise<Delivery> =>
+      leave.during(async () => {
+        // Options come last, and have defaults.
+        args.slice(run.length).forEach(checkDeliveredOptions);
+        const call = encodeCall(args);
+        await checkCall(`${name}.${operation}`, () => run(...args));
+        return leave.message({ topic: topicOf(name), key: keyOf(name, args), payload: { operation, arguments: call } });
+      });
     return [operation, later] as const;
   });
   return Object.freeze(Object.fromEntries(operations)) as unknown as DeliveredStore<N>;
@@ -84,5 +87,7 @@ export function operationOf(store: object, operation: string): Operation {
 /** What is done to one thing is done in order: it is named first. A new thing has no name yet. */
 function keyOf(name: StoreName, [first, second]: readonly unknown[]): string {
   if (typeof first !== 'string') return randomUUID();
-  return name === 'kv' ? digest([first, second]) : first;
+  // As the readers of arguments have it, and rather one lane for two things than two for one.
+  const named = [first, name === 'kv' && typeof second === 'string' ? second : ''];
+  return digest([name, ...named.map((part) => part.trim().toLowerCase())]);
 }

@@ -3,7 +3,7 @@ import { digest } from '../collection/digest.js';
 import type { JsonObject } from '../backends/backend.js';
 import { invalid } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
-import { checkVectorIds } from '../vectors/codec/values.js';
+import { checkCollectionName, checkVectorIds } from '../vectors/codec/values.js';
 import type { VectorProvider } from '../vectors/provider.js';
 import type { VectorStore } from '../vectors/vector-store.js';
 import type { Metadata, NamespaceOptions, VectorRecord } from '../vectors/vector-store/options.js';
@@ -44,38 +44,42 @@ export class DeliveredVectors {
    * Writes up to 1,000 records; one that is there is replaced whole. They are checked against the collection as it is.
    * @throws `NOT_FOUND` for the collection; `VALIDATION` with the record's index and key
    */
-  async upsert<M = Metadata>(
+  upsert<M = Metadata>(
     collection: string,
     records: readonly VectorRecord<M>[],
     options: Pick<NamespaceOptions, 'namespace'> = {},
   ): Promise<Delivery[]> {
-    if (!Array.isArray(records) || records.length > MOST)
-      throw invalid('records', records, `an array of at most ${MOST} records`);
-    const encoded = encodeCall(records) as JsonObject[];
-    await this.outside.store.check(collection, records, options);
-    return this.each(
-      collection,
-      options,
-      encoded.map((record) => ({ id: record['id'] as string, record })),
-    );
+    return this.leave.during(async () => {
+      if (!Array.isArray(records) || records.length > MOST)
+        throw invalid('records', records, `an array of at most ${MOST} records`);
+      const encoded = encodeCall(records) as JsonObject[];
+      await this.outside.store.check(collection, records, options);
+      return this.each(
+        collection,
+        options,
+        encoded.map((record) => ({ id: record['id'] as string, record })),
+      );
+    });
   }
 
   /** Deletes up to 1,000 by their ids, whether they are there by then or not. */
-  async delete(
+  delete(
     collection: string,
     selection: { readonly ids: readonly string[] },
     options: Pick<NamespaceOptions, 'namespace'> = {},
   ): Promise<Delivery[]> {
-    const isIds = isPlainObject(selection) && Object.keys(selection).join() === 'ids';
-    if (!isIds) throw invalid('selection', selection, '{ ids } alone: a filter would mean whatever matches by then');
-    const ids = checkVectorIds(selection.ids);
-    if (ids.length > MOST) throw invalid('ids', ids, `at most ${MOST} ids`);
-    await this.outside.store.check(collection, [], options);
-    return this.each(
-      collection,
-      options,
-      ids.map((id) => ({ id })),
-    );
+    return this.leave.during(async () => {
+      const isIds = isPlainObject(selection) && Object.keys(selection).join() === 'ids';
+      if (!isIds) throw invalid('selection', selection, '{ ids } alone: a filter would mean whatever matches by then');
+      const ids = checkVectorIds(selection.ids);
+      if (ids.length > MOST) throw invalid('ids', ids, `at most ${MOST} ids`);
+      checkCollectionName(collection);
+      return this.each(
+        collection,
+        options,
+        ids.map((id) => ({ id })),
+      );
+    });
   }
 
   private async each(

@@ -97,6 +97,16 @@ export class Attempt {
     return { context, end };
   };
 
+  /** Admits an operation from its very beginning, whatever it does before it comes to the database. @throws as `begin` */
+  async during<R>(operation: string, work: () => Promise<R>): Promise<R> {
+    const { end } = this.begin(operation);
+    try {
+      return await work();
+    } finally {
+      end();
+    }
+  }
+
   /** For what the transaction's own function awaits: nothing counts it. @throws as `begin` */
   context(operation: string, options?: CallOptions): OperationContext {
     if (!this.active)

@@ -157,9 +157,9 @@ export class Relay {
     tell(failure);
   }
 
+  /** A database that is not open yet refuses as a closed one does: when the manager closes, that ends the relay. */
   private fault(error: unknown): void {
-    if (isStorageError(error, 'CLOSED')) void this.stop({ deadline: 0 });
-    else this.settings.onError(error);
+    if (!(this.stopping && isStorageError(error, 'CLOSED'))) this.settings.onError(error);
   }
 
   private wake(): void {

@@ -85,7 +85,7 @@ export async function publish(
     for (const event of events) {
       const { type, aggregateId } = event;
       if (!prefixes.includes(type.slice(0, type.indexOf('.'))) || types?.includes(type) === false) continue;
-      await outbox.enqueue({ topic, key: aggregateId, payload: event });
+      await outbox.leave({ topic, key: aggregateId, payload: event });
     }
   }
 }

@@ -10,7 +10,10 @@ import { MESSAGES, readMessage } from '../../src/unit-of-work/outbox/records.js'
 
 interface Inside {
   parts(): OpenParts;
-  hostOutside: DeliveryTargets['storeHost'];
+  hostOutside(
+    parts: OpenParts,
+    ...of: Parameters<DeliveryTargets['storeHost']>
+  ): ReturnType<DeliveryTargets['storeHost']>;
 }
 
 const inside = (storage: StorageManager): Inside => storage as unknown as Inside;
@@ -29,7 +32,9 @@ export async function redeliver(
 ): Promise<((attempt: number) => Promise<unknown>)[]> {
   const { backend } = databaseOf(storage);
   const handlers = deliveryHandlers(
-    deliveryTargets(inside(storage).parts(), (name, tenant) => inside(storage).hostOutside(name, tenant)),
+    deliveryTargets(inside(storage).parts(), (name, tenant) =>
+      inside(storage).hostOutside(inside(storage).parts(), name, tenant),
+    ),
   );
   const context = { now: new Date(), deadline: performance.now() + 60_000 };
   const sort = [{ source: 'envelope', path: ['id'], type: 'string', direction: 'asc' }] as const;

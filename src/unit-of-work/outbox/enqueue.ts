@@ -9,7 +9,7 @@ import type { CallOptions, OperationContext } from '../../component.js';
 import { invalid, serializationFailure, StorageError, unknownKey } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { findEnqueued, rememberEnqueued } from './idempotency.js';
-import { checkTopic, IDEMPOTENCY, keyId, KEYS, LANES, MESSAGES, OUTBOX_TABLES } from './records.js';
+import { checkOwnTopic, checkTopic, IDEMPOTENCY, keyId, KEYS, LANES, MESSAGES, OUTBOX_TABLES } from './records.js';
 import { wake } from './wake.js';
 
 export interface NewMessage {
@@ -48,6 +48,13 @@ export class TransactionOutbox {
    * @throws `VALIDATION`; `CONFLICT` (`details.reason` is `'idempotency'`) when other content was left under its idempotency key
    */
   async enqueue(message: NewMessage, options?: CallOptions): Promise<Enqueued> {
+    const checked = checkMessage(message);
+    checkOwnTopic(checked.topic, 'message.topic');
+    return this.leave(checked, options);
+  }
+
+  /** The library's own messages, whose topics no host can use. @throws as `enqueue` */
+  async leave(message: NewMessage, options?: CallOptions): Promise<Enqueued> {
     const { backend, tenant } = this.host;
     const { topic, key, payload, idempotencyKey } = checkMessage(message);
     // A whole value, so that what cannot be stored is refused before any I/O.

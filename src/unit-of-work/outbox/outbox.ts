@@ -12,7 +12,15 @@ import { Relay } from '../relay.js';
 import { checkRelayOptions, type RelayOptions } from '../relay/options.js';
 import { BY_AGE, DEAD, readBacklog, WAITING, type OutboxBacklog } from './backlog.js';
 import { removal } from './idempotency.js';
-import { checkTopic, LANES, MESSAGES, OUTBOX_TABLES, readMessage, type OutboxMessage } from './records.js';
+import {
+  checkOwnTopic,
+  checkTopic,
+  LANES,
+  MESSAGES,
+  OUTBOX_TABLES,
+  readMessage,
+  type OutboxMessage,
+} from './records.js';
 import { wake } from './wake.js';
 
 /** A message that is not delivered yet. */
@@ -63,6 +71,7 @@ export class Outbox {
    */
   relay(options: RelayOptions): Relay {
     const settings = checkRelayOptions(options);
+    for (const topic of settings.handlers.keys()) checkOwnTopic(topic, `relay.handlers.${topic}`);
     return new Relay(this.host(options.on), settings, this.onClosing);
   }
 

@@ -11,6 +11,17 @@ import { invalid } from '../../errors.js';
 
 const TOPIC = /^[a-z][a-z0-9_.-]{0,63}$/;
 
+/** Topics of the library's own. */
+const RESERVED = ['deliver.', 'subscription.'];
+
+/** @throws `VALIDATION`, for a topic of the library's own too */
+export function checkOwnTopic(topic: unknown, key: string): string {
+  const checked = checkTopic(topic, key);
+  if (RESERVED.some((prefix) => checked.startsWith(prefix)))
+    throw invalid(key, topic, `a topic that begins with none of ${RESERVED.join(', ')}: those are the library's`);
+  return checked;
+}
+
 /** @throws `VALIDATION` */
 export function checkTopic(topic: unknown, key: string): string {
   if (typeof topic !== 'string' || !TOPIC.test(topic))

@@ -1,5 +1,5 @@
 /** One claimed lane: its messages are delivered in order until it is empty, one fails, or the lane is no longer ours. */
-import { foreignErrorName, isPermanent, isStorageError, StorageError, TimeoutError } from '../../errors.js';
+import { foreignErrorName, isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import type { RecordBackend, Stored, Write, WriteResult } from '../../backends/backend.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import type { OperationContext } from '../../component.js';
@@ -26,6 +26,8 @@ export class LaneDelivery {
   private acknowledged: number;
   private renewed: number;
   private renewal: Timer | undefined;
+  /** The renewal that is on its way. */
+  private renewing: Promise<void> | undefined;
   /** Why the lane's delivery ends before it is empty. */
   private ending: 'lost' | 'stopped' | undefined;
   private current: AbortController | undefined;
@@ -121,21 +123,28 @@ export class LaneDelivery {
   }
 
   private async fail(message: Stored, error: unknown): Promise<boolean> {
-    const { maxAttempts, backoff, onFailure } = this.settings;
+    const { maxAttempts, backoff, onFailure, isPermanent, isPassing } = this.settings;
     const attempt = this.attempts;
-    const dead = attempt >= maxAttempts || isPermanent(error);
+    const passes = isPassing(error);
+    // Tries that passed leave half of them for faults of the message's own; the waits grow up to there.
+    const kept = passes ? { attempts: Math.min(attempt, maxAttempts >> 1) } : {};
+    const dead = !passes && (attempt >= maxAttempts || isPermanent(error));
+    await this.endRenewals();
     const text = isStorageError(error) ? `${error.code}: ${error.message}` : foreignErrorName(error);
     const results = await this.acknowledge((context) => {
       const noted = { attempts: attempt, error: text.slice(0, 1_000) };
       const set = dead ? { ...noted, deadAt: context.now.toISOString() } : noted;
       const lane = dead
         ? { set: { attempts: 0 }, unset: ['dueAt'] }
-        : { set: { dueAt: later(context, backoffDelay(backoff, attempt)) } };
+        : { set: { dueAt: later(context, backoffDelay(backoff, attempt)), ...kept } };
       const note: Write = { collection: MESSAGES, id: message.id, kind: 'patch', changes: { set } };
       return [note, ownChange(this.lane, lane)];
     });
     // The message was deleted meanwhile: the lane goes on with the next one.
-    if (results[0]!.status === 'missing') return this.keep();
+    if (results[0]!.status === 'missing') {
+      this.renewLater();
+      return this.keep();
+    }
     if (results.every(isDone)) onFailure({ message: readMessage(message), error, attempt, dead });
     return false;
   }
@@ -160,6 +169,7 @@ export class LaneDelivery {
 
   /** Lets another relay go on at once; a delivery that was not begun, or given up by us, is not counted. */
   private async release(): Promise<boolean> {
+    await this.endRenewals();
     await this.acknowledge((context) => {
       const set = { dueAt: context.now.toISOString(), attempts: this.attempts - 1 };
       return [ownChange(this.lane, { set })];
@@ -199,7 +209,16 @@ export class LaneDelivery {
   }
 
   private renewLater(): void {
-    this.renewal = this.host.clock.after(this.settings.lease / 3, () => void this.renew(), { background: true });
+    this.renewal = this.host.clock.after(this.settings.lease / 3, () => void (this.renewing = this.renew()), {
+      background: true,
+    });
+  }
+
+  /** One that came later would take back what is said of the lane now. */
+  private async endRenewals(): Promise<void> {
+    this.renewal?.cancel();
+    this.renewal = undefined;
+    await this.renewing;
   }
 
   private async renew(): Promise<void> {

@@ -1,5 +1,5 @@
 /** What a host says of a relay, with its defaults. */
-import { invalid, unknownKey } from '../../errors.js';
+import { invalid, isPermanent, unknownKey } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { checkTopic, type OutboxMessage } from '../outbox/records.js';
 
@@ -62,6 +62,10 @@ export interface RelaySettings {
   readonly poll: number;
   readonly maxAttempts: number;
   readonly backoff: Backoff;
+  /** What makes a dead letter at once. */
+  readonly isPermanent: (error: unknown) => boolean;
+  /** What is none of the message's: it is delivered again for as long as it takes. */
+  readonly isPassing: (error: unknown) => boolean;
   readonly onFailure: (failure: DeliveryFailure) => void;
   readonly onError: (error: unknown) => void;
 }
@@ -98,6 +102,8 @@ export function checkRelayOptions(options: unknown): RelaySettings {
       base: milliseconds(backoff['base'], 'relay.backoff.base', 1_000),
       max: milliseconds(backoff['max'], 'relay.backoff.max', 300_000),
     },
+    isPermanent,
+    isPassing: () => false,
     onFailure: quietly(onFailure),
     onError: quietly(onError),
   };
