@@ -53,8 +53,7 @@ const LOST: ReadonlySet<string> = new Set(['conflict', 'exists', 'missing', 'unm
 
 export class Unit {
   readonly events: StoreEvent[] = [];
-  /** How many events each aggregate has: looked for among all, those of many would take the square of their number. */
-  private readonly places = new Map<string, number>();
+  private readonly eventCounts = new Map<string, number>();
   private readonly pending: Pending[] = [];
   private readonly backend: RecordBackend;
 
@@ -86,8 +85,7 @@ export class Unit {
     ids: readonly string[],
   ): Promise<(StoredRecord<T> | undefined)[]> {
     if (ids.length === 0) return [];
-    const { schema } = definition;
-    const keys = ids.map((id) => ({ collection: schema, id }));
+    const keys = ids.map((id) => ({ collection: definition.schema, id }));
     const found = await this.backend.read({ tenant: this.host.tenant }, keys, this.context);
     const codec = this.codec(definition);
     return found.map((stored) => (stored === undefined ? undefined : codec.decode(stored)));
@@ -203,8 +201,7 @@ export class Unit {
 
   /** As `event`, told and not kept: the end of an aggregate, of which nothing stays. */
   notice(aggregate: Aggregate, type: string, payload: object, actor: Actor = {}): StoreEvent {
-    const place = this.places.get(aggregate.id) ?? 0;
-    this.places.set(aggregate.id, place + 1);
+    const place = this.eventCounts.get(aggregate.id) ?? 0;
     if (place >= EVENTS_PER_WRITE) throw invalid('events', this.events, `at most ${EVENTS_PER_WRITE} events at once`);
     const { triggeredById, sessionId } = actor;
     const seq = aggregate.version * EVENTS_PER_WRITE + place;
@@ -220,6 +217,7 @@ export class Unit {
       tenantId: this.host.tenant,
       createdAt: this.now,
     };
+    this.eventCounts.set(aggregate.id, place + 1);
     this.events.push(event);
     return event;
   }

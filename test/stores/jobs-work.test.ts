@@ -83,6 +83,23 @@ for (const target of storageTargets('job workers'))
       await worker.stop();
     });
 
+    test('keep what a handler makes of its copy of the run out of the record', async () => {
+      if (!can()) return;
+      const storage = open();
+      const { id: jobId } = await newJob(storage);
+      const run = await storage.jobs.enqueueRun(jobId, { payload: { n: [1] }, metadata: { of: { a: 1 } } });
+      await using worker = storage.jobs.work(
+        ({ payload, metadata }) => {
+          (payload as { n: number[] }).n.push(2);
+          Object.assign(metadata['of'] as object, { a: 2 });
+        },
+        { poll: 20 },
+      );
+      await reaches(storage, run.id, 'succeeded');
+      expect(await storage.jobs.getRun(run.id)).toMatchObject({ payload: { n: [1] }, metadata: { of: { a: 1 } } });
+      await worker.stop();
+    });
+
     test('try again what failed, from its checkpoint, and give up what cannot succeed', async () => {
       if (!can()) return;
       const storage = open();

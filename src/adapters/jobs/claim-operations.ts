@@ -1,4 +1,5 @@
 /** Claims over every tenant: leases that have ended, schedules that are due, then runs. */
+import { copyJson } from '../../backends/value.js';
 import type { CallOptions, OperationContext } from '../../component.js';
 import { isStorageError } from '../../errors.js';
 import type { Entity } from '../store.js';
@@ -176,6 +177,13 @@ export abstract class ClaimOperations extends GatedClaims {
   }
 }
 
+/** A copy: of what the claim gave, the ends of runs are written. */
 export function claimedRun({ tenant, id, version, createdAt, updatedAt, value }: TenantRecord<RunValue>): ClaimedRun {
-  return { ...value, id, tenantId: tenant, version, createdAt, updatedAt } as ClaimedRun;
+  const { payload, metadata, checkpoint } = value;
+  const copies = {
+    metadata: copyJson(metadata),
+    ...(payload === undefined ? {} : { payload: copyJson(payload) }),
+    ...(checkpoint === undefined ? {} : { checkpoint: { ...checkpoint, state: copyJson(checkpoint.state) } }),
+  };
+  return { ...value, ...copies, id, tenantId: tenant, version, createdAt, updatedAt } as ClaimedRun;
 }

@@ -18,10 +18,29 @@ export interface WorkerStore {
   claimed(run: TenantRecord<RunValue>): ClaimedRun;
 }
 
+/** Tells a handler to end. Its signal is made for those that ask for it: most handlers end before anybody could want it. */
+export class RunAbort {
+  private controller: AbortController | undefined;
+  private reason: StorageError | undefined;
+
+  get signal(): AbortSignal {
+    if (this.controller === undefined) {
+      this.controller = new AbortController();
+      if (this.reason !== undefined) this.controller.abort(this.reason);
+    }
+    return this.controller.signal;
+  }
+
+  abort(reason: StorageError): void {
+    this.reason = reason;
+    this.controller?.abort(reason);
+  }
+}
+
 /** A run from its claim until its end is written. */
 export interface Holding {
   run: TenantRecord<RunValue>;
-  readonly abort: AbortController;
+  readonly abort: RunAbort;
   /** When its lease was given, by the monotonic clock. */
   renewed: number;
   end?: RunEnd;

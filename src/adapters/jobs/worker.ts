@@ -4,7 +4,7 @@ import type { StoreHost } from '../host.js';
 import { readStop } from './arguments.js';
 import { byTenant } from './claim.js';
 import { outcome, type JobWorkerStatus, type RunContext, type RunHandler } from './handler.js';
-import { HeldRuns, type Holding, type WorkerStore } from './held-runs.js';
+import { HeldRuns, RunAbort, type Holding, type WorkerStore } from './held-runs.js';
 import type { Checkpoint } from './records.js';
 
 export interface WorkerSettings {
@@ -111,7 +111,7 @@ export class JobWorker {
     if (free === 0 || (free < Math.ceil(concurrency / 2) && begun - this.claimedAt < poll)) return false;
     this.claimedAt = begun;
     const runs = await this.store.operate((context) => this.store.claim(free, context));
-    for (const run of runs) this.handle({ run, abort: new AbortController(), renewed: begun });
+    for (const run of runs) this.handle({ run, abort: new RunAbort(), renewed: begun });
     return runs.length === free;
   }
 
@@ -128,7 +128,9 @@ export class JobWorker {
             this.held.settle(holding, { kind: 'failed', error: 'timeout', retryable: true }, error);
           });
     const context: RunContext = {
-      signal: abort.signal,
+      get signal() {
+        return abort.signal;
+      },
       checkpoint: (checkpoint) => this.store.checkpoint(run.tenant, run.id, run.value.token, checkpoint as Checkpoint),
     };
     void outcome(this.handler, this.store.claimed(run), context).then((end) => {
