@@ -8,6 +8,7 @@ import { openStorage, type StorageManager, type Transaction } from 'quartermaste
 import { compare, type Contender, type Row } from '../measure.js';
 import { withDatabase } from '../records/database.js';
 import { Orders, valueOf } from '../records/orders.js';
+import { atDistance } from './distance.js';
 
 const ROUNDS = 7;
 
@@ -33,10 +34,13 @@ const five: Work = async (tx, i) => {
 };
 
 export function benchTransactions(): Promise<Row[]> {
-  return withDatabase(bench);
+  return withDatabase(async (url) => [
+    ...(await bench(url, 'on this machine', 1_000)),
+    ...(await atDistance(url, (far) => bench(far, '1 ms away', 100))),
+  ]);
 }
 
-async function bench(url: string): Promise<Row[]> {
+async function bench(url: string, where: string, count: number): Promise<Row[]> {
   const client = new pg.Client(url);
   await client.connect();
   // The same for all: the disk takes longer than what is compared here, and never the same.
@@ -50,19 +54,20 @@ async function bench(url: string): Promise<Row[]> {
     what: string,
     goal: string,
     work: Work,
-    count: number,
+    units: number,
     kept = (_text: string): boolean => true,
   ) => {
     const unit = await logOf(storage, work);
     const sent = unit.statements.filter(({ text }) => kept(text));
-    const raw = rawOf(client, sent, unit.tenant, count);
-    const options = { rounds: ROUNDS, count, before: raw.prepare };
-    rows.push(await compare(`${what} (${sent.length - 1} statements)`, goal, oursOf(storage, work), raw.run, options));
+    const raw = rawOf(client, sent, unit.tenant, units);
+    const options = { rounds: ROUNDS, count: units, before: raw.prepare };
+    const trips = `${unit.statements.length} / ${sent.length + 1} round trips, ${where}`;
+    rows.push(await compare(`${what}: ${trips}`, goal, oursOf(storage, work), raw.run, options));
   };
-  await add('one write / BEGIN, the write, COMMIT', '1.3', one, 300);
-  await add('five writes over three stores / the same statements', '0.95', five, 50);
+  await add('one write / BEGIN, the write, COMMIT', '1.3', one, count);
+  await add('five writes over three stores / BEGIN, the same statements', '0.95', five, count / 5);
   const isOfBatch = (text: string): boolean => /quartermaster_batch/.test(text);
-  await add('the same / without the savepoints of batches', '', five, 50, (text) => !isOfBatch(text));
+  await add('five writes / without the savepoints of batches', '', five, count / 5, (text) => !isOfBatch(text));
   await client.end();
   return rows;
 }

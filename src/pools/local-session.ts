@@ -9,7 +9,8 @@ export class LocalSession implements Session {
   failure: StorageError | undefined;
   /** How many savepoints are around what runs now. */
   depth = 0;
-  private ended: StorageError | undefined;
+  /** What ended it; `true`: it was not cut. No error is made of every end: its stack takes longer than the rest of it. */
+  private ended: StorageError | true | undefined;
   private cutWork: ((error: StorageError) => void) | undefined;
 
   constructor(
@@ -24,7 +25,7 @@ export class LocalSession implements Session {
 
   /** Why nothing of it can be kept any more: it has ended, or its deadline or signal has ended it. */
   get over(): StorageError | undefined {
-    return this.ended ?? boundsExceeded(this.bounds, this.clock.monotonic(), this.pool.name);
+    return this.endedBy() ?? boundsExceeded(this.bounds, this.clock.monotonic(), this.pool.name);
   }
 
   /** Why an operation cannot run in it: it has ended, has failed, or its deadline or signal forbids it. */
@@ -32,7 +33,7 @@ export class LocalSession implements Session {
     const now = this.clock.monotonic();
     const component = this.pool.name;
     return (
-      this.ended ??
+      this.endedBy() ??
       this.failure ??
       boundsExceeded(this.bounds, now, component) ??
       (context === this.bounds ? undefined : boundsExceeded(context, now, component))
@@ -73,6 +74,12 @@ export class LocalSession implements Session {
 
   /** From now on every operation in it is refused with `CLOSED`. */
   end(): void {
-    this.ended ??= new StorageError('CLOSED', 'The transaction has ended', { component: this.pool.name });
+    this.ended ??= true;
+  }
+
+  private endedBy(): StorageError | undefined {
+    return this.ended === true
+      ? new StorageError('CLOSED', 'The transaction has ended', { component: this.pool.name })
+      : this.ended;
   }
 }
