@@ -10,7 +10,7 @@ import { openStorage, type ConversationStore, type StorageManager } from '../../
 import { MESSAGES } from '../../src/adapters/conversations/records.js';
 import { textOf } from '../../test/support/statements.js';
 import { compare, median, print, type Row } from '../measure.js';
-import { withDatabase } from '../records/database.js';
+import { withDatabase, withoutDisk } from '../records/database.js';
 import { atOnce, each } from '../records/orders.js';
 
 const WORDS = 'apples bread cheese dates eggs flour garlic honey ice jam'.split(' ');
@@ -184,6 +184,7 @@ async function parametersOf(work: () => Promise<unknown>): Promise<unknown[]> {
 /** @param what `appends`, `pages`, or both by default; `count`: messages of the long conversation */
 export async function benchConversations(what: readonly string[] = [], count = 1_000_000): Promise<void> {
   await withDatabase(async (url) => {
+    await withoutDisk(url);
     await using storage = await openStorage({ databases: { main: { url, pool: { max: 8 } } } }, { environment: {} });
     const isAsked = (name: string): boolean => what.length === 0 || what.includes(name);
     if (isAsked('appends')) print('us', await appends(url, storage.conversations));

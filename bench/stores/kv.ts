@@ -3,7 +3,7 @@ import pg from 'pg';
 import { openStorage, type KeyValueStore } from 'quartermaster';
 import { idOf } from '../../src/adapters/kv/entry.js';
 import { compare, type Row } from '../measure.js';
-import { withDatabase } from '../records/database.js';
+import { withDatabase, withoutDisk } from '../records/database.js';
 import { each, now } from '../records/orders.js';
 
 const KEYS = 2_000;
@@ -54,14 +54,6 @@ async function bench(url: string): Promise<Row[]> {
       rows.push(await compare(`${name}, ${mode}`, goal, each(operation), each(raw[name as keyof typeof raw]), ROUNDS));
   await client.end();
   return rows;
-}
-
-/** The same for all: the disk takes longer than what is compared here, and never the same. */
-async function withoutDisk(url: string): Promise<void> {
-  const client = new pg.Client(url);
-  await client.connect();
-  await client.query(`ALTER DATABASE ${new URL(url).pathname.slice(1)} SET synchronous_commit = off`);
-  await client.end();
 }
 
 /** Sizes differ from one write to the next, as in a service: most writes change the counter of a quota. */
