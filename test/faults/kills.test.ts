@@ -9,6 +9,7 @@ const CHILDREN = 4;
 const seed = seedOf();
 
 for (const target of killTargets) {
+  if (target.shortForm === undefined) continue;
   const kills = wholeNumber('FAULT_KILLS', target.shortForm);
   const name = `${target.name}: what was acknowledged is there and delivered, and nothing is there in part`;
   if (!isHere(target)) {

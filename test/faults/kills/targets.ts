@@ -18,8 +18,8 @@ export interface KillTarget {
   readonly variable?: string;
   /** Whether one process has the database for itself: it writes and delivers, and nobody is beside it. */
   readonly alone: boolean;
-  /** Kills in an ordinary run of the tests. */
-  readonly shortForm: number;
+  /** Kills in an ordinary run of the tests. Absent: none, since it needs a server of its own. */
+  readonly shortForm?: number;
   readonly prepare: () => Promise<PreparedKills>;
 }
 
@@ -50,7 +50,6 @@ export const killTargets: readonly KillTarget[] = [
     name: 'mongo',
     variable: 'FAULT_MONGO_URL',
     alone: false,
-    shortForm: 8,
     prepare: () => onServer('FAULT_MONGO_URL', createMongo),
   },
   { name: 'sqlite', alone: false, shortForm: 12, prepare: () => inFolder('sqlite') },
