@@ -104,7 +104,7 @@ export abstract class Storage extends StoreFactory {
    * Runs `work` in one transaction of a database: what it does through `tx` happens wholly or not at all. It is run again
    * as a whole after a conflict, so it should change nothing outside but through `tx.onCommit`. On a `tx`, as a part of its
    * transaction: when `work` throws it alone is undone; else it is committed with the whole, and its `onCommit` runs then.
-   * It rejects only when it is not committed: what a hook of `tx.onCommit` throws is told by the manager's event `error`.
+   * It rejects only when it is not committed, or when nobody knows (`OUTCOME_UNKNOWN`): what a hook of `tx.onCommit` throws is told by the manager's event `error`.
    * @throws what `work` throws, after the rollback; `UNSUPPORTED` where the database has no transactions, or no savepoints.
    */
   async transaction<R>(work: (tx: Transaction) => Promise<R>, options: TransactionCallOptions = {}): Promise<R> {

@@ -102,6 +102,7 @@ export class PostgresPool implements PostgresDialectPool {
   }
 
   async script(text: string, context: OperationContext): Promise<void> {
+    if (context.session !== undefined && this.#own(context.session, 'script').defer(text, context)) return;
     await this.#once('script', context, new Statement(text));
   }
 

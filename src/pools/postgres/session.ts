@@ -12,6 +12,8 @@ import { Statement } from './statement.js';
 
 const LEVELS: Readonly<Record<Isolation, string>> = { serializable: 'SERIALIZABLE', snapshot: 'REPEATABLE READ' };
 
+const DEFERRED = /^(RELEASE )?SAVEPOINT quartermaster_\w+$/;
+
 export class PostgresSession extends LocalSession implements Holder {
   private begun = false;
   /** What is to be said about savepoints, which travels with the next statement. */
@@ -41,6 +43,16 @@ export class PostgresSession extends LocalSession implements Holder {
     return this.statementTimeout === undefined
       ? [begin, ...unsaid]
       : [begin, `SET LOCAL statement_timeout = ${this.statementTimeout}`, ...unsaid];
+  }
+
+  /**
+   * Whether `text` need not be sent by itself: a savepoint of the library's that is made or released asks the server
+   * nothing, and travels with the next statement.
+   */
+  defer(text: string, context: OperationContext): boolean {
+    if (!DEFERRED.test(text) || this.turn !== undefined || this.refusal(context) !== undefined) return false;
+    this.unsaid.push(text);
+    return true;
   }
 
   async savepoint<R>(work: () => Promise<R>): Promise<R> {
