@@ -13,12 +13,14 @@ type Read<S extends Shape> = { readonly [K in keyof S]: ReturnType<S[K]> };
 
 /** An object of these members; one of another name is refused. */
 export function shape<S extends Shape>(members: S): Reader<Read<S>> {
+  const entries = Object.entries(members);
   return (value, key) => {
     if (!isPlainObject(value)) throw invalid(key, value, `an object of ${Object.keys(members).join(', ')}`);
     for (const name of Object.keys(value))
       if (!Object.hasOwn(members, name)) throw unknownKey(`${key}.${name}`, Object.keys(members));
-    const read = Object.entries(members).map(([name, member]) => [name, member(value[name], `${key}.${name}`)]);
-    return Object.fromEntries(read) as Read<S>;
+    const read: Record<string, unknown> = {};
+    for (const [name, member] of entries) read[name] = member(value[name], `${key}.${name}`);
+    return read as Read<S>;
   };
 }
 
@@ -71,10 +73,12 @@ export function text(maxBytes = 1_020): Reader<string> {
 /** Any text that can be an id: up to 255 bytes, no control characters, no padding. */
 export const id: Reader<string> = checkId;
 
+const STORED_UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const UUID = /^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$/;
 
 /** In lower case with hyphens, whatever it came as. */
 export const uuid: Reader<string> = (value, key) => {
+  if (typeof value === 'string' && STORED_UUID.test(value)) return value;
   const plain = typeof value === 'string' ? value.trim().toLowerCase() : '';
   if (!UUID.test(plain)) throw invalid(key, value, 'a UUID');
   return plain.replaceAll('-', '').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
