@@ -8,7 +8,8 @@ export default {
     '^quartermaster/testing$': '<rootDir>/build/src/testing/index.js',
     '^quartermaster/inversify$': '<rootDir>/build/src/container.js',
   },
-  testTimeout: 60_000,
+  // A safety net, wide enough for a machine that does other things too.
+  testTimeout: 180_000,
   // Tests wait for servers as often as they compute: a machine of two cores has work for both.
   maxWorkers: '100%',
 };
