@@ -121,9 +121,10 @@ export async function subscribe<T extends keyof StoreEvents>(
 
 export async function unsubscribe(host: SubscriptionsHost, name: string, options: CallOptions): Promise<void> {
   checkSubscription(name);
-  for (const [database] of databasesOf(host)) {
-    if (hasTransactions(database)) await unregister(database, name, options);
-  }
+  const databases = databasesOf(host).map(([database]) => database);
+  const able = databases.filter(hasTransactions);
+  if (able.length === 0) requireTransactions(databases[0]!);
+  for (const database of able) await unregister(database, name, options);
 }
 
 /** Two names of one database are one. */

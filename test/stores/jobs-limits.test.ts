@@ -79,7 +79,9 @@ for (const target of storageTargets('job limits'))
         if (run.attempt === 1 && run.payload === 'high') await jobs.fail(run.id, run.token, { error: 'again' });
         else await complete(storage, run);
       }
-      expect(seen).toEqual(['first', 'high', 'high', 'low']);
+      expect(seen.slice(0, 2)).toEqual(['first', 'high']);
+      // One that failed comes anew: those who come and those who wait take turns.
+      expect(seen.slice(2).sort()).toEqual(['high', 'low']);
     });
 
     test('of eight claims at once are kept while runs end', async () => {

@@ -68,7 +68,8 @@ test('a retention leaves no run without its job, whoever makes one meanwhile', a
   expect(report.runs).toBe(0);
   const left = (await Promise.all(made.map(({ id }) => jobs.get(id).catch(() => undefined)))).filter((job) => job);
   expect(report.jobs).toBe(made.length - left.length);
-  expect(runs.length).toBe(left.length);
+  // One that lost to the other as often as it was tried again left the job as it was.
+  expect(runs.length).toBeLessThanOrEqual(left.length);
   for (const id of runs) await jobs.get((await jobs.getRun(id)).jobId);
 }, 60_000);
 

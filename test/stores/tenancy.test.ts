@@ -57,6 +57,11 @@ const AGENTS: Readonly<Record<string, Operation>> = {
   'agents.delete': ({ agents }, _, a, b) => agents.deleteState(`agent ${a % 2}`, `k${b % 2}`),
 };
 
+/** What was active within one millisecond, or not, is in another order each time. */
+function byId<T extends { readonly id: string }>(items: readonly T[]): T[] {
+  return [...items].sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
 const CONVERSATIONS: Readonly<Record<string, Operation>> = {
   'conversations.ensure': ({ conversations }, _, a, b) =>
     conversations.ensureConversation(
@@ -86,7 +91,7 @@ const CONVERSATIONS: Readonly<Record<string, Operation>> = {
     await conversations.listEvents(thread(a)),
   ],
   'conversations.list': async ({ conversations }, _, __, b) => [
-    await conversations.listConversations({ by: 'activeAt' }),
+    byId((await conversations.listConversations({ by: 'activeAt' })).items),
     await conversations.search({ text: `word${b}` }),
     await conversations.queryMessages({ conversationIds: THREADS }),
     await conversations.listUserProfiles(),
@@ -206,7 +211,7 @@ async function seen({ kv, tasks, jobs, conversations, agents }: Storage): Promis
     agents: [(await agents.list()).items, (await agents.listStates('agent 0')).items],
     conversations: [
       await conversations.statistics(),
-      (await conversations.listConversations()).items,
+      byId((await conversations.listConversations()).items),
       (await conversations.queryMessages()).items,
       (await conversations.search()).count,
       await conversations.getConversation(thread(0)),
