@@ -53,8 +53,6 @@ export interface Batch {
 
 const BATCH_ITEMS = 500;
 const BULK_ITEMS = 2_500;
-/** The server waits for the first batch, so that is small; each next one is twice as large, up to the most. */
-const FIRST_BULK_ITEMS = 312;
 /** The bound of a text is six times what it mostly is. */
 const BULK_BOUND = 4 * LIMITS.batchBytes;
 /** In how many parts what was refused is tried again, down to the items at fault. */
@@ -62,8 +60,7 @@ const PARTS = 8;
 const SHOWN_FAILURES = 100;
 
 export class LoadWriter {
-  /** Of the batch that is being filled. */
-  batchItems: number;
+  readonly batchItems: number;
   private readonly batchBound: number;
   private written = 0;
   private failures = 0;
@@ -75,7 +72,7 @@ export class LoadWriter {
     private readonly onProgress: ((progress: LoadProgress) => void) | undefined,
   ) {
     const inBulk = target.bulkLoad !== undefined;
-    this.batchItems = inBulk ? FIRST_BULK_ITEMS : BATCH_ITEMS;
+    this.batchItems = inBulk ? BULK_ITEMS : BATCH_ITEMS;
     this.batchBound = inBulk ? BULK_BOUND : LIMITS.batchBytes;
   }
 
@@ -86,11 +83,6 @@ export class LoadWriter {
       bound + pending.bound <= this.batchBound &&
       (pending.id === undefined || !ids.has(pending.id))
     );
-  }
-
-  /** A batch is full: the next one is to be filled. */
-  next(): void {
-    if (this.target.bulkLoad !== undefined) this.batchItems = Math.min(2 * this.batchItems, BULK_ITEMS);
   }
 
   report(): LoadReport {

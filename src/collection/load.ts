@@ -43,7 +43,6 @@ export async function loadRecords<T>(
   const flush = (): Promise<void> => {
     const full = batch;
     batch = emptyBatch();
-    writer.next();
     return pipeline.start(() => writer.write(full));
   };
   const add = (pending: Pending): Promise<void> | undefined => {
