@@ -323,31 +323,32 @@ describe('SQL steps', () => {
   });
 });
 
-describe.each(TARGETS.filter(({ server }) => server))('several processes on $name', ({ prepare }) => {
-  test('run each step once, and a step that fails once fails for one of them', async () => {
-    const { url, drop } = await prepare();
-    const managers = await Promise.all([1, 2, 3].map(() => openStorage({ databases: { main: url } })));
-    const runs: number[] = [];
-    let failing = true;
-    const counted = STEPS.map((each) =>
-      step(each.version, each.name, {
-        up: async (tx) => {
-          tx.onCommit(() => void runs.push(each.version));
-          await insert(each.name)(tx);
-          if (each.version !== 2 || !failing) return;
-          failing = false;
-          throw new Error('no');
-        },
-      }),
-    );
-    const outcomes = await Promise.allSettled(managers.map((manager) => manager.migrations(counted).up()));
-    expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'fulfilled', 'rejected']);
-    expect(runs).toEqual([1, 2, 5]);
-    expect(await ids(managers[0]!)).toEqual(['five', 'one', 'two']);
-    await Promise.all(managers.map((manager) => manager.close()));
-    await drop();
+for (const { name, prepare } of TARGETS.filter(({ server }) => server))
+  describe(`several processes on ${name}`, () => {
+    test('run each step once, and a step that fails once fails for one of them', async () => {
+      const { url, drop } = await prepare();
+      const managers = await Promise.all([1, 2, 3].map(() => openStorage({ databases: { main: url } })));
+      const runs: number[] = [];
+      let failing = true;
+      const counted = STEPS.map((each) =>
+        step(each.version, each.name, {
+          up: async (tx) => {
+            tx.onCommit(() => void runs.push(each.version));
+            await insert(each.name)(tx);
+            if (each.version !== 2 || !failing) return;
+            failing = false;
+            throw new Error('no');
+          },
+        }),
+      );
+      const outcomes = await Promise.allSettled(managers.map((manager) => manager.migrations(counted).up()));
+      expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'fulfilled', 'rejected']);
+      expect(runs).toEqual([1, 2, 5]);
+      expect(await ids(managers[0]!)).toEqual(['five', 'one', 'two']);
+      await Promise.all(managers.map((manager) => manager.close()));
+      await drop();
+    });
   });
-});
 
 describe('two managers over one memory', () => {
   test.each([1, 2, 3, 4, 5, 6, 7, 8])('run each step once (seed %d)', async (seed) => {

@@ -558,51 +558,52 @@ async function checkDelivery(managers: readonly StorageManager[]): Promise<void>
   expect(await kept(managers[0]!)).toEqual([0, 0, 0]);
 }
 
-describe.each(TARGETS.filter(({ server }) => server))('several processes on $name', ({ prepare }) => {
-  let managers: StorageManager[];
-  let drop: () => Promise<void>;
-  beforeAll(async () => {
-    const { url, drop: end } = await prepare();
-    drop = end;
-    managers = await Promise.all([1, 2, 3].map(() => openStorage({ databases: { main: url } })));
-  });
-  afterAll(async () => {
-    await Promise.all(managers.map((manager) => manager.close()));
-    await drop();
-  });
-
-  test('nothing is lost or out of order', () => checkDelivery(managers), 60_000);
-
-  test('a late commit is neither lost nor overtaken', async () => {
-    const [first, second] = managers;
-    const tally = new Tally<string>();
-    const relays = managers.map((manager) =>
-      manager.outbox.relay({ handlers: { mail: async ({ payload }) => tally.add(payload as string) }, poll: 5 }),
-    );
-    let commit!: () => void;
-    const late = new Promise<void>((resolve) => (commit = resolve));
-    const begun = new Tally<void>();
-    const slow = first!.transaction(async (tx) => {
-      await tx.outbox.enqueue({ topic: 'mail', key: 'late', payload: 'late' });
-      await tx.outbox.enqueue({ topic: 'mail', key: 'shared', payload: 'shared, first' });
-      begun.add();
-      await late;
+for (const { name, prepare } of TARGETS.filter(({ server }) => server))
+  describe(`several processes on ${name}`, () => {
+    let managers: StorageManager[];
+    let drop: () => Promise<void>;
+    beforeAll(async () => {
+      const { url, drop: end } = await prepare();
+      drop = end;
+      managers = await Promise.all([1, 2, 3].map(() => openStorage({ databases: { main: url } })));
     });
-    await begun.until(1);
-    await enqueue(second!, 'other', 'other');
-    await tally.until(1);
-    // Waits for the late one, or runs again after it.
-    const behind = enqueue(second!, 'shared', 'shared, second');
-    commit();
-    await Promise.all([slow, behind]);
-    await tally.until(4);
-    await Promise.all(relays.map((relay) => relay.stop()));
-    expect(tally.seen[0]).toBe('other');
-    expect([...tally.seen].sort()).toEqual(['late', 'other', 'shared, first', 'shared, second']);
-    expect(tally.seen.filter((payload) => payload.startsWith('shared'))).toEqual(['shared, first', 'shared, second']);
-    expect(await kept(first!)).toEqual([0, 0, 0]);
-  }, 60_000);
-});
+    afterAll(async () => {
+      await Promise.all(managers.map((manager) => manager.close()));
+      await drop();
+    });
+
+    test('nothing is lost or out of order', () => checkDelivery(managers), 60_000);
+
+    test('a late commit is neither lost nor overtaken', async () => {
+      const [first, second] = managers;
+      const tally = new Tally<string>();
+      const relays = managers.map((manager) =>
+        manager.outbox.relay({ handlers: { mail: async ({ payload }) => tally.add(payload as string) }, poll: 5 }),
+      );
+      let commit!: () => void;
+      const late = new Promise<void>((resolve) => (commit = resolve));
+      const begun = new Tally<void>();
+      const slow = first!.transaction(async (tx) => {
+        await tx.outbox.enqueue({ topic: 'mail', key: 'late', payload: 'late' });
+        await tx.outbox.enqueue({ topic: 'mail', key: 'shared', payload: 'shared, first' });
+        begun.add();
+        await late;
+      });
+      await begun.until(1);
+      await enqueue(second!, 'other', 'other');
+      await tally.until(1);
+      // Waits for the late one, or runs again after it.
+      const behind = enqueue(second!, 'shared', 'shared, second');
+      commit();
+      await Promise.all([slow, behind]);
+      await tally.until(4);
+      await Promise.all(relays.map((relay) => relay.stop()));
+      expect(tally.seen[0]).toBe('other');
+      expect([...tally.seen].sort()).toEqual(['late', 'other', 'shared, first', 'shared, second']);
+      expect(tally.seen.filter((payload) => payload.startsWith('shared'))).toEqual(['shared, first', 'shared, second']);
+      expect(await kept(first!)).toEqual([0, 0, 0]);
+    }, 60_000);
+  });
 
 describe('several processes over one memory', () => {
   test.each(Array.from({ length: 25 }, (_, i) => i + 1))(
