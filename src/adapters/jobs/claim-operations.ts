@@ -2,9 +2,10 @@
 import { copyJson } from '../../backends/value.js';
 import type { CallOptions, OperationContext } from '../../component.js';
 import { isStorageError } from '../../errors.js';
+import { groupBy } from '../group-by.js';
 import type { Entity } from '../store.js';
 import { readClaim } from './arguments.js';
-import { byTenant, claimOpen, findEverywhere, findExpired, type Taking, type TenantRecord } from './claim.js';
+import { claimOpen, findEverywhere, findExpired, type Taking, type TenantRecord } from './claim.js';
 import { GatedClaims } from './gated-claims.js';
 import { missedOccurrences, readRecurrence, toRun } from './occurrences.js';
 import { endAttempt, followRuns, isHeld, occurrenceId } from './run-ends.js';
@@ -87,7 +88,7 @@ export abstract class ClaimOperations extends GatedClaims {
         context,
       ),
     ]);
-    for (const [tenant, runs] of byTenant(expired))
+    for (const [tenant, runs] of groupBy(expired, ({ tenant }) => tenant))
       await this.apart(() => this.of(tenant).expireLeases(runs, context.now));
     for (const { tenant, id } of due) await this.apart(() => this.of(tenant).makeDueRuns(id, context.now));
     return expired.length + due.length > 0;

@@ -109,17 +109,6 @@ export function findExpired(
   return findEverywhere(backend, RUNS, { queue: 'held', dueAt: { $lte: context.now } }, ORDER, limit, context);
 }
 
-/** By their tenants, in the order of the first of each. */
-export function byTenant<T extends { readonly tenant: string }>(records: readonly T[]): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const record of records) {
-    const group = groups.get(record.tenant);
-    if (group === undefined) groups.set(record.tenant, [record]);
-    else group.push(record);
-  }
-  return groups;
-}
-
 function requestOf<T>(
   definition: CollectionDefinition<T>,
   filter: Filter<T>,

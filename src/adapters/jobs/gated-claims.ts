@@ -1,7 +1,8 @@
 /** Claims of runs behind limits: each tenant's by decisions. Whom a limit holds back is looked at once, not by every claim. */
 import type { OperationContext } from '../../component.js';
 import { isStorageError } from '../../errors.js';
-import { byTenant, findEverywhere, ofJobs, ORDER, type Taking, type TenantRecord } from './claim.js';
+import { groupBy } from '../group-by.js';
+import { findEverywhere, ofJobs, ORDER, type Taking, type TenantRecord } from './claim.js';
 import { Gate, laneOf, startOrPark, TENANT_GATE, type Gates } from './gates.js';
 import { LeaseOperations } from './lease-operations.js';
 import type { RunRecord } from './run-ends.js';
@@ -44,7 +45,7 @@ export abstract class GatedClaims extends LeaseOperations {
         for (const run of started) taken.push({ ...run, tenant });
       };
       const startDue = async (): Promise<void> => {
-        for (const [tenant, all] of byTenant(runs))
+        for (const [tenant, all] of groupBy(runs, ({ tenant }) => tenant))
           for (let i = 0; i < all.length; i += AT_ONCE)
             await begin(tenant, (store, room) =>
               store.startDue(all.slice(i, i + AT_ONCE), room, taking, tenantLimit, context.now),

@@ -1,8 +1,8 @@
 /** The loop of a worker: claims runs that are due, handles them side by side, and keeps their leases until they end. */
 import { foreignErrorName, isStorageError, StorageError, TimeoutError } from '../../errors.js';
+import { groupBy } from '../group-by.js';
 import type { StoreHost } from '../host.js';
 import { readStop } from './arguments.js';
-import { byTenant } from './claim.js';
 import { outcome, type JobWorkerStatus, type RunContext, type RunHandler } from './handler.js';
 import { HeldRuns, RunAbort, type Holding, type WorkerStore } from './held-runs.js';
 import type { Checkpoint } from './records.js';
@@ -144,7 +144,7 @@ export class JobWorker {
     const { clock } = this.host;
     const age = (this.settings.leaseSeconds * 1_000) / 3;
     const old = this.held.running().filter(({ renewed }) => clock.monotonic() - renewed >= age);
-    for (const [tenant, all] of byTenant(old.map((holding) => ({ tenant: holding.run.tenant, holding }))))
+    for (const [tenant, all] of groupBy(old, ({ run }) => run.tenant))
       for (let i = 0; i < all.length; i += EXTENDED_AT_ONCE)
         try {
           await this.extendSome(tenant, all.slice(i, i + EXTENDED_AT_ONCE));
@@ -154,13 +154,13 @@ export class JobWorker {
         }
   }
 
-  private async extendSome(tenant: string, some: readonly { readonly holding: Holding }[]): Promise<void> {
+  private async extendSome(tenant: string, some: readonly Holding[]): Promise<void> {
     const begun = this.host.clock.monotonic();
     const kept = await this.store.extend(
       tenant,
-      some.map(({ holding }) => holding.run),
+      some.map((holding) => holding.run),
     );
-    for (const { holding } of some) {
+    for (const holding of some) {
       const run = kept.get(holding.run.id);
       if (holding.end !== undefined) continue;
       if (run === undefined) {
