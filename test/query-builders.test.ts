@@ -16,6 +16,7 @@ import type pg from 'pg';
 import { defineCollection, openStorage } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 import { describeServer, Fixture, until } from './support/postgres/fixture.js';
+import { describeEngine } from './support/sqlite/engines.js';
 
 const Notes = defineCollection<{ text: string }>({ name: 'notes', id: 'given' });
 const accounts = pgTable('accounts', { id: integer('id').primaryKey(), name: text('name').notNull() });
@@ -221,7 +222,7 @@ describe('query builders on pglite', () => {
   });
 });
 
-describe('query builders on sqlite', () => {
+describeEngine('query builders on sqlite', 'better-sqlite3', () => {
   let folder: string;
   let storage: StorageManager;
   const client = () => storage.sql<Sqlite.Database>();

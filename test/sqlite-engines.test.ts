@@ -1,87 +1,73 @@
 /** Each SQLite library under the same suites; one that is not there is skipped, and says why. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { systemClock as clock } from '../src/clock.js';
-import { isStorageError } from '../src/errors.js';
 import { ENGINES, type EngineDatabase, type OpenEngine } from '../src/pools/sqlite/engine.js';
 import { loadEngine, type EngineLoaders } from '../src/pools/sqlite/engines.js';
 import { describeRecordBackend } from '../src/testing/index.js';
+import { describeEngine } from './support/sqlite/engines.js';
 import { context, Folder, openSqlite } from './support/sqlite/fixture.js';
 
-const missing = new Map<string, string>();
 for (const engine of ENGINES)
-  await loadEngine(engine, 'main').catch((error: unknown) => {
-    if (!isStorageError(error)) throw error;
-    missing.set(engine, error.message);
-  });
+  describeEngine(`the library ${engine}`, engine, () => {
+    const target = { name: `sqlite with ${engine}`, open: () => openSqlite('sqlite::memory:', { engine }) };
+    describeRecordBackend(target, { describe, test, beforeAll, afterAll }, { cases: 1_000 });
 
-// `.ci/run` runs an engine that this Node does not have on another Node.
-const elsewhere = process.env['TESTED_ELSEWHERE'];
+    describe(`the errors of ${engine}`, () => {
+      test('are told by what SQLite calls them', async () => {
+        const { pool, close } = await openSqlite('sqlite::memory:', { engine });
+        const run = (text: string) => pool.query(text, [], context());
+        await pool.script(
+          'CREATE TABLE t (a TEXT UNIQUE, b INTEGER NOT NULL, c); CREATE UNIQUE INDEX i ON t (abs(b))',
+          context(),
+        );
+        await run("INSERT INTO t VALUES ('x', 1, NULL)");
+        await expect(run("INSERT INTO t VALUES ('x', 2, NULL)")).rejects.toMatchObject({
+          code: 'ALREADY_EXISTS',
+          details: { sqlite: 'SQLITE_CONSTRAINT', constraint: 't.a' },
+        });
+        await expect(run("INSERT INTO t VALUES ('y', -1, NULL)")).rejects.toMatchObject({
+          code: 'ALREADY_EXISTS',
+          details: { constraint: 'i' },
+        });
+        await expect(run("INSERT INTO t VALUES ('y', NULL, NULL)")).rejects.toMatchObject({
+          code: 'INTERNAL',
+          details: { sqlite: 'SQLITE_CONSTRAINT' },
+        });
+        await expect(run('SELECT a FROM nowhere')).rejects.toMatchObject({
+          code: 'INTERNAL',
+          message: expect.stringMatching(/no such table: nowhere/) as unknown,
+        });
+        await pool.script('PRAGMA max_page_count = 10', context());
+        await expect(
+          pool.query("INSERT INTO t VALUES ('z', 9, ?)", ['z'.repeat(100_000)], context()),
+        ).rejects.toMatchObject({ code: 'STORAGE_FULL' });
+        expect((await run('SELECT a, b, c FROM t')).rows.map((row) => ({ ...row }))).toEqual([
+          { a: 'x', b: 1, c: null },
+        ]);
+        await close();
+      });
 
-for (const engine of ENGINES) {
-  const reason = missing.get(engine);
-  if (reason !== undefined) {
-    if (engine === elsewhere) continue;
-    describe.skip(`records on sqlite with ${engine}: ${reason}`, () =>
-      test('waits for the library', () => expect(missing.get(engine)).toBeUndefined()));
-    continue;
-  }
-  const target = { name: `sqlite with ${engine}`, open: () => openSqlite('sqlite::memory:', { engine }) };
-  describeRecordBackend(target, { describe, test, beforeAll, afterAll }, { cases: 1_000 });
-
-  describe(`the errors of ${engine}`, () => {
-    test('are told by what SQLite calls them', async () => {
-      const { pool, close } = await openSqlite('sqlite::memory:', { engine });
-      const run = (text: string) => pool.query(text, [], context());
-      await pool.script(
-        'CREATE TABLE t (a TEXT UNIQUE, b INTEGER NOT NULL, c); CREATE UNIQUE INDEX i ON t (abs(b))',
-        context(),
-      );
-      await run("INSERT INTO t VALUES ('x', 1, NULL)");
-      await expect(run("INSERT INTO t VALUES ('x', 2, NULL)")).rejects.toMatchObject({
-        code: 'ALREADY_EXISTS',
-        details: { sqlite: 'SQLITE_CONSTRAINT', constraint: 't.a' },
+      test('tell a lock, a file of something else and one that cannot be opened', async () => {
+        const folder = new Folder();
+        const url = `sqlite:${folder.file()}`;
+        const [one, two] = [await openSqlite(url, { engine }), await openSqlite(url, { engine })];
+        await one.pool.script('CREATE TABLE t (a)', context());
+        await one.pool.transaction({ context: context() }, async (session) => {
+          await one.pool.query('INSERT INTO t VALUES (1)', [], context({ session }));
+          const late = two.pool.query('INSERT INTO t VALUES (2)', [], context({ deadline: performance.now() + 60 }));
+          await expect(late).rejects.toMatchObject({ code: 'TIMEOUT' });
+          expect((await two.pool.query('SELECT a FROM t', [], context())).rows).toHaveLength(0);
+        });
+        const { rows, affected } = await two.pool.query('UPDATE t SET a = a + 1 RETURNING a', [], context());
+        expect([rows.map((row) => row['a']), affected]).toEqual([[2], 1]);
+        expect(await two.pool.query('DELETE FROM t', [], context())).toMatchObject({ affected: 1 });
+        await one.close();
+        await two.close();
+        await expect(openSqlite(`sqlite:${folder.path}`, { engine })).rejects.toMatchObject({ code: 'CONFIGURATION' });
+        folder.remove();
       });
-      await expect(run("INSERT INTO t VALUES ('y', -1, NULL)")).rejects.toMatchObject({
-        code: 'ALREADY_EXISTS',
-        details: { constraint: 'i' },
-      });
-      await expect(run("INSERT INTO t VALUES ('y', NULL, NULL)")).rejects.toMatchObject({
-        code: 'INTERNAL',
-        details: { sqlite: 'SQLITE_CONSTRAINT' },
-      });
-      await expect(run('SELECT a FROM nowhere')).rejects.toMatchObject({
-        code: 'INTERNAL',
-        message: expect.stringMatching(/no such table: nowhere/) as unknown,
-      });
-      await pool.script('PRAGMA max_page_count = 10', context());
-      await expect(
-        pool.query("INSERT INTO t VALUES ('z', 9, ?)", ['z'.repeat(100_000)], context()),
-      ).rejects.toMatchObject({ code: 'STORAGE_FULL' });
-      expect((await run('SELECT a, b, c FROM t')).rows.map((row) => ({ ...row }))).toEqual([{ a: 'x', b: 1, c: null }]);
-      await close();
-    });
-
-    test('tell a lock, a file of something else and one that cannot be opened', async () => {
-      const folder = new Folder();
-      const url = `sqlite:${folder.file()}`;
-      const [one, two] = [await openSqlite(url, { engine }), await openSqlite(url, { engine })];
-      await one.pool.script('CREATE TABLE t (a)', context());
-      await one.pool.transaction({ context: context() }, async (session) => {
-        await one.pool.query('INSERT INTO t VALUES (1)', [], context({ session }));
-        const late = two.pool.query('INSERT INTO t VALUES (2)', [], context({ deadline: performance.now() + 60 }));
-        await expect(late).rejects.toMatchObject({ code: 'TIMEOUT' });
-        expect((await two.pool.query('SELECT a FROM t', [], context())).rows).toHaveLength(0);
-      });
-      const { rows, affected } = await two.pool.query('UPDATE t SET a = a + 1 RETURNING a', [], context());
-      expect([rows.map((row) => row['a']), affected]).toEqual([[2], 1]);
-      expect(await two.pool.query('DELETE FROM t', [], context())).toMatchObject({ affected: 1 });
-      await one.close();
-      await two.close();
-      await expect(openSqlite(`sqlite:${folder.path}`, { engine })).rejects.toMatchObject({ code: 'CONFIGURATION' });
-      folder.remove();
     });
   });
-}
 
 describe('the choice of a library', () => {
   const absent = (): never => {

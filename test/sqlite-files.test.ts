@@ -5,6 +5,7 @@ import type { Write } from '../src/backends/backend.js';
 import { ALL } from '../src/filter/syntax.js';
 import { loadEngine } from '../src/pools/sqlite/engines.js';
 import { sqlite } from '../src/pools/sqlite/index.js';
+import { leavesAtOnce } from './support/sqlite/engines.js';
 import { context, Folder, openContext, openSqlite, parcels } from './support/sqlite/fixture.js';
 
 const T = { tenant: 't' };
@@ -34,7 +35,7 @@ describe('a file', () => {
     });
     expect(() => first.pool.raw!.client()).toThrow(expect.objectContaining({ code: 'CLOSED' }));
     // A clean end leaves the file alone.
-    expect(existsSync(`${file}-wal`)).toBe(false);
+    if (leavesAtOnce) expect(existsSync(`${file}-wal`)).toBe(false);
     symlinkSync(join(path, 'deep'), join(path, 'link'));
     symlinkSync(file, join(path, 'other.db'));
     const names = [`sqlite:${path}/link/er/file.db`, `sqlite:${path}/other.db`, `sqlite:${relative('.', file)}`];
@@ -98,7 +99,7 @@ describe('a file', () => {
     });
   });
 
-  test('that may not be written is refused when it is opened', async () => {
+  (leavesAtOnce ? test : test.skip)('that may not be written is refused when it is opened', async () => {
     const file = folder.file();
     await (await openSqlite(`sqlite:${file}`)).close();
     chmodSync(file, 0o444);
@@ -150,7 +151,7 @@ test('an opening that was aborted leaves nothing open', async () => {
   const closing = pool.close(performance.now() + 1_000);
   await expect(opening).rejects.toMatchObject({ code: 'CLOSED' });
   await closing;
-  expect(existsSync(`${folder.file()}-wal`)).toBe(false);
+  if (leavesAtOnce) expect(existsSync(`${folder.file()}-wal`)).toBe(false);
   await pool.open(openContext());
   expect(pool.figures()).toMatchObject({ size: 1, idle: 1 });
   await pool.close(performance.now() + 1_000);
