@@ -1,4 +1,4 @@
-import { StorageError } from './errors.js';
+import { StorageError, TimeoutError } from './errors.js';
 
 export interface Timer {
   cancel(): void;
@@ -17,8 +17,8 @@ export interface Clock {
   after(milliseconds: number, callback: () => void, options?: { readonly background?: boolean }): Timer;
 }
 
-/** The longest delay that a Node timer takes; a longer one would fire at once. */
-const LONGEST_TIMER = 2 ** 31 - 1;
+/** The longest delay that a Node timer takes, in milliseconds; a longer one would fire at once. */
+export const LONGEST_DELAY = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => new Date(),
@@ -27,8 +27,8 @@ export const systemClock: Clock = {
     let timer: NodeJS.Timeout;
     const wait = (rest: number): void => {
       // One longer than a timer takes would fire at once: it is waited for in parts.
-      const next = rest > LONGEST_TIMER ? () => wait(rest - LONGEST_TIMER) : callback;
-      timer = setTimeout(next, Math.min(rest, LONGEST_TIMER));
+      const next = rest > LONGEST_DELAY ? () => wait(rest - LONGEST_DELAY) : callback;
+      timer = setTimeout(next, Math.min(rest, LONGEST_DELAY));
       if (options?.background === true) timer.unref();
     };
     wait(milliseconds);
@@ -65,6 +65,37 @@ export function sleep(clock: Clock, milliseconds: number, signal?: AbortSignal):
   });
 }
 
+/**
+ * What `work` gives, waited for within the bounds of one operation, which do not end the work itself.
+ * @param late says what took too long
+ * @throws what `work` throws; `ABORTED`, `TIMEOUT`
+ */
+export function within<R>(
+  work: Promise<R>,
+  { signal, deadline }: { readonly signal?: AbortSignal | undefined; readonly deadline: number },
+  clock: Clock,
+  late: string,
+  operation?: string,
+): Promise<R> {
+  return new Promise((resolve, reject) => {
+    const end = (): void => {
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+    };
+    const cut = (error: StorageError): void => {
+      end();
+      reject(error);
+    };
+    const onAbort = (): void => cut(aborted(signal!, operation));
+    const timer = clock.after(timerDelay(deadline - clock.monotonic()), () =>
+      cut(new TimeoutError(late, { operation })),
+    );
+    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal?.aborted === true) onAbort();
+    work.finally(end).then(resolve, reject);
+  });
+}
+
 /** The error of an operation whose caller's signal aborted. */
 export function aborted(signal: AbortSignal, operation?: string): StorageError {
   return new StorageError('ABORTED', 'The operation was aborted by its caller', { operation, cause: signal.reason });
@@ -72,5 +103,5 @@ export function aborted(signal: AbortSignal, operation?: string): StorageError {
 
 /** A delay that a timer takes: not negative, not beyond its range. */
 export function timerDelay(milliseconds: number): number {
-  return Math.min(Math.max(milliseconds, 0), LONGEST_TIMER);
+  return Math.min(Math.max(milliseconds, 0), LONGEST_DELAY);
 }

@@ -2,7 +2,7 @@
  * The wrapper that a manager's components run in: opened once however many ask, closed once, never half open. No
  * component has to know of the others, nor guard itself against a second opening.
  */
-import type { Clock } from './clock.js';
+import { LONGEST_DELAY, type Clock } from './clock.js';
 import { foreignErrorName, invalid, isStorageError, StorageError, TimeoutError } from './errors.js';
 import { CLOSE_GRACE, ComponentSet, type ManagedStatus } from './lifecycle/component-set.js';
 import type { Managed } from './lifecycle/graph.js';
@@ -33,9 +33,6 @@ export interface CloseOptions {
   /** Milliseconds that work in flight may still take. Default: `drainTimeout`. */
   readonly deadline?: number;
 }
-
-// The longest delay that a timer of Node takes; a longer one fires at once.
-const LONGEST_DELAY = 2 ** 31 - 1;
 
 /** The operations of one opening. Kept apart from the next one's, so that a late release is not counted there. */
 interface Work {

@@ -41,7 +41,9 @@ export function checkProviderName(name: unknown, { defaultDatabase }: OpenParts)
   return name.toLowerCase();
 }
 
-export function checkCallOptions({ signal, timeout }: CallOptions): void {
+export function checkCallOptions(options: CallOptions): void {
+  if (typeof options !== 'object' || options === null) throw invalid('options', options, 'an object');
+  const { signal, timeout } = options;
   if (timeout !== undefined && (typeof timeout !== 'number' || !(timeout > 0)))
     throw invalid('timeout', timeout, 'a number of milliseconds above 0');
   if (signal === undefined) return;

@@ -96,6 +96,13 @@ describe.each(storageTargets('sequences'))('sequences on $name', ({ prepare, tra
     ],
     ['a name with a control character', () => fresh().sequences().next('a\n')],
     ['a name too long for its counter', () => fresh().sequences().next('x'.repeat(250))],
+    [
+      'options that are none',
+      () =>
+        fresh()
+          .sequences()
+          .next('a', null as unknown as undefined),
+    ],
     ['no numbers', () => fresh().sequences().nextMany('a', 0)],
     ['a part of a number', () => fresh().sequences().nextMany('a', 1.5)],
     ['too many numbers', () => fresh().sequences().nextMany('a', 10_001)],

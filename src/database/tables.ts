@@ -1,12 +1,12 @@
 /** The tables of one pool: what each name stands for, and which are known to be there. Databases of one URL share them. */
-import { aborted, type Clock, timerDelay } from '../clock.js';
+import { within, type Clock } from '../clock.js';
 import type { OperationContext } from '../component.js';
-import { isStorageError, type StorageError, TimeoutError, ValidationError } from '../errors.js';
+import { isStorageError, type StorageError, ValidationError } from '../errors.js';
 import type { RecordBackend, RecordSchema } from '../backends/backend.js';
 
-// The longest delay that a timer of Node takes; a longer one fires at once.
 /** How long a refused declaration is not tried again, in milliseconds: the check may read every record. */
 const REFUSED = 5_000;
+const MAKING = 'The deadline passed while the tables of the collection were made';
 
 export interface TableLimits {
   /** Milliseconds that the making of one collection's tables may take, whoever waits for it. */
@@ -59,7 +59,7 @@ export class Tables {
    */
   async make(schemas: readonly RecordSchema[], backend: RecordBackend, context: OperationContext): Promise<void> {
     for (const schema of schemas)
-      if (!this.there.has(schema.name)) await this.within(context, this.start(schema, backend));
+      if (!this.there.has(schema.name)) await within(this.start(schema, backend), context, this.clock, MAKING);
   }
 
   private start(schema: RecordSchema, backend: RecordBackend): Promise<void> {
@@ -85,28 +85,6 @@ export class Tables {
       .finally(() => this.making.delete(name));
     this.making.set(name, making);
     return making;
-  }
-
-  private within(bounds: OperationContext, making: Promise<void>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const { signal, deadline } = bounds;
-      const finish = (): void => {
-        timer.cancel();
-        signal?.removeEventListener('abort', onAbort);
-      };
-      const onAbort = (): void => {
-        finish();
-        reject(aborted(signal!));
-      };
-      const remaining = timerDelay(deadline - this.clock.monotonic());
-      const timer = this.clock.after(remaining, () => {
-        finish();
-        reject(new TimeoutError('The deadline passed while the tables of the collection were made'));
-      });
-      signal?.addEventListener('abort', onAbort, { once: true });
-      if (signal?.aborted === true) onAbort();
-      making.finally(finish).then(resolve, reject);
-    });
   }
 }
 

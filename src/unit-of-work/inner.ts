@@ -1,7 +1,7 @@
 /** A transaction within a transaction: what its function did is undone by itself when it throws. */
-import { aborted, timerDelay, type Clock } from '../clock.js';
+import { aborted, within, type Clock } from '../clock.js';
 import type { OperationContext } from '../component.js';
-import { invalid, type StorageError, TimeoutError, UnsupportedError, ValidationError } from '../errors.js';
+import { invalid, UnsupportedError, ValidationError } from '../errors.js';
 import type { Attempt } from './attempt.js';
 import { compensationFailure, runHooks } from './hooks.js';
 import { checkRetries, type TransactionCallOptions } from './transaction.js';
@@ -76,20 +76,5 @@ function untilOver<R>(
 ): Promise<R> {
   if (signal?.aborted === true) return Promise.reject(aborted(signal, 'transaction'));
   if (timeout === undefined && signal === undefined) return work();
-  return new Promise((resolve, reject) => {
-    const finish = (): void => {
-      timer.cancel();
-      signal?.removeEventListener('abort', onAbort);
-    };
-    const cut = (error: StorageError): void => {
-      finish();
-      reject(error);
-    };
-    const onAbort = (): void => cut(aborted(signal!, 'transaction'));
-    const timer = clock.after(timerDelay(deadline - clock.monotonic()), () =>
-      cut(new TimeoutError('The deadline of the transaction has passed', { operation: 'transaction' })),
-    );
-    signal?.addEventListener('abort', onAbort, { once: true });
-    work().finally(finish).then(resolve, reject);
-  });
+  return within(work(), { deadline, signal }, clock, 'The deadline of the transaction has passed', 'transaction');
 }

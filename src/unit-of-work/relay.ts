@@ -1,5 +1,6 @@
 /** The delivery loop: claims lanes that are due and delivers them side by side, until it is stopped. */
 import type { RecordBackend, Stored } from '../backends/backend.js';
+import { LONGEST_DELAY } from '../clock.js';
 import { COUNTERS } from '../collection/counters.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
 import type { OperationContext } from '../component.js';
@@ -63,7 +64,7 @@ export class Relay {
    */
   stop(options: { readonly deadline?: number } = {}): Promise<void> {
     const { deadline = 10_000 } = options;
-    if (typeof deadline !== 'number' || !(deadline >= 0) || deadline > 2 ** 31 - 1)
+    if (typeof deadline !== 'number' || !(deadline >= 0) || deadline > LONGEST_DELAY)
       throw invalid('deadline', deadline, 'a number of milliseconds, 0 or more');
     if (deadline === 0) this.giveUp();
     return (this.stopped ??= this.end(deadline));

@@ -24,6 +24,22 @@ describeTasks('tasks beside other stores', (made) => {
     await tasks.update(one.id, { title: 'changed' }, { ifVersion: 2 });
   });
 
+  test('and jobs too', async () => {
+    const [{ jobs, conversations }, other] = [made.tenant(), made.tenant()];
+    const [gone, kept] = [randomUUID(), randomUUID()];
+    for (const id of [gone, kept]) await conversations.ensureConversation(id);
+    await other.conversations.ensureConversation(gone);
+    const named = async (on: typeof jobs, conversationId: string): Promise<string> =>
+      (await on.create({ name: `of ${conversationId}`, conversationId })).id;
+    const ids = [await named(jobs, gone), await named(jobs, kept), await named(other.jobs, gone)] as const;
+    await conversations.resetConversation(gone);
+    expect(await jobs.get(ids[0])).toMatchObject({ conversationId: gone });
+    await conversations.deleteConversation(gone);
+    expect(await jobs.get(ids[0])).not.toHaveProperty('conversationId');
+    expect(await jobs.get(ids[1])).toMatchObject({ conversationId: kept });
+    expect(await other.jobs.get(ids[2])).toMatchObject({ conversationId: gone });
+  });
+
   test('name it still when its deletion is rolled back', async () => {
     const tenant = made.tenant();
     const id = randomUUID();

@@ -1,6 +1,7 @@
 /** What every part of the conversation store stands on: decisions about one conversation, and what its callers get. */
 import type { JsonValue } from '../../backends/backend.js';
 import { copyJson } from '../../backends/value.js';
+import { within } from '../../clock.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { isStorageError, UnsupportedError } from '../../errors.js';
@@ -8,7 +9,6 @@ import { isDate } from '../../filter/json.js';
 import type { StoreHost } from '../host.js';
 import { callOptions, Store } from '../store.js';
 import type { Patched, Unit } from '../unit.js';
-import { waitWithin } from '../wait-within.js';
 import type { EventInput } from './input.js';
 import { recentConversations, type RecentConversations } from './recent.js';
 import {
@@ -121,7 +121,7 @@ export abstract class ConversationBase extends Store {
     const known = recentConversations(host.backend);
     const key = `${host.tenant}\n${id}`;
     const wait = (turn: Promise<void>): Promise<void> =>
-      this.run(operation, options, (context) => waitWithin(turn, context, host.clock, QUEUED));
+      this.run(operation, options, (context) => within(turn, context, host.clock, QUEUED));
     return known.turn(key, wait, () => work(known, key));
   }
 

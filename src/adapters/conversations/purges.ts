@@ -5,6 +5,7 @@ import type { StoredRecord } from '../../collection/record-codec.js';
 import type { StoreHost } from '../host.js';
 import { checkIfVersion } from '../store.js';
 import type { Unit } from '../unit.js';
+import { JOBS } from '../jobs/records.js';
 import { TASKS } from '../tasks/records.js';
 import { EditStore } from './edits.js';
 import { end, teller } from './ended.js';
@@ -46,7 +47,7 @@ export abstract class PurgeStore extends EditStore {
   }
 
   /**
-   * Deletes a conversation and all that hangs on it. Tasks that live on its database stay, and name it no more.
+   * Deletes a conversation and all that hangs on it. Tasks and jobs that live on its database stay, and name it no more.
    * @returns whether it was there. @throws `CONFLICT`, `UNSUPPORTED`
    */
   async deleteConversation(id: string, options: ConversationChangeOptions = {}): Promise<boolean> {
@@ -95,6 +96,14 @@ export abstract class PurgeStore extends EditStore {
     if (owner.value.embedded === true) await dropVectors(this.host, { messageId: { $in: ids } });
   }
 
+  /** In the records of the stores on the same database. */
+  private async unname(conversationId: string, call: CallOptions): Promise<void> {
+    const { host } = this;
+    const unset = { unset: ['conversationId'] } as const;
+    if (host.isWith('tasks')) await host.collection('tasks', TASKS).updateWhere({ conversationId }, unset, call);
+    if (host.isWith('jobs')) await host.collection('jobs', JOBS).updateWhere({ conversationId }, unset, call);
+  }
+
   private async empty(
     operation: 'resetConversation' | 'deleteConversation',
     id: string,
@@ -126,10 +135,7 @@ export abstract class PurgeStore extends EditStore {
       const events = isGone ? {} : { 'payload.messageId': { $exists: true } };
       await inside.records(EVENTS).deleteWhere({ aggregateId: key, ...events }, call);
       if (embedded) await dropVectors(inside.host, { conversationId: key });
-      if (isGone && inside.host.isWith('tasks'))
-        await inside.host
-          .collection('tasks', TASKS)
-          .updateWhere({ conversationId: key }, { unset: ['conversationId'] }, call);
+      if (isGone) await inside.unname(key, call);
       return true;
     });
   }

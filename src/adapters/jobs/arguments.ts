@@ -17,6 +17,7 @@ import {
   withDefault,
   type Reader,
 } from '../arguments.js';
+import { LONGEST_DELAY } from '../../clock.js';
 import { invalid } from '../../errors.js';
 import {
   ACTOR_MEMBERS,
@@ -184,7 +185,7 @@ export const readWork = shape({
   leaseSeconds: withDefault(seconds(0.3), 60),
   poll: withDefault(integer(1, 3_600_000), 1_000),
 });
-export const readStop = shape({ deadline: withDefault(integer(0, 2 ** 31 - 1), 10_000) });
+export const readStop = shape({ deadline: withDefault(integer(0, LONGEST_DELAY), 10_000) });
 
 export const readEvent = shape({
   eventType: (value, key) => {

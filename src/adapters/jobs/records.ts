@@ -152,8 +152,13 @@ const WORD = { type: 'string', maxBytes: 16 } as const;
 
 export const JOBS = defineOwnCollection<JobValue>({
   name: 'qm_jobs',
-  fields: { name: { type: 'string', maxBytes: 1_020 }, status: WORD, ownerId: ID },
-  indexes: [{ keys: ['createdAt'] }, { keys: ['status', 'createdAt'] }, { keys: ['ownerId', 'status', 'createdAt'] }],
+  fields: { name: { type: 'string', maxBytes: 1_020 }, status: WORD, ownerId: ID, conversationId: ID },
+  indexes: [
+    { keys: ['createdAt'] },
+    { keys: ['status', 'createdAt'] },
+    { keys: ['ownerId', 'status', 'createdAt'] },
+    { keys: ['conversationId'] },
+  ],
   unique: [{ name: 'name', fields: ['name'] }],
 });
 

@@ -1,11 +1,11 @@
 /** Writing what follows from what is there, in one atomic step. */
 import { isDeepStrictEqual } from 'node:util';
 import type { JsonValue } from '../../backends/backend.js';
+import { within } from '../../clock.js';
 import type { CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
 import { json } from '../arguments.js';
 import { callOptions } from '../store.js';
-import { waitWithin } from '../wait-within.js';
 import { countReader, readAddress, readOptions, readValue, VERSION } from './arguments.js';
 import { KeyValueBulk } from './bulk.js';
 import { expiryOf, idOf, valueOf, type Entry, type KeyValue } from './entry.js';
@@ -215,7 +215,7 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
     if (flights === undefined) FLIGHTS.set(backend, (flights = new Flights()));
     const id = `${tenant.length}:${tenant}${idOf(at)}`;
     const entry = await this.run('getOrSet', options, (context) =>
-      waitWithin(
+      within(
         flights.share(id, () => settle({})),
         context,
         clock,

@@ -1,6 +1,7 @@
 /** What a host says of a lock, with its defaults. */
 import { hostname } from 'node:os';
 import { checkId } from '../../backends/value.js';
+import { LONGEST_DELAY } from '../../clock.js';
 import type { CallOptions } from '../../component.js';
 import { invalid, unknownKey } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
@@ -28,15 +29,13 @@ export interface LockSettings {
 const KEYS = ['ttl', 'wait', 'renew', 'holder', 'signal', 'timeout'];
 /** Below it the ways to the database, and what clocks differ by, are no small part of it. */
 const SHORTEST = 100;
-/** The longest delay of a Node timer. */
-const LONGEST = 2 ** 31 - 1;
 
 /** @throws `VALIDATION` */
 export function checkLockOptions(options: unknown): LockSettings {
   if (!isPlainObject(options)) throw invalid('options', options, `an object of ${KEYS.join(', ')}`);
   for (const key of Object.keys(options)) if (!KEYS.includes(key)) throw unknownKey(key, KEYS);
   const { ttl = 30_000, wait = 0, renew = true, holder, signal, timeout } = options as LockOptions;
-  if (typeof ttl !== 'number' || !(ttl >= SHORTEST && ttl <= LONGEST))
+  if (typeof ttl !== 'number' || !(ttl >= SHORTEST && ttl <= LONGEST_DELAY))
     throw invalid('ttl', ttl, `a number of milliseconds from ${SHORTEST} to 2^31 - 1`);
   if (typeof wait !== 'number' || !(wait >= 0)) throw invalid('wait', wait, 'a number of milliseconds, 0 or more');
   if (typeof renew !== 'boolean') throw invalid('renew', renew, 'true or false');

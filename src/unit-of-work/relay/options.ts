@@ -1,4 +1,5 @@
 /** What a host says of a relay, with its defaults. */
+import { LONGEST_DELAY } from '../../clock.js';
 import { invalid, isPermanent, unknownKey } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { checkTopic, type OutboxMessage } from '../outbox/records.js';
@@ -124,8 +125,7 @@ function whole(options: Record<string, unknown>, key: string, standard: number, 
 
 function milliseconds(value: unknown, key: string, standard: number): number {
   if (value === undefined) return standard;
-  // The longest delay of a Node timer.
-  if (typeof value !== 'number' || !(value > 0) || value > 2 ** 31 - 1)
+  if (typeof value !== 'number' || !(value > 0) || value > LONGEST_DELAY)
     throw invalid(key, value, 'a number of milliseconds above 0 and below 2^31');
   return value;
 }
