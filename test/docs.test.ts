@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path';
 import { packageOf, parsePage, readPages, type Example } from './support/examples.js';
 import { PROJECT } from './support/project.js';
 import { limited, run } from './support/run.js';
+import { whyMissing } from './support/sqlite/engines.js';
 
 const SAFETY_LIMIT = 120_000;
 const FOLDER = join(PROJECT, 'build', 'docs');
@@ -92,6 +93,11 @@ describe.each(PAGES)('$page', ({ page, examples, links, faults: pageFaults }) =>
     const name = `the example at line ${example.line}`;
     if (!example.run && !compiled.includes(example)) {
       test.skip(`${name} (needs ${example.imports.filter((i) => !installed(packageOf(i))).join(', ')})`, () => {});
+      continue;
+    }
+    const missing = example.imports.includes('better-sqlite3') ? whyMissing('better-sqlite3') : undefined;
+    if (missing !== undefined) {
+      test.skip(`${name} (${missing})`, () => {});
       continue;
     }
     test(

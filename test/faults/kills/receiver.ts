@@ -1,5 +1,5 @@
-/** Who receives the messages: a table of its own, over a connection that is none of the library's, with the idempotency key as its key. */
-import Database from 'better-sqlite3';
+/** Who receives the messages: a table or a file of its own, over nothing of the library's, by the idempotency key. */
+import { open, readFile } from 'node:fs/promises';
 import { MongoClient } from 'mongodb';
 import pg from 'pg';
 
@@ -17,11 +17,11 @@ export interface Receiver {
   close(): Promise<void>;
 }
 
-/** @param url of a PostgreSQL or MongoDB database, or a file of SQLite. */
+/** @param url of a PostgreSQL or MongoDB database, or a file. */
 export async function openReceiver(url: string): Promise<Receiver> {
   if (url.startsWith('postgres')) return openPostgres(url);
   if (url.startsWith('mongodb')) return openMongo(url);
-  return openSqlite(url);
+  return openFile(url);
 }
 
 const TABLE = 'fault_receipts';
@@ -71,25 +71,19 @@ async function openMongo(url: string): Promise<Receiver> {
   };
 }
 
-async function openSqlite(file: string): Promise<Receiver> {
-  const database = new Database(file, { timeout: 20_000 });
-  database.pragma('journal_mode = WAL');
-  database.pragma('synchronous = NORMAL');
-  database.exec(
-    `CREATE TABLE IF NOT EXISTS ${TABLE} (place INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, times INT NOT NULL DEFAULT 1)`,
-  );
-  const write = database.prepare(
-    `INSERT INTO ${TABLE} (key) VALUES (?) ON CONFLICT (key) DO UPDATE SET times = times + 1`,
-  );
+/** A line a delivery: it is written whole, whoever is killed, and by one after another. */
+async function openFile(path: string): Promise<Receiver> {
+  const file = await open(path, 'a');
   return {
     async receive(key) {
-      write.run(key);
+      await file.appendFile(`${key}\n`);
     },
     async received() {
-      return database.prepare(`SELECT key, place, times FROM ${TABLE}`).all() as Receipt[];
+      const times = new Map<string, number>();
+      for (const key of (await readFile(path, 'utf8')).split('\n').slice(0, -1))
+        times.set(key, (times.get(key) ?? 0) + 1);
+      return [...times].map(([key, count], place) => ({ key, place, times: count }));
     },
-    async close() {
-      database.close();
-    },
+    close: () => file.close(),
   };
 }

@@ -12,6 +12,9 @@ for (const engine of ENGINES)
     missing.set(engine, error.message);
   });
 
+/** Why an example or a test that needs `engine` cannot run here; `undefined`: it can. */
+export const whyMissing = (engine: EngineName): string | undefined => missing.get(engine);
+
 /** A file that is closed is left by the others at once; by this one when its statements are collected (docs/backends.md). */
 export const leavesAtOnce = ENGINES.find((engine) => !missing.has(engine)) !== '@photostructure/sqlite';
 
