@@ -12,6 +12,7 @@ import { ManualClock } from './support/manual-clock.js';
 import { databaseOf } from './support/open-parts.js';
 import { openManager, sharedMemory } from './support/shared-memory.js';
 import { storageTargets } from './support/storage-targets.js';
+import { PGLITE_IN_MEMORY } from './support/pglite-memory.js';
 
 type Step = MigrationStep<Transaction>;
 const Notes = defineCollection<{ text: string }>({ name: 'notes', id: 'given' });
@@ -439,7 +440,7 @@ describe('two managers over one memory', () => {
 
 test('a tenant is asked for where one is required, unless the steps are of SQL alone', async () => {
   await using storage = await openStorage({
-    databases: { main: 'memory:', sql: 'pglite::memory:' },
+    databases: { main: 'memory:', sql: PGLITE_IN_MEMORY },
     stores: { default: 'main' },
     tenancy: 'required',
   });

@@ -5,6 +5,7 @@ import type { Pool } from 'pg';
 import { defineCollection, openStorage, type Operations, type StorageManager } from '../src/index.js';
 import { createTestDatabase } from '../src/pools/postgres/test-database.js';
 import { describeServer, serverUrl } from './support/postgres/fixture.js';
+import { PGLITE_IN_MEMORY } from './support/pglite-memory.js';
 
 const Parts = defineCollection<{ kind: string; size: number }>({
   name: 'parts',
@@ -181,10 +182,10 @@ function describeOperations(prepare: () => Promise<{ url: string; drop: () => Pr
 }
 
 describe('operations of PGlite', () => {
-  describeOperations(async () => ({ url: 'pglite::memory:', drop: async () => {} }));
+  describeOperations(async () => ({ url: PGLITE_IN_MEMORY, drop: async () => {} }));
 
   test('see one connection, which nobody blocks', async () => {
-    await using storage = await open('pglite::memory:');
+    await using storage = await open(PGLITE_IN_MEMORY);
     const operations = storage.operations();
     const [only, ...others] = await operations.connections();
     expect(others).toEqual([]);

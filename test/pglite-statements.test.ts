@@ -3,6 +3,7 @@ import type { PGlite } from '@electric-sql/pglite';
 import { systemClock as clock } from '../src/clock.js';
 import { pglite } from '../src/pools/pglite/index.js';
 import type { SqlPool, SqlValue } from '../src/pools/pool.js';
+import { PGLITE_IN_MEMORY } from './support/pglite-memory.js';
 
 let pool: SqlPool;
 const context = () => ({ now: clock.now(), deadline: clock.monotonic() + 60_000 });
@@ -12,7 +13,7 @@ const named = async (name: string, text: string, ...parameters: SqlValue[]) =>
 const host = () => pool.raw!.client() as PGlite;
 
 beforeAll(async () => {
-  pool = pglite.create('pglite::memory:', {}, { clock, name: 'main' });
+  pool = pglite.create(PGLITE_IN_MEMORY, {}, { clock, name: 'main' });
   await pool.open({ clock, signal: new AbortController().signal });
   await pool.script('CREATE TABLE items (id int PRIMARY KEY, note text)', context());
 });

@@ -9,6 +9,7 @@ import { storeOn } from '../src/testing/vector-target.js';
 import { pgvector } from '../src/vectors/pgvector.js';
 import type { VectorProvider } from '../src/vectors/provider.js';
 import { readWordnet } from '../examples/wordnet.js';
+import { PGLITE_IN_MEMORY } from './support/pglite-memory.js';
 
 const context = (): OperationContext => ({ now: clock.now(), deadline: clock.monotonic() + 60_000 });
 let pool: SqlPool;
@@ -16,7 +17,7 @@ let provider: VectorProvider;
 const another = (): VectorProvider => pgvector.create({}, { clock, name: 'vectors:pgvector', pool });
 
 beforeAll(async () => {
-  pool = pglite.create('pglite::memory:', {}, { clock, name: 'main' });
+  pool = pglite.create(PGLITE_IN_MEMORY, {}, { clock, name: 'main' });
   await pool.open({ clock, signal: new AbortController().signal });
   provider = another();
 });

@@ -17,6 +17,7 @@ import { defineCollection, openStorage } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 import { describeServer, Fixture, until } from './support/postgres/fixture.js';
 import { describeEngine } from './support/sqlite/engines.js';
+import { PGLITE_IN_MEMORY } from './support/pglite-memory.js';
 
 const Notes = defineCollection<{ text: string }>({ name: 'notes', id: 'given' });
 const accounts = pgTable('accounts', { id: integer('id').primaryKey(), name: text('name').notNull() });
@@ -195,7 +196,7 @@ async function hangInDrizzle(pool: pg.Pool, until: Promise<void>): Promise<void>
 
 describe('query builders on pglite', () => {
   test('Drizzle takes its turn: its statements and transactions are in none of the manager', async () => {
-    await using storage = await open('pglite::memory:');
+    await using storage = await open(PGLITE_IN_MEMORY);
     const client = storage.sql<PGlite>();
     await client.exec(TABLE);
     const db = drizzlePglite(client);

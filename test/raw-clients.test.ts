@@ -1,11 +1,12 @@
 import type { PGlite } from '@electric-sql/pglite';
 import { expect, test } from '@jest/globals';
 import { defineCollection, openStorage } from '../src/index.js';
+import { PGLITE_IN_MEMORY } from './support/pglite-memory.js';
 
 const Notes = defineCollection<{ text: string }>({ name: 'notes', id: 'given' });
 
 test('sql() gives the client of the database, whose statements take their turn', async () => {
-  await using storage = await openStorage({ databases: { main: 'pglite::memory:' } }, { environment: {} });
+  await using storage = await openStorage({ databases: { main: PGLITE_IN_MEMORY } }, { environment: {} });
   const client = storage.sql<PGlite>();
   await client.exec('CREATE TABLE mine (n int)');
   let counted: Promise<number> | undefined;

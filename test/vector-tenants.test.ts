@@ -1,6 +1,7 @@
 /** Who may make and delete vector collections, which are every tenant's. */
 import { expect, test } from '@jest/globals';
 import { openStorage } from '../src/index.js';
+import { PGLITE_IN_MEMORY } from './support/pglite-memory.js';
 
 const SPEC = { name: 'docs', dimension: 2 };
 const refusal = expect.objectContaining({
@@ -8,7 +9,7 @@ const refusal = expect.objectContaining({
   message: expect.stringContaining("use the manager's vectors()") as unknown,
 }) as unknown;
 
-test.each(['memory:', 'pglite::memory:'])('a tenant does neither, also in a transaction (%s)', async (url) => {
+test.each(['memory:', PGLITE_IN_MEMORY])('a tenant does neither, also in a transaction (%s)', async (url) => {
   await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
   await storage.vectors().createCollection(SPEC);
   const tenant = storage.tenant('acme');

@@ -7,6 +7,7 @@ import { isStorageError, type KeyValueStore } from '../../src/index.js';
 import { StorageManager } from '../../src/manager.js';
 import { registry } from '../../src/registry.js';
 import { loadSettings } from '../../src/settings.js';
+import { PGLITE_IN_MEMORY } from '../support/pglite-memory.js';
 
 interface ModelEntry {
   readonly value: unknown;
@@ -156,7 +157,7 @@ async function apply(kv: KeyValueStore, namespace: string, model: Model, step: O
 
 const MODES = { 'with quotas': { tenantQuotaBytes: 1_000_000_000 }, 'without quotas': { namespaceQuotaBytes: 0 } };
 
-for (const [name, url] of Object.entries({ memory: 'memory:', pglite: 'pglite::memory:' }))
+for (const [name, url] of Object.entries({ memory: 'memory:', pglite: PGLITE_IN_MEMORY }))
   for (const [mode, kv] of Object.entries(MODES))
     describe(`kv beside a Map on ${name}, ${mode}`, () => {
       let storage: StorageManager;

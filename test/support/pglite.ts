@@ -4,6 +4,7 @@ import type { OperationContext, Session } from '../../src/component.js';
 import { pglite } from '../../src/pools/pglite/index.js';
 import type { SqlPool, SqlValue } from '../../src/pools/pool.js';
 import { ManualClock } from './manual-clock.js';
+import { PGLITE_IN_MEMORY } from './pglite-memory.js';
 
 export const clock = new ManualClock();
 export const context = (more: Partial<OperationContext> = {}): OperationContext => ({
@@ -12,7 +13,7 @@ export const context = (more: Partial<OperationContext> = {}): OperationContext 
   ...more,
 });
 
-export const pool: SqlPool = pglite.create('pglite::memory:', { acquireTimeout: 5_000 }, { clock, name: 'main' });
+export const pool: SqlPool = pglite.create(PGLITE_IN_MEMORY, { acquireTimeout: 5_000 }, { clock, name: 'main' });
 
 /** Opens it for the tests of a file, with an empty table `item (id, body)` before each. */
 export function usePglite(): void {

@@ -1,5 +1,5 @@
 /** Opens PGlite: loads the packages, locks the directory, creates the database once. */
-import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { PGlite } from '@electric-sql/pglite';
 import { aborted } from '../../clock.js';
@@ -9,6 +9,17 @@ import { isDiskFull } from './errors.js';
 import { type DirectoryLock, lockDirectory } from '../directory-lock.js';
 import type { Serialize } from './statements.js';
 import { parsers, serializers } from './values.js';
+
+/** What every archive has in its first header (POSIX.1-1988, ustar). */
+const TAR = { magic: 'ustar', at: 257 } as const;
+
+/** Paths are absolute. */
+export interface DatabasePlace {
+  /** Absent: in memory. */
+  readonly directory?: string;
+  /** What one in memory begins with: a file that PGlite's `dumpDataDir('none')` gave. */
+  readonly dump?: string;
+}
 
 export interface Database {
   readonly client: PGlite;
@@ -52,11 +63,11 @@ function abandon(client: PGlite): void {
 }
 
 /**
- * @param directory absolute; `undefined`: a database in memory.
- * @throws `DEPENDENCY_MISSING`, `UNAVAILABLE` (in use), `CONFIGURATION` (not a directory of ours, not writable), `ABORTED`.
+ * @throws `DEPENDENCY_MISSING`, `UNAVAILABLE` (in use), `CONFIGURATION` (not a directory of ours, not writable; no dump),
+ * `ABORTED`.
  */
 export async function openDatabase(
-  directory: string | undefined,
+  { directory, dump }: DatabasePlace,
   context: OpenContext,
   component: string,
 ): Promise<Database> {
@@ -64,7 +75,8 @@ export async function openDatabase(
   const { serialize } = packages;
   const options = { parsers, serializers, extensions: { vector: packages.vector } };
   if (directory === undefined) {
-    const client = await start(packages.PGlite, options, context, component);
+    const loaded = dump === undefined ? {} : { loadDataDir: await readDump(dump, component) };
+    const client = await start(packages.PGlite, { ...options, ...loaded }, context, component);
     return { client, serialize, lock: undefined, stopped: undefined };
   }
   let lock: DirectoryLock | undefined;
@@ -86,6 +98,24 @@ export async function openDatabase(
     await lock?.release();
     throw openError(error, directory, component);
   }
+}
+
+async function readDump(file: string, component: string): Promise<Blob> {
+  const options = { component, operation: 'open' };
+  let dump: Buffer;
+  try {
+    dump = await readFile(file);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new StorageError('CONFIGURATION', `The dump ${file} cannot be read (${code ?? 'unknown'})`, {
+      ...options,
+      cause,
+    });
+  }
+  // PGlite takes what is no archive for a compressed one, and the fault of that is nobody's to catch.
+  if (dump.toString('latin1', TAR.at, TAR.at + TAR.magic.length) !== TAR.magic)
+    throw new StorageError('CONFIGURATION', `${file} is no dump as dumpDataDir('none') gives it`, options);
+  return new Blob([dump]);
 }
 
 async function loadPackages(component: string) {

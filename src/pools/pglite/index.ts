@@ -1,13 +1,22 @@
 /** `pglite:`: PostgreSQL inside the process, in a directory or in memory. */
 import { resolve } from 'node:path';
+import type { DatabasePlace } from './database.js';
 import { PglitePool } from './pool.js';
+import { createTestDatabase } from './test-database.js';
 import type { PoolDriver, SqlPool } from '../pool.js';
 
 const MEMORY = ':memory:';
+/** In memory, beginning with a dump. */
+const FROM = `${MEMORY}?from=`;
 const ACQUIRE_TIMEOUT = 5_000;
 
 function location(url: string): string {
   return url.slice(url.indexOf(':') + 1);
+}
+
+function placeOf(path: string): DatabasePlace {
+  if (path === MEMORY) return {};
+  return path.startsWith(FROM) ? { dump: resolve(path.slice(FROM.length)) } : { directory: resolve(path) };
 }
 
 export const pglite: PoolDriver<SqlPool> = {
@@ -27,17 +36,19 @@ export const pglite: PoolDriver<SqlPool> = {
     if (path === '') return 'a directory or :memory: must follow pglite:';
     if (path.includes('\0')) return 'the directory contains a NUL character';
     if (path.startsWith('//')) return 'a directory is written pglite:./directory or pglite:/directory, without //';
-    if (path.startsWith(':') && path !== MEMORY) return 'the only name between colons is :memory:';
+    if (path === FROM) return 'the file of a dump must follow ?from=';
+    if (path.startsWith(':') && path !== MEMORY && !path.startsWith(FROM))
+      return 'the only name between colons is :memory:, alone or with ?from= and the file of a dump';
     return undefined;
   },
   key(url, _options, name) {
     const path = location(url);
-    return path === MEMORY ? `pglite::memory:${name}` : `pglite:${resolve(path)}`;
+    return path.startsWith(MEMORY) ? `pglite::memory:${name}` : `pglite:${resolve(path)}`;
   },
   create(url, options, environment) {
     const path = location(url);
     const { acquireTimeout = ACQUIRE_TIMEOUT } = options as { acquireTimeout?: number };
-    return new PglitePool(path === MEMORY ? undefined : resolve(path), acquireTimeout, environment);
+    return new PglitePool(placeOf(path), acquireTimeout, environment);
   },
-  tests: [{ name: 'pglite', url: `pglite:${MEMORY}` }],
+  tests: [{ name: 'pglite', url: `pglite:${MEMORY}`, prepare: createTestDatabase }],
 };

@@ -16,7 +16,15 @@ import type {
 } from '../pool.js';
 import type { Slot } from '../slot.js';
 import { copyAlone, copyInSession, isUniqueViolation } from './copy.js';
-import { closeDatabase, type Database, inTransaction, openDatabase, rollBack, unusable } from './database.js';
+import {
+  closeDatabase,
+  type Database,
+  type DatabasePlace,
+  inTransaction,
+  openDatabase,
+  rollBack,
+  unusable,
+} from './database.js';
 import { mapError, stopsTheEngine } from './errors.js';
 import { hostClient } from './host-client.js';
 import { Maintenance } from './maintenance.js';
@@ -40,9 +48,8 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
   readonly dialect = 'postgres';
   readonly binary = false;
 
-  /** @param directory absolute; `undefined`: in memory. */
   constructor(
-    private readonly directory: string | undefined,
+    private readonly place: DatabasePlace,
     acquireTimeout: number,
     environment: PoolEnvironment,
   ) {
@@ -52,7 +59,7 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
   readonly raw: RawClient = { language: 'sql', client: () => this.require('sql').database.host };
 
   get durable(): boolean {
-    return this.directory !== undefined;
+    return this.place.directory !== undefined;
   }
 
   query(
@@ -94,7 +101,7 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
   }
 
   protected async openDatabase(context: OpenContext, slot: Slot): Promise<Maintained> {
-    const database = await openDatabase(this.directory, context, this.name);
+    const database = await openDatabase(this.place, context, this.name);
     const { client } = database;
     const statements = new Statements(client, database.serialize);
     const host = hostClient(client, slot, this.name, () => statements.forget());

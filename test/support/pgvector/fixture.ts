@@ -15,6 +15,7 @@ import type {
   VectorScope,
   VectorSearch,
 } from '../../../src/vectors/provider.js';
+import { PGLITE_IN_MEMORY } from '../pglite-memory.js';
 
 export const A: VectorScope = { tenant: 'a', namespace: '' };
 export const everything = { vector: true, metadata: true, text: true };
@@ -87,7 +88,7 @@ export function explaining(pool: SqlPool, seen: (statement: Statement) => void):
 }
 
 export async function openProvider(): Promise<Opened> {
-  const pool = pglite.create('pglite::memory:', { acquireTimeout: 60_000 }, { clock: systemClock, name: 'main' });
+  const pool = pglite.create(PGLITE_IN_MEMORY, { acquireTimeout: 60_000 }, { clock: systemClock, name: 'main' });
   await pool.open(opening);
   const provider = providerOn(pool);
   await provider.open(opening);

@@ -8,6 +8,7 @@ import { parseFilter, type FieldType, type FilterDomain, type FilterNode } from 
 import { tokenize } from '../../../src/filter/text.js';
 import { pglite } from '../../../src/pools/pglite/index.js';
 import type { SqlPool } from '../../../src/pools/pool.js';
+import { PGLITE_IN_MEMORY } from '../pglite-memory.js';
 
 const FIELDS: readonly (readonly [string, FieldType])[] = [
   ['s', 'string'],
@@ -78,7 +79,7 @@ export interface Opened {
 }
 
 export async function openBackend(): Promise<Opened> {
-  const pool = pglite.create('pglite::memory:', {}, { clock: systemClock, name: 'main' });
+  const pool = pglite.create(PGLITE_IN_MEMORY, {}, { clock: systemClock, name: 'main' });
   await pool.open({ clock: systemClock, signal: new AbortController().signal });
   const backend = sql.create(pool, 'main');
   await backend.ensure([things, users], ctx);
