@@ -18,7 +18,7 @@ export abstract class SubscribableStorage extends Storage {
    * transactions that begin after it was there first, whatever process they are of. Processes that subscribe under one name
    * share its events; while there is none they wait. Each name gets every event. Of `types` and `stores` the latest call's
    * stand. @throws `CONFIGURATION` without the setting `events.outbox`; `VALIDATION`; `UNSUPPORTED` where a store's database
-   * has no transactions
+   * has no transactions; `QUOTA_EXCEEDED` beyond 1,000 names on a database
    */
   async subscribe<T extends keyof StoreEvents = keyof StoreEvents>(
     name: string,

@@ -18,19 +18,20 @@ export function jsonBytes(value: JsonObject): number {
 
 /**
  * A host's value as it is stored: a copy, dates of declared fields as ISO text, `undefined` properties dropped, `-0` as 0.
+ * @param at what errors call the value
  * @throws `VALIDATION` with the path, for what JSON cannot carry, for a declared field of another type, for the limits.
  */
-export function encodeValue(value: unknown, schema: RecordSchema, maxBytes: number): Encoded {
-  if (!isPlainObject(value)) throw invalid('value', value, 'a plain object');
-  const walk = new Walk(schema, 'value', '');
+export function encodeValue(value: unknown, schema: RecordSchema, maxBytes: number, at = 'value'): Encoded {
+  if (!isPlainObject(value)) throw invalid(at, value, 'a plain object');
+  const walk = new Walk(schema, at, '');
   const copy = walk.object(value, 1);
   checkFields(copy, schema);
   // The bound is cheap; the exact size is worked out only where it decides.
   const { bound } = walk;
   const bytes = bound <= maxBytes ? bound : jsonBytes(copy);
   if (bytes > maxBytes)
-    throw new ValidationError('VALIDATION', `value: expected at most ${maxBytes} bytes of JSON, got ${bytes}`, {
-      details: { key: 'value', bytes, maxBytes },
+    throw new ValidationError('VALIDATION', `${at}: expected at most ${maxBytes} bytes of JSON, got ${bytes}`, {
+      details: { key: at, bytes, maxBytes },
     });
   return { value: copy, bound: bytes };
 }

@@ -14,7 +14,7 @@ export interface Delivery {
 export interface Leave {
   /** The transaction's own, where nothing is delivered. */
   readonly pool: Pool;
-  message(message: NewMessage & { readonly payload: JsonValue }): Promise<Delivery>;
+  messages(messages: readonly (NewMessage & { readonly payload: JsonValue })[]): Promise<readonly Delivery[]>;
   /** Counts a call from its very beginning as one that the transaction's function has to await. */
   during<R>(call: () => Promise<R>): Promise<R>;
 }

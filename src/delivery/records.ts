@@ -86,7 +86,9 @@ export class DeliveredCollection<T, In = T> {
     for (const key of ['if', 'ifVersion'])
       if (key in write) throw invalid(`options.${key}`, '', 'none: nobody waits for what becomes of the condition');
     const key = digest([host.backend.pool.name, definition.name, write.id]);
-    return this.leave.message({ topic: topicOf('records'), key, payload: encodeWrite({ database: on, write }) });
+    const payload = encodeWrite({ database: on, write });
+    const [left] = await this.leave.messages([{ topic: topicOf('records'), key, payload }]);
+    return left!;
   }
 }
 

@@ -73,7 +73,9 @@ export function deliveredStore<N extends StoreName>(name: N, host: StoreHost, le
         args.slice(run.length).forEach(checkDeliveredOptions);
         const call = encodeCall(args);
         await checkCall(`${name}.${operation}`, () => run(...args));
-        return leave.message({ topic: topicOf(name), key: keyOf(name, args), payload: { operation, arguments: call } });
+        const payload = { operation, arguments: call };
+        const [left] = await leave.messages([{ topic: topicOf(name), key: keyOf(name, args), payload }]);
+        return left!;
       });
     return [operation, later] as const;
   });

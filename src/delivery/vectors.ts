@@ -88,12 +88,11 @@ export class DeliveredVectors {
     vectors: readonly { readonly id: string; readonly record?: JsonObject }[],
   ): Promise<Delivery[]> {
     const { key: provider } = this.outside;
-    const deliveries: Delivery[] = [];
-    for (const { id, ...written } of vectors) {
-      const payload = { provider, collection, namespace, ...(written.record === undefined ? { id } : written) };
-      const key = digest([provider, collection, namespace, id]);
-      deliveries.push(await this.leave.message({ topic: topicOf('vectors'), key, payload }));
-    }
-    return deliveries;
+    const messages = vectors.map(({ id, ...written }) => ({
+      topic: topicOf('vectors'),
+      key: digest([provider, collection, namespace, id]),
+      payload: { provider, collection, namespace, ...(written.record === undefined ? { id } : written) },
+    }));
+    return [...(await this.leave.messages(messages))];
   }
 }

@@ -2,6 +2,7 @@
 import type { RecordBackend, Stored } from '../backends/backend.js';
 import { LONGEST_DELAY } from '../clock.js';
 import { COUNTERS } from '../collection/counters.js';
+import { groupBy } from '../collection/group-by.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
 import type { OperationContext } from '../component.js';
 import { invalid, isStorageError } from '../errors.js';
@@ -123,11 +124,7 @@ export class Relay {
 
   /** Reads the heads of all together. What cannot be read here, each lane reads by itself. */
   private async begin(claimed: readonly ClaimedLane[]): Promise<void> {
-    const tenants = new Map<string, ClaimedLane[]>();
-    for (const lane of claimed) {
-      const { tenant } = lane.scope;
-      tenants.set(tenant, [...(tenants.get(tenant) ?? []), lane]);
-    }
+    const tenants = groupBy(claimed, ({ scope }) => scope.tenant);
     // Well before their leases end: none of them is renewed yet.
     const { batch, lease } = this.settings;
     const each = async (lanes: readonly ClaimedLane[]): Promise<void> => {

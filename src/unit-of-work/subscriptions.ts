@@ -8,8 +8,8 @@ import { equals, orderBy } from '../collection/conditions.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
 import { LIBRARY } from '../collection/library.js';
 import { deletePage } from '../collection/page.js';
-import type { CallOptions } from '../component.js';
-import { invalid } from '../errors.js';
+import type { CallOptions, OperationContext } from '../component.js';
+import { invalid, StorageError } from '../errors.js';
 import { ALL } from '../filter/syntax.js';
 import type { TransactionOutbox } from './outbox/enqueue.js';
 import { KEYS, LANES, MESSAGES, OUTBOX_TABLES } from './outbox/records.js';
@@ -24,6 +24,7 @@ const SUBSCRIPTIONS: RecordSchema = {
 };
 const BY_ID = [{ source: 'envelope', path: ['id'], type: 'string', direction: 'asc' }] as const;
 const NAME = /^[a-z][a-z0-9_.-]{0,50}$/;
+/** Those that there may be: read by every transaction with events. */
 const MOST = 1_000;
 const BATCH = 100;
 
@@ -52,7 +53,7 @@ export function subscriptionTopic(name: string): string {
   return `subscription.${name}`;
 }
 
-/** Of another call's, the latest stands. */
+/** Of another call's, the latest stands. @throws `QUOTA_EXCEEDED` for one beyond 1,000: each costs every transaction with events */
 export async function register(
   host: CollectionHost,
   name: string,
@@ -65,8 +66,18 @@ export async function register(
     const [known] = await host.backend.read(LIBRARY, [key], context);
     // Every transaction with events reads it: it is not written for nothing.
     if (known !== undefined && JSON.stringify(wantedOf(known)) === JSON.stringify(value)) return;
+    if (known === undefined && (await countAll(host, context)) >= MOST)
+      throw new StorageError('QUOTA_EXCEEDED', `The database has ${MOST} subscriptions, the most there may be`, {
+        component: host.backend.name,
+        operation: 'subscribe',
+        details: { limit: MOST },
+      });
     await host.backend.write(LIBRARY, [{ ...key, kind: 'put', value }], context);
   });
+}
+
+function countAll({ backend }: CollectionHost, context: OperationContext): Promise<number> {
+  return backend.count(LIBRARY, { collection: SUBSCRIPTIONS, filter: ALL }, context);
 }
 
 /** In the transaction of the events. */
@@ -79,15 +90,14 @@ export async function publish(
   const subscriptions = await runOperation(host, [SUBSCRIPTIONS], 'publish', undefined, (context) =>
     host.backend.find(LIBRARY, request, context),
   );
-  for (const subscription of subscriptions) {
+  const wanted = subscriptions.flatMap((subscription) => {
     const { prefixes, types } = wantedOf(subscription);
     const topic = subscriptionTopic(subscription.id);
-    for (const event of events) {
-      const { type, aggregateId } = event;
-      if (!prefixes.includes(type.slice(0, type.indexOf('.'))) || types?.includes(type) === false) continue;
-      await outbox.leave({ topic, key: aggregateId, payload: event });
-    }
-  }
+    return events
+      .filter(({ type }) => prefixes.includes(type.slice(0, type.indexOf('.'))) && types?.includes(type) !== false)
+      .map((event) => ({ topic, key: event.aggregateId, payload: event }));
+  });
+  await outbox.leave(wanted);
 }
 
 /** Ends a subscription, and deletes what waits for it, dead letters too. */

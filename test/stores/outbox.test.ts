@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { openStorage, type StorageManager, type StoreEvent, type TenantStorage } from '../../src/index.js';
+import { databaseOf } from '../support/open-parts.js';
 import { storageTargets } from '../support/storage-targets.js';
 
 const HERE = storageTargets('subscriptions');
@@ -225,6 +226,24 @@ test('without the setting events.outbox there are no subscriptions', async () =>
     code: 'CONFIGURATION',
     details: { key: 'events.outbox' },
   });
+});
+
+test('there are at most 1,000 names, and those that are there stay usable', async () => {
+  const settings = { databases: { main: 'memory:' }, events: { outbox: true } };
+  await using storage = await openStorage(settings, { environment: {} });
+  await (await storage.subscribe('first', async () => undefined)).stop();
+  const context = { now: new Date(), deadline: performance.now() + 60_000 };
+  const collection = { name: 'qm_subscriptions', fields: new Map(), indexes: [], unique: [], text: [] };
+  const value = { prefixes: ['task'] };
+  const others = Array.from({ length: 999 }, (_, i) => ({ collection, id: `other${i}`, kind: 'put', value }) as const);
+  await databaseOf(storage).backend.write({ tenant: 'quartermaster' }, others, context);
+  await expect(storage.subscribe('one-more', async () => undefined)).rejects.toMatchObject({
+    code: 'QUOTA_EXCEEDED',
+    details: { limit: 1_000 },
+  });
+  await (await storage.subscribe('first', async () => undefined, { types: ['task.created'] })).stop();
+  await storage.tasks.create({ title: 'told to all' });
+  expect(await storage.outbox.backlog()).toMatchObject({ waiting: 1_000 });
 });
 
 test('stores on several databases are one subscription, and what it wants no more is given up', async () => {

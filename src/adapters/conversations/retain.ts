@@ -5,7 +5,7 @@ import type { CallOptions } from '../../component.js';
 import type { Filter } from '../../filter/syntax.js';
 import { flag, nullable, shape, withDefault, type Reader } from '../arguments.js';
 import { invalid } from '../../errors.js';
-import { groupBy } from '../group-by.js';
+import { groupBy } from '../../collection/group-by.js';
 import type { Unit } from '../unit.js';
 import type { Decided } from './base.js';
 import { softDeletion } from './edits.js';

@@ -2,7 +2,7 @@
 import { copyJson } from '../../backends/value.js';
 import type { CallOptions, OperationContext } from '../../component.js';
 import { isStorageError } from '../../errors.js';
-import { groupBy } from '../group-by.js';
+import { groupBy } from '../../collection/group-by.js';
 import type { Entity } from '../store.js';
 import { readClaim } from './arguments.js';
 import { claimOpen, findEverywhere, findExpired, type Taking, type TenantRecord } from './claim.js';

@@ -1,7 +1,7 @@
 /** Claims of runs behind limits: each tenant's by decisions. Whom a limit holds back is looked at once, not by every claim. */
 import type { OperationContext } from '../../component.js';
 import { isStorageError } from '../../errors.js';
-import { groupBy } from '../group-by.js';
+import { groupBy } from '../../collection/group-by.js';
 import { findEverywhere, ofJobs, ORDER, type Taking, type TenantRecord } from './claim.js';
 import { Gate, laneOf, startOrPark, TENANT_GATE, type Gates } from './gates.js';
 import { LeaseOperations } from './lease-operations.js';

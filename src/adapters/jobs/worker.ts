@@ -1,6 +1,6 @@
 /** The loop of a worker: claims runs that are due, handles them side by side, and keeps their leases until they end. */
 import { foreignErrorName, isStorageError, StorageError, TimeoutError } from '../../errors.js';
-import { groupBy } from '../group-by.js';
+import { groupBy } from '../../collection/group-by.js';
 import type { StoreHost } from '../host.js';
 import { readStop } from './arguments.js';
 import { outcome, type JobWorkerStatus, type RunContext, type RunHandler } from './handler.js';

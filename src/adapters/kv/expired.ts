@@ -6,7 +6,7 @@ import { RecordCodec } from '../../collection/record-codec.js';
 import { parseSort } from '../../filter/cursor.js';
 import { normalize } from '../../filter/normalize.js';
 import { parseFilter } from '../../filter/syntax.js';
-import { groupBy } from '../group-by.js';
+import { groupBy } from '../../collection/group-by.js';
 import type { Unit } from '../unit.js';
 import { bareUnit } from './bare-unit.js';
 import { countedSize, stillCounts, type EntryRecord, type EntryValue } from './entry.js';

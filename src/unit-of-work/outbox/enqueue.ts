@@ -1,15 +1,16 @@
 /** Writing a message: part of the transaction that it tells of. */
 import { randomUUID } from 'node:crypto';
-import type { JsonValue, RecordSchema, Write } from '../../backends/backend.js';
+import type { JsonObject, JsonValue, RecordCapabilities, RecordSchema, Write } from '../../backends/backend.js';
 import { checkId, encodeValue } from '../../backends/value.js';
 import { digest } from '../../collection/digest.js';
+import { groupBy } from '../../collection/group-by.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import { makeUuid } from '../../collection/ids.js';
 import type { CallOptions, OperationContext } from '../../component.js';
 import { invalid, serializationFailure, StorageError, unknownKey } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
-import { findEnqueued, rememberEnqueued } from './idempotency.js';
-import { checkOwnTopic, checkTopic, IDEMPOTENCY, keyId, KEYS, LANES, MESSAGES, OUTBOX_TABLES } from './records.js';
+import { checkContent, findRemembered, rememberEnqueued, type Remembered } from './idempotency.js';
+import { checkOwnTopic, IDEMPOTENCY, keyId, KEYS, LANES, MESSAGES, OUTBOX_TABLES } from './records.js';
 import { wake } from './wake.js';
 
 export interface NewMessage {
@@ -35,6 +36,18 @@ export interface Enqueued {
 
 const FIELDS = ['topic', 'key', 'payload', 'idempotencyKey'];
 
+/** Messages of one call. */
+const MOST = 1_000;
+
+/** A message with its value as it is stored, but for its place. */
+interface Draft extends Omit<NewMessage, 'payload'> {
+  readonly id: string;
+  readonly value: JsonObject;
+  readonly bytes: number;
+  /** Of what was asked for under the caller's idempotency key. */
+  readonly content: string | undefined;
+}
+
 /** `tx.outbox` */
 export class TransactionOutbox {
   constructor(
@@ -48,83 +61,163 @@ export class TransactionOutbox {
    * @throws `VALIDATION`; `CONFLICT` (`details.reason` is `'idempotency'`) when other content was left under its idempotency key
    */
   async enqueue(message: NewMessage, options?: CallOptions): Promise<Enqueued> {
-    const checked = checkMessage(message);
-    checkOwnTopic(checked.topic, 'message.topic');
-    return this.leave(checked, options);
+    checkOwn(message, 'message');
+    const [enqueued] = await this.write([draftOf(message, 'message', this.host)], options);
+    return enqueued!;
+  }
+
+  /**
+   * As `enqueue`, up to 1,000 messages in their order, all of them or none: as many round trips for all as for one.
+   * @throws as `enqueue`
+   */
+  async enqueueMany(messages: readonly NewMessage[], options?: CallOptions): Promise<Enqueued[]> {
+    if (!Array.isArray(messages) || messages.length > MOST)
+      throw invalid('messages', messages, `an array of at most ${MOST} messages`);
+    messages.forEach((message, i) => checkOwn(message, `messages[${i}]`));
+    return this.leave(messages, options);
   }
 
   /** The library's own messages, whose topics no host can use. @throws as `enqueue` */
-  async leave(message: NewMessage, options?: CallOptions): Promise<Enqueued> {
-    const { backend, tenant } = this.host;
-    const { topic, key, payload, idempotencyKey } = checkMessage(message);
-    // A whole value, so that what cannot be stored is refused before any I/O.
-    const draft = { topic, key, payload, idempotencyKey: idempotencyKey ?? randomUUID(), lane: randomUUID(), order: 0 };
-    const { value } = encodeValue(draft, MESSAGES, backend.capabilities.maxRecordBytes);
-    const once = idempotencyKey === undefined ? undefined : digest([key, value['payload']]);
-    const tables = once === undefined ? OUTBOX_TABLES : [...OUTBOX_TABLES, IDEMPOTENCY];
-    return runOperation(this.host, tables, 'enqueue', options, async (context) => {
-      const known =
-        once === undefined ? undefined : await findEnqueued(backend, tenant, topic, idempotencyKey!, once, context);
-      if (known !== undefined) return { id: known, duplicate: true };
-      const place = await this.takePlace(topic, key, draft.lane, context);
-      const id = makeUuid(context.now);
-      const own = { ...value, ...place, idempotencyKey: idempotencyKey ?? id };
-      const writes = [insert(MESSAGES, id, once === undefined ? own : { ...own, once })];
-      if (once !== undefined) writes.push(rememberEnqueued(topic, idempotencyKey!, { message: id, content: once }));
-      if (place.order === 1) {
-        const dueAt = context.now.toISOString();
-        writes.push(insert(LANES, place.lane, { topic, keyId: keyId(topic, key), dueAt, token: 0, attempts: 0 }));
-      }
-      const results = await backend.write({ tenant }, writes, context);
-      // Another transaction was faster with the idempotency key: the next run of this one sees it.
-      if (once !== undefined && results[1]!.status === 'exists') throw serializationFailure(backend.name);
-      if (results.some(({ status }) => status !== 'written'))
-        throw new StorageError('INTERNAL', 'The outbox has a record under an id that was made just now', {
-          component: backend.name,
-          operation: 'enqueue',
-        });
-      this.onCommit(() => wake(backend));
-      return { id, duplicate: false };
-    });
+  async leave(messages: readonly NewMessage[], options?: CallOptions): Promise<Enqueued[]> {
+    return this.write(
+      messages.map((message, i) => draftOf(message, `messages[${i}]`, this.host)),
+      options,
+    );
   }
 
-  /** The key's lane, and the message's number in it; 1: the lane is to be made. */
-  private async takePlace(
-    topic: string,
-    key: string,
-    newLane: string,
-    context: OperationContext,
-  ): Promise<{ lane: string; order: number }> {
+  private async write(drafts: readonly Draft[], options: CallOptions | undefined): Promise<Enqueued[]> {
+    if (drafts.length === 0) return [];
+    const { backend } = this.host;
+    const keyed = drafts.some(({ content }) => content !== undefined);
+    return runOperation(
+      this.host,
+      keyed ? [...OUTBOX_TABLES, IDEMPOTENCY] : OUTBOX_TABLES,
+      'enqueue',
+      options,
+      async (context) => {
+        const known = keyed ? await this.findKnown(drafts, context) : new Map<string, Remembered>();
+        const fresh: Draft[] = [];
+        const enqueued = drafts.map((draft): Enqueued => {
+          const { id, topic, idempotencyKey, content } = draft;
+          if (content !== undefined) {
+            const name = keyId(topic, idempotencyKey!);
+            const before = known.get(name);
+            if (before !== undefined) {
+              checkContent(before, content, topic);
+              return { id: before.message, duplicate: true };
+            }
+            known.set(name, { message: id, content });
+          }
+          fresh.push(draft);
+          return { id, duplicate: false };
+        });
+        for (const portion of portions(fresh, backend.capabilities)) await this.insert(portion, context);
+        if (fresh.length > 0) this.onCommit(() => wake(backend));
+        return enqueued;
+      },
+    );
+  }
+
+  private async findKnown(drafts: readonly Draft[], context: OperationContext): Promise<Map<string, Remembered>> {
     const { backend, tenant } = this.host;
-    const write: Write = {
-      collection: KEYS,
-      id: keyId(topic, key),
-      kind: 'patch',
-      changes: { increment: { last: 1 } },
-      orInsert: { last: 1, lane: newLane },
-    };
-    const [result] = await backend.write({ tenant }, [write], context);
-    if (result?.status !== 'patched')
-      throw new StorageError('INTERNAL', `The outbox answered ${result?.status ?? 'nothing'}`, {
+    const names = drafts
+      .filter(({ content }) => content !== undefined)
+      .map(({ topic, idempotencyKey }) => keyId(topic, idempotencyKey!));
+    return findRemembered(backend, tenant, [...new Set(names)], context);
+  }
+
+  private async insert(drafts: readonly Draft[], context: OperationContext): Promise<void> {
+    const { backend, tenant } = this.host;
+    const writes: Write[] = [];
+    const lanes: Write[] = [];
+    const keys: Write[] = [];
+    for (const [{ name, lane, first }, group] of await this.takePlaces(drafts, context)) {
+      group.forEach(({ id, value, topic, idempotencyKey, content }, i) => {
+        const own = { ...value, lane, order: first + i, idempotencyKey: idempotencyKey ?? id };
+        writes.push(insertion(MESSAGES, id, content === undefined ? own : { ...own, once: content }));
+        if (content !== undefined) keys.push(rememberEnqueued(topic, idempotencyKey!, { message: id, content }));
+      });
+      const dueAt = context.now.toISOString();
+      const { topic } = group[0]!;
+      if (first === 1) lanes.push(insertion(LANES, lane, { topic, keyId: name, dueAt, token: 0, attempts: 0 }));
+    }
+    const results = await backend.write({ tenant }, [...keys, ...writes, ...lanes], context);
+    // Another transaction was faster with an idempotency key: the next run of this one sees it.
+    if (results.slice(0, keys.length).some(({ status }) => status === 'exists'))
+      throw serializationFailure(backend.name);
+    if (results.some(({ status }) => status !== 'written'))
+      throw new StorageError('INTERNAL', 'The outbox has a record under an id that was made just now', {
         component: backend.name,
         operation: 'enqueue',
       });
-    const { lane, last } = result.record.value;
-    return { lane: lane as string, order: last as number };
+  }
+
+  /** The lane of each key, and the number in it of the first of its messages; 1: the lane is to be made. */
+  private async takePlaces(
+    drafts: readonly Draft[],
+    context: OperationContext,
+  ): Promise<[{ readonly name: string; readonly lane: string; readonly first: number }, readonly Draft[]][]> {
+    const { backend, tenant } = this.host;
+    // In one order in all transactions: two that take the same keys wait for each other, and do not deadlock.
+    const groups = [...groupBy(drafts, ({ topic, key }) => keyId(topic, key))].sort(([a], [b]) => (a < b ? -1 : 1));
+    const writes = groups.map(([name, { length }]): Write => ({
+      collection: KEYS,
+      id: name,
+      kind: 'patch',
+      changes: { increment: { last: length } },
+      orInsert: { last: length, lane: randomUUID() },
+    }));
+    const results = await backend.write({ tenant }, writes, context);
+    return results.map((result, i) => {
+      if (result.status !== 'patched')
+        throw new StorageError('INTERNAL', `The outbox answered ${result.status}`, {
+          component: backend.name,
+          operation: 'enqueue',
+        });
+      const [name, group] = groups[i]!;
+      const { lane, last } = result.record.value;
+      return [{ name, lane: lane as string, first: (last as number) - group.length + 1 }, group];
+    });
   }
 }
 
-function insert(collection: RecordSchema, id: string, value: Readonly<Record<string, JsonValue>>): Write {
+/** A whole value, so that what cannot be stored is refused before any I/O. @param at what errors call it @throws `VALIDATION` */
+function draftOf({ topic, key, payload, idempotencyKey }: NewMessage, at: string, host: CollectionHost): Draft {
+  const { backend, clock } = host;
+  const whole = { topic, key, payload, idempotencyKey: idempotencyKey ?? randomUUID(), lane: randomUUID(), order: 0 };
+  const { value, bound } = encodeValue(whole, MESSAGES, backend.capabilities.maxRecordBytes, at);
+  const content = idempotencyKey === undefined ? undefined : digest([key, value['payload']]);
+  return { topic, key, idempotencyKey, id: makeUuid(clock.now()), value, bytes: bound, content };
+}
+
+/** What one batch takes: each message may bring its key and its lane. */
+function* portions(drafts: readonly Draft[], limits: RecordCapabilities): Generator<Draft[]> {
+  const most = Math.floor(limits.maxBatchItems / 3);
+  let portion: Draft[] = [];
+  let bytes = 0;
+  for (const draft of drafts) {
+    if (portion.length === most || (portion.length > 0 && bytes + draft.bytes > limits.maxBatchBytes / 2)) {
+      yield portion;
+      portion = [];
+      bytes = 0;
+    }
+    portion.push(draft);
+    bytes += draft.bytes;
+  }
+  if (portion.length > 0) yield portion;
+}
+
+function insertion(collection: RecordSchema, id: string, value: Readonly<Record<string, JsonValue>>): Write {
   return { collection, id, kind: 'insert', value };
 }
 
-function checkMessage(message: unknown): NewMessage {
-  if (!isPlainObject(message)) throw invalid('message', message, 'an object of topic, key and payload');
-  for (const field of Object.keys(message)) if (!FIELDS.includes(field)) throw unknownKey(`message.${field}`, FIELDS);
+/** @throws `VALIDATION` */
+function checkOwn(message: unknown, at: string): asserts message is NewMessage {
+  if (!isPlainObject(message)) throw invalid(at, message, 'an object of topic, key and payload');
+  for (const field of Object.keys(message)) if (!FIELDS.includes(field)) throw unknownKey(`${at}.${field}`, FIELDS);
   const { topic, key, payload, idempotencyKey } = message;
-  const checked = { topic: checkTopic(topic, 'message.topic'), key: checkId(key, 'message.key'), payload };
-  if (payload === undefined) throw invalid('message.payload', payload, 'JSON');
-  return idempotencyKey === undefined
-    ? checked
-    : { ...checked, idempotencyKey: checkId(idempotencyKey, 'message.idempotencyKey') };
+  checkOwnTopic(topic, `${at}.topic`);
+  checkId(key, `${at}.key`);
+  if (payload === undefined) throw invalid(`${at}.payload`, payload, 'JSON');
+  if (idempotencyKey !== undefined) checkId(idempotencyKey, `${at}.idempotencyKey`);
 }

@@ -7,30 +7,34 @@ import { IDEMPOTENCY, keyId, MESSAGES } from './records.js';
 /** Milliseconds after its delivery for which a message is known by its key. */
 const KEPT_FOR = 24 * 3_600_000;
 
-interface Remembered {
+export interface Remembered {
   /** The message's id. */
   readonly message: string;
   /** A digest of the message's key and payload. */
   readonly content: string;
 }
 
-/** The id of the message that was left under the key. @throws `CONFLICT` when it has other content. */
-export async function findEnqueued(
+/** By their names, those of `names` under which a message was left. @param names as `keyId` makes them */
+export async function findRemembered(
   backend: RecordBackend,
   tenant: string,
-  topic: string,
-  key: string,
-  content: string,
+  names: readonly string[],
   context: OperationContext,
-): Promise<string | undefined> {
-  const [known] = await backend.read({ tenant }, [{ collection: IDEMPOTENCY, id: keyId(topic, key) }], context);
-  if (known === undefined) return undefined;
-  if (known.value['content'] !== content)
-    throw new ConflictError('CONFLICT', 'enqueue: the idempotency key was used with another key or payload', {
-      operation: 'enqueue',
-      details: { reason: 'idempotency', topic },
-    });
-  return known.value['message'] as string;
+): Promise<Map<string, Remembered>> {
+  const keys = names.map((id) => ({ collection: IDEMPOTENCY, id }));
+  const found = await backend.read({ tenant }, keys, context);
+  return new Map(
+    found.flatMap((stored) => (stored === undefined ? [] : [[stored.id, stored.value as unknown as Remembered]])),
+  );
+}
+
+/** @throws `CONFLICT` when the key was used for other content. */
+export function checkContent({ content: before }: Remembered, content: string, topic: string): void {
+  if (before === content) return;
+  throw new ConflictError('CONFLICT', 'enqueue: the idempotency key was used with another key or payload', {
+    operation: 'enqueue',
+    details: { reason: 'idempotency', topic },
+  });
 }
 
 /** For as long as the message waits, which may be any time. */
