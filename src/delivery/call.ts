@@ -4,7 +4,8 @@ import { invalid } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
 
 /** What cannot be known when the transaction has committed, or means nothing then. */
-const REFUSED = ['ifVersion', 'signal', 'timeout'];
+const REFUSED = ['ifVersion', 'signal', 'timeout'] as const;
+export type DeliveredRefusal = (typeof REFUSED)[number];
 
 /** @throws `VALIDATION` for conditions and bounds: the call is made after the commit */
 export function checkDeliveredOptions(options: unknown): void {

@@ -4,7 +4,7 @@ import { digest } from '../collection/digest.js';
 import { STORES } from '../adapters/factory.js';
 import type { StoreName } from '../adapters/settings.js';
 import type { StoreHost } from '../adapters/host.js';
-import { checkDeliveredOptions, encodeCall } from './call.js';
+import { checkDeliveredOptions, encodeCall, type DeliveredRefusal } from './call.js';
 import { checkCall, reached } from './checking.js';
 import { requireAtomic, requireOutside, topicOf, type Delivery, type Leave } from './message.js';
 
@@ -50,7 +50,17 @@ export const DELIVERABLE = {
   ],
 } as const satisfies { readonly [N in StoreName]: readonly (keyof Stores[N])[] };
 
-type Later<F> = F extends (...args: infer A) => unknown ? (...args: A) => Promise<Delivery> : never;
+/** Without what means nothing to a call that is made after the commit. */
+type Later<F> = F extends (...args: infer A) => unknown ? (...args: Unbounded<A>) => Promise<Delivery> : never;
+type Unbounded<A extends readonly unknown[]> = { [I in keyof A]: WithoutBounds<A[I]> };
+// Of an object of any members nothing is taken.
+type WithoutBounds<O> = O extends object
+  ? string extends keyof O
+    ? O
+    : 'signal' extends keyof O
+      ? Omit<O, DeliveredRefusal> & { readonly [K in DeliveredRefusal]?: never }
+      : O
+  : O;
 
 /** The store's operations by their names and arguments; each gives the delivery that it will be. */
 export type DeliveredStore<N extends StoreName> = {
