@@ -19,6 +19,11 @@ export class Database {
     this.tables.declare(schema, this.name);
   }
 
+  /** What the name stands for in this process. */
+  declarationOf(name: string): RecordSchema | undefined {
+    return this.tables.declarationOf(name);
+  }
+
   has(schemas: readonly RecordSchema[]): boolean {
     return this.tables.has(schemas);
   }

@@ -13,6 +13,7 @@ export function deliveryTargets(parts: OpenParts, storeHost: DeliveryTargets['st
       if (!parts.databases.has(name)) throw unknownHere(`The database ${name}`);
       return placeOf(tenant).records(placeOf(tenant).database(name));
     },
+    declarationOf: (name, collection) => parts.databases.get(name)?.declarationOf(collection),
     vectors: (name, tenant) => {
       if (!parts.providers.has(name)) throw unknownHere(`The vector provider ${name}`);
       return placeOf(tenant).vectors(name, false);
@@ -26,11 +27,11 @@ export function startDispatch(parts: OpenParts, targets: DeliveryTargets): void 
   const library = new Placement(parts, LIBRARY.tenant, undefined);
   const pools = new Set([...databases.values(), ...providers.values()].map(({ pool }) => pool));
   if (!parts.storeSettings.outbox.deliver || pools.size < 2) return;
-  for (const database of databases.values()) {
+  // Databases of one URL have one outbox.
+  const byPool = new Map([...databases.values()].map((database) => [database.pool, database]));
+  for (const database of byPool.values()) {
     const { transactions, batch } = database.backend.capabilities;
-    // Databases of one URL have one outbox.
-    const isFirst = pools.delete(database.pool);
-    if (!isFirst || transactions === 'none' || batch !== 'atomic') continue;
+    if (transactions === 'none' || batch !== 'atomic') continue;
     dispatch(library.records(database), {
       ...targets,
       report: (error) => parts.report(error),

@@ -42,6 +42,14 @@ export class Tables {
         { details: { collection: schema.name, database } },
       );
     this.declared.set(schema.name, schema);
+    // Made by a declaration of another process's, which is not this one's to go by any more.
+    const made = this.there.get(schema.name);
+    if (made !== undefined && describe(made) !== describe(schema)) this.there.delete(schema.name);
+  }
+
+  /** What the name stands for in this process. */
+  declarationOf(name: string): RecordSchema | undefined {
+    return this.declared.get(name);
   }
 
   has(schemas: readonly RecordSchema[]): boolean {

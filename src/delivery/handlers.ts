@@ -1,5 +1,5 @@
 /** How what a transaction left to be delivered is done: once, however often its message is delivered. */
-import type { JsonObject, JsonValue, WriteResult } from '../backends/backend.js';
+import type { JsonObject, JsonValue, RecordSchema, Write, WriteResult } from '../backends/backend.js';
 import { STORES } from '../adapters/factory.js';
 import { STORE_NAMES, type StoreName } from '../adapters/settings.js';
 import type { StoreHost } from '../adapters/host.js';
@@ -29,6 +29,8 @@ import type { DeliveredVector } from './vectors.js';
 export interface DeliveryTargets {
   storeHost(name: StoreName, tenant: string): StoreHost;
   records(database: string, tenant: string): CollectionHost;
+  /** As this process declares it, once it has. */
+  declarationOf(database: string, collection: string): RecordSchema | undefined;
   vectors(provider: string, tenant: string): VectorStore;
 }
 
@@ -86,9 +88,11 @@ function marking(host: StoreHost, delivery: string): StoreHost {
 }
 
 async function deliverWrite(targets: DeliveryTargets, { id, tenant, payload }: OutboxMessage): Promise<void> {
-  const { database, write } = decodeWrite(payload);
+  const { database, write: left } = decodeWrite(payload);
   const host = targets.records(database, tenant);
-  const { name } = write.collection;
+  const { name } = left.collection;
+  // Who left it may be of another version.
+  const write: Write = { ...left, collection: targets.declarationOf(database, name) ?? left.collection };
   const deliver = async (context: OperationContext): Promise<void> => {
     const expiresAt = new Date(context.now.getTime() + DELIVERED_FOR);
     const mark = { collection: DELIVERED.schema, kind: 'insert', id, value: {}, expiresAt } as const;
