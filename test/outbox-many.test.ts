@@ -1,9 +1,9 @@
 /** Many messages of one call: in their order, each once, and at the price of one. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { openStorage, type NewMessage } from '../src/index.js';
-import type { StorageManager } from '../src/manager.js';
+import { describe, expect, test } from '@jest/globals';
+import type { NewMessage } from '../src/index.js';
 import { statementsOf } from './support/statements.js';
 import { storageTargets } from './support/storage-targets.js';
+import { useStorage } from './support/use-storage.js';
 
 const TARGETS = storageTargets('many messages').filter(({ transactions }) => transactions);
 const message = (key: string, payload: unknown, idempotencyKey?: string): NewMessage => ({
@@ -13,19 +13,10 @@ const message = (key: string, payload: unknown, idempotencyKey?: string): NewMes
   ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
 });
 
-describe.each(TARGETS)('many messages on $name', ({ name, prepare }) => {
-  let storage: StorageManager;
-  let drop: () => Promise<void>;
-  beforeAll(async () => {
-    const { url, drop: end } = await prepare();
-    drop = end;
-    storage = await openStorage({ databases: { main: url } }, { environment: {} });
-  });
-  afterAll(async () => {
-    await storage.close();
-    await drop();
-  });
-  const enqueueMany = (messages: readonly NewMessage[]) => storage.transaction((tx) => tx.outbox.enqueueMany(messages));
+describe.each(TARGETS)('many messages on $name', (target) => {
+  const storage = useStorage(target);
+  const enqueueMany = (messages: readonly NewMessage[]) =>
+    storage().transaction((tx) => tx.outbox.enqueueMany(messages));
 
   /** Delivers what waits. @returns what came under each key */
   async function deliver(count: number): Promise<Record<string, unknown[]>> {
@@ -33,7 +24,7 @@ describe.each(TARGETS)('many messages on $name', ({ name, prepare }) => {
     let left = count;
     let done!: () => void;
     const all = new Promise<void>((resolve) => (done = resolve));
-    await using relay = storage.outbox.relay({
+    await using relay = storage().outbox.relay({
       handlers: {
         mail: async ({ key, payload }) => {
           (came[key] ??= []).push(payload);
@@ -43,16 +34,16 @@ describe.each(TARGETS)('many messages on $name', ({ name, prepare }) => {
     });
     await all;
     await relay.stop();
-    expect((await storage.outbox.backlog()).waiting).toBe(0);
+    expect((await storage().outbox.backlog()).waiting).toBe(0);
     return came;
   }
 
   test('are delivered in their order by key, behind those that were there', async () => {
-    await storage.transaction((tx) => tx.outbox.enqueue(message('a', 0)));
+    await storage().transaction((tx) => tx.outbox.enqueue(message('a', 0)));
     const left = await enqueueMany(['a', 'b', 'a', 'c', 'a', 'b'].map((key, i) => message(key, i + 1)));
     expect(new Set(left.map(({ id }) => id)).size).toBe(6);
     expect(left.every(({ duplicate }) => !duplicate)).toBe(true);
-    await storage.transaction((tx) => tx.outbox.enqueue(message('b', 7)));
+    await storage().transaction((tx) => tx.outbox.enqueue(message('b', 7)));
     expect(await deliver(8)).toEqual({ a: [0, 1, 3, 5], b: [2, 6, 7], c: [4] });
     expect(await enqueueMany([])).toEqual([]);
   });
@@ -77,13 +68,13 @@ describe.each(TARGETS)('many messages on $name', ({ name, prepare }) => {
 
   test('are as many as a call takes, all of them or none', async () => {
     const many = Array.from({ length: 1_000 }, (_, i) => message(`key${i % 300}`, i));
-    await storage
+    await storage()
       .transaction(async (tx) => {
         await tx.outbox.enqueueMany(many);
         throw new Error('no');
       })
       .catch(() => undefined);
-    expect((await storage.outbox.backlog()).waiting).toBe(0);
+    expect((await storage().outbox.backlog()).waiting).toBe(0);
     await enqueueMany(many);
     const came = await deliver(1_000);
     expect(came['key7']).toEqual([7, 307, 607, 907]);
@@ -98,10 +89,10 @@ describe.each(TARGETS)('many messages on $name', ({ name, prepare }) => {
     ['one of a topic of the library', [{ ...message('a', 1), topic: 'deliver.kv' }], 'messages[0].topic'],
   ])('%s is refused before any of them is left', async (_case, messages, key) => {
     await expect(enqueueMany(messages as never)).rejects.toMatchObject({ code: 'VALIDATION', details: { key } });
-    expect((await storage.outbox.backlog()).waiting).toBe(0);
+    expect((await storage().outbox.backlog()).waiting).toBe(0);
   });
 
-  if (name === 'postgres')
+  if (target.name === 'postgres')
     test('cost as many round trips as one', async () => {
       const sent = (count: number) =>
         statementsOf(() => enqueueMany(Array.from({ length: count }, (_, i) => message(`key${i % 20}`, i))));

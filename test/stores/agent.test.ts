@@ -1,25 +1,16 @@
 /** One agent over the stores: what it knows, its tasks, its conversations, and all of them in one transaction. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { openStorage, type StorageManager } from '../../src/index.js';
+import { openStorage } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
+import { useStorage } from '../support/use-storage.js';
 
 for (const target of storageTargets('an agent').filter(({ transactions }) => transactions))
   describe(`an agent on ${target.name}`, () => {
-    let storage: StorageManager;
-    let drop: () => Promise<void>;
-    beforeAll(async () => {
-      const prepared = await target.prepare();
-      drop = prepared.drop;
-      storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
-    });
-    afterAll(async () => {
-      await storage.close();
-      await drop();
-    });
+    const storage = useStorage(target);
 
     test('has its states, its tasks and its conversations, and no other agent has them', async () => {
-      const [planner, other] = [storage.agent('planner'), storage.agent('other')];
+      const [planner, other] = [storage().agent('planner'), storage().agent('other')];
       const conversation = randomUUID();
       expect((await planner.listConversations()).items).toEqual([]);
       await planner.saveState('goal', { text: 'sail' });
@@ -32,12 +23,12 @@ for (const target of storageTargets('an agent').filter(({ transactions }) => tra
       expect((await planner.listConversations()).items.map(({ id }) => id)).toEqual([conversation]);
       expect((await other.listTasks()).items).toEqual([]);
       expect(await other.findState('goal')).toBeUndefined();
-      expect((await storage.tenant('acme').agent('planner').listTasks()).items).toEqual([]);
-      expect(await storage.tasks.get(task.id)).toMatchObject({ ownerId: planner.ownerId });
+      expect((await storage().tenant('acme').agent('planner').listTasks()).items).toEqual([]);
+      expect(await storage().tasks.get(task.id)).toMatchObject({ ownerId: planner.ownerId });
     });
 
     test('changes all of them at once, or none', async () => {
-      const sailor = storage.agent('sailor');
+      const sailor = storage().agent('sailor');
       const conversation = randomUUID();
       const work = (fault?: Error): Promise<void> =>
         sailor.transaction(async (agent) => {

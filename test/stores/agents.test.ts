@@ -1,31 +1,22 @@
 /** The states of agents on every database; and what every store has: events, transactions, tenants. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { openStorage, type StorageManager, type StoreEvent } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
+import { useStorage } from '../support/use-storage.js';
 
 for (const target of storageTargets('agents'))
   describe(`agents on ${target.name}`, () => {
-    let storage: StorageManager;
-    let drop: () => Promise<void>;
-    beforeAll(async () => {
-      const prepared = await target.prepare();
-      drop = prepared.drop;
-      storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
-    });
-    afterAll(async () => {
-      await storage.close();
-      await drop();
-    });
+    const storage = useStorage(target);
 
     const atomic = (name: string, work: () => Promise<void>): void =>
       test(name, async () => {
-        if (storage.agents.capabilities.write) return work();
-        await expect(storage.agents.saveState('a', 'k', {})).rejects.toMatchObject({ code: 'UNSUPPORTED' });
-        expect(await storage.agents.findState('a', 'k')).toBeUndefined();
+        if (storage().agents.capabilities.write) return work();
+        await expect(storage().agents.saveState('a', 'k', {})).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+        expect(await storage().agents.findState('a', 'k')).toBeUndefined();
       });
 
     atomic('a state is saved, changed by its version, and restored', async () => {
-      const { agents } = storage;
+      const { agents } = storage();
       const saved = await agents.saveState('planner', 'goal', { text: 'sail' });
       expect(saved).toMatchObject({ agentId: 'planner', key: 'goal', state: { text: 'sail' }, version: 1 });
       await agents.saveState('planner', 'goal', { text: 'row' }, { ifVersion: 1 });
@@ -44,7 +35,7 @@ for (const target of storageTargets('agents'))
     });
 
     atomic('states are listed by key, and are gone with their revisions when deleted', async () => {
-      const { agents } = storage;
+      const { agents } = storage();
       for (const key of ['b.1', 'a', 'b.2', 'b%']) await agents.saveState('lister', key, { key });
       const page = await agents.listStates('lister', { prefix: 'b.', limit: 1 });
       expect(page.items.map(({ key }) => key)).toEqual(['b.1']);
@@ -60,13 +51,13 @@ for (const target of storageTargets('agents'))
 
     atomic('racers on one agent all save, and its events have no gaps', async () => {
       const told: StoreEvent[] = [];
-      const stop = storage.on('agent.state_saved', (event) => event.aggregateId === 'racer' && told.push(event));
-      await Promise.all(Array.from({ length: 6 }, (_, i) => storage.agents.saveState('racer', `k${i % 2}`, { i })));
+      const stop = storage().on('agent.state_saved', (event) => event.aggregateId === 'racer' && told.push(event));
+      await Promise.all(Array.from({ length: 6 }, (_, i) => storage().agents.saveState('racer', `k${i % 2}`, { i })));
       stop();
-      const events = await storage.agents.listEvents('racer');
+      const events = await storage().agents.listEvents('racer');
       expect(events.map(({ seq }) => seq)).toEqual([1000, 2000, 3000, 4000, 5000, 6000]);
       expect(events).toEqual([...told].sort((a, b) => a.seq - b.seq));
-      const later = await storage.agents.listEvents('racer', { after: 3000, limit: 2 });
+      const later = await storage().agents.listEvents('racer', { after: 3000, limit: 2 });
       expect(later.map(({ seq }) => seq)).toEqual([4000, 5000]);
     });
 
@@ -74,18 +65,18 @@ for (const target of storageTargets('agents'))
       const stopping = new AbortController();
       const seen: number[] = [];
       const watching = (async () => {
-        for await (const { seq } of storage.agents.watchEvents('watched', { signal: stopping.signal })) {
+        for await (const { seq } of storage().agents.watchEvents('watched', { signal: stopping.signal })) {
           seen.push(seq);
           if (seen.length === 3) stopping.abort();
         }
       })();
-      for (let i = 0; i < 3; i++) await storage.agents.saveState('watched', 'k', { i });
+      for (let i = 0; i < 3; i++) await storage().agents.saveState('watched', 'k', { i });
       await watching;
       expect(seen).toEqual([1000, 2000, 3000]);
     });
 
     test('another tenant has its own', async () => {
-      const [one, two] = [storage.tenant('one').agents, storage.tenant('two').agents];
+      const [one, two] = [storage().tenant('one').agents, storage().tenant('two').agents];
       expect(await two.findState('planner', 'goal')).toBeUndefined();
       if (!one.capabilities.write) return;
       await one.saveState('shared', 'k', { of: 'one' });
@@ -100,15 +91,15 @@ for (const target of storageTargets('agents'))
     if (target.transactions)
       test('in a transaction that rolls back nothing is saved and nothing told', async () => {
         const told: string[] = [];
-        const stop = storage.on('*', ({ aggregateId }) => told.push(aggregateId));
-        const failing = storage.transaction(async (tx) => {
+        const stop = storage().on('*', ({ aggregateId }) => told.push(aggregateId));
+        const failing = storage().transaction(async (tx) => {
           await tx.agents.saveState('undone', 'k', { at: 1 });
           expect(await tx.agents.getState('undone', 'k')).toMatchObject({ state: { at: 1 } });
           throw new Error('no');
         });
         await expect(failing).rejects.toThrow('no');
-        expect(await storage.agents.findState('undone', 'k')).toBeUndefined();
-        await storage.transaction(async (tx) => {
+        expect(await storage().agents.findState('undone', 'k')).toBeUndefined();
+        await storage().transaction(async (tx) => {
           await tx.agents.saveState('done', 'k', { at: 2 });
           expect(told).toEqual([]);
         });

@@ -1,7 +1,8 @@
 /** What callers of the conversation store may not give, and whose records they are. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { openStorage, type ConversationStore, type StorageManager } from '../../src/index.js';
+import { describe, expect, test } from '@jest/globals';
+import type { ConversationStore } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
+import { useStorage } from '../support/use-storage.js';
 
 const ID = '018f9f3e-7a10-7000-8000-000000000001';
 const OTHER = '018f9f3e-7a10-7000-8000-000000000002';
@@ -109,20 +110,10 @@ const REFUSED: readonly (readonly [string, Call])[] = [
 
 for (const target of storageTargets('conversations: arguments'))
   describe(`arguments and tenants of conversations on ${target.name}`, () => {
-    let storage: StorageManager;
-    let drop: () => Promise<void>;
-    beforeAll(async () => {
-      const prepared = await target.prepare();
-      drop = prepared.drop;
-      storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
-    });
-    afterAll(async () => {
-      await storage.close();
-      await drop();
-    });
+    const storage = useStorage(target);
 
     test('bad input is refused with its name, and nothing is written', async () => {
-      const store = storage.tenant('careful').conversations;
+      const store = storage().tenant('careful').conversations;
       for (const [key, call] of REFUSED) {
         const error = await Promise.resolve()
           .then(() => call(store))
@@ -141,7 +132,7 @@ for (const target of storageTargets('conversations: arguments'))
     if (!target.transactions) return;
 
     test("another tenant's records are as if they were not there", async () => {
-      const [mine, theirs] = [storage.tenant('mine').conversations, storage.tenant('theirs').conversations];
+      const [mine, theirs] = [storage().tenant('mine').conversations, storage().tenant('theirs').conversations];
       const message = await mine.addMessage(ID, {
         content: 'secret words',
         user: 'ann',
@@ -183,7 +174,7 @@ for (const target of storageTargets('conversations: arguments'))
     });
 
     test('a session goes to another user only when told to, and ends', async () => {
-      const store = storage.tenant('sessions').conversations;
+      const store = storage().tenant('sessions').conversations;
       await store.addMessage(ID, { content: 'x', user: 'ann', session: 's' });
       await expect(store.addMessage(ID, { content: 'x', user: 'bob', session: 's' })).rejects.toMatchObject({
         code: 'CONFLICT',

@@ -1,23 +1,14 @@
 /** Messages that are edited, deleted, brought back and purged; what hangs on them. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { openStorage, type StorageManager, type TenantStorage } from '../../src/index.js';
+import type { TenantStorage } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
+import { useStorage } from '../support/use-storage.js';
 
 for (const target of storageTargets('conversations: edits'))
   describe(`edits of messages on ${target.name}`, () => {
-    let storage: StorageManager;
-    let drop: () => Promise<void>;
-    beforeAll(async () => {
-      const prepared = await target.prepare();
-      drop = prepared.drop;
-      storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
-    });
-    afterAll(async () => {
-      await storage.close();
-      await drop();
-    });
-    const fresh = (): TenantStorage['conversations'] => storage.tenant(randomUUID()).conversations;
+    const storage = useStorage(target);
+    const fresh = (): TenantStorage['conversations'] => storage().tenant(randomUUID()).conversations;
 
     if (!target.transactions) {
       test('are refused before any I/O', async () => {
@@ -132,7 +123,7 @@ for (const target of storageTargets('conversations: edits'))
       const [id, kept] = [randomUUID(), randomUUID()];
       for (const at of [id, id, kept]) await store.addMessage(at, { content: 'x', clientMessageId: randomUUID() });
       const told: string[] = [];
-      const stop = storage.on('conversation.deleted', ({ aggregateId }) => told.push(aggregateId));
+      const stop = storage().on('conversation.deleted', ({ aggregateId }) => told.push(aggregateId));
       expect(await store.resetConversation(id)).toBe(true);
       expect(await store.resetConversation(randomUUID())).toBe(false);
       expect(await store.getConversation(id)).toMatchObject({ messageCount: 0, lastSeq: 2, version: 3 });
@@ -155,7 +146,7 @@ for (const target of storageTargets('conversations: edits'))
     });
 
     test('take part in a transaction: rolled back, nothing is there and nothing is told', async () => {
-      const tenant = storage.tenant(randomUUID());
+      const tenant = storage().tenant(randomUUID());
       const id = randomUUID();
       const message = await tenant.conversations.addMessage(id, { content: 'one' });
       const boom = new Error('boom');

@@ -1,26 +1,16 @@
 /** Users and sessions deleted, with what named them; the tenants that there are; histories trimmed. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { openStorage, type ConversationStore, type StorageManager } from '../../src/index.js';
+import type { ConversationStore } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
+import { useStorage } from '../support/use-storage.js';
 
 const LIMIT = 4;
 
 for (const target of storageTargets('conversations: people'))
   describe(`people and histories of conversations on ${target.name}`, () => {
-    let storage: StorageManager;
-    let drop: () => Promise<void>;
-    beforeAll(async () => {
-      const prepared = await target.prepare();
-      drop = prepared.drop;
-      const settings = { databases: { main: prepared.url }, conversations: { historyLimit: LIMIT } };
-      storage = await openStorage(settings, { environment: {} });
-    });
-    afterAll(async () => {
-      await storage.close();
-      await drop();
-    });
-    const fresh = (): ConversationStore => storage.tenant(randomUUID()).conversations;
+    const storage = useStorage(target, { conversations: { historyLimit: LIMIT } });
+    const fresh = (): ConversationStore => storage().tenant(randomUUID()).conversations;
 
     test('a user goes with its sessions, once; another version is refused', async () => {
       const [store, other] = [fresh(), fresh()];
@@ -54,9 +44,9 @@ for (const target of storageTargets('conversations: people'))
         [() => store.trimHistory('x'), 'conversationId'],
         [() => store.trimHistory(user.id, { keep: 0 }), 'options.keep'],
         [() => store.trimHistory(user.id, { most: 1 } as never), 'options.most'],
-        [() => storage.conversations.listTenants({ all: true } as never), 'options.all'],
+        [() => storage().conversations.listTenants({ all: true } as never), 'options.all'],
         [() => store.listTenants(), 'listTenants'],
-        [() => storage.tenant('default').conversations.listTenants(), 'listTenants'],
+        [() => storage().tenant('default').conversations.listTenants(), 'listTenants'],
       ];
       for (const [call, key] of calls)
         await expect(call()).rejects.toMatchObject({ code: 'VALIDATION', message: expect.stringContaining(key) });
@@ -65,7 +55,7 @@ for (const target of storageTargets('conversations: people'))
 
     if (!target.transactions) {
       test('without conversations there are no tenants, and no history', async () => {
-        expect(await storage.conversations.listTenants()).toEqual([]);
+        expect(await storage().conversations.listTenants()).toEqual([]);
         await expect(fresh().trimHistory(randomUUID())).rejects.toMatchObject({ code: 'UNSUPPORTED' });
       });
       return;
@@ -101,7 +91,7 @@ for (const target of storageTargets('conversations: people'))
     });
 
     test('a deletion that is rolled back did not happen', async () => {
-      const tenant = storage.tenant(randomUUID());
+      const tenant = storage().tenant(randomUUID());
       const store = tenant.conversations;
       const id = randomUUID();
       const { userId } = await store.addMessage(id, { content: 'a', user: 'ann', session: 's' });
@@ -119,18 +109,20 @@ for (const target of storageTargets('conversations: people'))
 
     test('the manager lists the tenants that have conversations', async () => {
       const names = ['b', 'a', 'c'].map((name) => `${name}-${randomUUID()}`);
-      for (const name of names) await storage.tenant(name).conversations.ensureConversation(undefined);
+      for (const name of names) await storage().tenant(name).conversations.ensureConversation(undefined);
       const gone = randomUUID();
-      await storage.tenant(names[2]!).conversations.ensureConversation(gone);
-      await storage.tenant(names[0]!).conversations.ensureUser('nobody');
+      await storage().tenant(names[2]!).conversations.ensureConversation(gone);
+      await storage().tenant(names[0]!).conversations.ensureUser('nobody');
       const listed = async (): Promise<string[]> =>
-        (await storage.conversations.listTenants()).filter((name) => names.includes(name));
+        (await storage().conversations.listTenants()).filter((name) => names.includes(name));
       expect(await listed()).toEqual([...names].sort());
-      const left = storage.tenant(names[0]!).conversations;
+      const left = storage().tenant(names[0]!).conversations;
       for (const { id } of (await left.listConversations()).items) await left.deleteConversation(id);
       expect(await listed()).toEqual([names[1], names[2]]);
-      expect(await storage.tenant(names[1]!).conversations.getConversation(randomUUID())).toBeNull();
-      expect((await storage.tenant(names[1]!).conversations.listConversations()).items[0]).not.toHaveProperty('tenant');
+      expect(await storage().tenant(names[1]!).conversations.getConversation(randomUUID())).toBeNull();
+      expect((await storage().tenant(names[1]!).conversations.listConversations()).items[0]).not.toHaveProperty(
+        'tenant',
+      );
     });
 
     test('a history is read up to the limit, and trimmed to it or to what is asked', async () => {

@@ -1,8 +1,9 @@
 /** Conversations exported, imported and counted; retention of what is old. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { openStorage, type ConversationStore, type StorageManager } from '../../src/index.js';
+import type { ConversationStore } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
+import { useStorage } from '../support/use-storage.js';
 
 const DAY = 86_400_000;
 const ago = (days: number): Date => new Date(Date.now() - days * DAY);
@@ -15,18 +16,8 @@ async function linesOf(store: ConversationStore): Promise<string[]> {
 
 for (const target of storageTargets('conversations: transfer'))
   describe(`transfer and retention of conversations on ${target.name}`, () => {
-    let storage: StorageManager;
-    let drop: () => Promise<void>;
-    beforeAll(async () => {
-      const prepared = await target.prepare();
-      drop = prepared.drop;
-      storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
-    });
-    afterAll(async () => {
-      await storage.close();
-      await drop();
-    });
-    const fresh = (): ConversationStore => storage.tenant(randomUUID()).conversations;
+    const storage = useStorage(target);
+    const fresh = (): ConversationStore => storage().tenant(randomUUID()).conversations;
 
     if (!target.transactions) {
       test('exports and counts, and refuses the rest', async () => {

@@ -2,7 +2,8 @@
 import { describe, expect, test } from '@jest/globals';
 import type { StoreEvent } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
-import { newJob, useStorage } from './jobs-target.js';
+import { useStorage } from '../support/use-storage.js';
+import { newJob } from './jobs-target.js';
 
 for (const target of storageTargets('job claims'))
   describe(`job claims on ${target.name}`, () => {

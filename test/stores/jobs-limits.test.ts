@@ -2,7 +2,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { openStorage, type ClaimedRun, type StorageManager } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
-import { newJob, useStorage } from './jobs-target.js';
+import { useStorage } from '../support/use-storage.js';
+import { newJob } from './jobs-target.js';
 
 const many = (count: number): object[] => Array.from({ length: count }, () => ({}));
 

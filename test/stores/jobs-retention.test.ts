@@ -3,7 +3,8 @@ import { describe, expect, test } from '@jest/globals';
 import { isStorageError, openStorage } from '../../src/index.js';
 import { RetentionSteps } from '../../src/adapters/jobs/retention-steps.js';
 import { storageTargets } from '../support/storage-targets.js';
-import { newJob, useStorage } from './jobs-target.js';
+import { useStorage } from '../support/use-storage.js';
+import { newJob } from './jobs-target.js';
 
 /** In days: what was done before the test came here. */
 const NOW = 0.000_000_001;

@@ -1,7 +1,8 @@
 /** Schedules become runs: once an occurrence, as their overlap, their misfires and their job say. */
 import { describe, expect, test } from '@jest/globals';
 import { storageTargets } from '../support/storage-targets.js';
-import { newJob, useStorage } from './jobs-target.js';
+import { useStorage } from '../support/use-storage.js';
+import { newJob } from './jobs-target.js';
 
 for (const target of storageTargets('job schedules'))
   describe(`job schedules on ${target.name}`, () => {

@@ -1,25 +1,7 @@
-/** A database with the job store on it, for one test file, and jobs that its tests begin with. */
-import { afterAll, beforeAll } from '@jest/globals';
-import { openStorage, type JobChange, type NewJob, type StorageManager } from '../../src/index.js';
-import type { StorageTarget } from '../support/storage-targets.js';
+/** Jobs that tests begin with. */
+import type { JobChange, NewJob, StorageManager } from '../../src/index.js';
 
 export const PERSONAS = { personas: ['ann'] };
-
-/** Opens the target before the tests and takes it away after them. */
-export function useStorage(target: StorageTarget, settings: object = {}): () => StorageManager {
-  let storage: StorageManager;
-  let drop: () => Promise<void>;
-  beforeAll(async () => {
-    const prepared = await target.prepare();
-    drop = prepared.drop;
-    storage = await openStorage({ databases: { main: prepared.url }, ...settings }, { environment: {} });
-  });
-  afterAll(async () => {
-    await storage.close();
-    await drop();
-  });
-  return () => storage;
-}
 
 let made = 0;
 

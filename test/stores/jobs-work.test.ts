@@ -2,7 +2,8 @@
 import { describe, expect, test } from '@jest/globals';
 import type { RunContext, StorageManager } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
-import { newJob, useStorage } from './jobs-target.js';
+import { useStorage } from '../support/use-storage.js';
+import { newJob } from './jobs-target.js';
 
 /** Resolves when the run has come to the status. */
 async function reaches(storage: StorageManager, id: string, status: string): Promise<void> {

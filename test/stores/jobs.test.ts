@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import { storageTargets } from '../support/storage-targets.js';
-import { newJob, PERSONAS, useStorage } from './jobs-target.js';
+import { useStorage } from '../support/use-storage.js';
+import { newJob, PERSONAS } from './jobs-target.js';
 
 for (const target of storageTargets('jobs'))
   describe(`jobs on ${target.name}`, () => {

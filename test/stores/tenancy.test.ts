@@ -1,9 +1,10 @@
 /** Two tenants that use the same names and ids in every store: each is told what it would be told alone, and nobody else. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { randomUUID } from 'node:crypto';
-import { isStorageError, openStorage, type Storage, type StorageManager, type TenantStorage } from '../../src/index.js';
+import { isStorageError, type Storage, type TenantStorage } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
+import { useStorage } from '../support/use-storage.js';
 
 const THREADS = [randomUUID(), randomUUID()];
 const NOBODYS = Array.from({ length: 10 }, () => randomUUID());
@@ -222,25 +223,15 @@ async function seen({ kv, tasks, jobs, conversations, agents }: Storage): Promis
 
 for (const target of storageTargets('tenancy').filter(({ name }) => ['memory', 'pglite'].includes(name)))
   describe(`two tenants of every store on ${target.name}`, () => {
-    let storage: StorageManager;
-    let drop: () => Promise<void>;
-    beforeAll(async () => {
-      const prepared = await target.prepare();
-      drop = prepared.drop;
-      storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
-    });
-    afterAll(async () => {
-      await storage.close();
-      await drop();
-    });
+    const storage = useStorage(target);
 
     test('each is told what it would be told alone, and the manager sees neither', async () => {
       let tenants = 0;
       const side = (): Side => {
         const tenant = `of-two-${1_000 + ++tenants}`;
-        return new Side(storage.tenant(tenant), tenant);
+        return new Side(storage().tenant(tenant), tenant);
       };
-      const untouched = await seen(storage);
+      const untouched = await seen(storage());
       // A failure names the seed and the path to run it again with.
       const steps = fc.array(STEP, { minLength: 10, maxLength: 40 });
       await fc.assert(
@@ -257,8 +248,8 @@ for (const target of storageTargets('tenancy').filter(({ name }) => ['memory', '
         }),
         { numRuns: 60 },
       );
-      expect(await seen(storage)).toEqual(untouched);
-      expect(await storage.jobs.list()).toEqual({ items: [] });
-      expect(await storage.conversations.statistics()).toMatchObject({ conversations: 0, messages: 0, users: 0 });
+      expect(await seen(storage())).toEqual(untouched);
+      expect(await storage().jobs.list()).toEqual({ items: [] });
+      expect(await storage().conversations.statistics()).toMatchObject({ conversations: 0, messages: 0, users: 0 });
     }, 300_000);
   });
