@@ -6,9 +6,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
-import { openStorage, type ConversationStore, type StorageManager } from '../../src/index.js';
+import { openStorage, type StorageManager } from '../../src/index.js';
 import { MESSAGES } from '../../src/adapters/conversations/records.js';
 import { textOf } from '../../test/support/statements.js';
+import { atDistance } from '../distance.js';
 import { compare, median, print, type Row } from '../measure.js';
 import { withDatabase, withoutDisk } from '../records/database.js';
 import { atOnce, each } from '../records/orders.js';
@@ -33,6 +34,16 @@ const TABLES = `
   CREATE TABLE message_events (id uuid PRIMARY KEY, tenant text NOT NULL, conversation_id uuid NOT NULL REFERENCES conversations ON DELETE CASCADE,
     message_id uuid NOT NULL, seq bigint NOT NULL, event_type text NOT NULL, metadata jsonb NOT NULL, created_at timestamptz NOT NULL DEFAULT now());
   CREATE INDEX ON message_events (conversation_id, seq); CREATE INDEX ON message_events (message_id, seq);`;
+
+/** Who append at once. */
+const LANES = 8;
+
+async function prepare(url: string): Promise<void> {
+  const client = new pg.Client(url);
+  await client.connect();
+  await client.query(TABLES);
+  await client.end();
+}
 
 /** The append by hand, as named statements on one client. */
 async function appendByHand(client: pg.Client, conversation: string, i: number): Promise<void> {
@@ -67,11 +78,12 @@ async function appendByHand(client: pg.Client, conversation: string, i: number):
   await client.query('COMMIT');
 }
 
-async function appends(url: string, store: ConversationStore): Promise<Row[]> {
-  const LANES = 8;
+/** @param where the server is, for the rows' names; `count`: of each round */
+async function appends(url: string, where: string, count: number): Promise<Row[]> {
+  await using storage = await openStorage({ databases: { main: { url, pool: { max: LANES } } } }, { environment: {} });
+  const store = storage.conversations;
   const clients = Array.from({ length: LANES }, () => new pg.Client(url));
   for (const client of clients) await client.connect();
-  await clients[0]!.query(TABLES);
   const ids = Array.from({ length: LANES + 1 }, () => randomUUID());
   for (const id of ids) {
     await store.ensureConversation(id);
@@ -84,24 +96,24 @@ async function appends(url: string, store: ConversationStore): Promise<Row[]> {
     await appendByHand(client, id, i);
     idle.push(client);
   };
-  const size = { rounds: 9, count: 300 };
+  const size = { rounds: 9, count };
   const rows = [
     await compare(
-      'append a message',
+      `append a message, ${where}`,
       '2',
       each((i) => add(ids[0]!, i)),
       each((i) => byHand(ids[0]!, i)),
       size,
     ),
     await compare(
-      `${LANES} writers, a conversation each`,
+      `${LANES} writers, a conversation each, ${where}`,
       '',
       atOnce(LANES, (i) => add(ids[1 + (i % LANES)]!, i)),
       atOnce(LANES, (i) => byHand(ids[1 + (i % LANES)]!, i)),
       size,
     ),
     await compare(
-      `${LANES} writers, one conversation`,
+      `${LANES} writers, one conversation, ${where}`,
       '',
       atOnce(LANES, (i) => add(ids[0]!, i)),
       atOnce(LANES, (i) => byHand(ids[0]!, i)),
@@ -125,7 +137,8 @@ async function fill(storage: StorageManager, conversationId: string, count: numb
   if (report.failed > 0) throw new Error(`${report.failed} messages could not be loaded`);
 }
 
-async function pages(url: string, storage: StorageManager, count: number): Promise<void> {
+async function pages(url: string, count: number): Promise<void> {
+  await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
   const store = storage.conversations;
   const id = randomUUID();
   await fill(storage, id, count);
@@ -185,9 +198,14 @@ async function parametersOf(work: () => Promise<unknown>): Promise<unknown[]> {
 export async function benchConversations(what: readonly string[] = [], count = 1_000_000): Promise<void> {
   await withDatabase(async (url) => {
     await withoutDisk(url);
-    await using storage = await openStorage({ databases: { main: { url, pool: { max: 8 } } } }, { environment: {} });
     const isAsked = (name: string): boolean => what.length === 0 || what.includes(name);
-    if (isAsked('appends')) print('us', await appends(url, storage.conversations));
-    if (isAsked('pages')) await pages(url, storage, count);
+    if (isAsked('appends')) {
+      await prepare(url);
+      print('us', [
+        ...(await appends(url, 'on this machine', 300)),
+        ...(await atDistance(url, (far) => appends(far, '1 ms away', 40))),
+      ]);
+    }
+    if (isAsked('pages')) await pages(url, count);
   });
 }

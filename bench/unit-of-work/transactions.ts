@@ -8,7 +8,7 @@ import { openStorage, type StorageManager, type Transaction } from 'quartermaste
 import { compare, type Contender, type Row } from '../measure.js';
 import { withDatabase } from '../records/database.js';
 import { Orders, valueOf } from '../records/orders.js';
-import { atDistance } from './distance.js';
+import { atDistance } from '../distance.js';
 
 const ROUNDS = 7;
 
