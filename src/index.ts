@@ -220,7 +220,8 @@ export type {
 } from './unit-of-work/outbox/outbox.js';
 export type { OutboxMessage } from './unit-of-work/outbox/records.js';
 export type { Relay, RelayStatus } from './unit-of-work/relay.js';
-export type { Backoff, DeliveryContext, DeliveryFailure, Handler, RelayOptions } from './unit-of-work/relay/options.js';
+export type { DeliveryFailure } from './unit-of-work/relay/faults.js';
+export type { Backoff, DeliveryContext, Handler, RelayOptions } from './unit-of-work/relay/options.js';
 export type { Sequences } from './unit-of-work/sequences.js';
 export type { TransactionCallOptions } from './unit-of-work/transaction.js';
 export type {

@@ -143,7 +143,11 @@ export class StorageManager extends SubscribableStorage {
       const place = this.place();
       return place.records(place.database(on), LIBRARY.tenant);
     };
-    return new Outbox(hostOf, (listener) => this.onClosing(listener));
+    return new Outbox(
+      hostOf,
+      (listener) => this.onClosing(listener),
+      (error) => this.#notices.report(error),
+    );
   }
 
   /** What is too old, or too much, of every tenant's conversations, tasks and jobs: by the settings' group `retention`. */

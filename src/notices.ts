@@ -6,8 +6,9 @@ export interface ManagerEvents {
   /** The lifecycle's state changed; `error` tells why an opening failed. */
   state: (state: LifecycleState, error?: StorageError) => void;
   /**
-   * Something failed that no caller waits for: `onCommit` hooks of a transaction that is committed (`details.committed`), or
-   * a delivery that is a dead letter now (`details.dead`). It becomes a warning of the process when nobody listens.
+   * Something failed that no caller waits for: `onCommit` hooks of a transaction that is committed (`details.committed`); a
+   * delivery that is a dead letter now, or a job's run that failed for good, where its relay or worker has no `onFailure`
+   * (`details.dead`). It becomes a warning of the process when nobody listens.
    */
   error: (error: StorageError) => void;
 }

@@ -42,6 +42,7 @@ export abstract class SubscribableStorage extends Storage {
       settings: parts.storeSettings,
       of: (store) => this.storeHost(store, LIBRARY.tenant),
       onClosing: (listener) => parts.onClosing(listener),
+      report: (error) => parts.report(error),
     };
   }
 }

@@ -15,7 +15,8 @@ export class JobStore extends MaintenanceOperations {
    */
   work(handler: RunHandler | RunHandlers, options: WorkOptions = {}): JobWorker {
     const { jobs, handlerOf } = readHandlers(handler);
-    const { workerId = makeWorkerId(), concurrency, leaseSeconds, poll } = readWork(options, 'options');
+    const { workerId = makeWorkerId(), ...settings } = readWork(options, 'options');
+    const { leaseSeconds } = settings;
     this.requireAll('work');
     this.require('claims', 'work');
     const of = (tenant: string): JobStore => this.at(this.host.of(tenant));
@@ -31,9 +32,7 @@ export class JobStore extends MaintenanceOperations {
     };
     return new JobWorker(this.host, store, (run, context) => handlerOf(run.jobName)(run, context), {
       workerId,
-      concurrency,
-      leaseSeconds,
-      poll,
+      ...settings,
     });
   }
 }

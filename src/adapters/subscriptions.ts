@@ -20,10 +20,7 @@ const STORES = Object.keys(PREFIXES) as readonly TellingStore[];
 export type StoreEventOf<T extends keyof StoreEvents> = { [K in T]: StoreEvent<K, StoreEvents[K]> }[T];
 
 /** It succeeds, or throws: then the event is delivered again, and the later ones of its aggregate wait. */
-export type EventHandler<T extends keyof StoreEvents> = (
-  event: StoreEventOf<T>,
-  context: DeliveryContext,
-) => Promise<unknown>;
+export type EventHandler<T extends keyof StoreEvents> = (event: StoreEventOf<T>, context: DeliveryContext) => unknown;
 
 export interface SubscribeOptions<T extends keyof StoreEvents> extends Omit<RelayOptions, 'handlers' | 'on'> {
   /** Default: every type of the stores. */
@@ -38,6 +35,7 @@ export interface SubscriptionsHost {
   /** The reserved tenant's, on the database of a store. */
   of(store: TellingStore): CollectionHost;
   onClosing(listener: () => void): () => void;
+  report(error: StorageError): void;
 }
 
 /** This process's part in a subscription. */
@@ -86,7 +84,7 @@ export async function subscribe<T extends keyof StoreEvents>(
   const handlers = {
     [topic]: ({ payload }: OutboxMessage, context: DeliveryContext) => handler(readEvent(payload), context),
   };
-  const settings = checkRelayOptions({ ...delivery, handlers });
+  const settings = checkRelayOptions({ ...delivery, handlers }, (error) => host.report(error));
   if (!host.settings.events.outbox)
     throw new StorageError(
       'CONFIGURATION',

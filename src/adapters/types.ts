@@ -44,7 +44,7 @@ export type { JobStore } from './jobs.js';
 export type { JobChange, JobStoreCapabilities } from './jobs/base.js';
 export type { ClaimedRun, JobClaimOptions } from './jobs/claim-operations.js';
 export type { JobEvents } from './jobs/events.js';
-export type { JobWorkerStatus, RunContext, RunHandler, RunHandlers, WorkOptions } from './jobs/handler.js';
+export type { JobWorkerStatus, RunContext, RunFailure, RunHandler, RunHandlers, WorkOptions } from './jobs/handler.js';
 export type { JobChanges, JobDetails, NewJob } from './jobs/job-operations.js';
 export type { Heartbeat } from './jobs/lease-operations.js';
 export type { AssignmentChange, LinkedTask } from './jobs/link-operations.js';

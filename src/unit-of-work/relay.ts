@@ -11,7 +11,8 @@ import { onWake } from './outbox/wake.js';
 import { claim, findDue, takeToken, type ClaimedLane } from './relay/claim.js';
 import { readHeads, type Head } from './relay/heads.js';
 import { LaneDelivery } from './relay/lane.js';
-import { backoffDelay, type DeliveryFailure, type RelaySettings } from './relay/options.js';
+import type { DeliveryFailure } from './relay/faults.js';
+import { backoffDelay, type RelaySettings } from './relay/options.js';
 
 export interface RelayStatus {
   /** `stopped` also when the manager was closed under it. */

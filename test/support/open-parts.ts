@@ -29,7 +29,7 @@ export function databaseOf(storage: StorageManager, name = 'main'): Database {
 export async function redeliver(
   storage: StorageManager,
   work: (tx: Transaction) => Promise<void>,
-): Promise<((attempt: number) => Promise<unknown>)[]> {
+): Promise<((attempt: number) => Promise<void>)[]> {
   const { backend } = databaseOf(storage);
   const handlers = deliveryHandlers(
     deliveryTargets(inside(storage).parts(), (name, tenant) =>
@@ -44,6 +44,6 @@ export async function redeliver(
   return found.map((record) => {
     const message = readMessage(record);
     const delivery = { signal: new AbortController().signal, token: 1 };
-    return (attempt) => handlers[message.topic]!(message, { ...delivery, attempt });
+    return async (attempt) => void (await handlers[message.topic]!(message, { ...delivery, attempt }));
   });
 }

@@ -184,6 +184,10 @@ export const readWork = shape({
   concurrency: withDefault(integer(1, 1_000), 4),
   leaseSeconds: withDefault(seconds(0.3), 60),
   poll: withDefault(integer(1, 3_600_000), 1_000),
+  onFailure: (value, key) => {
+    if (value !== undefined && typeof value !== 'function') throw invalid(key, value, 'a function');
+    return value as ((failure: unknown) => void) | undefined;
+  },
 });
 export const readStop = shape({ deadline: withDefault(integer(0, LONGEST_DELAY), 10_000) });
 

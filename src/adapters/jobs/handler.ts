@@ -35,6 +35,19 @@ export interface WorkOptions {
   readonly leaseSeconds?: number;
   /** Milliseconds between looks when nothing was due; default 1,000. What this process enqueues is seen at once. */
   readonly poll?: number;
+  /**
+   * Told of each attempt that failed, once that is written. What it throws is ignored. Absent: the manager's event `error` has
+   * those after which none follows.
+   */
+  readonly onFailure?: (failure: RunFailure) => void;
+}
+
+export interface RunFailure {
+  readonly run: ClaimedRun;
+  /** What the handler threw; a StorageError where it was cut: its time was over, it was cancelled. */
+  readonly error: unknown;
+  /** No attempt follows: the run is `failed`, or `cancelled`. */
+  readonly dead: boolean;
 }
 
 export interface JobWorkerStatus {
@@ -73,13 +86,13 @@ export async function outcome(handler: RunHandler, run: ClaimedRun, context: Run
   try {
     result = await handler(run, context);
   } catch (error) {
-    return { kind: 'failed', error: errorText(error), retryable: !isPermanent(error) };
+    return { kind: 'failed', error: errorText(error), retryable: !isPermanent(error), cause: error };
   }
   try {
     return { kind: 'succeeded', result: result === undefined ? undefined : readResult(result) };
   } catch (error) {
     // It has done its work: to do it again would not make its result one that can be kept.
-    return { kind: 'failed', error: errorText(error), retryable: false };
+    return { kind: 'failed', error: errorText(error), retryable: false, cause: error };
   }
 }
 

@@ -46,6 +46,8 @@ export interface Holding {
   end?: RunEnd;
 }
 
+export type Failure = RunEnd & { readonly kind: 'failed' };
+
 /** Ends of runs that one write takes. */
 const ENDS = 200;
 
@@ -59,6 +61,7 @@ export class HeldRuns {
     private readonly clock: Clock,
     private readonly leaseSeconds: number,
     private readonly onDrop: () => void,
+    private readonly onFailed: (holding: Holding, end: Failure) => void,
     private readonly onFault: (error: unknown) => void,
   ) {}
 
@@ -129,9 +132,13 @@ export class HeldRuns {
 
   private drop(holding: Holding, lost: boolean): void {
     this.all.delete(holding.run.id);
+    const end = holding.end!;
     if (lost) this.counts.lost++;
-    else if (holding.end!.kind === 'succeeded') this.counts.succeeded++;
-    else if (holding.end!.kind === 'failed') this.counts.failed++;
+    else if (end.kind === 'succeeded') this.counts.succeeded++;
+    else if (end.kind === 'failed') {
+      this.counts.failed++;
+      this.onFailed(holding, end);
+    }
     this.onDrop();
   }
 

@@ -13,7 +13,7 @@ export type RunRecord = StoredRecord<RunValue>;
 
 export type RunEnd =
   | { readonly kind: 'succeeded'; readonly result?: JsonValue | undefined }
-  | { readonly kind: 'failed'; readonly error: string; readonly retryable: boolean }
+  | { readonly kind: 'failed'; readonly error: string; readonly retryable: boolean; readonly cause?: unknown }
   | { readonly kind: 'expired' }
   | { readonly kind: 'released' };
 
@@ -89,10 +89,13 @@ function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
   const failed = { ...run, ...compact({ error }) };
   if (run.cancelRequestedAt !== undefined) return ended(failed, 'cancelled', now);
   if (end.kind === 'released') return waiting({ ...run, attempt: run.attempt - 1 }, now);
-  const { maxAttempts } = run.retry ?? RETRY;
-  if (run.attempt < maxAttempts && (end.kind === 'expired' || end.retryable))
-    return waiting(failed, new Date(now.getTime() + backoff(run)));
+  if (!isLast(run, end)) return waiting(failed, new Date(now.getTime() + backoff(run)));
   return { ...ended(failed, 'failed', now), dead: true };
+}
+
+/** Whether no attempt follows this one, which has failed or whose lease has ended. */
+export function isLast({ attempt, retry = RETRY }: RunValue, end: RunEnd): boolean {
+  return attempt >= retry.maxAttempts || (end.kind === 'failed' && !end.retryable);
 }
 
 /** Milliseconds until the next attempt. */

@@ -3,15 +3,18 @@ import { foreignErrorName, isStorageError, StorageError, TimeoutError } from '..
 import { groupBy } from '../../collection/group-by.js';
 import type { StoreHost } from '../host.js';
 import { readStop } from './arguments.js';
-import { outcome, type JobWorkerStatus, type RunContext, type RunHandler } from './handler.js';
-import { HeldRuns, RunAbort, type Holding, type WorkerStore } from './held-runs.js';
-import type { Checkpoint } from './records.js';
+import { outcome, type JobWorkerStatus, type RunContext, type RunFailure, type RunHandler } from './handler.js';
+import type { TenantRecord } from './claim.js';
+import { HeldRuns, RunAbort, type Failure, type Holding, type WorkerStore } from './held-runs.js';
+import type { Checkpoint, RunValue } from './records.js';
+import { isLast } from './run-ends.js';
 
 export interface WorkerSettings {
   readonly workerId: string;
   readonly concurrency: number;
   readonly leaseSeconds: number;
   readonly poll: number;
+  readonly onFailure: ((failure: RunFailure) => void) | undefined;
 }
 
 /** The longest wait between looks while the database cannot be reached. */
@@ -40,7 +43,8 @@ export class JobWorker {
     private readonly settings: WorkerSettings,
   ) {
     const onFault = (error: unknown): void => this.fault(error);
-    this.held = new HeldRuns(store, host.clock, settings.leaseSeconds, () => this.wake(), onFault);
+    const onFailed = (holding: Holding, end: Failure): void => this.tell(holding, end);
+    this.held = new HeldRuns(store, host.clock, settings.leaseSeconds, () => this.wake(), onFailed, onFault);
     for (const type of WAKING) this.cleanUp.push(host.events.on(type, () => this.wake()));
     this.cleanUp.push(host.onClosing(() => void this.stop({ deadline: 0 })));
     this.loopEnded = this.loop();
@@ -125,7 +129,7 @@ export class JobWorker {
         ? undefined
         : this.host.clock.after(timeoutSeconds * 1_000, () => {
             const error = new TimeoutError(`The run took longer than ${timeoutSeconds} s`, { operation: 'jobs.work' });
-            this.held.settle(holding, { kind: 'failed', error: 'timeout', retryable: true }, error);
+            this.held.settle(holding, { kind: 'failed', error: 'timeout', retryable: true, cause: error }, error);
           });
     const context: RunContext = {
       get signal() {
@@ -169,12 +173,24 @@ export class JobWorker {
       }
       holding.run = { ...run, tenant };
       holding.renewed = begun;
-      if (run.value.cancelRequestedAt !== undefined)
-        this.held.settle(
-          holding,
-          { kind: 'failed', error: 'cancelled', retryable: false },
-          new StorageError('ABORTED', 'The run was cancelled', { operation: 'jobs.work' }),
-        );
+      if (run.value.cancelRequestedAt === undefined) continue;
+      const error = new StorageError('ABORTED', 'The run was cancelled', { operation: 'jobs.work' });
+      this.held.settle(holding, { kind: 'failed', error: 'cancelled', retryable: false, cause: error }, error);
+    }
+  }
+
+  private tell({ run }: Holding, end: Failure): void {
+    const { onFailure } = this.settings;
+    const isCancelled = run.value.cancelRequestedAt !== undefined;
+    const dead = isCancelled || isLast(run.value, end);
+    if (onFailure === undefined) {
+      if (dead && !isCancelled) this.host.report(deadRun(run, end));
+      return;
+    }
+    try {
+      onFailure({ run: this.store.claimed(run), error: end.cause, dead });
+    } catch {
+      // A fault of the host's reporting must not change what becomes of the runs.
     }
   }
 
@@ -217,6 +233,16 @@ export class JobWorker {
       this.wakeUp = done;
     });
   }
+}
+
+function deadRun({ id, tenant, value }: TenantRecord<RunValue>, { cause }: Failure): StorageError {
+  const { jobId, jobName, attempt } = value;
+  const reason = isStorageError(cause) ? cause.code : foreignErrorName(cause);
+  return new StorageError('INTERNAL', `A run of the job ${JSON.stringify(jobName)} failed for good (${reason})`, {
+    operation: 'jobs.work',
+    details: { id, jobId, jobName, tenant, attempt, dead: true, reason },
+    cause,
+  });
 }
 
 function stopError(): StorageError {

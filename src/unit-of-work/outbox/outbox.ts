@@ -9,6 +9,7 @@ import { invalid, isStorageError, NotFoundError, UnsupportedError } from '../../
 import { decodeCursor, queryHash } from '../../filter/cursor.js';
 import { ALL } from '../../filter/syntax.js';
 import { Relay } from '../relay.js';
+import type { Report } from '../relay/faults.js';
 import { checkRelayOptions, type RelayOptions } from '../relay/options.js';
 import { BY_AGE, DEAD, readBacklog, WAITING, type OutboxBacklog } from './backlog.js';
 import { removal } from './idempotency.js';
@@ -63,6 +64,7 @@ export class Outbox {
   constructor(
     private readonly hostOf: (on: string | undefined) => CollectionHost,
     private readonly onClosing: (listener: () => void) => () => void,
+    private readonly report: Report,
   ) {}
 
   /**
@@ -70,7 +72,7 @@ export class Outbox {
    * @throws `VALIDATION` for malformed options, `UNSUPPORTED` where the database has no transactions.
    */
   relay(options: RelayOptions): Relay {
-    const settings = checkRelayOptions(options);
+    const settings = checkRelayOptions(options, this.report);
     for (const topic of settings.handlers.keys()) checkOwnTopic(topic, `relay.handlers.${topic}`);
     return new Relay(this.host(options.on), settings, this.onClosing);
   }

@@ -3,6 +3,7 @@ import { LONGEST_DELAY } from '../../clock.js';
 import { invalid, isPermanent, unknownKey } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { checkTopic, type OutboxMessage } from '../outbox/records.js';
+import { toldTo, type DeliveryFailure, type Report } from './faults.js';
 
 export interface DeliveryContext {
   /** Aborts when the delivery is given up: its time is over, its lease is lost, the relay stops. */
@@ -13,7 +14,8 @@ export interface DeliveryContext {
   readonly token: number;
 }
 
-export type Handler = (message: OutboxMessage, context: DeliveryContext) => Promise<unknown>;
+/** Delivers a message. What it throws, or rejects with, fails the delivery. */
+export type Handler = (message: OutboxMessage, context: DeliveryContext) => unknown;
 
 /** Milliseconds doubled from `base` up to `max`; each delay is between half of that and the whole. */
 export interface Backoff {
@@ -40,18 +42,13 @@ export interface RelayOptions {
   readonly maxAttempts?: number | undefined;
   /** The wait after a failure; default `{ base: 1_000, max: 300_000 }`. */
   readonly backoff?: Partial<Backoff> | undefined;
-  /** Told of each failed delivery. What it throws is ignored, as of `onError`. */
+  /**
+   * Told of each failed delivery. What it throws is ignored, as of `onError`. Absent: the manager's event `error` has those that
+   * made a dead letter.
+   */
   readonly onFailure?: (failure: DeliveryFailure) => void;
-  /** Told of the relay's own faults: the database cannot be reached. It goes on by itself. */
+  /** Told of the relay's own faults: the database cannot be reached. It goes on by itself. Absent: the manager's event `error`. */
   readonly onError?: (error: unknown) => void;
-}
-
-export interface DeliveryFailure {
-  readonly message: OutboxMessage;
-  readonly error: unknown;
-  readonly attempt: number;
-  /** It is a dead letter now, and the later messages of its key wait for a decision. */
-  readonly dead: boolean;
 }
 
 export interface RelaySettings {
@@ -74,8 +71,8 @@ export interface RelaySettings {
 const KEYS = ['handlers', 'on', 'concurrency', 'batch', 'lease', 'timeout', 'poll', 'maxAttempts', 'backoff'];
 const CALLBACKS = ['onFailure', 'onError'];
 
-/** @throws `VALIDATION` */
-export function checkRelayOptions(options: unknown): RelaySettings {
+/** @param report is told where the options name nobody. @throws `VALIDATION` */
+export function checkRelayOptions(options: unknown, report: Report): RelaySettings {
   if (!isPlainObject(options)) throw invalid('relay', options, 'an object of handlers and options');
   for (const key of Object.keys(options))
     if (![...KEYS, ...CALLBACKS].includes(key)) throw unknownKey(`relay.${key}`, [...KEYS, ...CALLBACKS]);
@@ -105,8 +102,9 @@ export function checkRelayOptions(options: unknown): RelaySettings {
     },
     isPermanent,
     isPassing: () => false,
-    onFailure: quietly(onFailure),
-    onError: quietly(onError),
+    ...toldTo(report),
+    ...(onFailure === undefined ? {} : { onFailure: quietly(onFailure) }),
+    ...(onError === undefined ? {} : { onError: quietly(onError) }),
   };
 }
 
@@ -130,10 +128,10 @@ function milliseconds(value: unknown, key: string, standard: number): number {
   return value;
 }
 
-function quietly<A>(callback: ((argument: A) => void) | undefined): (argument: A) => void {
+function quietly<A>(callback: (argument: A) => void): (argument: A) => void {
   return (argument) => {
     try {
-      callback?.(argument);
+      callback(argument);
     } catch {
       // A fault of the host's reporting must not change what is delivered.
     }

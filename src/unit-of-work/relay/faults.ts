@@ -1,0 +1,46 @@
+/** Whom a relay tells of its failures where its host named nobody: the manager, whose listener or the process's warnings have them. */
+import { foreignErrorName, isStorageError, StorageError } from '../../errors.js';
+import type { OutboxMessage } from '../outbox/records.js';
+
+export interface DeliveryFailure {
+  readonly message: OutboxMessage;
+  readonly error: unknown;
+  readonly attempt: number;
+  /** It is a dead letter now, and the later messages of its key wait for a decision. */
+  readonly dead: boolean;
+}
+
+export type Report = (error: StorageError) => void;
+
+/** A failure that is tried again is no news; of the relay's own faults each that begins is told, since it tries again and again. */
+export function toldTo(report: Report): {
+  readonly onFailure: (failure: DeliveryFailure) => void;
+  readonly onError: (error: unknown) => void;
+} {
+  let last: string | undefined;
+  return {
+    onFailure: (failure) => {
+      if (failure.dead) report(deadLetter(failure));
+    },
+    onError: (error) => {
+      const fault = isStorageError(error) ? error.code : foreignErrorName(error);
+      if (fault !== last) report(isStorageError(error) ? error : relayFault(error));
+      last = fault;
+    },
+  };
+}
+
+function deadLetter({ message, error }: DeliveryFailure): StorageError {
+  const { id, topic, key, tenant } = message;
+  const reason = isStorageError(error) ? error.code : foreignErrorName(error);
+  return new StorageError('INTERNAL', `A message could not be delivered (${topic}): it is a dead letter (${reason})`, {
+    operation: 'deliver',
+    details: { id, topic, key, tenant, dead: true, reason },
+    cause: error,
+  });
+}
+
+function relayFault(cause: unknown): StorageError {
+  const message = `The delivery of what transactions left failed (${foreignErrorName(cause)})`;
+  return new StorageError('INTERNAL', message, { operation: 'deliver', cause });
+}

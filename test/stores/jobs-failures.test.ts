@@ -1,0 +1,93 @@
+/** Who hears of runs and deliveries that failed: the callback that was given, else the manager's event `error`. */
+import { expect, test } from '@jest/globals';
+import { openStorage, type JobRun, type RunFailure, type StorageError, type StorageManager } from '../../src/index.js';
+import { settled } from '../support/manual-clock.js';
+import { newJob } from './jobs-target.js';
+
+const open = (): Promise<StorageManager> => openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+const RETRY = { maxAttempts: 2, backoffSeconds: 0, jitterSeconds: 0 };
+
+async function failing(storage: StorageManager): Promise<JobRun> {
+  const job = await newJob(storage, { name: 'mail', retry: RETRY });
+  const [run] = await storage.jobs.enqueueRuns(job.id, [{ payload: 1 }]);
+  return run!;
+}
+
+test('a worker tells of each attempt that failed, once it is written', async () => {
+  await using storage = await open();
+  const run = await failing(storage);
+  const told: StorageError[] = [];
+  storage.on('error', (error) => told.push(error));
+  const failures: RunFailure[] = [];
+  const thrown = new Error('boom');
+  await using worker = storage.jobs.work(
+    () => {
+      throw thrown;
+    },
+    {
+      poll: 5,
+      onFailure: (failure) => {
+        failures.push(failure);
+        throw new Error('ignored');
+      },
+    },
+  );
+  while (failures.length < 2) await settled();
+  expect(failures).toMatchObject([
+    { run: { id: run.id, jobName: 'mail', attempt: 1 }, dead: false },
+    { run: { id: run.id, attempt: 2 }, dead: true },
+  ]);
+  expect(failures.map(({ error }) => error)).toEqual([thrown, thrown]);
+  expect(await storage.jobs.getRun(run.id)).toMatchObject({ status: 'failed', dead: true, error: 'boom' });
+  await worker.stop();
+  expect(told).toEqual([]);
+});
+
+test('without a callback the manager tells of the run that failed for good', async () => {
+  await using storage = await open();
+  const run = await failing(storage);
+  const told: StorageError[] = [];
+  storage.on('error', (error) => told.push(error));
+  await using worker = storage.jobs.work(() => Promise.reject(new TypeError('boom')), { poll: 5 });
+  while (told.length === 0) await settled();
+  await worker.stop();
+  expect(told).toMatchObject([
+    {
+      message: 'A run of the job "mail" failed for good (TypeError)',
+      details: { id: run.id, jobName: 'mail', attempt: 2, dead: true },
+    },
+  ]);
+});
+
+test('without a callback the manager tells of the message that is a dead letter', async () => {
+  await using storage = await open();
+  const told: StorageError[] = [];
+  storage.on('error', (error) => told.push(error));
+  await using relay = storage.outbox.relay({
+    // It need not be asynchronous.
+    handlers: {
+      mail: () => {
+        throw new RangeError('no');
+      },
+    },
+    maxAttempts: 2,
+    backoff: { base: 1, max: 1 },
+    poll: 5,
+  });
+  const { id } = await storage.transaction((tx) => tx.outbox.enqueue({ topic: 'mail', key: 'a', payload: 1 }));
+  while (told.length === 0) await settled();
+  await relay.stop();
+  expect(told).toMatchObject([
+    {
+      message: 'A message could not be delivered (mail): it is a dead letter (RangeError)',
+      details: { id, topic: 'mail', dead: true },
+    },
+  ]);
+});
+
+test('a callback that is no function is refused', async () => {
+  await using storage = await open();
+  expect(() => storage.jobs.work(() => 0, { onFailure: 'mail' as never })).toThrow(
+    expect.objectContaining({ code: 'VALIDATION', details: expect.objectContaining({ key: 'options.onFailure' }) }),
+  );
+});
