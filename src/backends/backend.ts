@@ -236,7 +236,10 @@ export interface RecordBackend extends Component {
   count(scope: Scope, request: CountRequest, context: OperationContext): Promise<number>;
   /** Deletes up to `limit` records that expired at `before` or earlier; gives the number. */
   sweep(collection: RecordSchema, before: Date, limit: number, context: OperationContext): Promise<number>;
-  /** Faster than the derived form; deletes up to `limit` matching records and gives the number. */
+  /**
+   * Faster than the derived form; deletes up to `limit` matching records and gives the number. It is less than `limit` only
+   * when it met no more that match: what other writers deleted or changed meanwhile does not count.
+   */
   deleteMany?(
     scope: Scope,
     request: Pick<FindRequest, 'collection' | 'filter' | 'limit'>,
