@@ -1,9 +1,11 @@
 /** What a changed declaration does to the tables and the records that are there, on every database that speaks SQL. */
+import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { sql } from '../src/backends/sql/index.js';
 import type { JsonObject, RecordBackend, RecordSchema, Write } from '../src/backends/backend.js';
 import { defineCollection } from '../src/collection/definition.js';
 import type { OperationContext } from '../src/component.js';
+import { tokenize } from '../src/filter/text.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { registry } from '../src/registry.js';
 import { availableTargets } from '../src/testing/index.js';
@@ -152,6 +154,36 @@ for (const name of ['pglite', 'sqlite', 'postgres']) {
       expect([await found(second, 'red'), await found(second, 'fox')]).toEqual([0, 1_200]);
       expect(await cost(second)).toBe(1);
       const [record] = await backend.read(T, [{ collection: second, id: 'r7' }], context());
+      expect(record).toMatchObject({ version: 1, updatedAt: new Date(T0) });
+    });
+
+    test('that stands by former rules of words has its words made anew', async () => {
+      const schema = define({ text: ['title'] });
+      const long = 'a'.repeat(3_000);
+      await backend.ensure([schema], context());
+      const writes = Array.from({ length: 3 }, (_, i): Write => {
+        return { kind: 'put', collection: schema, id: `r${i}`, value: { title: `fox ${long}` } };
+      });
+      await backend.write(T, writes, context());
+      const byRules = (rules: number): string =>
+        createHash('sha256')
+          .update(JSON.stringify([rules, ['title']]))
+          .digest('hex')
+          .slice(0, 12);
+      const [orders, notes, words] =
+        name === 'sqlite'
+          ? ['quartermaster_orders', 'quartermaster_qm_schema', `' fox ${long} '`]
+          : ['quartermaster.orders', 'quartermaster.qm_schema', `ARRAY['fox', '${long}']`];
+      await (opened.pool as SqlPool).script(
+        `UPDATE ${orders} SET words = ${words}; UPDATE ${notes} SET note = replace(note, '${byRules(2)}', '${byRules(1)}')`,
+        context(),
+      );
+      const [asked] = tokenize(long);
+      expect(await found(schema, asked!)).toBe(0);
+      await backend.ensure([schema], context(1));
+      expect([await found(schema, asked!), await found(schema, 'fox')]).toEqual([3, 3]);
+      expect(await cost(schema, 1)).toBe(1);
+      const [record] = await backend.read(T, [{ collection: schema, id: 'r1' }], context(1));
       expect(record).toMatchObject({ version: 1, updatedAt: new Date(T0) });
     });
 
