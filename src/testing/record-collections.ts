@@ -219,6 +219,24 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
       assert.equal((await invoices.get('1')).id, '1');
     });
 
+    test('an id of a sequence that a patch or an increment inserts is not given again either', async () => {
+      const invoices = collectionOn(target().backend, Invoices, freshTenant());
+      const orInsert = { total: 5 };
+      assert.equal((await invoices.patch('1', { set: { total: 6 } }, { orInsert })).version, 1);
+      assert.equal((await invoices.insert({ total: 0 })).id, '2');
+      assert.equal(await invoices.increment('4', 'total', 1, { orInsert }), 6);
+      await invoices.delete('4');
+      assert.equal((await invoices.save({ total: 0 })).id, '5');
+      assert.equal(await invoices.increment('2', 'total', 7, { orInsert }), 7);
+      assert.equal((await invoices.save({ total: 0 })).id, '6');
+      for (const id of ['abc', '0', '01', '1.5']) {
+        await assert.rejects(invoices.patch(id, { set: { total: 1 } }, { orInsert }), refusedWith('VALIDATION'));
+        await assert.rejects(invoices.increment(id, 'total', 1, { orInsert }), refusedWith('VALIDATION'));
+        await assert.rejects(invoices.patch(id, { set: { total: 1 } }), refusedWith('NOT_FOUND'));
+      }
+      assert.equal(await invoices.count(), 4);
+    });
+
     test('load writes what it can and reports the rest; loading again changes nothing but versions', async () => {
       const all = orders();
       async function* source(): AsyncGenerator<{ id: string; value: Order; createdAt: Date }> {
