@@ -32,8 +32,10 @@ export function parseSort(sort: unknown, domain: FilterDomain): SortKey[] {
       );
     return sortKey(known, direction);
   });
-  const last = keys.at(-1);
-  if (last === undefined || !isId(last)) keys.push(sortKey(ID, last?.direction ?? 'asc'));
+  const id = keys.findIndex(isId);
+  // No two records of a tenant have one id: after it nothing decides any more.
+  if (id !== -1) return keys.slice(0, id + 1);
+  keys.push(sortKey(ID, keys.at(-1)?.direction ?? 'asc'));
   return keys;
 }
 

@@ -33,8 +33,11 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
         { total: 'desc' },
         { status: 'asc', total: 'desc' },
         { total: 'asc', status: 'desc' },
+        { id: 'desc', status: 'asc' },
+        { status: 'asc', id: 'desc', total: 'asc' },
       ] as const) {
         const whole = (await all.query({}, { sort, limit: 100 })).items.map(({ id }) => id);
+        if (Object.keys(sort)[0] === 'id') assert.deepEqual(whole, whole.toSorted().reverse());
         const forwards: string[] = [];
         let page = await all.query({}, { sort, limit: 4 });
         for (;;) {
