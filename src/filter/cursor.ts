@@ -68,6 +68,12 @@ export interface Cursor {
 const FORMAT = 1;
 
 /**
+ * Characters of the longest cursor there can be: the sort values of a record of 2 MiB, the hard limit of its JSON, and the
+ * rest of the cursor, as base64.
+ */
+export const CURSOR_LENGTH = 2_800_000;
+
+/**
  * What a cursor is bound to: the same collection, tenant, order and filter. It guards against a mistake, not against an
  * attack: a cursor's values are checked and bound whoever made it.
  */
@@ -131,7 +137,7 @@ export function packCursor(query: string, content: readonly unknown[]): string {
 /** What a cursor holds, not checked any further. @throws `INVALID_CURSOR` */
 export function unpackCursor(cursor: unknown, query: string, length: number): unknown[] {
   if (typeof cursor !== 'string') throw refuse(`expected a string, got ${typeof cursor}`);
-  if (cursor.length > 8_192 || !/^[A-Za-z0-9_-]+$/.test(cursor)) throw malformedCursor();
+  if (cursor.length > CURSOR_LENGTH || !/^[A-Za-z0-9_-]+$/.test(cursor)) throw malformedCursor();
   let packed: unknown;
   try {
     packed = JSON.parse(Buffer.from(cursor, 'base64url').toString());
