@@ -187,6 +187,39 @@ for (const name of ['pglite', 'sqlite', 'postgres']) {
       expect(record).toMatchObject({ version: 1, updatedAt: new Date(T0) });
     });
 
+    test('of the kind of ids is refused while there are records that it would not find', async () => {
+      const given = define();
+      const numbered = define({ id: 'sequence' });
+      await backend.ensure([given], context());
+      await save({ a1: {}, b7: {}, '1': {}, p9: {}, a0: {}, 'a1\nb': {} });
+      const refused = (count: number, ids: readonly string[]) => ({
+        code: 'MIGRATION',
+        details: { collection: 'orders', count, records: ids.map((id) => ({ tenant: 't', id })) },
+      });
+      const misfits = refused(5, ['1', 'a0', 'a1\nb', 'b7', 'p9']);
+      for (let i = 0; i < 2; i++) await expect(backend.ensure([numbered], context())).rejects.toMatchObject(misfits);
+      await backend.ensure([define({ id: 'uuid' })], context());
+      const gone = ['1', 'a0', 'a1\nb', 'b7', 'p9'].map((id): Write => ({ kind: 'delete', collection: given, id }));
+      await backend.write(T, gone, context());
+      await backend.ensure([numbered], context());
+      expect(await cost(numbered)).toBe(1);
+      await save(Object.fromEntries(Array.from({ length: 11 }, (_, i) => [`b${i + 10}`, {}])));
+      const numbers = ['1', '10', '11', '12', '13', '14', '15', '16', '17', '18'];
+      for (const days of [0.1, 2])
+        await expect(backend.ensure([given], context(days))).rejects.toMatchObject(refused(12, numbers));
+      expect(await cost(numbered, 3)).toBe(1);
+      const all = ['a1', ...Array.from({ length: 11 }, (_, i) => `b${i + 10}`)];
+      await backend.write(
+        T,
+        all.map((id): Write => ({ kind: 'delete', collection: given, id })),
+        context(),
+      );
+      await backend.ensure([given], context(3));
+      await save({ a1: {} });
+      expect(await cost(given, 4)).toBe(1);
+      expect(await backend.settle!(given, false, context(4))).toEqual([]);
+    });
+
     test('leaves indexes that are no longer declared until it is settled, which checks and drops', async () => {
       const old = define({ fields: { n: 'number', s: 'string' }, indexes: [{ keys: ['n'] }], text: ['s'] });
       const young = define({ fields: { n: 'number' }, indexes: [{ keys: [['n', 'desc']] }], text: ['s'] });

@@ -52,8 +52,8 @@ export interface RecordSchema {
   /** Within the tenant; a record that lacks one of the fields is outside the constraint. */
   readonly unique: readonly UniqueSchema[];
   readonly text: readonly string[];
-  /** A stored id as a host knows it; absent: as it is. */
-  readonly showId?: (stored: string) => string;
+  /** Whether ids are stored as those of a sequence (`sequence-id.ts`); absent: as they are. */
+  readonly numbered?: true;
   /**
    * Deletes up to `limit` records that are over though they have no expiry, because something else is to change with them;
    * gives the number. Absent: none.

@@ -1,5 +1,6 @@
 /** How PostgreSQL makes and finds tables. */
 import { DATE_TEXT } from '../../declaration.js';
+import { SEQUENCE_ID } from '../../sequence-id.js';
 import type { Definitions } from '../dialect.js';
 import { identifier, literal } from '../expressions.js';
 import { sqlFault } from '../fault.js';
@@ -64,6 +65,7 @@ export const definitions: Definitions = {
     for (let n = 1; n < path.length; n++) terms.push(`jsonb_typeof(${jsonAt(path.slice(0, n), 't.value')}) = 'array'`);
     return `(${terms.join(' OR ')})`;
   },
+  numberedId: `t.id ~ ${literal(SEQUENCE_ID)}`,
   async saveWords(pool, table, rows, context) {
     await pool.query(
       `UPDATE ${table} t SET words = u.words FROM (SELECT w.tenant, w.id, w.version, ` +
