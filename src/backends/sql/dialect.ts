@@ -121,6 +121,7 @@ export interface WordsRow {
   readonly tenant: string;
   readonly id: string;
   readonly version: number;
+  readonly createdAt: Date;
   readonly words: readonly string[];
 }
 
