@@ -12,6 +12,11 @@ const Invoices = defineCollection<{ total: number }>({
   id: 'sequence',
 });
 
+const Meetings = defineCollection<{ time: { begin?: Date; more?: { end: Date } } }>({
+  name: 'test_meetings',
+  fields: { 'time.begin': 'date', 'time.more.end': 'date' },
+});
+
 export function describeCollections(runner: TestRunner, target: () => OpenRecords): void {
   const { describe, test } = runner;
   const orders = (clock?: WallClock) => collectionOn(target().backend, Orders, freshTenant(), clock);
@@ -32,6 +37,22 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
       assert.deepEqual(saved, { id: saved.id, version: 1, createdAt: NOW, updatedAt: NOW, value });
       assert.deepEqual(await all.get(saved.id), saved);
       assert.match(saved.id, /^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+    });
+
+    test('a key with a dot in it is no declared path', async () => {
+      const meetings = collectionOn(target().backend, Meetings, freshTenant());
+      const at = new Date(5);
+      const flat = { 'time.begin': at } as never;
+      for (const value of [flat, { time: { begin: at }, more: [flat] }, { time: flat }])
+        await assert.rejects(meetings.save(value), refusedWith('VALIDATION'));
+      const { id } = await meetings.save({ time: { begin: at }, 'time.begin': 'noon' } as never);
+      assert.deepEqual((await meetings.get(id)).value, { time: { begin: at }, 'time.begin': 'noon' });
+      await assert.rejects(
+        meetings.patch(id, { set: { time: { 'more.end': at } as never } }),
+        refusedWith('VALIDATION'),
+      );
+      const changed = await meetings.patch(id, { set: { time: { more: { end: at } } } });
+      assert.deepEqual(changed.value.time, { more: { end: at } });
     });
 
     test('what comes back are copies', async () => {

@@ -127,6 +127,8 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
         { status: 's', when: new Date() },
         cycle,
         { status: 's', dueAt: '2020' },
+        { status: 's', dueAt: '+012345-01-01T00:00:00.000Z' },
+        { status: 's', dueAt: '-000001-01-01T00:00:00.000Z' },
         { status: 's', dueAt: new Date(Number.NaN) },
         { status: 's', note: '\ud800' },
         { status: 's', note: 'a\u0000' },
