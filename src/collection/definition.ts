@@ -14,7 +14,7 @@ type EnvelopeField = 'version' | 'createdAt' | 'updatedAt' | 'expiresAt';
 type IndexKey<F extends string> = F | EnvelopeField | readonly [F | EnvelopeField, 'asc' | 'desc'];
 
 /**
- * `uuid`: version 7, made here, in the order of insertion. `sequence`: `'1'`, `'2'`, ... of the tenant and the
+ * `uuid`: version 7, made here, in the order in which this process makes them. `sequence`: `'1'`, `'2'`, ... of the tenant and the
  * collection, never used twice, ordered by number. `given`: the caller always names it.
  */
 export type IdKind = 'uuid' | 'sequence' | 'given';
