@@ -59,12 +59,20 @@ export class Sweeper implements Component {
       ...(collection.sweep === undefined ? [] : [collection.sweep.bind(collection, backend)]),
       backend.sweep.bind(backend, collection),
     ]);
+    let failure: { readonly error: unknown } | undefined;
     for (const sweep of sweepers)
-      for (let deleted = BATCH; deleted === BATCH;) {
-        const now = clock.now();
-        const context = { now, deadline: clock.monotonic() + BATCH_TIMEOUT, signal };
-        deleted = await sweep(new Date(now.getTime() - GRACE), BATCH, context);
-        this.swept += deleted;
+      try {
+        for (let deleted = BATCH; deleted === BATCH;) {
+          const now = clock.now();
+          const context = { now, deadline: clock.monotonic() + BATCH_TIMEOUT, signal };
+          deleted = await sweep(new Date(now.getTime() - GRACE), BATCH, context);
+          this.swept += deleted;
+        }
+      } catch (error) {
+        if (signal.aborted) throw error;
+        // One that fails every time would leave those after it full for ever.
+        failure ??= { error };
       }
+    if (failure !== undefined) throw failure.error;
   }
 }

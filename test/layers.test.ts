@@ -29,7 +29,9 @@ const ROOMS: readonly Room[] = [
   { name: 'vector contract', files: ['vectors/provider'], may: [...BASE, 'pool contract'] },
   {
     name: 'record values',
-    files: ['declaration', 'limits', 'patch', 'plan', 'value', 'write-order'].map((file) => `backends/${file}`),
+    files: ['declaration', 'limits', 'patch', 'plan', 'sequence-id', 'value', 'write-order'].map(
+      (file) => `backends/${file}`,
+    ),
     may: [...BASE, 'backend contract'],
   },
   { name: 'vector codec', files: ['vectors/codec'], may: [...BASE, 'vector contract'] },

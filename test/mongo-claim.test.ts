@@ -12,7 +12,8 @@ import { backendOn, context, describeServer, Fixture, type ServerName, write } f
 
 const { schema, domain } = defineCollection<Record<string, unknown>>({
   name: 'claims',
-  fields: { state: 'string', n: 'number' },
+  fields: { state: 'string', n: 'number', key: 'string' },
+  unique: [{ name: 'byKey', fields: ['key'] }],
   id: 'given',
 });
 const SCOPE = { tenant: 't' };
@@ -55,6 +56,20 @@ for (const server of ['mongo', 'ferretdb'] as ServerName[])
       await backend.ensure([schema], context());
     });
     afterAll(() => fixture.close());
+
+    test('what a claim took before a constraint refused the next is told', async () => {
+      const scope = { tenant: 'unique' };
+      const due = (n: number) => ({ kind: 'put', value: { state: 'due', n } }) as const;
+      for (const [n, id] of ['a', 'b', 'c'].entries())
+        await backend.write(scope, [write(schema, id, due(n))], context());
+      const request = claiming('due', { state: 'taken', key: 'k' }, 3);
+      const taken = await backend.claim!(scope, request, context());
+      expect(taken.map(({ id, version, value }) => [id, version, value['key']])).toEqual([['a', 2, 'k']]);
+      const broken = { code: 'ALREADY_EXISTS', details: { constraint: 'byKey' } };
+      await expect(backend.claim!(scope, request, context())).rejects.toMatchObject(broken);
+      const left = await backend.count(scope, { collection: schema, filter: request.filter }, context());
+      expect(left).toBe(2);
+    });
 
     test.each([
       ['another claim', () => backend.claim!(SCOPE, claiming('taken', { state: 'done', by: 'other' }, 9), context())],

@@ -75,6 +75,26 @@ for (const server of ['mongo', 'ferretdb'] as ServerName[])
       expect(await names(schema)).toEqual(made);
     });
 
+    test('another kind of ids is refused while there are records that it would not find', async () => {
+      const given = define('counted').schema;
+      const numbered = define('counted', { id: 'sequence' }).schema;
+      await backend.ensure([given], context());
+      for (const id of ['a1', 'b1', 'b10', '1']) await insert(given, id, {});
+      const refused = (ids: readonly string[]) => ({
+        code: 'MIGRATION',
+        details: { collection: 'counted', count: ids.length, records: ids.map((id) => ({ tenant: 't', id })) },
+      });
+      await expect(backend.ensure([numbered], context())).rejects.toMatchObject(refused(['1', 'b1']));
+      const remove = (id: string) => backend.write(scope, [write(given, id, { kind: 'delete' })], context());
+      for (const id of ['b1', '1']) await remove(id);
+      await backend.ensure([numbered], context());
+      await expect(backend.ensure([given], context())).rejects.toMatchObject(refused(['1', '10']));
+      for (const id of ['a1', 'b10']) await remove(id);
+      await backend.ensure([given], context());
+      await insert(given, 'a1', {});
+      await backend.ensure([given], context());
+    });
+
     test('a new definition adds what is new; records that break its constraint are a migration', async () => {
       const first = define('grown');
       await backend.ensure([first.schema], context());

@@ -129,6 +129,36 @@ describeServer('the schema on PostgreSQL', () => {
     expect(await indexes()).toEqual(valid(indexed));
   }, 120_000);
 
+  test('words are not made for a record that was deleted and made anew meanwhile', async () => {
+    const first = define({ text: ['a'] });
+    const second = define({ text: ['b'] });
+    await backend.ensure([first], context());
+    const insert: Write = { kind: 'insert', collection: second, id: 'r', value: { a: 'red', b: 'fox' } };
+    await backend.write(T, [insert], context());
+    let isMet = false;
+    const beside = new Proxy(pool, {
+      get(target, key) {
+        const member: unknown = Reflect.get(target, key);
+        if (typeof member !== 'function') return member;
+        const bound = (member as (...parameters: unknown[]) => unknown).bind(target);
+        if (key !== 'query') return bound;
+        return async (...parameters: unknown[]) => {
+          if (String(parameters[0]).includes('SET words') && !isMet) {
+            isMet = true;
+            await backend.write(T, [{ kind: 'delete', collection: second, id: 'r' }], context());
+            await backend.write(T, [{ ...insert, value: { a: 'red', b: 'owl' } }], context());
+          }
+          return bound(...parameters);
+        };
+      },
+    });
+    await sql.create(beside, 'beside').ensure([second], context());
+    expect(isMet).toBe(true);
+    const found = (word: string) =>
+      backend.count(T, { collection: second, filter: { op: 'text', words: [word] } }, context());
+    expect([await found('owl'), await found('fox')]).toEqual([1, 0]);
+  });
+
   test('words that were made in part are gone on with', async () => {
     await fill(3_000);
     const worded = define({ fields: { n: 'number', s: 'string' }, text: ['x'] });

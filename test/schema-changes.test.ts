@@ -1,9 +1,11 @@
 /** What a changed declaration does to the tables and the records that are there, on every database that speaks SQL. */
+import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { sql } from '../src/backends/sql/index.js';
 import type { JsonObject, RecordBackend, RecordSchema, Write } from '../src/backends/backend.js';
 import { defineCollection } from '../src/collection/definition.js';
 import type { OperationContext } from '../src/component.js';
+import { tokenize } from '../src/filter/text.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { registry } from '../src/registry.js';
 import { availableTargets } from '../src/testing/index.js';
@@ -153,6 +155,69 @@ for (const name of ['pglite', 'sqlite', 'postgres']) {
       expect(await cost(second)).toBe(1);
       const [record] = await backend.read(T, [{ collection: second, id: 'r7' }], context());
       expect(record).toMatchObject({ version: 1, updatedAt: new Date(T0) });
+    });
+
+    test('that stands by former rules of words has its words made anew', async () => {
+      const schema = define({ text: ['title'] });
+      const long = 'a'.repeat(3_000);
+      await backend.ensure([schema], context());
+      const writes = Array.from({ length: 3 }, (_, i): Write => {
+        return { kind: 'put', collection: schema, id: `r${i}`, value: { title: `fox ${long}` } };
+      });
+      await backend.write(T, writes, context());
+      const byRules = (rules: number): string =>
+        createHash('sha256')
+          .update(JSON.stringify([rules, ['title']]))
+          .digest('hex')
+          .slice(0, 12);
+      const [orders, notes, words] =
+        name === 'sqlite'
+          ? ['quartermaster_orders', 'quartermaster_qm_schema', `' fox ${long} '`]
+          : ['quartermaster.orders', 'quartermaster.qm_schema', `ARRAY['fox', '${long}']`];
+      await (opened.pool as SqlPool).script(
+        `UPDATE ${orders} SET words = ${words}; UPDATE ${notes} SET note = replace(note, '${byRules(2)}', '${byRules(1)}')`,
+        context(),
+      );
+      const [asked] = tokenize(long);
+      expect(await found(schema, asked!)).toBe(0);
+      await backend.ensure([schema], context(1));
+      expect([await found(schema, asked!), await found(schema, 'fox')]).toEqual([3, 3]);
+      expect(await cost(schema, 1)).toBe(1);
+      const [record] = await backend.read(T, [{ collection: schema, id: 'r1' }], context(1));
+      expect(record).toMatchObject({ version: 1, updatedAt: new Date(T0) });
+    });
+
+    test('of the kind of ids is refused while there are records that it would not find', async () => {
+      const given = define();
+      const numbered = define({ id: 'sequence' });
+      await backend.ensure([given], context());
+      await save({ a1: {}, b7: {}, '1': {}, p9: {}, a0: {}, 'a1\nb': {} });
+      const refused = (count: number, ids: readonly string[]) => ({
+        code: 'MIGRATION',
+        details: { collection: 'orders', count, records: ids.map((id) => ({ tenant: 't', id })) },
+      });
+      const misfits = refused(5, ['1', 'a0', 'a1\nb', 'b7', 'p9']);
+      for (let i = 0; i < 2; i++) await expect(backend.ensure([numbered], context())).rejects.toMatchObject(misfits);
+      await backend.ensure([define({ id: 'uuid' })], context());
+      const gone = ['1', 'a0', 'a1\nb', 'b7', 'p9'].map((id): Write => ({ kind: 'delete', collection: given, id }));
+      await backend.write(T, gone, context());
+      await backend.ensure([numbered], context());
+      expect(await cost(numbered)).toBe(1);
+      await save(Object.fromEntries(Array.from({ length: 11 }, (_, i) => [`b${i + 10}`, {}])));
+      const numbers = ['1', '10', '11', '12', '13', '14', '15', '16', '17', '18'];
+      for (const days of [0.1, 2])
+        await expect(backend.ensure([given], context(days))).rejects.toMatchObject(refused(12, numbers));
+      expect(await cost(numbered, 3)).toBe(1);
+      const all = ['a1', ...Array.from({ length: 11 }, (_, i) => `b${i + 10}`)];
+      await backend.write(
+        T,
+        all.map((id): Write => ({ kind: 'delete', collection: given, id })),
+        context(),
+      );
+      await backend.ensure([given], context(3));
+      await save({ a1: {} });
+      expect(await cost(given, 4)).toBe(1);
+      expect(await backend.settle!(given, false, context(4))).toEqual([]);
     });
 
     test('leaves indexes that are no longer declared until it is settled, which checks and drops', async () => {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { memory as backends } from '../src/backends/memory.js';
 import type { RecordBackend, RecordSchema } from '../src/backends/backend.js';
+import { StorageError } from '../src/errors.js';
 import { memory as pools, type MemoryPool } from '../src/pools/memory.js';
 import { Sweeper } from '../src/sweeper.js';
 import { ManualClock } from './support/manual-clock.js';
@@ -63,6 +64,30 @@ test('a sweep that fails is told, and tried again', async () => {
   await pool.open();
   await clock.advance(2.4 * MINUTE);
   expect(await sweeper.check()).toEqual({ status: 'healthy', details: { swept: 1 } });
+});
+
+test('a collection that fails keeps no other from being swept, and is told', async () => {
+  const refused: RecordSchema = {
+    ...NOTES,
+    name: 'refused',
+    sweep: () => Promise.reject(new StorageError('TIMEOUT', 'too many to find in time')),
+  };
+  const both = new Sweeper({
+    name: 'sweeper:main',
+    backend,
+    collections: () => [refused, NOTES],
+    clock,
+    interval: MINUTE,
+  });
+  await insert(3, 'a', 1);
+  await both.open();
+  await clock.advance(2.4 * MINUTE);
+  expect(await both.check()).toMatchObject({
+    status: 'degraded',
+    message: expect.stringContaining('TIMEOUT'),
+    details: { swept: 3 },
+  });
+  await both.close(clock.monotonic());
 });
 
 test('an interval of 0 sweeps never; a closed sweeper has no timer', async () => {

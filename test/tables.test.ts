@@ -95,3 +95,11 @@ test('a refused declaration is not tried again for five seconds', async () => {
   await mended;
   expect(asked).toHaveLength(2);
 });
+
+test('one name stands for one form of ids', () => {
+  const declare = (id: 'uuid' | 'given' | 'sequence') => () =>
+    tables.declare(defineCollection({ name: 'kinds', id }).schema, 'main');
+  declare('uuid')();
+  declare('given')();
+  expect(declare('sequence')).toThrow('declared twice, differently');
+});

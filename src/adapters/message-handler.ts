@@ -6,6 +6,7 @@ import type { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import type { StoredRecord } from '../collection/record-codec.js';
 import { isStorageError, invalid, StorageError, type ErrorCode } from '../errors.js';
+import { CURSOR_LENGTH } from '../filter/cursor.js';
 import type { Filter } from '../filter/syntax.js';
 import { isList, isPlainObject } from '../filter/json.js';
 import { id, instant, integer, optional, shape, text, type Reader } from './arguments.js';
@@ -113,7 +114,7 @@ type Actions = {
 
 const anything: Reader<unknown> = (value) => value;
 const COMMON = { action: anything, requestId: anything, collection: anything };
-const LISTING = { ...COMMON, limit: optional(integer(1, 1_000)), after: optional(text(10_000)), sort: anything };
+const LISTING = { ...COMMON, limit: optional(integer(1, 1_000)), after: optional(text(CURSOR_LENGTH)), sort: anything };
 
 const save = shape({ ...COMMON, value: anything, id: optional(id), ifVersion, ttl: anything });
 const get = shape({ ...COMMON, id });

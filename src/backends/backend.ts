@@ -52,8 +52,8 @@ export interface RecordSchema {
   /** Within the tenant; a record that lacks one of the fields is outside the constraint. */
   readonly unique: readonly UniqueSchema[];
   readonly text: readonly string[];
-  /** A stored id as a host knows it; absent: as it is. */
-  readonly showId?: (stored: string) => string;
+  /** Whether ids are stored as those of a sequence (`sequence-id.ts`); absent: as they are. */
+  readonly numbered?: true;
   /**
    * Deletes up to `limit` records that are over though they have no expiry, because something else is to change with them;
    * gives the number. Absent: none.
@@ -236,7 +236,10 @@ export interface RecordBackend extends Component {
   count(scope: Scope, request: CountRequest, context: OperationContext): Promise<number>;
   /** Deletes up to `limit` records that expired at `before` or earlier; gives the number. */
   sweep(collection: RecordSchema, before: Date, limit: number, context: OperationContext): Promise<number>;
-  /** Faster than the derived form; deletes up to `limit` matching records and gives the number. */
+  /**
+   * Faster than the derived form; deletes up to `limit` matching records and gives the number. It is less than `limit` only
+   * when it met no more that match: what other writers deleted or changed meanwhile does not count.
+   */
   deleteMany?(
     scope: Scope,
     request: Pick<FindRequest, 'collection' | 'filter' | 'limit'>,

@@ -1,11 +1,12 @@
 /**
  * What a collection's records are known to fit, noted beside them. A note has the parts of a declaration that reach into
- * records (each declared field, the text) and the forms that each part has had, with the time at which it was applied.
+ * records (each declared field, the text, the ids) and the forms that each part has had, with the time at which it was applied.
  */
 import { createHash } from 'node:crypto';
 import { StorageError } from '../errors.js';
 import { WORD_RULES } from '../filter/text.js';
 import type { FieldSchema, RecordSchema } from './backend.js';
+import { decodeSequenceId } from './sequence-id.js';
 
 /**
  * How long processes with an earlier declaration count as those of a deployment under way: they are let in as they are and
@@ -16,6 +17,7 @@ const DEPLOYMENT = 86_400_000;
 /** The form of a part that is not declared; every part had it before its first. */
 const NONE = '-';
 const TEXT = 'text';
+const IDS = 'ids';
 const FIELD = 'field ';
 
 /** The time of each form, in milliseconds since 1970. */
@@ -29,6 +31,8 @@ export interface DeclarationNote {
 export interface DeclarationChange {
   /** Those that existing records must be checked against. */
   readonly fields: ReadonlyMap<string, FieldSchema>;
+  /** Whether the ids of existing records must be checked against their declared form. */
+  readonly ids: boolean;
   /** Whether the words of existing records must be made anew. */
   readonly words: boolean;
   /** What is noted once that is done. */
@@ -46,18 +50,21 @@ export function declarationChange(
   const time = now.getTime();
   const fields = new Map<string, FieldSchema>();
   const parts = new Map(noted);
+  let ids = false;
   let words = false;
   for (const part of new Set([...noted.keys(), ...declared.keys()])) {
     const forms = noted.get(part) ?? {};
     const form = declared.get(part) ?? NONE;
-    if (isApplied(forms, form, time)) continue;
+    // Two forms of ids have no deployment together: neither finds the records of the other.
+    if (part === IDS ? isNewest(forms, form) : isApplied(forms, form, time)) continue;
     parts.set(part, { ...forms, [form]: time });
-    if (form === NONE || isImplied(forms, form)) continue;
+    if (part === IDS) ids = true;
+    if (part === IDS || form === NONE || isImplied(forms, form)) continue;
     if (part === TEXT) words = true;
     else fields.set(part.slice(FIELD.length), schema.fields.get(part.slice(FIELD.length))!);
   }
   const isNew = note === undefined || [...parts].some(([part, forms]) => noted.get(part) !== forms);
-  return isNew ? { fields, words, note: { parts: Object.fromEntries(parts) } } : undefined;
+  return isNew ? { fields, ids, words, note: { parts: Object.fromEntries(parts) } } : undefined;
 }
 
 /** The name of the words that a declaration asks for; another one stands for other words. */
@@ -73,13 +80,18 @@ function declaredForms(schema: RecordSchema): Map<string, string> {
   for (const [path, { type, maxBytes }] of schema.fields)
     forms.set(FIELD + path, type === 'string' ? `string ${maxBytes}` : type);
   if (schema.text.length > 0) forms.set(TEXT, wordsForm(schema));
+  if (schema.numbered === true) forms.set(IDS, 'sequence');
   return forms;
 }
 
-function isApplied(forms: Forms, form: string, now: number): boolean {
+function isNewest(forms: Forms, form: string): boolean {
   const applied = forms[form] ?? (form === NONE ? 0 : undefined);
+  return applied === Math.max(0, ...Object.values(forms));
+}
+
+function isApplied(forms: Forms, form: string, now: number): boolean {
   const newest = Math.max(0, ...Object.values(forms));
-  return applied !== undefined && (applied === newest || now - newest < DEPLOYMENT);
+  return isNewest(forms, form) || ((form === NONE || form in forms) && now - newest < DEPLOYMENT);
 }
 
 /** Records that fit the newest form, and those of a deployment under way, fit this one: it is as long or longer than each. */
@@ -137,6 +149,20 @@ export function uniqueRefused(schema: RecordSchema, constraint: string, { count,
   );
 }
 
-function shown({ showId = (id) => id }: RecordSchema, records: readonly RecordName[]): RecordName[] {
-  return records.map(({ tenant, id }) => ({ tenant, id: showId(id) }));
+/** The ids are told as their records were known by until now. */
+export function idsRefused(schema: RecordSchema, { count, records }: Misfits): StorageError {
+  const { name, numbered = false } = schema;
+  const form = numbered ? 'are no numbers of a sequence' : 'are numbers of a sequence';
+  return new StorageError(
+    'MIGRATION',
+    `The collection ${name} has ${count} records whose ids ${form}, which its declaration (id) would not find: load them into another collection, or change the declaration`,
+    {
+      operation: 'ensure',
+      details: { collection: name, count, records: shown({ numbered: !numbered }, records) },
+    },
+  );
+}
+
+function shown({ numbered = false }: { readonly numbered?: boolean }, records: readonly RecordName[]): RecordName[] {
+  return records.map(({ tenant, id }) => ({ tenant, id: numbered ? decodeSequenceId(id) : id }));
 }

@@ -113,7 +113,7 @@ class Walk {
 
   private date(value: object): string {
     if (!isDate(value)) throw this.refuse(value, 'a JSON value');
-    if (this.schema.fields.get(this.fieldPath())?.type !== 'date')
+    if (this.field()?.type !== 'date')
       throw this.refuse(value, "a JSON value (declare the field as 'date' to keep a Date)");
     this.bound += 27;
     const year = value.getUTCFullYear();
@@ -140,12 +140,10 @@ class Walk {
     if (value.includes('\0')) throw this.refuse(value, 'text without U+0000');
   }
 
-  /** Elements have no path of their own: what a declared path names is never inside an array. */
-  private fieldPath(): string {
-    return [
-      ...(this.path === '' ? [] : [this.path]),
-      ...this.trail.map((step) => (typeof step === 'number' ? '[]' : step)),
-    ].join('.');
+  /** What is declared where it is: nothing for an element, or below a key that only looks like a path. */
+  private field(): FieldSchema | undefined {
+    if (!this.trail.every((step) => typeof step === 'string' && !step.includes('.'))) return undefined;
+    return this.schema.fields.get([...(this.path === '' ? [] : [this.path]), ...this.trail].join('.'));
   }
 
   private refuse(value: unknown, expected: string): ValidationError {
@@ -218,6 +216,8 @@ export function checkField(at: string, item: JsonValue, field: { type: FieldType
 }
 
 function isDateText(text: string): boolean {
+  // Years of another length would not sort as text.
+  if (text.length !== 24) return false;
   const time = Date.parse(text);
   return !Number.isNaN(time) && new Date(time).toISOString() === text;
 }

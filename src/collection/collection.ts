@@ -198,12 +198,14 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     options: PatchOptions<T>,
   ): Promise<StoredRecord<T>> {
     const { if: filter, ifVersion, ttl } = options;
-    const key = this.codec.encodeId(id);
-    if (checkVersion(ifVersion) !== undefined && orInsert !== undefined)
+    const mayInsert = orInsert !== undefined;
+    const key = mayInsert ? this.codec.encodeNewId(id) : this.codec.encodeId(id);
+    if (checkVersion(ifVersion) !== undefined && mayInsert)
       throw invalid('orInsert', orInsert, 'no orInsert together with ifVersion');
     this.codec.checkTtl(ttl ?? undefined);
     const condition = filter === undefined ? ALL : this.parse(filter);
-    return this.run(operation, options, (context) => {
+    return this.run(operation, options, async (context) => {
+      if (mayInsert) await this.ids.resolveOne(key, context);
       const expiresAt = ttl === undefined || ttl === null ? ttl : this.codec.expiry(ttl, context.now);
       const write: Write & { kind: 'patch' } = {
         collection: this.schema,

@@ -7,13 +7,14 @@ import type { Path } from '../filter/syntax.js';
 import { tokenize } from '../filter/text.js';
 import type { FieldSchema, IndexSchema, RecordSchema, UniqueSchema } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
+import { encodeSequenceId } from '../backends/sequence-id.js';
 
 export type FieldDeclaration = FieldType | { readonly type: FieldType; readonly maxBytes?: number };
 type EnvelopeField = 'version' | 'createdAt' | 'updatedAt' | 'expiresAt';
 type IndexKey<F extends string> = F | EnvelopeField | readonly [F | EnvelopeField, 'asc' | 'desc'];
 
 /**
- * `uuid`: version 7, made here, in the order of insertion. `sequence`: `'1'`, `'2'`, ... of the tenant and the
+ * `uuid`: version 7, made here, in the order in which this process makes them. `sequence`: `'1'`, `'2'`, ... of the tenant and the
  * collection, never used twice, ordered by number. `given`: the caller always names it.
  */
 export type IdKind = 'uuid' | 'sequence' | 'given';
@@ -117,7 +118,7 @@ function resolve(
     indexes: (spec.indexes ?? []).map((index, i) => parseIndex(index, fields, `${at}: indexes[${i}]`)),
     unique: parseUnique(spec.unique ?? [], fields, at),
     text: (spec.text ?? []).map((path, i) => checkPath(path, `${at}: text[${i}]`)),
-    ...(spec.id === 'sequence' ? { showId: decodeSequenceId } : {}),
+    ...(spec.id === 'sequence' ? { numbered: true } : {}),
   };
   const validator = spec.schema;
   if (validator !== undefined && typeof (validator as Partial<StandardSchemaV1>)['~standard']?.validate !== 'function')
@@ -239,20 +240,4 @@ function checkEntrySize(keys: readonly string[], fields: ReadonlyMap<string, Fie
       keys,
       `keys of at most ${LIMITS.indexEntryBytes} bytes together with tenant and id (these can have ${strings}); lower a field's maxBytes`,
     );
-}
-
-/**
- * A sequence id as it is stored: its number of digits as a letter before it, so that text order is number order. An id
- * that is no whole number above 0 gets a prefix that no number has, and so is never found.
- */
-export function encodeSequenceId(id: string): string {
-  return isSequenceId(id) ? `${String.fromCharCode(96 + id.length)}${id}` : `~${id}`;
-}
-
-export function isSequenceId(id: string): boolean {
-  return /^[1-9][0-9]{0,15}$/.test(id) && Number.isSafeInteger(Number(id));
-}
-
-export function decodeSequenceId(stored: string): string {
-  return stored.slice(1);
 }

@@ -5,7 +5,8 @@ import type { OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
 import type { RecordBackend, TenantScope } from '../backends/backend.js';
 import { skipNumber, takeNumbers } from './counters.js';
-import { decodeSequenceId, encodeSequenceId, type CollectionDefinition } from './definition.js';
+import { decodeSequenceId, encodeSequenceId } from '../backends/sequence-id.js';
+import type { CollectionDefinition } from './definition.js';
 
 /** Random bytes are asked for many at a time: each asking takes longer than all else of an id. */
 const POOL = new Uint8Array(16 * 256);

@@ -28,7 +28,10 @@ export interface Page<I> {
 
 /** `F`: the collection's declared fields. */
 export interface ListOptions<F extends string> extends CallOptions {
-  /** At most three keys; missing and null come first ascending. Default: by id, which is the order of insertion. */
+  /**
+   * At most three keys; missing and null come first ascending. Default: by id. Ids that are made by one process are in the
+   * order of insertion; those of several processes are so by their clocks.
+   */
   readonly sort?: Sort<F> | undefined;
   /** 1 to 1,000; default 50. */
   readonly limit?: number | undefined;

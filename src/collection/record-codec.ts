@@ -3,8 +3,9 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { ConflictError, invalid, isStorageError, NotFoundError, StorageError, ValidationError } from '../errors.js';
 import { isDate } from '../filter/json.js';
 import type { JsonObject, PatchChanges, RecordBackend, Stored, WriteResult } from '../backends/backend.js';
-import { decodeSequenceId, encodeSequenceId, isSequenceId, type CollectionDefinition } from './definition.js';
+import type { CollectionDefinition } from './definition.js';
 import { applyPatch, patchSteps, patchTree } from '../backends/patch.js';
+import { decodeSequenceId, encodeSequenceId, isSequenceId } from '../backends/sequence-id.js';
 import { checkId, decodeValue, encodeValue, type Encoded } from '../backends/value.js';
 import { encodePatch, overlap } from './patch-codec.js';
 

@@ -96,6 +96,6 @@ export class Tables {
   }
 }
 
-function describe({ fields, indexes, unique, text }: RecordSchema): string {
-  return JSON.stringify([[...fields].sort(([a], [b]) => (a < b ? -1 : 1)), indexes, unique, text]);
+function describe({ fields, indexes, unique, text, numbered }: RecordSchema): string {
+  return JSON.stringify([[...fields].sort(([a], [b]) => (a < b ? -1 : 1)), indexes, unique, text, numbered]);
 }

@@ -32,8 +32,10 @@ export function parseSort(sort: unknown, domain: FilterDomain): SortKey[] {
       );
     return sortKey(known, direction);
   });
-  const last = keys.at(-1);
-  if (last === undefined || !isId(last)) keys.push(sortKey(ID, last?.direction ?? 'asc'));
+  const id = keys.findIndex(isId);
+  // No two records of a tenant have one id: after it nothing decides any more.
+  if (id !== -1) return keys.slice(0, id + 1);
+  keys.push(sortKey(ID, keys.at(-1)?.direction ?? 'asc'));
   return keys;
 }
 
@@ -64,6 +66,12 @@ export interface Cursor {
 }
 
 const FORMAT = 1;
+
+/**
+ * Characters of the longest cursor there can be: the sort values of a record of 2 MiB, the hard limit of its JSON, and the
+ * rest of the cursor, as base64.
+ */
+export const CURSOR_LENGTH = 2_800_000;
 
 /**
  * What a cursor is bound to: the same collection, tenant, order and filter. It guards against a mistake, not against an
@@ -129,7 +137,7 @@ export function packCursor(query: string, content: readonly unknown[]): string {
 /** What a cursor holds, not checked any further. @throws `INVALID_CURSOR` */
 export function unpackCursor(cursor: unknown, query: string, length: number): unknown[] {
   if (typeof cursor !== 'string') throw refuse(`expected a string, got ${typeof cursor}`);
-  if (cursor.length > 8_192 || !/^[A-Za-z0-9_-]+$/.test(cursor)) throw malformedCursor();
+  if (cursor.length > CURSOR_LENGTH || !/^[A-Za-z0-9_-]+$/.test(cursor)) throw malformedCursor();
   let packed: unknown;
   try {
     packed = JSON.parse(Buffer.from(cursor, 'base64url').toString());

@@ -155,11 +155,7 @@ export function recordArbitraries(fc: FC, magnitudes?: Magnitudes): RecordArbitr
       ),
       { maxLength: 3, selector: ([field]) => field },
     )
-    .map((keys) => {
-      // After the id nothing decides any more: a sort by it ends there.
-      const end = keys.findIndex(([field]) => field === 'id');
-      return Object.fromEntries(end === -1 ? keys : keys.slice(0, end + 1));
-    });
+    .map((keys) => Object.fromEntries(keys));
 
   return {
     string,

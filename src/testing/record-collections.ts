@@ -12,6 +12,11 @@ const Invoices = defineCollection<{ total: number }>({
   id: 'sequence',
 });
 
+const Meetings = defineCollection<{ time: { begin?: Date; more?: { end: Date } } }>({
+  name: 'test_meetings',
+  fields: { 'time.begin': 'date', 'time.more.end': 'date' },
+});
+
 export function describeCollections(runner: TestRunner, target: () => OpenRecords): void {
   const { describe, test } = runner;
   const orders = (clock?: WallClock) => collectionOn(target().backend, Orders, freshTenant(), clock);
@@ -32,6 +37,22 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
       assert.deepEqual(saved, { id: saved.id, version: 1, createdAt: NOW, updatedAt: NOW, value });
       assert.deepEqual(await all.get(saved.id), saved);
       assert.match(saved.id, /^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+    });
+
+    test('a key with a dot in it is no declared path', async () => {
+      const meetings = collectionOn(target().backend, Meetings, freshTenant());
+      const at = new Date(5);
+      const flat = { 'time.begin': at } as never;
+      for (const value of [flat, { time: { begin: at }, more: [flat] }, { time: flat }])
+        await assert.rejects(meetings.save(value), refusedWith('VALIDATION'));
+      const { id } = await meetings.save({ time: { begin: at }, 'time.begin': 'noon' } as never);
+      assert.deepEqual((await meetings.get(id)).value, { time: { begin: at }, 'time.begin': 'noon' });
+      await assert.rejects(
+        meetings.patch(id, { set: { time: { 'more.end': at } as never } }),
+        refusedWith('VALIDATION'),
+      );
+      const changed = await meetings.patch(id, { set: { time: { more: { end: at } } } });
+      assert.deepEqual(changed.value.time, { more: { end: at } });
     });
 
     test('what comes back are copies', async () => {
@@ -217,6 +238,24 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
       await assert.rejects(invoices.get('abc'), refusedWith('NOT_FOUND'));
       await assert.rejects(invoices.delete('a1'), refusedWith('NOT_FOUND'));
       assert.equal((await invoices.get('1')).id, '1');
+    });
+
+    test('an id of a sequence that a patch or an increment inserts is not given again either', async () => {
+      const invoices = collectionOn(target().backend, Invoices, freshTenant());
+      const orInsert = { total: 5 };
+      assert.equal((await invoices.patch('1', { set: { total: 6 } }, { orInsert })).version, 1);
+      assert.equal((await invoices.insert({ total: 0 })).id, '2');
+      assert.equal(await invoices.increment('4', 'total', 1, { orInsert }), 6);
+      await invoices.delete('4');
+      assert.equal((await invoices.save({ total: 0 })).id, '5');
+      assert.equal(await invoices.increment('2', 'total', 7, { orInsert }), 7);
+      assert.equal((await invoices.save({ total: 0 })).id, '6');
+      for (const id of ['abc', '0', '01', '1.5']) {
+        await assert.rejects(invoices.patch(id, { set: { total: 1 } }, { orInsert }), refusedWith('VALIDATION'));
+        await assert.rejects(invoices.increment(id, 'total', 1, { orInsert }), refusedWith('VALIDATION'));
+        await assert.rejects(invoices.patch(id, { set: { total: 1 } }), refusedWith('NOT_FOUND'));
+      }
+      assert.equal(await invoices.count(), 4);
     });
 
     test('load writes what it can and reports the rest; loading again changes nothing but versions', async () => {

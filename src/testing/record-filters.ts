@@ -1,5 +1,6 @@
 /** The traps of `docs/filters.md`, each by name: the input on which databases differ, and the one right answer. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { defineCollection } from '../collection/definition.js';
 import type { Filter } from '../filter/syntax.js';
 import { collectionOn, freshTenant, type OpenRecords } from './record-target.js';
@@ -11,6 +12,9 @@ const Things = defineCollection<Record<string, unknown>>({
   text: ['body'],
   id: 'given',
 });
+
+/** Nothing in it repeats, so that no compression makes it short. */
+const LONG_WORD = Array.from({ length: 40 }, (_, i) => createHash('sha512').update(`${i}`).digest('hex')).join('');
 
 interface Trap {
   readonly name: string;
@@ -141,6 +145,12 @@ const TRAPS: readonly Trap[] = [
     values: [{ body: 'Red fox' }, { body: 'red' }, { body: 5 }],
     filter: { $text: 'FOX red' },
     matches: [0],
+  },
+  {
+    name: '$text of a word longer than any index takes',
+    values: [{ body: LONG_WORD }, { body: LONG_WORD.slice(1) }, { body: `Beside ${LONG_WORD.toUpperCase()}.` }],
+    filter: { $text: LONG_WORD },
+    matches: [0, 2],
   },
   { name: '$text of no word', values: [{ body: '!' }], filter: { $text: '!' }, matches: [] },
   {

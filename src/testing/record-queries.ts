@@ -1,10 +1,14 @@
 /** Pages, cursors, deletes by filter; and the bad input that is refused before anything happens. */
 import assert from 'node:assert/strict';
+import { defineCollection } from '../collection/definition.js';
 import type { StoredRecord } from '../collection/record-codec.js';
 import type { ErrorCode } from '../errors.js';
 import { Orders, refusedWith, type Order } from './record-orders.js';
 import { collectionOn, contextAt, freshTenant, NOW, saveAll, type OpenRecords } from './record-target.js';
 import type { TestRunner } from './runner.js';
+
+/** Sorted by texts of any length, which no index holds. */
+const Texts = defineCollection<{ text: string }>({ name: 'test_texts', fields: { text: 'string' } });
 
 export function describeQueries(runner: TestRunner, target: () => OpenRecords): void {
   const { describe, test } = runner;
@@ -33,8 +37,11 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
         { total: 'desc' },
         { status: 'asc', total: 'desc' },
         { total: 'asc', status: 'desc' },
+        { id: 'desc', status: 'asc' },
+        { status: 'asc', id: 'desc', total: 'asc' },
       ] as const) {
         const whole = (await all.query({}, { sort, limit: 100 })).items.map(({ id }) => id);
+        if (Object.keys(sort)[0] === 'id') assert.deepEqual(whole, whole.toSorted().reverse());
         const forwards: string[] = [];
         let page = await all.query({}, { sort, limit: 4 });
         for (;;) {
@@ -53,6 +60,23 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
           whole,
         );
       }
+    });
+
+    test('a cursor that was given is taken back, however long the values of its sort are', async () => {
+      const texts = collectionOn(target().backend, Texts, freshTenant());
+      const sort = { text: 'asc' } as const;
+      for (const name of ['c', 'a', 'b']) await texts.save({ text: `${name}${'\u0001'.repeat(170_000)}` });
+      const first = await texts.list({ sort, limit: 1 });
+      const second = await texts.list({ sort, limit: 1, after: first.next! });
+      const third = await texts.list({ sort, limit: 1, after: second.next! });
+      const back = await texts.list({ sort, limit: 1, after: third.previous! });
+      const names = [first, second, third, back].map(({ items }) => items[0]!.value.text.slice(0, 1));
+      assert.deepEqual(names, ['a', 'b', 'c', 'b']);
+      await texts.deleteWhere({ all: true });
+      await texts.load(Array.from({ length: 201 }, (_, i) => ({ value: { text: `${i}${'x'.repeat(7_000)}` } })));
+      let met = 0;
+      for await (const { value } of texts.each({}, { sort })) met += value.text.length > 7_000 ? 1 : 0;
+      assert.equal(met, 201);
     });
 
     test('cursors are bound to their query', async () => {
@@ -103,6 +127,8 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
         { status: 's', when: new Date() },
         cycle,
         { status: 's', dueAt: '2020' },
+        { status: 's', dueAt: '+012345-01-01T00:00:00.000Z' },
+        { status: 's', dueAt: '-000001-01-01T00:00:00.000Z' },
         { status: 's', dueAt: new Date(Number.NaN) },
         { status: 's', note: '\ud800' },
         { status: 's', note: 'a\u0000' },

@@ -51,12 +51,8 @@ export async function claim(use: MongoUse, scope: Scope, request: ClaimRequest, 
 }
 
 /** Those of `found` that are ours, as they are then. */
-async function take(
-  use: MongoUse,
-  { collection, changes, expiresAt }: ClaimRequest,
-  found: readonly Stored[],
-  now: Date,
-): Promise<Stored[]> {
+async function take(use: MongoUse, request: ClaimRequest, found: readonly Stored[], now: Date): Promise<Stored[]> {
+  const { collection, changes, expiresAt } = request;
   const expiry = expiresAt === undefined ? {} : { expiresAt };
   const rows = found.flatMap((record) => {
     const write = { collection, id: record.id, kind: 'patch', changes, ...expiry } as const;
@@ -80,17 +76,31 @@ async function take(
     const { matchedCount } = await despiteDeadlocks(() => records(use, collection).bulkWrite(operations, options));
     if (matchedCount === operations.length) return own;
   } catch (error) {
-    throw uniqueError(use, error, [{ collection }]) ?? error;
+    const refusal = uniqueError(use, error, [{ collection }]);
+    if (refusal === undefined || use.short.session !== undefined) throw refusal ?? error;
+    // Those before the one that was refused are written.
+    const before = await marked(use, request, own, mark);
+    if (before.length === 0) throw refusal;
+    return before;
   }
   if (use.short.session !== undefined) throw serializationFailure('claim');
-  if (own.length === 1) return [];
-  const marked = await records(use, collection)
+  return own.length === 1 ? [] : marked(use, request, own, mark);
+}
+
+/** Those of `own` whose documents have the mark. */
+async function marked(
+  use: MongoUse,
+  { collection }: ClaimRequest,
+  own: readonly Stored[],
+  mark: string,
+): Promise<Stored[]> {
+  const documents = await records(use, collection)
     .find<Pick<RecordDocument, '_id'>>(
       { _id: { $in: own.map(keyOf) }, m: mark },
       { ...use.bounds, projection: { _id: 1 }, batchSize: own.length + 1 },
     )
     .toArray();
-  const ours = new Set(marked.map(({ _id }) => _id));
+  const ours = new Set(documents.map(({ _id }) => _id));
   return own.filter((record) => ours.has(keyOf(record)));
 }
 

@@ -129,11 +129,14 @@ async function deleteWhere(
   sort?: Document,
 ): Promise<number> {
   const collection = records(use, schema);
-  const options = { ...use.bounds, projection: { _id: 1 }, limit, batchSize: limit };
-  const found = await collection.find(where, sort === undefined ? options : { ...options, sort }).toArray();
-  if (found.length === 0) return 0;
-  const ids = found.map(({ _id }) => _id);
-  const filter = { ...where, _id: { $in: ids } };
-  const { deletedCount } = await despiteDeadlocks(() => collection.deleteMany(filter, use.bounds));
-  return deletedCount;
+  for (let deleted = 0; ;) {
+    const wanted = limit - deleted;
+    const options = { ...use.bounds, projection: { _id: 1 }, limit: wanted, batchSize: wanted };
+    const found = await collection.find(where, sort === undefined ? options : { ...options, sort }).toArray();
+    if (found.length === 0) return deleted;
+    const filter = { ...where, _id: { $in: found.map(({ _id }) => _id) } };
+    deleted += (await despiteDeadlocks(() => collection.deleteMany(filter, use.bounds))).deletedCount;
+    // Others may have been faster with some of them: there can be more that match.
+    if (found.length < wanted || deleted === limit) return deleted;
+  }
 }

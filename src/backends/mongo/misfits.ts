@@ -1,11 +1,25 @@
 /** Documents that stand against a declaration: counted, and the first of them named. */
 import type { Document, MongoUse } from '../../pools/mongo/opened.js';
 import type { FieldSchema, RecordSchema } from '../backend.js';
-import { DATE_TEXT, fieldsRefused, SHOWN_RECORDS, uniqueRefused } from '../declaration.js';
+import { DATE_TEXT, fieldsRefused, idsRefused, SHOWN_RECORDS, uniqueRefused } from '../declaration.js';
+import { SEQUENCE_ID } from '../sequence-id.js';
 import type { RecordDocument } from './document.js';
 import { records } from './find.js';
 import { bsonType, type UniquePart } from './indexes.js';
 import { valuePath } from './keys.js';
+
+/** @throws `MIGRATION` when live records have ids of the other form. */
+export async function checkIds(use: MongoUse, schema: RecordSchema, now: Date): Promise<void> {
+  const collection = records(use, schema);
+  const numbered = { $regex: SEQUENCE_ID };
+  const where = { x: { $gt: now }, i: schema.numbered === true ? { $not: numbered } : numbered };
+  const count = await collection.countDocuments(where, use.bounds);
+  if (count === 0) return;
+  const first = await collection
+    .find(where, { ...use.bounds, sort: { t: 1, i: 1 }, limit: SHOWN_RECORDS, projection: { t: 1, i: 1 } })
+    .toArray();
+  throw idsRefused(schema, { count, records: first.map(nameOf) });
+}
 
 /** @throws `MIGRATION` when live records do not fit the fields. */
 export async function checkFields(

@@ -10,7 +10,7 @@ import { toStored } from './document.js';
 import { errorCode, isDeadlock } from './fault.js';
 import { collectionName, records } from './find.js';
 import { collectionPlan, type IndexPart } from './indexes.js';
-import { checkFields, checkUnique } from './misfits.js';
+import { checkFields, checkIds, checkUnique } from './misfits.js';
 
 /** One document a collection, so that one read tells of all. */
 interface SchemaDocument {
@@ -112,6 +112,7 @@ async function make(use: MongoUse, { schema, exists, noted, change }: Collection
   const { signal, maxTimeMS } = use.bounds;
   const unique = plan.unique.filter(({ index }) => !exists || noted?.parts.includes(index.name) !== true);
   if (exists) {
+    if (change?.ids === true) await checkIds(use, schema, now);
     if (change !== undefined) await checkFields(use, schema, change.fields, now);
     for (const part of unique) await checkUnique(use, schema, part, now);
     // An expired record still holds its key.

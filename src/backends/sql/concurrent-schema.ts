@@ -73,7 +73,7 @@ async function alter(database: Database, state: TableState, claim: Claim, contex
   const { definitions } = dialect;
   const shared = definitions.shared!;
   const isUnique = missing.some(({ unique }) => unique);
-  if (isUnique || (change !== undefined && change.fields.size > 0))
+  if (isUnique || (change !== undefined && (change.ids || change.fields.size > 0)))
     await pool.transaction({ isolation: 'snapshot', context }, async (session) => {
       const inside = { ...context, session };
       await pool.script(shared.hold(plan.table), inside);

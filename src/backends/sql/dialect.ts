@@ -92,6 +92,8 @@ export interface Definitions {
   prepare(pool: SqlPool, context: OperationContext): Promise<void>;
   /** True of a row `t` whose value does not fit the field. */
   misfit(path: readonly string[], field: FieldSchema): string;
+  /** True of a row `t` whose id is stored as that of a sequence. */
+  readonly numberedId: string;
   /** Leaves alone what was written since it was read. */
   saveWords(pool: SqlPool, table: string, rows: readonly WordsRow[], context: OperationContext): Promise<void>;
   /** Where others write while a table is changed; absent where a database has one writer. */
@@ -119,6 +121,7 @@ export interface WordsRow {
   readonly tenant: string;
   readonly id: string;
   readonly version: number;
+  readonly createdAt: Date;
   readonly words: readonly string[];
 }
 

@@ -1,22 +1,37 @@
 /** Records that stand against a declaration: counted, and the first of them named. */
 import type { OperationContext } from '../../component.js';
 import type { FieldSchema, RecordSchema } from '../backend.js';
-import { fieldsRefused, type RecordName, SHOWN_RECORDS, uniqueRefused } from '../declaration.js';
+import { fieldsRefused, idsRefused, type RecordName, SHOWN_RECORDS, uniqueRefused } from '../declaration.js';
 import type { TableState } from './catalogue.js';
 import type { Database, Parameters, Row } from './dialect.js';
 import { tablePlan, type UniquePlan } from './table-plan.js';
 
-/** @throws `MIGRATION` for the fields and the constraints that are new to the records there. */
+/** @throws `MIGRATION` for the form of ids, the fields and the constraints that are new to the records there. */
 export async function refuseMisfits(
   database: Database,
   { schema, plan, missing, change }: TableState,
   context: OperationContext,
 ): Promise<void> {
+  if (change?.ids === true) await checkIds(database, schema, context);
   if (change !== undefined) await checkFields(database, schema, change.fields, context);
   for (const { name } of missing) {
     const constraint = plan.unique.get(name);
     if (constraint !== undefined) await checkUnique(database, schema, constraint, context);
   }
+}
+
+async function checkIds({ pool, dialect }: Database, schema: RecordSchema, context: OperationContext): Promise<void> {
+  const { table } = tablePlan(dialect, schema);
+  const { numberedId } = dialect.definitions;
+  const parameters = dialect.parameters();
+  const misfit = schema.numbered === true ? `NOT (${numberedId})` : numberedId;
+  const { rows } = await pool.query(
+    `SELECT t.tenant, t.id, count(*) OVER () AS count FROM ${table} t WHERE ${live(parameters, context)} AND ${misfit} ` +
+      `ORDER BY t.tenant, t.id LIMIT ${SHOWN_RECORDS}`,
+    parameters.values,
+    context,
+  );
+  if (rows.length > 0) throw idsRefused(schema, { count: Number(rows[0]!['count']), records: rows.map(nameOf) });
 }
 
 /** One scan of the table. */

@@ -3,6 +3,7 @@ import type { OperationContext } from '../../component.js';
 import { recordWords } from '../../filter/text.js';
 import type { RecordSchema } from '../backend.js';
 import type { Database } from './dialect.js';
+import { readTime } from './row.js';
 import { tablePlan } from './table-plan.js';
 
 const PAGE = 500;
@@ -22,7 +23,7 @@ export async function makeWords(
     const parameters = dialect.parameters();
     const after = `(${last.map((key) => parameters.text(key)).join(', ')})`;
     const { rows } = await pool.query(
-      `SELECT t.tenant, t.id, t.version, t.value FROM ${table} t WHERE (t.tenant, t.id) > ${after} ORDER BY t.tenant, t.id LIMIT ${PAGE}`,
+      `SELECT t.tenant, t.id, t.version, t.created_at, t.value FROM ${table} t WHERE (t.tenant, t.id) > ${after} ORDER BY t.tenant, t.id LIMIT ${PAGE}`,
       parameters.values,
       context,
     );
@@ -33,6 +34,7 @@ export async function makeWords(
       tenant: row['tenant'] as string,
       id: row['id'] as string,
       version: Number(row['version']),
+      createdAt: readTime(row['created_at']),
       words: recordWords(schema.text, dialect.readValue(row['value'])),
     }));
     await dialect.definitions.saveWords(pool, table, words, context);

@@ -1,7 +1,7 @@
 /** Requests of a host, checked before any I/O. */
 import { invalid, UnsupportedError, ValidationError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
-import { tokenize } from '../../filter/text.js';
+import { wordsOf } from '../../filter/text.js';
 import { compileMetadataFilter, type FoldedFilter } from '../codec/filter.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
 import { checkSparseOf, checkVectorOf } from '../codec/record.js';
@@ -138,7 +138,7 @@ function planNear(
 /** @throws `VALIDATION` for what is no text, or has no word; `UNSUPPORTED` where texts are not searched. */
 function planWords({ text }: Record<string, unknown>, schema: VectorSchema): readonly string[] | undefined {
   if (text === undefined) return undefined;
-  const words = tokenize(checkVectorText(text, 'text', LIMITS.searchedTextBytes));
+  const words = [...new Set(wordsOf(checkVectorText(text, 'text', LIMITS.searchedTextBytes)))];
   if (words.length === 0 || words.length > LIMITS.words)
     throw invalid('text', text, `text with 1 to ${LIMITS.words} words`);
   if (schema.text === undefined)

@@ -171,7 +171,7 @@ function groupStatement(
   const created = source.column('created', times, 'timestamptz');
   const hasWords = words !== undefined;
   const fresh = [owner, id, '1', created, time, expires, value, ...(hasWords ? [words] : [])].join(', ');
-  const rows = source.isOne ? `VALUES (${fresh})` : `SELECT ${fresh}${source.rows('FROM')} ORDER BY u.id`;
+  const rows = source.isOne ? `VALUES (${fresh})` : `SELECT ${fresh}${source.rows('FROM')} ORDER BY u.id COLLATE "C"`;
   const [over, result] =
     group.kind === 'insert'
       ? // What an insert writes is known: that it did is counted.

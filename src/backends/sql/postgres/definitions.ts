@@ -1,9 +1,11 @@
 /** How PostgreSQL makes and finds tables. */
 import { DATE_TEXT } from '../../declaration.js';
+import { SEQUENCE_ID } from '../../sequence-id.js';
 import type { Definitions } from '../dialect.js';
 import { identifier, literal } from '../expressions.js';
 import { sqlFault } from '../fault.js';
 import { jsonAt, SCHEMA, tableName } from './expressions.js';
+import { timeText } from './parameters.js';
 
 const NOTES = tableName('qm_schema');
 const SCHEMA_DDL = `CREATE SCHEMA IF NOT EXISTS ${identifier(SCHEMA)}`;
@@ -64,16 +66,19 @@ export const definitions: Definitions = {
     for (let n = 1; n < path.length; n++) terms.push(`jsonb_typeof(${jsonAt(path.slice(0, n), 't.value')}) = 'array'`);
     return `(${terms.join(' OR ')})`;
   },
+  numberedId: `t.id ~ ${literal(SEQUENCE_ID)}`,
   async saveWords(pool, table, rows, context) {
     await pool.query(
-      `UPDATE ${table} t SET words = u.words FROM (SELECT w.tenant, w.id, w.version, ` +
+      `UPDATE ${table} t SET words = u.words FROM (SELECT w.tenant, w.id, w.version, w.created, ` +
         'ARRAY(SELECT jsonb_array_elements_text(w.words::jsonb)) AS words ' +
-        'FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w(tenant, id, version, words)) u ' +
-        'WHERE t.tenant = u.tenant AND t.id = u.id AND t.version = u.version::bigint AND t.words IS DISTINCT FROM u.words',
+        'FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS w(tenant, id, version, created, words)) u ' +
+        'WHERE t.tenant = u.tenant AND t.id = u.id AND t.version = u.version::bigint ' +
+        'AND t.created_at = u.created::timestamptz AND t.words IS DISTINCT FROM u.words',
       [
         rows.map((row) => row.tenant),
         rows.map((row) => row.id),
         rows.map((row) => String(row.version)),
+        rows.map((row) => timeText(row.createdAt)),
         rows.map((row) => JSON.stringify(row.words)),
       ],
       context,

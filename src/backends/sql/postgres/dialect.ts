@@ -53,9 +53,10 @@ export const postgres: Dialect = {
     const json = jsonAt(path, 't.value');
     return `(CASE WHEN jsonb_typeof(${json})='number' THEN ${json}::numeric END)`;
   },
-  // The condition stands outside too: a row that changed meanwhile is asked again before it is deleted.
+  // Locked as they are picked: what another transaction deleted or changed meanwhile does not count towards the limit.
   deleteText: (table, where, tail) =>
-    `DELETE FROM ${table} t WHERE (t.tenant, t.id) IN (SELECT t.tenant, t.id FROM ${table} t WHERE ${where} ${tail}) AND ${where}`,
+    `WITH picked AS (SELECT t.tenant, t.id FROM ${table} t WHERE ${where} ${tail} FOR UPDATE) ` +
+    `DELETE FROM ${table} t USING picked AS p WHERE t.tenant = p.tenant AND t.id = p.id`,
   // The planner does not know that `IS NULL` pins a key.
   pinnedKeys: true,
 

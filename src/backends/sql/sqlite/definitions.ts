@@ -64,6 +64,8 @@ export const definitions: Definitions = {
     for (let n = 1; n < path.length; n++) terms.push(`json_type(t.value,${jsonPath(path.slice(0, n))}) = 'array'`);
     return `(${terms.join(' OR ')})`;
   },
+  // There are no regular expressions.
+  numberedId: "(t.id GLOB '[a-p][1-9]*' AND substr(t.id, 3) NOT GLOB '*[^0-9]*' AND length(t.id) = unicode(t.id) - 95)",
   async saveWords(pool, table, rows, context) {
     const text = `UPDATE ${table} SET words = ? WHERE tenant = ? AND id = ?`;
     for (const row of rows) await pool.query(text, [wordsText(row.words), row.tenant, row.id], context);
