@@ -6,7 +6,7 @@ import { numbers } from '../src/testing/vector-search.js';
 import { storeOn } from '../src/testing/vector-target.js';
 import type { VectorProvider } from '../src/vectors/provider.js';
 import type { VectorRecord, VectorStore } from '../src/vectors/vector-store.js';
-import { providerOn } from './support/pgvector/fixture.js';
+import { providerOn, tableOf } from './support/pgvector/fixture.js';
 import { context, describeServer, Fixture } from './support/postgres/fixture.js';
 
 const DIMENSION = 32;
@@ -34,8 +34,9 @@ describeServer('the index of vectors', () => {
 
   async function indexesOf(name: string): Promise<readonly object[]> {
     const { rows } = await pool.query(
-      'SELECT i.indisvalid AS valid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relname = $1::text',
-      [`qm_v_${name}_${DIMENSION}c_ann`],
+      'SELECT i.indisvalid AS valid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid ' +
+        "WHERE i.indrelid = $1::text::regclass AND c.relname LIKE '%_ann'",
+      [await tableOf(provider, name)],
       context(),
     );
     return rows.map(({ valid }) => ({ valid }));
@@ -56,7 +57,7 @@ describeServer('the index of vectors', () => {
       await pool.script('SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off', context({ session }));
       const explained = await storeOn(provider, 'main', session).search('deferred', { vector, topK: 1, explain: true });
       expect(explained).toMatchObject({ hits: [{ id: 'v0' }], scan: 'index', completed: false });
-      expect(explained.plan).toMatch(/Index Scan using qm_v_deferred_32c_ann/);
+      expect(explained.plan).toMatch(/Index Scan using qm_v_deferred_[0-9a-f]{8}_ann/);
     });
     expect(await store.search('deferred', { vector, topK: 1, exact: true, explain: true })).toMatchObject({
       hits: [{ id: 'v0' }],
@@ -94,8 +95,8 @@ describeServer('the index of vectors', () => {
     await store.createCollection({ name: 'broken', dimension: DIMENSION });
     await store.load('broken', records(0, 500));
     await pool.query(
-      "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass('quartermaster.qm_v_broken_32c_ann')",
-      [],
+      'UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::text::regclass',
+      [(await tableOf(provider, 'broken')).replace(/"$/, '_ann"')],
       context(),
     );
     expect(await indexesOf('broken')).toEqual([{ valid: false }]);
@@ -105,9 +106,9 @@ describeServer('the index of vectors', () => {
 
   test('a load that is refused leaves it alone, one that fails builds it again', async () => {
     await store.createCollection({ name: 'refused', dimension: DIMENSION });
+    const index = (await tableOf(provider, 'refused')).replace(/"$/, '_ann"');
     const oid = async (): Promise<unknown> =>
-      (await pool.query("SELECT to_regclass('quartermaster.qm_v_refused_32c_ann')::oid::bigint AS oid", [], context()))
-        .rows[0]?.['oid'];
+      (await pool.query('SELECT to_regclass($1::text)::oid::bigint AS oid', [index], context())).rows[0]?.['oid'];
     const before = await oid();
     await expect(store.load('refused', [{ id: 'x', vector: [1] }], { deferIndex: true })).rejects.toMatchObject({
       code: 'VALIDATION',

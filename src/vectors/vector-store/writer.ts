@@ -19,7 +19,7 @@ import type {
   VectorRecord,
 } from './options.js';
 import { checkOptions } from './plan.js';
-import { madeAnew, withSchema } from './schemas.js';
+import { askSchema, madeAnew, withSchema } from './schemas.js';
 import { upsertEncoded, upsertSource, type UpsertTarget } from './upsert.js';
 
 const HOUR = 3_600_000;
@@ -122,11 +122,17 @@ export abstract class VectorWriter extends VectorCollections {
     const scope = this.scope(options);
     const { maxBatch } = this.capabilities;
     const encoding = this.encoding();
-    // What can be checked is, before anything is done.
-    const { schema, encoded } = await this.inCollection(operation, name, options, ['onProgress'], async (known) => ({
-      schema: known,
-      encoded: Array.isArray(records) ? encodeRecords(records, known, encoding) : undefined,
-    }));
+    checkCollectionName(name);
+    // What can be checked is, before anything is done. By a declaration that is remembered a whole stream may be refused.
+    const { schema, encoded } = Array.isArray(records)
+      ? await this.inCollection(operation, name, options, ['onProgress'], async (known) => ({
+          schema: known,
+          encoded: encodeRecords(records, known, encoding),
+        }))
+      : {
+          schema: await this.run(operation, options, (context) => askSchema(this.source, name, context)),
+          encoded: undefined,
+        };
     await before?.(schema);
     const target: UpsertTarget = {
       clock: this.clock,
@@ -135,7 +141,7 @@ export abstract class VectorWriter extends VectorCollections {
       onProgress: options?.onProgress,
       write: (batch) =>
         this.run(operation, options, (context) =>
-          withSchema(this.provider, name, context, async (latest) => {
+          withSchema(this.source, name, context, async (latest) => {
             if (!sameSchema(latest, schema)) throw madeAnew(this.provider, name);
             return write(latest, scope, batch, context);
           }),
