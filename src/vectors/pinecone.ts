@@ -7,6 +7,7 @@ import { Connection } from './pinecone/connection.js';
 import { Freshness } from './pinecone/freshness.js';
 import { Indexes } from './pinecone/indexes.js';
 import { Reads, targetOf } from './pinecone/reads.js';
+import { recordFault } from './pinecone/record.js';
 import { readOptions, settings, type PineconeOptions } from './pinecone/settings.js';
 import { Writes } from './pinecone/writes.js';
 import type {
@@ -96,6 +97,8 @@ class PineconeProvider implements VectorProvider {
       this.freshness.forget(name);
     }
   }
+
+  readonly recordFault = recordFault;
 
   upsert(
     schema: VectorSchema,

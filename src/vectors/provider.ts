@@ -193,6 +193,11 @@ export interface VectorProvider extends Component {
    * 65504`; `undefined` when nothing does. Asked of records and of queries, before any I/O.
    */
   vectorFault?(schema: VectorSchema, vector: Float32Array): string | undefined;
+  /**
+   * What keeps a whole record out of this provider beyond its capabilities: `has an id of 900 bytes`; `undefined` when
+   * nothing does. Asked of each record before any is written.
+   */
+  recordFault?(schema: VectorSchema, record: StoredVector): string | undefined;
   /** Replaces whole records. At most `maxBatch`, ids distinct, vectors of the schema's dimension. */
   upsert(
     schema: VectorSchema,

@@ -23,7 +23,6 @@ export class Writes {
     private readonly freshness: Freshness,
   ) {}
 
-  /** All records are checked before the first request. */
   async upsert(target: Target, records: readonly StoredVector[]): Promise<{ token?: string }> {
     const { namespace } = target;
     const { component } = this.calls.connection;

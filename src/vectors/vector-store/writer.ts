@@ -156,6 +156,7 @@ export abstract class VectorWriter extends VectorCollections {
     return {
       maxMetadataBytes: Math.min(this.capabilities.maxMetadataBytes, LIMITS.metadataBytes),
       vectorFault: this.provider.vectorFault?.bind(this.provider),
+      recordFault: this.provider.recordFault?.bind(this.provider),
       slab: new VectorSlab(),
     };
   }
