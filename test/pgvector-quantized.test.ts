@@ -97,13 +97,16 @@ describe('recall@10 by an index of fewer bits', () => {
 });
 
 describe('what half precision cannot hold is refused before any I/O', () => {
-  const name = 'halves';
+  const beyond = /records\[0\]\.vector: the vector has a component beyond 65504/;
   test.each([
-    ['a component beyond 65,504', [65_505, 1, 1], /records\[0\]\.vector: the vector has a component beyond 65504/],
-    ['a direction it would lose', [1e-6, 1e-6, 1e-6], /would lose its direction/],
-  ])('%s', async (_what, vector, message) => {
+    ['a component beyond 65,504', 'cosine', [65_505, 1, 1], beyond],
+    ['a direction it would lose', 'cosine', [1e-6, 1e-6, 1e-6], /would lose its direction/],
+    ['a direction it would lose, by dot', 'dot', [1e-8, 0, 0], /would lose its direction/],
+    ['a direction it would lose, by distance', 'euclidean', [1e-8, 0, 0], /would lose its direction/],
+  ] as const)('%s', async (_what, metric, vector, message) => {
     const store = storeOn(opened.provider, 'a');
-    await store.createCollection({ name, dimension: 3, index: { kind: 'hnsw', quantize: 'half' } });
+    const name = `halves-${metric}`;
+    await store.createCollection({ name, dimension: 3, metric, index: { kind: 'hnsw', quantize: 'half' } });
     await expect(store.upsert(name, [{ id: 'x', vector }])).rejects.toMatchObject({
       code: 'VALIDATION',
       message: expect.stringMatching(message) as unknown,
