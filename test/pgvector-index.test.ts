@@ -123,6 +123,51 @@ describeServer('the index of vectors', () => {
     expect(await indexesOf('refused')).toEqual([{ valid: true }]);
   });
 
+  test('a load that is given up builds it again all the same', async () => {
+    await store.createCollection({ name: 'aborted', dimension: DIMENSION });
+    const controller = new AbortController();
+    function* source(): Generator<VectorRecord> {
+      yield* records(0, 2_500);
+      controller.abort();
+      yield* records(2_500, 2_500);
+    }
+    const load = store.load('aborted', source(), { deferIndex: true, signal: controller.signal });
+    await expect(load).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(await indexesOf('aborted')).toEqual([{ valid: true }]);
+  });
+
+  test('a build that does not end in time is tried once, and told with what was written', async () => {
+    await store.createCollection({ name: 'late', dimension: DIMENSION });
+    let builds = 0;
+    const counting = Object.create(provider, {
+      buildIndex: {
+        value: (...given: Parameters<NonNullable<VectorProvider['buildIndex']>>) => {
+          builds++;
+          return provider.buildIndex!(...given);
+        },
+      },
+    }) as VectorProvider;
+    const late = storeOn(counting, 'main');
+    const options = { deferIndex: true, indexTimeout: 1 };
+    await expect(late.load('late', records(0, 2_000), options)).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringContaining('The index of the collection late is missing, call buildIndex') as unknown,
+      details: { collection: 'late', written: 2_000, failed: 0 },
+    });
+    expect(builds).toBe(1);
+    function* failing(): Generator<VectorRecord> {
+      yield* records(2_000, 10);
+      throw new TypeError('no more');
+    }
+    await expect(late.load('late', failing(), options)).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      cause: { message: 'no more' },
+    });
+    await store.buildIndex('late');
+    expect(await indexesOf('late')).toEqual([{ valid: true }]);
+    expect(await store.count('late')).toBe(2_000);
+  });
+
   test('it is neither built nor dropped in a transaction', async () => {
     await store.createCollection({ name: 'inside', dimension: DIMENSION });
     const schema = (await provider.describeCollection('inside', context()))!;

@@ -1,6 +1,6 @@
 /** Writing vectors: checked, cut into batches, one on its way while the next is read. */
 import { boundsNow, type CallOptions } from '../../component.js';
-import { invalid } from '../../errors.js';
+import { invalid, isStorageError, StorageError } from '../../errors.js';
 import { BulkAttempts } from '../../loading/bulk.js';
 import { checkSource } from '../../loading/source.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
@@ -43,7 +43,9 @@ export abstract class VectorWriter extends VectorCollections {
 
   /**
    * As `upsert`, the fast way in for many records whose ids are new, where the provider has one. Ids that are there are
-   * replaced all the same.
+   * replaced all the same. An index that was dropped is built also when the writing has ended early.
+   * @throws as `upsert`; where the index cannot be built what says so, with `details.written`, or what ended the writing as
+   * its cause.
    */
   async load<M = Metadata>(
     name: string,
@@ -68,16 +70,22 @@ export abstract class VectorWriter extends VectorCollections {
       dropped = true;
       await this.run('dropIndex', rest, (context) => provider.dropIndex!(schema, context));
     };
-    const build = { ...boundsOf(rest), timeout: indexTimeout };
+    // Without the caller's signal: the index is every tenant's, and missed by all.
+    const build = async (details: object, cause?: unknown): Promise<void> => {
+      if (!dropped) return;
+      await this.buildIndex(name, { timeout: indexTimeout }).catch((error: unknown) => {
+        throw missingIndex(error, name, details, cause);
+      });
+    };
+    let report: UpsertReport;
     try {
-      const report = await this.writeAll('load', name, records, rest, write, dropIndex);
-      if (dropped) await this.buildIndex(name, build);
-      return report;
+      report = await this.writeAll('load', name, records, rest, write, dropIndex);
     } catch (error) {
-      // What went wrong is told; an index that is missing still is built by `buildIndex`.
-      if (dropped) await this.buildIndex(name, build).catch(() => undefined);
+      await build({}, error);
       throw error;
     }
+    await build({ written: report.written, failed: report.failed });
+    return report;
   }
 
   /** Checks records as `upsert` does, and writes none. @throws as `upsert` */
@@ -162,6 +170,13 @@ export abstract class VectorWriter extends VectorCollections {
   }
 }
 
-function boundsOf({ signal, timeout }: CallOptions): CallOptions {
-  return { ...(signal === undefined ? {} : { signal }), ...(timeout === undefined ? {} : { timeout }) };
+/** @param cause what ended the load before; absent: its records are written. */
+function missingIndex(error: unknown, name: string, details: object, cause: unknown = error): unknown {
+  if (!isStorageError(error)) return error;
+  const { code, component, retryable } = error;
+  const message = `The index of the collection ${name} is missing, call buildIndex: ${error.message}`;
+  return new StorageError(code, message, {
+    ...{ component, retryable, operation: 'load', cause },
+    details: { ...error.details, collection: name, ...details },
+  });
 }
