@@ -15,6 +15,11 @@ export interface Located {
   readonly made: string;
 }
 
+interface Known extends Located {
+  readonly schema: VectorSchema | undefined;
+  readonly until: number;
+}
+
 /**
  * Milliseconds for which what an index was is believed. Nothing in its answers tells that another process has made it anew:
  * it may have the host of the one before.
@@ -23,10 +28,7 @@ const TRUSTED = 5_000;
 
 export class Indexes {
   /** Of indexes that were ready. */
-  private readonly known = new Map<
-    string,
-    Located & { readonly schema: VectorSchema | undefined; readonly until: number }
-  >();
+  private readonly known = new Map<string, Known>();
 
   constructor(private readonly connection: Connection) {}
 
@@ -85,15 +87,32 @@ export class Indexes {
    */
   async locate(schema: VectorSchema, context: OperationContext, operation: string): Promise<Located> {
     const { name } = schema;
-    let known = this.known.get(name);
-    if (known === undefined || known.until < this.connection.clock.monotonic())
-      known = await this.connection.until(context, operation, `The index ${name} was not ready in time`, async () => {
+    const known = this.known.get(name);
+    const isTrusted = known !== undefined && known.until > this.connection.clock.monotonic();
+    const found = isTrusted ? known : await this.lookUp(name, known, context, operation);
+    if (found.schema === undefined || !sameSchema(found.schema, schema)) throw this.missing(name);
+    return found;
+  }
+
+  /** One asks again while the others go on; where the service cannot say, what was known is believed on. */
+  private async lookUp(
+    name: string,
+    known: Known | undefined,
+    context: OperationContext,
+    operation: string,
+  ): Promise<Known> {
+    if (known !== undefined) this.known.set(name, { ...known, until: this.connection.clock.monotonic() + TRUSTED });
+    try {
+      return await this.connection.until(context, operation, `The index ${name} was not ready in time`, async () => {
         const found = await this.find(name, context, operation);
         if (found === undefined || isGoing(found)) throw this.missing(name);
         return this.noteReady(found);
       });
-    if (known.schema === undefined || !sameSchema(known.schema, schema)) throw this.missing(name);
-    return known;
+    } catch (error) {
+      if (known !== undefined && isStorageError(error, 'UNAVAILABLE')) return known;
+      this.forget(name);
+      throw error;
+    }
   }
 
   /** What was known of an index may be wrong: the next call asks anew. */
@@ -152,7 +171,7 @@ export class Indexes {
   }
 
   /** Where it is, once it can be used. @throws `UNAVAILABLE` when it never will be. */
-  private noteReady({ name, host, privateHost, status, tags }: IndexModel) {
+  private noteReady({ name, host, privateHost, status, tags }: IndexModel): Known | undefined {
     if (status.state === 'InitializationFailed')
       throw new UnavailableError(`Pinecone could not make the index ${name}: delete it, or ask its support`, {
         component: this.connection.component,
