@@ -10,7 +10,8 @@ import { openStorage } from '../src/index.js';
 import { registry } from '../src/registry.js';
 import { loadSettings } from '../src/settings.js';
 import { chroma } from '../src/vectors/chroma.js';
-import { ChromaFixture, describeChroma } from './support/chroma/fixture.js';
+import { ChromaFixture, describeChroma, opening } from './support/chroma/fixture.js';
+import type { Answer } from './support/chroma/proxy.js';
 import { PROJECT } from './support/project.js';
 
 const SECRET = 'hunter2TheSecret';
@@ -147,6 +148,23 @@ describeChroma('chroma of a manager', () => {
       code: 'CONFIGURATION',
       message: expect.stringMatching(/"not there".*vectors\.chroma\.serverDatabase/) as unknown,
     });
+  });
+
+  test.each<[string, Answer]>([
+    ['looks at no limit of a deletion', { status: 404, body: '{"error":"NotFoundError","message":"Collection"}' }],
+    ['takes every deletion', { status: 200, body: '{}' }],
+  ])('a server that %s is too old', async (_what, answer) => {
+    const proxy = await fixture.proxy();
+    // What servers before 1.5.3 answer: they say nothing of their age.
+    proxy.meet(/^POST .*\/delete$/, { ...answer, headers: { 'content-type': 'application/json' } });
+    const provider = fixture.make({ url: proxy.url });
+    await expect(provider.open(opening())).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: 'The Chroma server is too old: 1.5.3 or later is needed',
+    });
+    expect(proxy.count(/delete$/)).toBe(1);
+    proxy.heal();
+    await provider.open(opening());
   });
 
   test('a server that is not there is UNAVAILABLE', async () => {

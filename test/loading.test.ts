@@ -118,6 +118,27 @@ describe.each(WAYS)('%s', (_name, load) => {
     expect(source.returned).toBe(1);
   });
 
+  test('a source that gives nothing that can be stored ends with the signal, whether it waits or not', async () => {
+    let closed = 0;
+    function* refused(): Generator<Item> {
+      try {
+        for (;;) yield { ...item(0), id: '' };
+      } finally {
+        closed++;
+      }
+    }
+    async function* waiting(): AsyncGenerator<Item> {
+      yield* refused();
+    }
+    for (const source of [refused(), waiting()]) {
+      const cut = new AbortController();
+      const loading = load(source, { signal: cut.signal });
+      setTimeout(() => cut.abort(), 20);
+      await expect(loading).rejects.toEqual(code('ABORTED'));
+    }
+    expect(closed).toBe(2);
+  });
+
   test('nor one of a transaction whose deadline passed', async () => {
     const source = new Hanging(0);
     let loading: Promise<unknown> | undefined;

@@ -6,7 +6,7 @@ import { numbers } from '../src/testing/vector-search.js';
 import { storeOn } from '../src/testing/vector-target.js';
 import type { VectorProvider } from '../src/vectors/provider.js';
 import type { VectorRecord, VectorStore } from '../src/vectors/vector-store.js';
-import { providerOn } from './support/pgvector/fixture.js';
+import { providerOn, tableOf } from './support/pgvector/fixture.js';
 import { context, describeServer, Fixture } from './support/postgres/fixture.js';
 
 const DIMENSION = 32;
@@ -34,8 +34,9 @@ describeServer('the index of vectors', () => {
 
   async function indexesOf(name: string): Promise<readonly object[]> {
     const { rows } = await pool.query(
-      'SELECT i.indisvalid AS valid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relname = $1::text',
-      [`qm_v_${name}_${DIMENSION}c_ann`],
+      'SELECT i.indisvalid AS valid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid ' +
+        "WHERE i.indrelid = $1::text::regclass AND c.relname LIKE '%_ann'",
+      [await tableOf(provider, name)],
       context(),
     );
     return rows.map(({ valid }) => ({ valid }));
@@ -56,7 +57,7 @@ describeServer('the index of vectors', () => {
       await pool.script('SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off', context({ session }));
       const explained = await storeOn(provider, 'main', session).search('deferred', { vector, topK: 1, explain: true });
       expect(explained).toMatchObject({ hits: [{ id: 'v0' }], scan: 'index', completed: false });
-      expect(explained.plan).toMatch(/Index Scan using qm_v_deferred_32c_ann/);
+      expect(explained.plan).toMatch(/Index Scan using qm_v_deferred_[0-9a-f]{8}_ann/);
     });
     expect(await store.search('deferred', { vector, topK: 1, exact: true, explain: true })).toMatchObject({
       hits: [{ id: 'v0' }],
@@ -94,8 +95,8 @@ describeServer('the index of vectors', () => {
     await store.createCollection({ name: 'broken', dimension: DIMENSION });
     await store.load('broken', records(0, 500));
     await pool.query(
-      "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass('quartermaster.qm_v_broken_32c_ann')",
-      [],
+      'UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::text::regclass',
+      [(await tableOf(provider, 'broken')).replace(/"$/, '_ann"')],
       context(),
     );
     expect(await indexesOf('broken')).toEqual([{ valid: false }]);
@@ -105,9 +106,9 @@ describeServer('the index of vectors', () => {
 
   test('a load that is refused leaves it alone, one that fails builds it again', async () => {
     await store.createCollection({ name: 'refused', dimension: DIMENSION });
+    const index = (await tableOf(provider, 'refused')).replace(/"$/, '_ann"');
     const oid = async (): Promise<unknown> =>
-      (await pool.query("SELECT to_regclass('quartermaster.qm_v_refused_32c_ann')::oid::bigint AS oid", [], context()))
-        .rows[0]?.['oid'];
+      (await pool.query('SELECT to_regclass($1::text)::oid::bigint AS oid', [index], context())).rows[0]?.['oid'];
     const before = await oid();
     await expect(store.load('refused', [{ id: 'x', vector: [1] }], { deferIndex: true })).rejects.toMatchObject({
       code: 'VALIDATION',
@@ -120,6 +121,51 @@ describeServer('the index of vectors', () => {
     await expect(store.load('refused', failing(), { deferIndex: true })).rejects.toThrow('no more');
     expect(await oid()).not.toBe(before);
     expect(await indexesOf('refused')).toEqual([{ valid: true }]);
+  });
+
+  test('a load that is given up builds it again all the same', async () => {
+    await store.createCollection({ name: 'aborted', dimension: DIMENSION });
+    const controller = new AbortController();
+    function* source(): Generator<VectorRecord> {
+      yield* records(0, 2_500);
+      controller.abort();
+      yield* records(2_500, 2_500);
+    }
+    const load = store.load('aborted', source(), { deferIndex: true, signal: controller.signal });
+    await expect(load).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(await indexesOf('aborted')).toEqual([{ valid: true }]);
+  });
+
+  test('a build that does not end in time is tried once, and told with what was written', async () => {
+    await store.createCollection({ name: 'late', dimension: DIMENSION });
+    let builds = 0;
+    const counting = Object.create(provider, {
+      buildIndex: {
+        value: (...given: Parameters<NonNullable<VectorProvider['buildIndex']>>) => {
+          builds++;
+          return provider.buildIndex!(...given);
+        },
+      },
+    }) as VectorProvider;
+    const late = storeOn(counting, 'main');
+    const options = { deferIndex: true, indexTimeout: 1 };
+    await expect(late.load('late', records(0, 2_000), options)).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringContaining('The index of the collection late is missing, call buildIndex') as unknown,
+      details: { collection: 'late', written: 2_000, failed: 0 },
+    });
+    expect(builds).toBe(1);
+    function* failing(): Generator<VectorRecord> {
+      yield* records(2_000, 10);
+      throw new TypeError('no more');
+    }
+    await expect(late.load('late', failing(), options)).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      cause: { message: 'no more' },
+    });
+    await store.buildIndex('late');
+    expect(await indexesOf('late')).toEqual([{ valid: true }]);
+    expect(await store.count('late')).toBe(2_000);
   });
 
   test('it is neither built nor dropped in a transaction', async () => {

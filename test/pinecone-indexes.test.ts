@@ -1,7 +1,8 @@
 /** Pinecone's provider on a stand-in: indexes, which take their time to come and go. */
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
-import { openPinecone, type OpenPinecone } from './support/pinecone/fixture.js';
+import { systemClock, type Clock } from '../src/clock.js';
+import { fill, openPinecone, type OpenPinecone } from './support/pinecone/fixture.js';
 import type { StandInOptions } from './support/pinecone/stand-in.js';
 
 let open: OpenPinecone | undefined;
@@ -35,6 +36,25 @@ describe('an index', () => {
     standIn.indexes.get('docs')!.unready = 1;
     await store.createCollection(spec);
     expect(await store.search('docs', { vector: [1, 0] })).toEqual([]);
+  });
+
+  test('that is in use is described again by one of those who use it, and used on where it cannot be', async () => {
+    let later = 0;
+    const clock: Clock = { ...systemClock, monotonic: () => systemClock.monotonic() + later };
+    const { store, standIn } = (open = await openPinecone({}, {}, clock));
+    await fill(store, 'docs', 1);
+    const described = standIn.seen('describe_index').length;
+    const search = (): Promise<unknown[]> => store.search('docs', { vector: [1, 0] });
+    expect(await search()).toHaveLength(1);
+    expect(standIn.seen('describe_index')).toHaveLength(described);
+    later += 6_000;
+    await Promise.all(Array.from({ length: 10 }, search));
+    expect(standIn.seen('describe_index')).toHaveLength(described + 1);
+    later += 6_000;
+    standIn.fail('describe_index', { status: 503 }, 3);
+    expect(await search()).toHaveLength(1);
+    expect(await search()).toHaveLength(1);
+    expect(standIn.seen('describe_index')).toHaveLength(described + 4);
   });
 
   test('that is being deleted is made anew afterwards', async () => {
@@ -78,7 +98,7 @@ describe('an index', () => {
     const fields = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`field${i}.of.some.length`, 'string']));
     await store.createCollection({ name: 'docs', dimension: 2, fields: fields as Record<string, 'string'> });
     const { tags } = standIn.indexes.get('docs')!;
-    expect(Object.keys(tags).every((key) => key.startsWith('qm-schema-'))).toBe(true);
+    expect(Object.keys(tags).every((key) => /^qm-(schema-\d+|made)$/.test(key))).toBe(true);
     standIn.indexes.get('docs')!.tags = { ...tags, team: 'search' };
     expect((await store.describeCollection('docs')).fields).toEqual(fields);
   });

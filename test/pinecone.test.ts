@@ -47,18 +47,33 @@ describe('requests', () => {
     const vector = [1, 0];
     const good = { id: 'good', vector };
     const large = { id: 'large', vector, metadata: { a: 'x'.repeat(30_000) }, text: 'y'.repeat(20_000) };
-    await expect(store.upsert('docs', [good, large])).rejects.toMatchObject({
-      code: 'VALIDATION',
-      details: { id: 'large', maxBytes: 40_960 },
-    });
     const id = '日'.repeat(100);
-    for (const refused of [
-      store.upsert('docs', [good, { id, vector }]),
-      store.fetch('docs', [id]),
-      store.delete('docs', [id]),
-    ])
+    // More than a batch before the one that is refused.
+    const many = Array.from({ length: 1_500 }, (_, i) => ({ ...good, id: `g${i}` }));
+    for (const [record, words] of [
+      [large, 'the record has metadata and text of 500'],
+      [{ id, vector }, 'the record has an id of 900 bytes'],
+    ] as const) {
+      const refusal = {
+        code: 'VALIDATION',
+        message: expect.stringContaining(`records[1500]: ${words}`) as unknown,
+        details: { key: 'records[1500]' },
+      };
+      await expect(store.upsert('docs', [...many, record])).rejects.toMatchObject(refusal);
+      await expect(store.check('docs', [...many, record])).rejects.toMatchObject(refusal);
+    }
+    for (const refused of [store.fetch('docs', [id]), store.delete('docs', [id])])
       await expect(refused).rejects.toMatchObject({ code: 'VALIDATION', details: { key: 'id', bytes: 900 } });
     expect(standIn.requests.length).toBe(before);
+    function* stream() {
+      yield* many;
+      yield large;
+      yield good;
+    }
+    expect(await store.upsert('docs', stream())).toMatchObject({
+      ...{ written: 1_501, failed: 1 },
+      failures: [{ index: 1_500, id: 'large', error: { code: 'VALIDATION' } }],
+    });
   });
 
   test('for more than a result can hold go by the ids', async () => {

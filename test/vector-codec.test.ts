@@ -154,7 +154,7 @@ test('records: unknown keys, sparse vectors and what is no record are refused', 
     encodeRecord(
       record,
       schema,
-      { maxMetadataBytes: 40_960, vectorFault: undefined, slab: new VectorSlab() },
+      { maxMetadataBytes: 40_960, vectorFault: undefined, recordFault: undefined, slab: new VectorSlab() },
       'records[4]',
     );
   expect(refused(() => encode({ id: 'a', values: [1, 2, 3] })).message).toMatch(

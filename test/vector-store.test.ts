@@ -201,6 +201,43 @@ test('a stream is read no faster than it is written', async () => {
   expect(sizes).toEqual([10, 10, 5]);
 });
 
+test('a stream that gives a few ids again and again is written as it comes, and the last of each is kept', async () => {
+  const sizes: number[] = [];
+  let read = 0;
+  const counting = Object.create(provider, {
+    upsert: {
+      value: (...args: Parameters<VectorProvider['upsert']>) => {
+        expect(read).toBeLessThanOrEqual((sizes.length + 1) * 1_000 + 1);
+        sizes.push(args[2].length);
+        return provider.upsert(...args);
+      },
+    },
+  }) as VectorProvider;
+  const store = storeOn(counting);
+  const name = await collection(store);
+  function* source() {
+    for (let i = 0; i < 5_000; i++) {
+      read++;
+      yield { id: `r${i % 10}`, vector: [1, i], metadata: { n: i } };
+    }
+  }
+  expect(await store.upsert(name, source())).toEqual({ written: 5_000, failed: 0, failures: [] });
+  expect(sizes).toEqual([10, 10, 10, 10, 10]);
+  expect((await store.list<{ n: number }>(name)).items.map(({ metadata }) => metadata?.n)).toEqual([
+    4_990, 4_991, 4_992, 4_993, 4_994, 4_995, 4_996, 4_997, 4_998, 4_999,
+  ]);
+  const text = 'x'.repeat(1_000_000);
+  sizes.length = 0;
+  read = 0;
+  await store.upsert(
+    name,
+    (function* () {
+      for (let i = 0; i < 20; i++) yield { id: 'same', vector: [1, i], text };
+    })(),
+  );
+  expect(sizes).toEqual([1, 1, 1]);
+});
+
 test('the report of a stream counts every record that cannot be stored, and shows a hundred', async () => {
   const store = storeOn(provider);
   const name = await collection(store);

@@ -1,5 +1,15 @@
 /** pgvector's binary forms by hand, as somebody would write them who knows that they are the fastest. */
+import type { Client } from 'pg';
 import { DIMENSION } from './synthetic.js';
+
+/** The table of a collection: its name ends with what stands for the declaration. */
+export async function tableOf(client: Pick<Client, 'query'>, collection: string): Promise<string> {
+  const text =
+    "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables " +
+    "WHERE schemaname = 'quartermaster' AND tablename ~ $1";
+  const { rows } = await client.query<{ name: string }>(text, [`^qm_v_${collection}_[0-9a-f]{8}$`]);
+  return rows[0]!.name;
+}
 
 export function vectorBytes(vector: Float32Array): Buffer {
   const bytes = Buffer.allocUnsafe(4 + 4 * vector.length);

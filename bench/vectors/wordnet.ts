@@ -5,7 +5,6 @@ import type { Filter, Metadata, VectorRecord, VectorStore } from 'quartermaster'
 
 export const DIMENSION = 384;
 export const NAME = 'wordnet';
-export const TABLE = `quartermaster."qm_v_${NAME}_${DIMENSION}c"`;
 
 interface Answers {
   readonly filter: Filter<Metadata>;

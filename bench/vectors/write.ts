@@ -6,7 +6,7 @@ import { from as copyFrom } from 'pg-copy-streams';
 import { openStorage } from 'quartermaster';
 import { compare, type Row } from '../measure.js';
 import { withDatabase } from '../records/database.js';
-import { arrayBytes, copyBytes } from './by-hand.js';
+import { arrayBytes, copyBytes, tableOf } from './by-hand.js';
 import { DIMENSION, records } from './synthetic.js';
 
 const BATCH = 500;
@@ -18,9 +18,9 @@ export function benchWrites(): Promise<Row[]> {
     await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
     const vectors = storage.vectors();
     await vectors.createCollection({ name: 'bench', dimension: DIMENSION, index: { kind: 'none' } });
-    const table = `quartermaster."qm_v_bench_${DIMENSION}c"`;
     const client = new pg.Client(url);
     await client.connect();
+    const table = await tableOf(client, 'bench');
     await client.query(`CREATE TABLE by_hand (LIKE ${table} INCLUDING ALL)`);
     // LIKE leaves it out, and metadata would then stand out of line.
     await client.query('ALTER TABLE by_hand SET (toast_tuple_target = 8160)');

@@ -159,9 +159,11 @@ export class FileProvider implements VectorProvider {
     return filter === undefined ? records : records.filter(({ metadata }) => matches(filter, metadata));
   }
 
-  private find({ name }: VectorSchema): Collection {
-    const collection = this.collections.get(name);
-    if (collection === undefined) throw new NotFoundError(`There is no vector collection ${name}`);
+  /** Another declaration than the collection has is one of before it was made anew. */
+  private find(schema: VectorSchema): Collection {
+    const collection = this.collections.get(schema.name);
+    if (collection === undefined || JSON.stringify(collection.schema) !== JSON.stringify(schema))
+      throw new NotFoundError(`There is no vector collection ${schema.name}`);
     return collection;
   }
 

@@ -36,7 +36,7 @@ export class BatchPipeline {
         if (item.done === true) break;
         const taken = take(item.value, index);
         if (taken !== undefined) await taken;
-        if (++index % ITEMS_A_TURN === 0) await new Promise(setImmediate);
+        if (++index % ITEMS_A_TURN === 0) await reader.turn();
       }
       await flush();
       await this.running;

@@ -49,6 +49,16 @@ export class SourceReader<T> {
     return item;
   }
 
+  /** Gives the sockets a turn. A source that does not wait is held to the bounds here. @throws `ABORTED`, `TIMEOUT` */
+  async turn(): Promise<void> {
+    await new Promise(setImmediate);
+    if (this.waits) return;
+    const { deadline, signal } = this.host.bounds();
+    if (signal?.aborted === true) throw aborted(signal);
+    if (deadline <= this.host.clock.monotonic())
+      throw new TimeoutError('The deadline has passed', { operation: 'load' });
+  }
+
   /** Ends the wait for an item, and each later one, with `reason`. */
   stop(reason: unknown): void {
     this.failure ??= reason as Error;

@@ -1,5 +1,6 @@
 /** Collections: made once, described, told apart, deleted. */
 import assert from 'node:assert/strict';
+import { systemClock } from '../clock.js';
 import { VECTOR_LIMITS } from '../vectors/codec/limits.js';
 import { METRICS } from '../vectors/codec/schema.js';
 import type { VectorCollectionSpec } from '../vectors/provider.js';
@@ -74,6 +75,24 @@ export function describeVectorCollections(runner: TestRunner, fixture: () => Vec
       await fixture().settle();
       assert.deepEqual(await store.get(name, 'a'), { id: 'a', metadata: {} });
       assert.equal(await store.count(name, { tags: { $contains: 'x' } }), 0);
+    });
+
+    test('made anew by another process with other fields, it is what that says', async () => {
+      const { provider } = fixture();
+      const store = fixture().store();
+      const name = await fixture().collection({ fields: { n: 'string' } });
+      await store.upsert(name, [{ id: 'a', vector: [1, 2, 3], metadata: { n: '5' } }]);
+      assert.equal(await store.count(name, { n: { $exists: false } }), 0);
+      // Past the store, whose memory then is that of another process.
+      const context = { now: systemClock.now(), deadline: systemClock.monotonic() + 60_000 };
+      const schema = await store.describeCollection(name);
+      assert.equal(await provider.deleteCollection(name, context), true);
+      await provider.createCollection({ ...schema, fields: { n: 'number' } }, context);
+      await rejects(store.upsert(name, [{ id: 'b', vector: [1, 2, 3], metadata: { n: '5' } }]), 'CONFLICT', name);
+      assert.deepEqual(await store.search(name, { vector: [1, 2, 3] }), []);
+      await store.upsert(name, [{ id: 'b', vector: [1, 2, 3], metadata: { n: 5 } }]);
+      await fixture().settle();
+      assert.equal(await store.count(name, { n: { $gt: 4 } }), 1);
     });
 
     test('what the provider does not have is UNSUPPORTED', async () => {

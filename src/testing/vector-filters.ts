@@ -122,6 +122,20 @@ const TRAPS: readonly Trap[] = [
     filter: { $or: [{ a: 1, b: 2 }, { c: 3 }], o: { $exists: false } },
     matches: [0, 1],
   },
+  ...['t[]', 'qm.text', 'qm.types', 'qm.none', 'chroma:document', '#t', 'loc.t[]', 'qm'].flatMap((key): Trap[] => [
+    {
+      name: `the key ${key}, which no record can have`,
+      values: [{ t: ['x'] }, { t: [] }, {}],
+      filter: { $or: [{ [key]: 'x' }, { [key]: true }, { [key]: { $contains: 'x' } }, { [key]: { $exists: true } }] },
+      matches: [],
+    },
+    {
+      name: `the key ${key}, negated`,
+      values: [{ t: ['x'] }, { t: [] }, {}],
+      filter: { t: { $exists: true }, [key]: { $ne: 'x' } },
+      matches: [0, 1],
+    },
+  ]),
   {
     name: 'a value that looks like SQL',
     values: [{ a: "' OR 1=1 --" }, { a: 'x' }],

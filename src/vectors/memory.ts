@@ -8,7 +8,7 @@ import { compareText } from '../filter/evaluate.js';
 import type { MemoryPool, MemoryView } from '../pools/memory.js';
 import { matchesMetadata } from './codec/filter.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
-import { checkSameSchema, METRICS } from './codec/schema.js';
+import { checkSameSchema, METRICS, sameSchema } from './codec/schema.js';
 import { scoreOf } from './codec/score.js';
 import { copySparse, sparseDot } from './codec/sparse.js';
 import { searchedWords } from './codec/text.js';
@@ -218,12 +218,11 @@ class MemoryProvider implements VectorProvider {
     return this.inCollection(schema, context, (view) => scan(view, schema, scope, filter));
   }
 
-  /** @throws `NOT_FOUND` when the collection is not there, or was made anew with another kind of vectors. */
+  /** @throws `NOT_FOUND` when the collection is not there, or is declared otherwise. */
   private inCollection<R>(schema: VectorSchema, context: OperationContext, work: (view: MemoryView) => R): Promise<R> {
     return this.pool.run(context, (view) => {
       const known = view.get(CATALOGUE, '', schema.name) as VectorSchema | undefined;
-      const { dimension, metric, sparse } = schema;
-      if (known?.dimension !== dimension || known.metric !== metric || known.sparse !== sparse)
+      if (known === undefined || !sameSchema(known, schema))
         throw new NotFoundError(`There is no vector collection ${schema.name}`, {
           component: this.name,
           details: { collection: schema.name },

@@ -7,6 +7,7 @@ import { Connection } from './pinecone/connection.js';
 import { Freshness } from './pinecone/freshness.js';
 import { Indexes } from './pinecone/indexes.js';
 import { Reads, targetOf } from './pinecone/reads.js';
+import { recordFault } from './pinecone/record.js';
 import { readOptions, settings, type PineconeOptions } from './pinecone/settings.js';
 import { Writes } from './pinecone/writes.js';
 import type {
@@ -55,7 +56,7 @@ class PineconeProvider implements VectorProvider {
     this.name = environment.name;
     this.connection = new Connection(options, environment);
     this.indexes = new Indexes(this.connection);
-    this.freshness = new Freshness(this.name);
+    this.freshness = new Freshness(this.name, environment.clock);
     const calls = new Calls(this.connection, this.indexes);
     this.reads = new Reads(calls, this.freshness);
     this.writes = new Writes(calls, this.reads, this.freshness);
@@ -90,10 +91,14 @@ class PineconeProvider implements VectorProvider {
   }
 
   async deleteCollection(name: string, context: OperationContext): Promise<boolean> {
-    const deleted = await this.indexes.delete(name, context);
-    this.freshness.forget(name);
-    return deleted;
+    try {
+      return await this.indexes.delete(name, context);
+    } finally {
+      this.freshness.forget(name);
+    }
   }
+
+  readonly recordFault = recordFault;
 
   upsert(
     schema: VectorSchema,
@@ -110,8 +115,9 @@ class PineconeProvider implements VectorProvider {
     ids: readonly string[],
     include: VectorInclude,
     context: OperationContext,
+    consistency: VectorSearch['consistency'] = 'eventual',
   ): Promise<(FetchedVector | undefined)[]> {
-    return this.reads.fetch(targetOf(schema, scope, 'fetch', context), ids, include);
+    return this.reads.fetch(targetOf(schema, scope, 'fetch', context), ids, include, consistency);
   }
 
   list(

@@ -174,6 +174,10 @@ export interface VectorCapabilities {
   readonly maxMetadataBytes: number;
 }
 
+/**
+ * Operations on a collection are given what it was declared as when it was described. Where that is not what it is declared
+ * as, because another process has made it anew, they throw `NOT_FOUND`: it is then described again.
+ */
 export interface VectorProvider extends Component {
   readonly capabilities: VectorCapabilities;
   /** Whose sessions it takes; absent for a service of its own. */
@@ -189,6 +193,11 @@ export interface VectorProvider extends Component {
    * 65504`; `undefined` when nothing does. Asked of records and of queries, before any I/O.
    */
   vectorFault?(schema: VectorSchema, vector: Float32Array): string | undefined;
+  /**
+   * What keeps a whole record out of this provider beyond its capabilities: `has an id of 900 bytes`; `undefined` when
+   * nothing does. Asked of each record before any is written.
+   */
+  recordFault?(schema: VectorSchema, record: StoredVector): string | undefined;
   /** Replaces whole records. At most `maxBatch`, ids distinct, vectors of the schema's dimension. */
   upsert(
     schema: VectorSchema,
@@ -196,13 +205,14 @@ export interface VectorProvider extends Component {
     records: readonly StoredVector[],
     context: OperationContext,
   ): Promise<{ readonly token?: string }>;
-  /** In the order of the ids; `undefined` for what is not there. */
+  /** In the order of the ids; `undefined` for what is not there. `consistency`: as in a search; default: `eventual`. */
   fetch(
     schema: VectorSchema,
     scope: VectorScope,
     ids: readonly string[],
     include: VectorInclude,
     context: OperationContext,
+    consistency?: VectorSearch['consistency'],
   ): Promise<(FetchedVector | undefined)[]>;
   list(
     schema: VectorSchema,

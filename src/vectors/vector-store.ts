@@ -77,9 +77,9 @@ export class VectorStore extends VectorWriter {
     const limit = checkWhole(options.limit ?? 50, 'limit', 1, LIMITS.pageItems);
     const scope = this.scope(options);
     const keys = ['include', 'filter', 'limit', 'after'];
-    return this.inCollection('list', name, options, keys, async (schema, context): Promise<VectorPage<M>> => {
+    return this.inCollection('list', name, options, keys, async (schema, context, confirm): Promise<VectorPage<M>> => {
       const filter = planFilter(options, schema, this.capabilities);
-      if (filter === 'nothing') return { items: [] };
+      if (filter === 'nothing') return confirm().then(() => ({ items: [] }));
       const hash = listHash(schema, scope, filter);
       const after = options.after === undefined ? {} : { after: decodeListCursor(options.after, hash) };
       const page = await this.provider.list(
@@ -108,9 +108,9 @@ export class VectorStore extends VectorWriter {
 
   async count<M = Metadata>(name: string, filter?: Filter<M>, options?: NamespaceOptions): Promise<number> {
     const scope = this.scope(options);
-    return this.inCollection('count', name, options, [], async (schema, context) => {
+    return this.inCollection('count', name, options, [], async (schema, context, confirm) => {
       const planned = planFilter(filter === undefined ? {} : { filter }, schema, this.capabilities);
-      if (planned === 'nothing') return 0;
+      if (planned === 'nothing') return confirm().then(() => 0);
       return this.provider.count(schema, scope, restriction(planned).filter, context);
     });
   }
@@ -125,9 +125,9 @@ export class VectorStore extends VectorWriter {
     options?: NamespaceOptions,
   ): Promise<{ readonly deleted?: number }> {
     const scope = this.scope(options);
-    return this.inCollection('delete', name, options, [], async (schema, context) => {
+    return this.inCollection('delete', name, options, [], async (schema, context, confirm) => {
       const planned = planDeletion(selection, schema, this.capabilities);
-      if (planned === 'nothing') return { deleted: 0 };
+      if (planned === 'nothing') return confirm().then(() => ({ deleted: 0 }));
       if (!('ids' in planned)) return this.provider.delete(schema, scope, planned, context);
       let deleted: number | undefined = 0;
       for (let i = 0; i < planned.ids.length; i += IDS_PER_REQUEST) {
@@ -150,11 +150,12 @@ export class VectorStore extends VectorWriter {
   async search<M = Metadata>(name: string, query: VectorQuery<M>): Promise<VectorHit<M>[] | ExplainedHits<M>> {
     const options = typeof query === 'object' && query !== null ? query : undefined;
     const scope = this.scope(options);
-    return this.inCollection('search', name, options, undefined, async (schema, context) => {
+    return this.inCollection('search', name, options, undefined, async (schema, context, confirm) => {
       const { filter, minScore, near, words, explain, ...rest } = planSearch(query, schema, this.provider);
-      if (filter === 'nothing') return explain ? { hits: [], ...NOTHING_TO_DO } : [];
+      if (filter === 'nothing') return confirm().then(() => (explain ? { hits: [], ...NOTHING_TO_DO } : []));
       const request = { ...rest, ...restriction(filter) };
-      const vectors = near !== undefined && 'id' in near ? await this.vectorsOf(schema, scope, near.id, context) : near;
+      const vectors =
+        near !== undefined && 'id' in near ? await this.vectorsOf(schema, scope, near.id, rest, context) : near;
       const found =
         words === undefined
           ? await this.provider.search(schema, scope, { ...request, ...vectors! }, context)
@@ -190,10 +191,11 @@ export class VectorStore extends VectorWriter {
     schema: VectorSchema,
     scope: VectorScope,
     id: string,
+    { consistency }: Pick<VectorSearch, 'consistency'>,
     context: OperationContext,
   ): Promise<QueryVectors> {
     const include = { vector: true, metadata: false, text: false };
-    const [found] = await this.provider.fetch(schema, scope, [id], include, context);
+    const [found] = await this.provider.fetch(schema, scope, [id], include, context, consistency);
     if (found === undefined || (found.vector === undefined && schema.dimension > 0))
       throw missingRecord(this.provider, schema.name, id);
     const { vector = new Float32Array(0), sparse } = found;

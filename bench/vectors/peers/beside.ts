@@ -4,6 +4,7 @@ import { openStorage, type Filter, type Metadata, type VectorRecord, type Vector
 import { compare, print, type Row } from '../../measure.js';
 import { withDatabase } from '../../records/database.js';
 import { each } from '../../records/orders.js';
+import { tableOf } from '../by-hand.js';
 import { measureRecall, printRecall, searchOf } from '../recall.js';
 import { DIMENSION, records } from '../synthetic.js';
 import { DIMENSION as EMBEDDED, fill, NAME, readData, type Data } from '../wordnet.js';
@@ -41,6 +42,7 @@ export function benchBeside(name: string, open: OpenPeer | undefined): Promise<v
 
 async function besideWrites(vectors: VectorStore, peer: Peer, admin: pg.Client): Promise<Row> {
   await vectors.createCollection({ name: 'written', dimension: DIMENSION, index: { kind: 'none' } });
+  const table = await tableOf(admin, 'written');
   const batch = records(BATCH);
   const theirs = batch.map(plain);
   return compare(
@@ -51,7 +53,7 @@ async function besideWrites(vectors: VectorStore, peer: Peer, admin: pg.Client):
     {
       rounds: 5,
       count: BATCH,
-      before: async () => void (await admin.query(`TRUNCATE peer_written, quartermaster."qm_v_written_${DIMENSION}c"`)),
+      before: async () => void (await admin.query(`TRUNCATE peer_written, ${table}`)),
     },
   );
 }

@@ -1,7 +1,7 @@
 /** The server: what every call to it runs through, its opening, its health. */
 import type { ChromaClient } from 'chromadb';
 import type { CheckResult, OpenContext } from '../../component.js';
-import { isStorageError, StorageError } from '../../errors.js';
+import { isStorageError, StorageError, UnsupportedError } from '../../errors.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
 import type { ProviderEnvironment } from '../provider.js';
 import { callRemote, type RemoteAttempt, type RemotePolicy } from '../remote/call.js';
@@ -12,6 +12,13 @@ import type { ChromaOptions } from './settings.js';
 import { makeTransport } from './transport.js';
 
 const PAGE = 1_000;
+
+/** Lists in metadata came with 1.5.0, deletions of so many records, which tell their number, with 1.5.3. */
+const MIN_VERSION = '1.5.3';
+
+/** A collection that no server has, and a deletion from it that one of this age cannot read. */
+const PROBE = '/collections/00000000-0000-0000-0000-000000000000/delete';
+const UNREADABLE = JSON.stringify({ ids: ['none'], limit: 'none' });
 
 /** What may be said of a server that was never reached. */
 const UNKNOWN: ServerChecks = { maxBatch: LIMITS.batchItems, base64: false };
@@ -34,11 +41,15 @@ export class Connection {
     return this.checks.maxBatch;
   }
 
-  /** @throws `DEPENDENCY_MISSING`; `CONFIGURATION` where the server has no such database; `UNAVAILABLE`, `UNAUTHORIZED`. */
+  /**
+   * @throws `DEPENDENCY_MISSING`; `CONFIGURATION` where the server has no such database; `UNSUPPORTED` for one that is too
+   * old; `UNAVAILABLE`, `UNAUTHORIZED`.
+   */
   async open({ signal }: OpenContext): Promise<void> {
     this.library ??= await loadLibrary(this.environment.name);
     const bounds = { signal, deadline: this.environment.clock.monotonic() + this.options.requestTimeout };
     await this.checkDatabase(bounds);
+    await this.checkAge(bounds);
     this.checks = await this.call(bounds, 'open', async (client) => {
       const { max_batch_size: most = 0, supports_base64_encoding: base64 } = await client.getPreflightChecks();
       return { maxBatch: most > 0 ? Math.min(most, LIMITS.batchItems) : LIMITS.batchItems, base64: base64 === true };
@@ -107,11 +118,29 @@ export class Connection {
     }
   }
 
-  private read(bounds: Bounds, operation: string, path: string): Promise<unknown> {
+  /** Every server says that its version is 1.0.0. One that does not know a limit does not look at it. */
+  private async checkAge(bounds: Bounds): Promise<void> {
+    try {
+      await this.read(bounds, 'open', PROBE, { method: 'POST', body: UNREADABLE });
+    } catch (error) {
+      if (isStorageError(error, 'VALIDATION')) return;
+      if (!isStorageError(error, 'NOT_FOUND')) throw error;
+    }
+    throw new UnsupportedError(`The Chroma server is too old: ${MIN_VERSION} or later is needed`, {
+      component: this.environment.name,
+      operation: 'open',
+      details: { needed: MIN_VERSION },
+    });
+  }
+
+  private read(bounds: Bounds, operation: string, path: string, init: RequestInit = {}): Promise<unknown> {
     const { url, headers, serverTenant, serverDatabase } = this.options;
     const database = `/tenants/${encodeURIComponent(serverTenant)}/databases/${encodeURIComponent(serverDatabase)}`;
     return callRemote(bounds, this.policy(operation), async ({ signal }) => {
-      const response = await this.transport(signal)(`${url}/api/v2${database}${path}`, { headers });
+      const response = await this.transport(signal)(`${url}/api/v2${database}${path}`, {
+        ...init,
+        headers: { ...headers, 'content-type': 'application/json' },
+      });
       return response.json();
     });
   }

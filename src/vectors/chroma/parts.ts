@@ -3,6 +3,7 @@ import type { ChromaClient } from 'chromadb';
 import type { Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { ConflictError, isStorageError, NotFoundError } from '../../errors.js';
+import { canonicalSchema, sameSchema } from '../codec/schema.js';
 import type { VectorSchema, VectorScope } from '../provider.js';
 import { found, type Catalogue } from './catalogue.js';
 import type { Connection } from './connection.js';
@@ -129,15 +130,16 @@ export class Parts {
     return id;
   }
 
-  /** @throws `NOT_FOUND` when the collection is not there, or was made anew with another dimension or metric. */
+  /** @throws `NOT_FOUND` when the collection is not there, or is declared otherwise. */
   private async nameOf(
-    { name, dimension, metric }: VectorSchema,
+    schema: VectorSchema,
     scope: VectorScope,
     context: OperationContext,
     operation: string,
   ): Promise<string> {
+    const { name } = schema;
     const root = await this.catalogue.root(name, context, operation);
-    if (root?.schema?.dimension !== dimension || root.schema.metric !== metric)
+    if (root?.schema === undefined || !sameSchema(root.schema, schema))
       throw new NotFoundError(`There is no vector collection ${name}`, {
         component: this.component,
         operation,
@@ -166,8 +168,8 @@ export class Parts {
   }
 }
 
-function keyOf({ name, dimension, metric }: VectorSchema, { tenant, namespace }: VectorScope): string {
-  return JSON.stringify([name, dimension, metric, tenant, namespace]);
+function keyOf(schema: VectorSchema, { tenant, namespace }: VectorScope): string {
+  return JSON.stringify([canonicalSchema(schema), tenant, namespace]);
 }
 
 async function makePart(

@@ -13,6 +13,7 @@ import {
   type FilterNode,
   type LeafNode,
 } from '../../filter/syntax.js';
+import { metadataKeyFault } from './metadata.js';
 import type { CompiledFilter, FlatMetadata, VectorCapabilities, VectorSchema } from '../provider.js';
 
 /** The key of flat metadata that a field means. */
@@ -81,6 +82,8 @@ function storedForm(node: FilterNode, schema: VectorSchema): FilterNode {
     default: {
       if (node.field.type === 'date') return dateLeaf(node);
       const key = metadataKey(node.field);
+      // Providers keep things of their own under keys that no record can have.
+      if (metadataKeyFault(key) !== undefined) return NOTHING;
       const isList = Object.hasOwn(schema.fields, key) && schema.fields[key] === 'string[]';
       return isList && node.op !== 'contains' && node.op !== 'exists' ? NOTHING : node;
     }

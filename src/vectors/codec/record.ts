@@ -17,11 +17,24 @@ export interface EncodedVector {
 export interface RecordEncoding {
   readonly maxMetadataBytes: number;
   readonly vectorFault: VectorProvider['vectorFault'];
+  readonly recordFault: VectorProvider['recordFault'];
   readonly slab: VectorSlab;
 }
 
 /** @throws `VALIDATION` naming the key below `at`; `UNSUPPORTED` for a sparse vector where the collection has none. */
 export function encodeRecord(
+  input: unknown,
+  schema: VectorSchema,
+  encoding: RecordEncoding,
+  at: string,
+): EncodedVector {
+  const encoded = encode(input, schema, encoding, at);
+  const fault = encoding.recordFault?.(schema, encoded.record);
+  if (fault === undefined) return encoded;
+  throw new ValidationError('VALIDATION', `${at}: the record ${fault}`, { details: { key: at, reason: fault } });
+}
+
+function encode(
   input: unknown,
   schema: VectorSchema,
   { maxMetadataBytes, vectorFault, slab }: RecordEncoding,

@@ -116,7 +116,7 @@ function checkOneOf<V extends string>(value: unknown, key: string, allowed: read
 
 /** Whether two schemas declare the same, whatever the order of their keys. */
 export function sameSchema(a: VectorSchema, b: VectorSchema): boolean {
-  return canonical(a) === canonical(b);
+  return a === b || canonicalSchema(a) === canonicalSchema(b);
 }
 
 const PARTS = ['dimension', 'metric', 'sparse', 'fields', 'index', 'text'] as const;
@@ -140,7 +140,16 @@ export function checkSameSchema(
   });
 }
 
-function canonical({ name, dimension, metric, sparse, fields, index, text }: VectorSchema): string {
-  const sorted = (value: object): [string, unknown][] => Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1));
-  return JSON.stringify([name, dimension, metric, sparse, sorted(fields), sorted(index), text?.language]);
+const CANONICAL = new WeakMap<VectorSchema, string>();
+
+/** One text for equal declarations. What is not declared is not in it: a part that comes with a later release changes none. */
+export function canonicalSchema(schema: VectorSchema): string {
+  let text = CANONICAL.get(schema);
+  if (text === undefined) {
+    const { name, dimension, metric, sparse, fields, index, text: searched } = schema;
+    const sorted = (value: object): [string, unknown][] => Object.entries(value).sort(([x], [y]) => (x < y ? -1 : 1));
+    const parts = { name, dimension, metric, sparse, fields: sorted(fields), index: sorted(index) };
+    CANONICAL.set(schema, (text = JSON.stringify({ ...parts, text: searched?.language })));
+  }
+  return text;
 }

@@ -54,7 +54,8 @@ export function vectorFault(schema: VectorSchema, vector: Float32Array): string 
   let greatest = 0;
   for (const component of vector) greatest = Math.max(greatest, Math.abs(component));
   if (greatest > HALF_MAX) return `has a component beyond ${HALF_MAX}, which the index by half precision cannot hold`;
-  if (schema.metric === 'cosine' && greatest < HALF_MIN)
+  // Smaller ones keep few bits or none: by cosine and by inner product all would be alike, by distance all that are small.
+  if (greatest < HALF_MIN)
     return `has no component of at least ${HALF_MIN}, so that half precision, which the index has, would lose its direction`;
   return undefined;
 }

@@ -1,4 +1,6 @@
 /** Names, operators and the DDL of a collection's table. */
+import { createHash } from 'node:crypto';
+import { canonicalSchema } from '../codec/schema.js';
 import type { Metric, VectorIndex, VectorSchema } from '../provider.js';
 import { precisionOf, type Precision } from './precision.js';
 
@@ -12,27 +14,33 @@ interface Operator {
   readonly sign: string;
   /** What its operator classes are called after: `vector_cosine_ops`. */
   readonly name: string;
-  /** Part of the table's name. */
-  readonly letter: string;
 }
 
 const OPERATORS: Readonly<Record<Metric, Operator>> = {
-  cosine: { sign: '<=>', name: 'cosine', letter: 'c' },
-  euclidean: { sign: '<->', name: 'l2', letter: 'e' },
-  dot: { sign: '<#>', name: 'ip', letter: 'd' },
+  cosine: { sign: '<=>', name: 'cosine' },
+  euclidean: { sign: '<->', name: 'l2' },
+  dot: { sign: '<#>', name: 'ip' },
 };
 
 /**
- * A collection's table: `qm_v_docs_384c`. Dimension and metric are part of the name, so that a process that remembers a
- * collection as it was before it was made anew finds no table, instead of scores by another metric. Collection names are
- * checked by pattern; the hyphens in them need the quotes.
+ * A collection's table: `qm_v_docs_5f1c09ab`. Its end stands for the declaration, so that a process that remembers a
+ * collection as it was before it was made anew finds no table, instead of scores by another metric or rows without words.
+ * Collection names are checked by pattern; the hyphens in them need the quotes.
  */
 export function tableName(schema: VectorSchema): string {
   return `${SCHEMA}.${quoted(relation(schema))}`;
 }
 
-function relation({ name, dimension, metric }: VectorSchema): string {
-  return `qm_v_${name}_${dimension}${OPERATORS[metric].letter}`;
+const relations = new WeakMap<VectorSchema, string>();
+
+/** With the end of its index's name it has up to 63 bytes, which is what the server keeps of one. */
+function relation(schema: VectorSchema): string {
+  let name = relations.get(schema);
+  if (name === undefined) {
+    const digest = createHash('sha256').update(canonicalSchema(schema)).digest('hex');
+    relations.set(schema, (name = `qm_v_${schema.name}_${digest.slice(0, 8)}`));
+  }
+  return name;
 }
 
 function quoted(name: string): string {

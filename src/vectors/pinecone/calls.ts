@@ -5,6 +5,7 @@ import { isStorageError, ValidationError } from '../../errors.js';
 import type { VectorSchema } from '../provider.js';
 import type { Answer, Connection } from './connection.js';
 import { saidBy } from './fault.js';
+import type { Sight } from './freshness.js';
 import type { Indexes } from './indexes.js';
 
 /** One operation on a collection. */
@@ -15,6 +16,8 @@ export interface Target {
   readonly context: OperationContext;
 }
 
+export type Found<R> = Answer<R> & Sight;
+
 export class Calls {
   constructor(
     readonly connection: Connection,
@@ -22,24 +25,28 @@ export class Calls {
   ) {}
 
   /** @param absent what a namespace that is not there answers: they arise with their first record. */
-  async index<R>(target: Target, absent: R, work: (index: Index) => Promise<R>): Promise<Answer<R>> {
+  async index<R>(target: Target, absent: R, work: (index: Index) => Promise<R>): Promise<Found<R>> {
     const { context, operation } = target;
-    const found = await this.at(target, (host) => this.connection.data(context, operation, host, work));
-    return found ?? { value: absent };
+    const { made, answer } = await this.at(target, (host) => this.connection.data(context, operation, host, work));
+    return { made, isAbsent: answer === undefined, ...(answer ?? { value: absent }) };
   }
 
   /** A call that the client cannot make. `undefined`: there is no such namespace. */
-  post(target: Target, path: string, body: object): Promise<unknown> {
+  async post(target: Target, path: string, body: object): Promise<unknown> {
     const { context, operation } = target;
-    return this.at(target, (host) => this.connection.post(context, operation, host, path, body));
+    return (await this.at(target, (host) => this.connection.post(context, operation, host, path, body))).answer;
   }
 
-  private async at<R>(target: Target, work: (host: string) => Promise<R>): Promise<R | undefined> {
+  /** Without an answer: there is no such namespace. */
+  private async at<R>(
+    target: Target,
+    work: (host: string) => Promise<R>,
+  ): Promise<{ readonly made: string; readonly answer: R | undefined }> {
     const { schema, operation, context } = target;
     const { name, dimension } = schema;
-    const host = await this.indexes.host(name, context, operation);
+    const { host, made } = await this.indexes.locate(schema, context, operation);
     try {
-      return await work(host);
+      return { made, answer: await work(host) };
     } catch (error) {
       if (isStorageError(error, 'UNAVAILABLE')) this.indexes.forget(name);
       // The collection was made anew: the caller asks for its dimension again.
@@ -53,8 +60,8 @@ export class Calls {
       if (!isStorageError(error, 'NOT_FOUND')) throw error;
       // Either the namespace is not there, or the whole index: that one is asked for.
       this.indexes.forget(name);
-      const now = await this.indexes.host(name, context, operation);
-      return now === host ? undefined : work(now);
+      const now = await this.indexes.locate(schema, context, operation);
+      return { made: now.made, answer: now.host === host ? undefined : await work(now.host) };
     }
   }
 }

@@ -1,6 +1,6 @@
 /** The service: what every call to it runs through, its opening, its health. */
 import type { Index, Pinecone } from '@pinecone-database/pinecone';
-import { sleep } from '../../clock.js';
+import { type Clock, sleep } from '../../clock.js';
 import type { CheckResult, OpenContext } from '../../component.js';
 import { isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import type { ProviderEnvironment } from '../provider.js';
@@ -38,6 +38,10 @@ export class Connection {
 
   get component(): string {
     return this.environment.name;
+  }
+
+  get clock(): Clock {
+    return this.environment.clock;
   }
 
   /** Where new indexes are made. */

@@ -2,31 +2,57 @@
  * What this process has written and may not see yet. Each write to a namespace has a number in its log, above those before
  * it; a read says up to which number it has seen.
  */
+import type { Clock } from '../../clock.js';
 import { UnsupportedError } from '../../errors.js';
 import type { VectorSchema } from '../provider.js';
 
-export interface Pending {
+/** What was written to a namespace last. */
+export interface Write {
   readonly schema: VectorSchema;
   readonly namespace: string;
+  /** Of the index: one that is made anew under its name counts from the beginning. */
+  readonly made: string;
   /** `undefined`: the service did not say. */
   readonly mark: number | undefined;
+  /** It took every record, so that the namespace may be gone by it. */
+  readonly isErasure: boolean;
 }
 
-/** Namespaces whose last write was never seen to be indexed; the one written longest ago is forgotten first. */
-const MAX_PENDING = 100_000;
+/** How far a read was. */
+export interface Sight {
+  readonly made: string;
+  readonly indexed?: number;
+  /** There was no such namespace. */
+  readonly isAbsent: boolean;
+}
+
+type Place = Pick<Write, 'schema' | 'namespace'>;
+type Kept = Write & { seen: number | undefined };
+
+/** Namespaces whose last write is remembered; the one written longest ago is forgotten first. */
+const MAX_WRITES = 100_000;
+
+/**
+ * Milliseconds for which a write that a read has seen is waited for all the same: the next read may be another reader's,
+ * which is behind. Not for ever, because a namespace that another process empties may count anew.
+ */
+const KEPT = 60_000;
 
 export class Freshness {
-  private readonly writes = new Map<string, Pending>();
+  private readonly writes = new Map<string, Kept>();
 
-  constructor(private readonly component: string) {}
+  constructor(
+    private readonly component: string,
+    private readonly clock: Clock,
+  ) {}
 
-  wrote(schema: VectorSchema, namespace: string, mark: number | undefined): void {
-    const key = keyOf(schema.name, namespace);
+  wrote(write: Write): void {
+    const key = keyOf(write, write.made);
     const before = this.writes.get(key);
     this.writes.delete(key);
-    const latest = mark === undefined || before === undefined ? mark : Math.max(mark, before.mark ?? mark);
-    this.writes.set(key, { schema, namespace, mark: latest });
-    if (this.writes.size <= MAX_PENDING) return;
+    const isLater = write.mark === undefined || before === undefined || write.mark >= (before.mark ?? write.mark);
+    this.writes.set(key, { ...(isLater ? write : before), seen: undefined });
+    if (this.writes.size <= MAX_WRITES) return;
     for (const oldest of this.writes.keys()) {
       this.writes.delete(oldest);
       return;
@@ -34,33 +60,45 @@ export class Freshness {
   }
 
   /**
-   * Whether a read that has seen `indexed` has seen what was written here.
+   * Whether a read has seen what was written here.
    * @throws `UNSUPPORTED` where the service does not tell.
    */
-  isFresh(schema: VectorSchema, namespace: string, indexed: number | undefined): boolean {
-    const key = keyOf(schema.name, namespace);
-    const pending = this.writes.get(key);
-    if (pending === undefined) return true;
-    if (pending.mark === undefined || indexed === undefined)
-      throw new UnsupportedError(
-        "consistency: the service does not tell which writes a read has seen (it answers without its log's numbers)",
-        { component: this.component },
-      );
-    if (indexed < pending.mark) return false;
-    this.writes.delete(key);
+  isFresh(place: Place, { made, indexed, isAbsent }: Sight): boolean {
+    const key = keyOf(place, made);
+    const write = this.writes.get(key);
+    if (write === undefined) return true;
+    const now = this.clock.monotonic();
+    if (write.seen !== undefined && now - write.seen > KEPT) return this.writes.delete(key);
+    if (!isAbsent || !write.isErasure) {
+      const seen = isAbsent ? 0 : indexed;
+      if (write.mark === undefined || seen === undefined)
+        throw new UnsupportedError(
+          "consistency: the service does not tell which writes a read has seen (it answers without its log's numbers)",
+          { component: this.component },
+        );
+      if (seen < write.mark) return false;
+    }
+    write.seen ??= now;
     return true;
   }
 
-  pending(): Pending[] {
-    return [...this.writes.values()];
+  /** What no read has seen yet. */
+  pending(): Write[] {
+    return [...this.writes.values()].filter(({ seen }) => seen === undefined);
   }
 
-  /** A collection that is gone, or made anew. */
+  /** Nothing has to be waited for there any more. */
+  settled({ made, ...place }: Write): void {
+    const write = this.writes.get(keyOf(place, made));
+    if (write !== undefined) write.seen ??= this.clock.monotonic();
+  }
+
+  /** A collection that is gone. */
   forget(name: string): void {
     for (const [key, { schema }] of this.writes) if (schema.name === name) this.writes.delete(key);
   }
 }
 
-function keyOf(name: string, namespace: string): string {
-  return `${name}\n${namespace}`;
+function keyOf({ schema, namespace }: Place, made: string): string {
+  return `${schema.name}\n${made}\n${namespace}`;
 }

@@ -2,16 +2,33 @@
 import type { IndexModel } from '@pinecone-database/pinecone';
 import type { OperationContext } from '../../component.js';
 import { isStorageError, NotFoundError, UnavailableError } from '../../errors.js';
-import { checkSameSchema } from '../codec/schema.js';
+import { checkSameSchema, sameSchema } from '../codec/schema.js';
 import type { VectorSchema } from '../provider.js';
 import type { Connection } from './connection.js';
 import { checkIndexName } from './names.js';
 import { METRIC_NAMES } from './score.js';
-import { decodeTags, encodeTags } from './tags.js';
+import { decodeTags, encodeTags, incarnationOf } from './tags.js';
+
+/** Where an index is, and which one of those that had its name. */
+export interface Located {
+  readonly host: string;
+  readonly made: string;
+}
+
+interface Known extends Located {
+  readonly schema: VectorSchema | undefined;
+  readonly until: number;
+}
+
+/**
+ * Milliseconds for which what an index was is believed. Nothing in its answers tells that another process has made it anew:
+ * it may have the host of the one before.
+ */
+const TRUSTED = 5_000;
 
 export class Indexes {
   /** Of indexes that were ready. */
-  private readonly hosts = new Map<string, string>();
+  private readonly known = new Map<string, Known>();
 
   constructor(private readonly connection: Connection) {}
 
@@ -64,20 +81,43 @@ export class Indexes {
     return deleted;
   }
 
-  /** Where the records of a collection are. @throws `NOT_FOUND`; `TIMEOUT` when the index is not ready in time. */
-  async host(name: string, context: OperationContext, operation: string): Promise<string> {
-    const known = this.hosts.get(name);
-    if (known !== undefined) return known;
-    return this.connection.until(context, operation, `The index ${name} was not ready in time`, async () => {
-      const found = await this.find(name, context, operation);
-      if (found === undefined || isGoing(found)) throw this.missing(name);
-      return this.noteReady(found);
-    });
+  /**
+   * Where the records of a collection are.
+   * @throws `NOT_FOUND`, also when it is declared otherwise; `TIMEOUT` when the index is not ready in time.
+   */
+  async locate(schema: VectorSchema, context: OperationContext, operation: string): Promise<Located> {
+    const { name } = schema;
+    const known = this.known.get(name);
+    const isTrusted = known !== undefined && known.until > this.connection.clock.monotonic();
+    const found = isTrusted ? known : await this.lookUp(name, known, context, operation);
+    if (found.schema === undefined || !sameSchema(found.schema, schema)) throw this.missing(name);
+    return found;
+  }
+
+  /** One asks again while the others go on; where the service cannot say, what was known is believed on. */
+  private async lookUp(
+    name: string,
+    known: Known | undefined,
+    context: OperationContext,
+    operation: string,
+  ): Promise<Known> {
+    if (known !== undefined) this.known.set(name, { ...known, until: this.connection.clock.monotonic() + TRUSTED });
+    try {
+      return await this.connection.until(context, operation, `The index ${name} was not ready in time`, async () => {
+        const found = await this.find(name, context, operation);
+        if (found === undefined || isGoing(found)) throw this.missing(name);
+        return this.noteReady(found);
+      });
+    } catch (error) {
+      if (known !== undefined && isStorageError(error, 'UNAVAILABLE')) return known;
+      this.forget(name);
+      throw error;
+    }
   }
 
   /** What was known of an index may be wrong: the next call asks anew. */
   forget(name: string): void {
-    this.hosts.delete(name);
+    this.known.delete(name);
   }
 
   private missing(name: string): NotFoundError {
@@ -131,7 +171,7 @@ export class Indexes {
   }
 
   /** Where it is, once it can be used. @throws `UNAVAILABLE` when it never will be. */
-  private noteReady({ name, host, privateHost, status }: IndexModel): string | undefined {
+  private noteReady({ name, host, privateHost, status, tags }: IndexModel): Known | undefined {
     if (status.state === 'InitializationFailed')
       throw new UnavailableError(`Pinecone could not make the index ${name}: delete it, or ask its support`, {
         component: this.connection.component,
@@ -139,8 +179,10 @@ export class Indexes {
         details: { collection: name, state: status.state },
       });
     if (!status.ready) return undefined;
-    this.hosts.set(name, privateHost ?? host);
-    return this.hosts.get(name);
+    const until = this.connection.clock.monotonic() + TRUSTED;
+    const located = { host: privateHost ?? host, made: incarnationOf(tags), schema: decodeTags(tags, name), until };
+    this.known.set(name, located);
+    return located;
   }
 }
 

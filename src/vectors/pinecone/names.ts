@@ -26,17 +26,28 @@ export function namespaceOf({ tenant, namespace }: VectorScope): string {
 /**
  * Most ids stay as they are. A space is refused where ids are fetched, and what the service makes of other text than
  * ASCII is not documented.
- * @throws `VALIDATION` for an id that is too long then.
  */
+function encoded(id: string): string {
+  return id.replace(/[^\x21-\x7e]+|%/g, (text) => percents(text));
+}
+
+/** What keeps an id out of the service. */
+export function idFault(id: string): string | undefined {
+  const { length } = encoded(id);
+  if (length <= ID_BYTES) return undefined;
+  return `has an id of ${length} bytes as Pinecone keeps it, with spaces and what is not ASCII percent-encoded, more than ${ID_BYTES}`;
+}
+
+/** @throws `VALIDATION` for an id that is too long as the service takes it. */
 export function encodeId(id: string, component: string): string {
-  const encoded = id.replace(/[^\x21-\x7e]+|%/g, (text) => percents(text));
-  if (encoded.length > ID_BYTES)
+  const kept = encoded(id);
+  if (kept.length > ID_BYTES)
     throw new ValidationError(
       'VALIDATION',
-      `id: expected at most ${ID_BYTES} bytes as Pinecone keeps it, with spaces and what is not ASCII percent-encoded, got ${encoded.length}`,
-      { component, details: { key: 'id', bytes: encoded.length, maxBytes: ID_BYTES } },
+      `id: expected at most ${ID_BYTES} bytes as Pinecone keeps it, with spaces and what is not ASCII percent-encoded, got ${kept.length}`,
+      { component, details: { key: 'id', bytes: kept.length, maxBytes: ID_BYTES } },
     );
-  return encoded;
+  return kept;
 }
 
 function percents(text: string): string {

@@ -13,7 +13,7 @@ import type {
   VectorSearch,
 } from '../provider.js';
 import { all, cut } from './batches.js';
-import type { Calls, Target } from './calls.js';
+import type { Calls, Found, Target } from './calls.js';
 import { compileFilter } from './filter.js';
 import type { Freshness } from './freshness.js';
 import { encodeId, namespaceOf } from './names.js';
@@ -31,16 +31,21 @@ export class Reads {
     private readonly freshness: Freshness,
   ) {}
 
-  async fetch(target: Target, ids: readonly string[], include: VectorInclude): Promise<(FetchedVector | undefined)[]> {
+  async fetch(
+    target: Target,
+    ids: readonly string[],
+    include: VectorInclude,
+    consistency: VectorSearch['consistency'],
+  ): Promise<(FetchedVector | undefined)[]> {
     const found = new Map<string, FetchedVector>();
     const encoded = ids.map((id) => encodeId(id, this.calls.connection.component));
     const parts = cut(encoded, FETCH_LIMITS, (id) => encodeURIComponent(id).length + '&ids='.length);
     await all(parts, async (part) => {
       const { namespace } = target;
-      const { value } = await this.calls.index(target, { records: {}, namespace }, (index) =>
-        index.fetch({ ids: part, namespace }),
+      const { records } = await this.seen(target, consistency, () =>
+        this.calls.index(target, { records: {}, namespace }, (index) => index.fetch({ ids: part, namespace })),
       );
-      for (const record of Object.values(value.records)) {
+      for (const record of Object.values(records)) {
         const vector = decodeVector(record, include);
         found.set(vector.id, vector);
       }
@@ -74,29 +79,41 @@ export class Reads {
   }
 
   async search(target: Target, request: VectorSearch): Promise<ScoredVector[]> {
-    const { schema, namespace, context, operation } = target;
-    const message = 'What this process wrote was not indexed in time';
-    return this.calls.connection.until(context, operation, message, async () => {
-      const { hits, indexed } = await this.nearest(target, request);
-      const isFresh = request.consistency === 'eventual' || this.freshness.isFresh(schema, namespace, indexed);
-      return isFresh ? hits : undefined;
-    });
+    return this.seen(target, request.consistency, () => this.nearest(target, request));
   }
 
   /** Waits until everything that was written here is seen by reads. */
   async settle(context: OperationContext): Promise<void> {
-    const include = { vector: false, metadata: false, text: false };
-    await all(this.freshness.pending(), async ({ schema, namespace }) => {
-      const vector = Float32Array.from({ length: schema.dimension }, () => 1);
-      const sparse = { indices: Uint32Array.of(0), values: Float32Array.of(1) };
-      const target = { schema, namespace, context, operation: 'settle' };
-      const near = schema.dimension === 0 ? { vector, sparse } : { vector };
-      const request = { ...near, topK: 1, include, exact: false, consistency: 'session' } as const;
-      await this.search(target, request).catch((error: unknown) => {
+    await all(this.freshness.pending(), async (write) => {
+      await this.settleTarget({ ...write, context, operation: 'settle' }).catch((error: unknown) => {
         // A collection that is gone has nothing left to wait for.
         if (!isStorageError(error, 'NOT_FOUND')) throw error;
-        this.freshness.forget(schema.name);
       });
+      this.freshness.settled(write);
+    });
+  }
+
+  /** Waits until what was written here to one namespace is seen by reads. @throws `UNSUPPORTED` where nothing tells. */
+  async settleTarget(target: Target): Promise<void> {
+    const { dimension } = target.schema;
+    const vector = Float32Array.from({ length: dimension }, () => 1);
+    const sparse = { indices: Uint32Array.of(0), values: Float32Array.of(1) };
+    const near = dimension === 0 ? { vector, sparse } : { vector };
+    const include = { vector: false, metadata: false, text: false };
+    await this.search(target, { ...near, topK: 1, include, exact: false, consistency: 'session' });
+  }
+
+  /** Repeats a read until it has seen what was written here, where that is asked for. @throws `TIMEOUT`, `UNSUPPORTED` */
+  private async seen<R extends object>(
+    target: Target,
+    consistency: VectorSearch['consistency'],
+    read: () => Promise<Found<R>>,
+  ): Promise<R> {
+    if (consistency === 'eventual') return (await read()).value;
+    const message = 'What this process wrote was not indexed in time';
+    return this.calls.connection.until(target.context, target.operation, message, async () => {
+      const found = await read();
+      return this.freshness.isFresh(target, found) ? found.value : undefined;
     });
   }
 
@@ -133,7 +150,7 @@ export class Reads {
   /** The service lists ids alone. What is deleted meanwhile is left out. */
   private async listed(target: Target, ids: string[], include: VectorInclude): Promise<FetchedVector[]> {
     if (!include.vector && !include.metadata && !include.text) return ids.map((id) => ({ id }));
-    return (await this.fetch(target, ids, include)).filter((vector) => vector !== undefined);
+    return (await this.fetch(target, ids, include, 'eventual')).filter((vector) => vector !== undefined);
   }
 
   private async countAll(target: Target): Promise<number> {
@@ -152,16 +169,13 @@ export class Reads {
     return 0;
   }
 
-  private async nearest(
-    target: Target,
-    request: VectorSearch,
-  ): Promise<{ hits: ScoredVector[]; indexed: number | undefined }> {
+  private async nearest(target: Target, request: VectorSearch): Promise<Found<ScoredVector[]>> {
     const { include } = request;
     const { metadata, text, vector } = include;
     try {
-      const { value, indexed } = await this.query(target, request, vector, metadata || text);
-      const hits = value.map((hit) => ({ ...decodeVector(hit, include), score: scoreOf(target, hit) }));
-      return { hits, indexed };
+      const found = await this.query(target, request, vector, metadata || text);
+      const value = found.value.map((hit) => ({ ...decodeVector(hit, include), score: scoreOf(target, hit) }));
+      return { ...found, value };
     } catch (error) {
       if (!isStorageError(error, 'VALIDATION') || !(vector || metadata || text)) throw error;
       return this.nearestIds(target, request, error);
@@ -169,21 +183,17 @@ export class Reads {
   }
 
   /** A result has at most 4 MB: what does not fit is asked for by the ids. */
-  private async nearestIds(
-    target: Target,
-    request: VectorSearch,
-    refusal: Error,
-  ): Promise<{ hits: ScoredVector[]; indexed: number | undefined }> {
-    const { value, indexed } = await this.query(target, request, false, false).catch((error: unknown) => {
+  private async nearestIds(target: Target, request: VectorSearch, refusal: Error): Promise<Found<ScoredVector[]>> {
+    const found = await this.query(target, request, false, false).catch((error: unknown) => {
       throw isStorageError(error, 'VALIDATION') ? refusal : error;
     });
-    const ids = value.map((hit) => decodeVector(hit, request.include).id);
-    const found = await this.fetch(target, ids, request.include);
-    const hits = value.flatMap((hit, i) => {
-      const vector = found[i];
+    const ids = found.value.map((hit) => decodeVector(hit, request.include).id);
+    const fetched = await this.fetch(target, ids, request.include, request.consistency);
+    const value = found.value.flatMap((hit, i) => {
+      const vector = fetched[i];
       return vector === undefined ? [] : [{ ...vector, score: scoreOf(target, hit) }];
     });
-    return { hits, indexed };
+    return { ...found, value };
   }
 
   private query(

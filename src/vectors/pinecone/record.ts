@@ -1,6 +1,5 @@
 /** Records as the service keeps them. */
 import type { PineconeRecord, RecordMetadata, RecordSparseValues } from '@pinecone-database/pinecone';
-import { ValidationError } from '../../errors.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
 import type {
   FetchedVector,
@@ -9,8 +8,9 @@ import type {
   StoredSparse,
   StoredVector,
   VectorInclude,
+  VectorSchema,
 } from '../provider.js';
-import { decodeId, encodeId } from './names.js';
+import { decodeId, encodeId, idFault } from './names.js';
 
 /** Where a record's text is kept; hosts have no keys that begin with `qm`. */
 const TEXT = 'qm.text';
@@ -27,9 +27,16 @@ export function listKey(key: string): string {
 
 export type RecordHead = Pick<PineconeRecord, 'id' | 'metadata'>;
 
-/** A record without its vectors. @throws `VALIDATION` for an id, or for metadata with their text, that are too long. */
+/** A record without its vectors. */
 export function encodeHead({ id, metadata, text }: StoredVector, component: string): RecordHead {
-  return { id: encodeId(id, component), metadata: encodeMetadata(metadata, text, id, component) };
+  return { id: encodeId(id, component), metadata: encodeMetadata(metadata, text) };
+}
+
+/** What keeps a record out of the service: an id, or metadata with their text, that are too long. */
+export function recordFault(_schema: VectorSchema, { id, metadata, text }: StoredVector): string | undefined {
+  const bytes = Buffer.byteLength(JSON.stringify(encodeMetadata(metadata, text)));
+  if (bytes <= LIMITS.metadataBytes) return idFault(id);
+  return `has metadata and text of ${bytes} bytes, of which Pinecone keeps ${LIMITS.metadataBytes} together`;
 }
 
 /** The vectors of a record; a list that would be empty is refused. */
@@ -49,27 +56,14 @@ function encodeValues(vector: Float32Array): number[] {
   return Array.from(vector, (value) => Number(value.toPrecision(FLOAT_DIGITS)));
 }
 
-function encodeMetadata(
-  metadata: FlatMetadata,
-  text: string | undefined,
-  id: string,
-  component: string,
-): RecordMetadata {
+function encodeMetadata(metadata: FlatMetadata, text: string | undefined): RecordMetadata {
   const leaves = Object.entries(metadata).map(([key, leaf]): [string, RecordMetadata[string]] => {
     if (typeof leaf !== 'object') return [key, leaf];
     // An empty list would be lost.
     return [listKey(key), leaf.length === 0 ? true : [...leaf]];
   });
   if (text !== undefined) leaves.push([TEXT, text]);
-  const encoded = Object.fromEntries(leaves);
-  const bytes = Buffer.byteLength(JSON.stringify(encoded));
-  if (bytes > LIMITS.metadataBytes)
-    throw new ValidationError(
-      'VALIDATION',
-      `metadata: Pinecone keeps metadata and text in ${LIMITS.metadataBytes} bytes together; those of the record ${JSON.stringify(id)} have ${bytes}`,
-      { component, details: { key: 'metadata', id, bytes, maxBytes: LIMITS.metadataBytes } },
-    );
-  return encoded;
+  return Object.fromEntries(leaves);
 }
 
 export function decodeVector(record: PineconeRecord, include: VectorInclude): FetchedVector {

@@ -23,7 +23,6 @@ export class Writes {
     private readonly freshness: Freshness,
   ) {}
 
-  /** All records are checked before the first request. */
   async upsert(target: Target, records: readonly StoredVector[]): Promise<{ token?: string }> {
     const { namespace } = target;
     const { component } = this.calls.connection;
@@ -36,7 +35,7 @@ export class Writes {
 
   async delete(target: Target, selection: VectorSelection): Promise<void> {
     const { namespace } = target;
-    if ('all' in selection) await this.erase(target, (index) => index.deleteAll({ namespace }));
+    if ('all' in selection) await this.erase(target, (index) => index.deleteAll({ namespace }), true);
     else if ('ids' in selection) await this.deleteIds(target, selection.ids);
     else await this.deleteMatching(target, selection.filter);
   }
@@ -57,40 +56,47 @@ export class Writes {
     } catch (error) {
       // Not every kind of index takes a filter here.
       if (!isStorageError(error, 'VALIDATION') || !/not support/i.test(saidBy(error) ?? '')) throw error;
-      await this.deletePages(target, filter);
+      const { context, operation } = target;
+      await this.calls.connection.until(context, operation, 'Not all that matches was deleted in time', async () => {
+        if (!(await this.deletePages(target, filter))) return true;
+        // Where nothing tells what a read has seen, it is looked at again until nothing is found.
+        await this.reads.settleTarget(target).catch((refusal: unknown) => {
+          if (!isStorageError(refusal, 'UNSUPPORTED')) throw refusal;
+        });
+        return undefined;
+      });
     }
   }
 
-  /** Page by page to the last one, until a look from the beginning, after all that was deleted, finds nothing. */
-  private async deletePages(target: Target, filter: CompiledFilter): Promise<void> {
-    for (let found = true; found;) {
-      found = false;
-      let after: string | undefined;
-      do {
-        const page = { filter, limit: UPSERT_LIMITS.items, include: NO_INCLUDE };
-        const { items, next } = await this.reads.list(target, after === undefined ? page : { ...page, after });
-        found ||= items.length > 0;
-        await this.deleteIds(
-          target,
-          items.map(({ id }) => id),
-        );
-        after = next;
-      } while (after !== undefined);
-      if (found) await this.reads.settle(target.context);
-    }
+  /** Page by page to the last one. @returns whether there was anything. */
+  private async deletePages(target: Target, filter: CompiledFilter): Promise<boolean> {
+    let found = false;
+    let after: string | undefined;
+    do {
+      const page = { filter, limit: UPSERT_LIMITS.items, include: NO_INCLUDE };
+      const { items, next } = await this.reads.list(target, after === undefined ? page : { ...page, after });
+      found ||= items.length > 0;
+      await this.deleteIds(
+        target,
+        items.map(({ id }) => id),
+      );
+      after = next;
+    } while (after !== undefined);
+    return found;
   }
 
-  private async erase(target: Target, work: (index: Index) => Promise<void>): Promise<void> {
-    const { value, written } = await this.calls.index(target, false, async (index) => {
+  private async erase(target: Target, work: (index: Index) => Promise<void>, isErasure = false): Promise<void> {
+    const { schema, namespace } = target;
+    const { value, written, made } = await this.calls.index(target, false, async (index) => {
       await work(index);
       return true;
     });
-    if (value) this.freshness.wrote(target.schema, target.namespace, written);
+    if (value) this.freshness.wrote({ schema, namespace, made, mark: written, isErasure });
   }
 
   private async write(target: Target, work: (index: Index) => Promise<void>): Promise<number | undefined> {
     const { schema, namespace, operation } = target;
-    const { value, written } = await this.calls.index(target, false, async (index) => {
+    const { value, written, made } = await this.calls.index(target, false, async (index) => {
       await work(index);
       return true;
     });
@@ -99,7 +105,7 @@ export class Writes {
         component: this.calls.connection.component,
         operation,
       });
-    this.freshness.wrote(schema, namespace, written);
+    this.freshness.wrote({ schema, namespace, made, mark: written, isErasure: false });
     return written;
   }
 }

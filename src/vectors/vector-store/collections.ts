@@ -15,7 +15,7 @@ import type {
 } from '../provider.js';
 import type { NamespaceOptions } from './options.js';
 import { checkOptions } from './plan.js';
-import { forgetSchema, withSchema } from './schemas.js';
+import { askSchema, forgetSchema, withSchema, type Confirm, type SchemaSource } from './schemas.js';
 
 export abstract class VectorCollections extends Handle {
   /**
@@ -56,13 +56,12 @@ export abstract class VectorCollections extends Handle {
     });
   }
 
-  /** @throws `NOT_FOUND` */
-  describeCollection(name: string, options?: CallOptions): Promise<VectorSchema> {
-    return this.inCollection('describeCollection', name, options, [], async (schema) => ({
-      ...schema,
-      fields: { ...schema.fields },
-      index: { ...schema.index },
-    }));
+  /** As the provider says now. @throws `NOT_FOUND` */
+  async describeCollection(name: string, options?: CallOptions): Promise<VectorSchema> {
+    checkCollectionName(name);
+    checkOptions(options, []);
+    const schema = await this.run('describeCollection', options, (context) => askSchema(this.source, name, context));
+    return { ...schema, fields: { ...schema.fields }, index: { ...schema.index } };
   }
 
   /** The names, in their order. */
@@ -88,6 +87,11 @@ export abstract class VectorCollections extends Handle {
     });
   }
 
+  protected get source(): SchemaSource {
+    const { provider, clock } = this;
+    return { provider, clock };
+  }
+
   protected scope(options: NamespaceOptions | undefined): VectorScope {
     if (this.tenant === undefined)
       throw new ValidationError('VALIDATION', "A tenant is required (tenancy: 'required'): use storage.tenant(id)");
@@ -105,12 +109,12 @@ export abstract class VectorCollections extends Handle {
     name: string,
     options: CallOptions | undefined,
     keys: readonly string[] | undefined,
-    work: (schema: VectorSchema, context: OperationContext) => Promise<R>,
+    work: (schema: VectorSchema, context: OperationContext, confirm: Confirm) => Promise<R>,
   ): Promise<R> {
     checkCollectionName(name);
     if (keys !== undefined) checkOptions(options, keys);
     return this.run(operation, options, (context) =>
-      withSchema(this.provider, name, context, (schema) => work(schema, context)),
+      withSchema(this.source, name, context, (schema, confirm) => work(schema, context, confirm)),
     );
   }
 

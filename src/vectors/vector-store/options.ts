@@ -116,7 +116,7 @@ export interface UpsertOptions extends NamespaceOptions {
 export interface VectorLoadOptions extends UpsertOptions {
   /**
    * Drops the index before and builds it after, which is several times as fast for many records; meanwhile searches compare
-   * with every record. Default: false.
+   * with every record. `signal` ends the writing and not the building. Default: false.
    */
   readonly deferIndex?: boolean;
   /** Milliseconds for building it. Default: an hour. */

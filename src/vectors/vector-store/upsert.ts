@@ -103,8 +103,8 @@ class Upsert {
     this.target.onProgress?.({ written: this.written, failed: this.failed });
   }
 
-  private isFull({ record, bytes }: EncodedVector): boolean {
-    if (this.batch.has(record.id)) return false;
-    return this.batch.size >= this.target.maxBatch || (this.bytes > 0 && this.bytes + bytes > LIMITS.batchBytes);
+  /** By what was taken, also where a later record of the same id replaced it: a source may give a few ids for ever. */
+  private isFull({ bytes }: EncodedVector): boolean {
+    return this.items >= this.target.maxBatch || (this.bytes > 0 && this.bytes + bytes > LIMITS.batchBytes);
   }
 }

@@ -1,6 +1,6 @@
 /** Writing vectors: checked, cut into batches, one on its way while the next is read. */
 import { boundsNow, type CallOptions } from '../../component.js';
-import { invalid } from '../../errors.js';
+import { invalid, isStorageError, StorageError } from '../../errors.js';
 import { BulkAttempts } from '../../loading/bulk.js';
 import { checkSource } from '../../loading/source.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
@@ -19,7 +19,7 @@ import type {
   VectorRecord,
 } from './options.js';
 import { checkOptions } from './plan.js';
-import { madeAnew, withSchema } from './schemas.js';
+import { askSchema, madeAnew, withSchema } from './schemas.js';
 import { upsertEncoded, upsertSource, type UpsertTarget } from './upsert.js';
 
 const HOUR = 3_600_000;
@@ -43,7 +43,9 @@ export abstract class VectorWriter extends VectorCollections {
 
   /**
    * As `upsert`, the fast way in for many records whose ids are new, where the provider has one. Ids that are there are
-   * replaced all the same.
+   * replaced all the same. An index that was dropped is built also when the writing has ended early.
+   * @throws as `upsert`; where the index cannot be built what says so, with `details.written`, or what ended the writing as
+   * its cause.
    */
   async load<M = Metadata>(
     name: string,
@@ -68,16 +70,22 @@ export abstract class VectorWriter extends VectorCollections {
       dropped = true;
       await this.run('dropIndex', rest, (context) => provider.dropIndex!(schema, context));
     };
-    const build = { ...boundsOf(rest), timeout: indexTimeout };
+    // Without the caller's signal: the index is every tenant's, and missed by all.
+    const build = async (details: object, cause?: unknown): Promise<void> => {
+      if (!dropped) return;
+      await this.buildIndex(name, { timeout: indexTimeout }).catch((error: unknown) => {
+        throw missingIndex(error, name, details, cause);
+      });
+    };
+    let report: UpsertReport;
     try {
-      const report = await this.writeAll('load', name, records, rest, write, dropIndex);
-      if (dropped) await this.buildIndex(name, build);
-      return report;
+      report = await this.writeAll('load', name, records, rest, write, dropIndex);
     } catch (error) {
-      // What went wrong is told; an index that is missing still is built by `buildIndex`.
-      if (dropped) await this.buildIndex(name, build).catch(() => undefined);
+      await build({}, error);
       throw error;
     }
+    await build({ written: report.written, failed: report.failed });
+    return report;
   }
 
   /** Checks records as `upsert` does, and writes none. @throws as `upsert` */
@@ -122,11 +130,17 @@ export abstract class VectorWriter extends VectorCollections {
     const scope = this.scope(options);
     const { maxBatch } = this.capabilities;
     const encoding = this.encoding();
-    // What can be checked is, before anything is done.
-    const { schema, encoded } = await this.inCollection(operation, name, options, ['onProgress'], async (known) => ({
-      schema: known,
-      encoded: Array.isArray(records) ? encodeRecords(records, known, encoding) : undefined,
-    }));
+    checkCollectionName(name);
+    // What can be checked is, before anything is done. By a declaration that is remembered a whole stream may be refused.
+    const { schema, encoded } = Array.isArray(records)
+      ? await this.inCollection(operation, name, options, ['onProgress'], async (known) => ({
+          schema: known,
+          encoded: encodeRecords(records, known, encoding),
+        }))
+      : {
+          schema: await this.run(operation, options, (context) => askSchema(this.source, name, context)),
+          encoded: undefined,
+        };
     await before?.(schema);
     const target: UpsertTarget = {
       clock: this.clock,
@@ -135,7 +149,7 @@ export abstract class VectorWriter extends VectorCollections {
       onProgress: options?.onProgress,
       write: (batch) =>
         this.run(operation, options, (context) =>
-          withSchema(this.provider, name, context, async (latest) => {
+          withSchema(this.source, name, context, async (latest) => {
             if (!sameSchema(latest, schema)) throw madeAnew(this.provider, name);
             return write(latest, scope, batch, context);
           }),
@@ -150,11 +164,19 @@ export abstract class VectorWriter extends VectorCollections {
     return {
       maxMetadataBytes: Math.min(this.capabilities.maxMetadataBytes, LIMITS.metadataBytes),
       vectorFault: this.provider.vectorFault?.bind(this.provider),
+      recordFault: this.provider.recordFault?.bind(this.provider),
       slab: new VectorSlab(),
     };
   }
 }
 
-function boundsOf({ signal, timeout }: CallOptions): CallOptions {
-  return { ...(signal === undefined ? {} : { signal }), ...(timeout === undefined ? {} : { timeout }) };
+/** @param cause what ended the load before; absent: its records are written. */
+function missingIndex(error: unknown, name: string, details: object, cause: unknown = error): unknown {
+  if (!isStorageError(error)) return error;
+  const { code, component, retryable } = error;
+  const message = `The index of the collection ${name} is missing, call buildIndex: ${error.message}`;
+  return new StorageError(code, message, {
+    ...{ component, retryable, operation: 'load', cause },
+    details: { ...error.details, collection: name, ...details },
+  });
 }

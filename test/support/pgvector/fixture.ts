@@ -5,6 +5,7 @@ import { pushDown } from '../../../src/filter/normalize.js';
 import type { FieldReference, FilterNode } from '../../../src/filter/syntax.js';
 import { pglite } from '../../../src/pools/pglite/index.js';
 import type { SqlPool } from '../../../src/pools/pool.js';
+import { tableName } from '../../../src/vectors/pgvector/table.js';
 import { pgvector } from '../../../src/vectors/pgvector.js';
 import type {
   CompiledFilter,
@@ -69,6 +70,11 @@ export function providerOn(pool: SqlPool): VectorProvider {
 export interface Statement {
   readonly text: string;
   readonly plan: string;
+}
+
+/** The table of a collection, with its schema and in quotes. */
+export async function tableOf(provider: VectorProvider, name: string): Promise<string> {
+  return tableName((await provider.describeCollection(name, context()))!);
 }
 
 /** A pool whose statements are explained before they run, and told to `seen`. */
