@@ -109,8 +109,9 @@ export class Connections implements ConnectionHost, Kept {
     const { all, openings, waiters, options } = this;
     const free = this.tryTake(now);
     const full = all.size + openings.size >= options.max;
-    const joined = free === undefined && full && waiters.size === 0 ? this.sharing.join() : undefined;
-    const connection = free ?? joined ?? (await this.acquire(bounds, true));
+    const joined = free === undefined && full && waiters.size === 0 ? this.sharing.join(now) : undefined;
+    if (joined !== undefined) return this.taken(joined, now);
+    const connection = free ?? (await this.acquire(bounds, true));
     this.sharing.offer(connection);
     return connection;
   }
