@@ -1,7 +1,7 @@
 /** A way to the server that breaks, freezes or lies. */
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { systemClock as clock } from '../src/clock.js';
 import {
   backendPid,
@@ -108,6 +108,41 @@ describeServer('the network', () => {
     proxy = await Proxy.open(serverUrl, port);
     await pool.open(openContext());
     expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  describe('a connection that ends in the same breath in which it is ready', () => {
+    /** Of the protocol: the process of the server, after which it is ready. */
+    const BACKEND_KEY = Buffer.from([0x4b, 0, 0, 0, 12]);
+    /** Opens a connection by `ask`, and ends it on the server before anything is heard of it. */
+    const endEarly = async <R>(ask: () => Promise<R>): Promise<R> => {
+      const observer = await fixture.pool({ pool: { max: 1 } });
+      proxy.keepBack(BACKEND_KEY);
+      const asked = ask();
+      await until(() => proxy.keptBack().length > 0);
+      const pid = proxy.keptBack()[0]!.readInt32BE(BACKEND_KEY.length);
+      await rowsOf(observer, `SELECT pg_terminate_backend(${pid})`);
+      await until(() => proxy.keptBack()[0]!.includes('57P01'));
+      proxy.letGo();
+      return asked;
+    };
+
+    test('is none of the pool: who waits is told, and the next statement is served', async () => {
+      const pool = await through({ pool: { max: 2 } });
+      const slow = rowsOf(pool, 'SELECT pg_sleep(2)');
+      const waiting = await endEarly(() => rowsOf(pool, 'SELECT 1').catch((error: unknown) => error));
+      expect(waiting).toMatchObject({ code: 'UNAVAILABLE', message: 'The connection to the server was lost' });
+      expect(pool.figures()).toMatchObject({ size: 1, waiting: 0 });
+      expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+      await slow;
+    });
+
+    test('is none of the check', async () => {
+      const pool = await through({ pool: { max: 1 } });
+      proxy.cut();
+      await until(() => pool.figures().size === 0);
+      expect(await endEarly(() => pool.check(AbortSignal.timeout(5_000)))).toMatchObject({ status: 'unhealthy' });
+      expect(await pool.check(AbortSignal.timeout(5_000))).toMatchObject({ status: 'healthy' });
+    });
   });
 
   test.each([

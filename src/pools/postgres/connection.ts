@@ -72,8 +72,12 @@ export class Connection implements Bounded {
     return this.running !== undefined;
   }
 
-  /** To be called once it is connected: the client's own listener must come before. */
+  /**
+   * To be called once it is connected: the client's own listener must come before.
+   * @throws what ended it since: the server may say in one breath that it is ready and that it goes.
+   */
   connected(): this {
+    if (this.endedBy !== undefined) throw this.endedBy;
     this.client.connection.on('readyForQuery', ({ status }) => {
       this.status = status;
       const { running } = this;
