@@ -5,6 +5,7 @@
 import type { Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
 import { isStorageError, StorageError, ValidationError } from '../../errors.js';
+import { clockOffset } from '../clock-offset.js';
 import type {
   CopyFormat,
   PoolEnvironment,
@@ -154,13 +155,13 @@ export class PostgresPool implements PostgresDialectPool {
     const { connections, probe } = opened;
     try {
       const measure = await probe.measure(signal);
-      this.clockOffset = measure.clockOffset;
+      this.clockOffset = clockOffset(measure, this.clockOffset);
       // The server was promoted or demoted, or the address leads to another.
       if (opened.readOnly !== measure.readOnly) this.#leave(opened);
       opened.readOnly = measure.readOnly;
-      return healthOf(measure, connections);
+      return healthOf(measure, connections, this.clockOffset);
     } catch (error) {
-      return healthOf(error as StorageError, connections);
+      return healthOf(error as StorageError, connections, this.clockOffset);
     }
   }
 
@@ -184,14 +185,14 @@ export class PostgresPool implements PostgresDialectPool {
     try {
       if (signals.some(({ aborted }) => aborted)) onAbort();
       const { signal } = opening;
-      const [{ clockOffset, readOnly }] = await Promise.all([
+      const [measure] = await Promise.all([
         probe.measure(signal),
         connections.warm(Math.max(1, this.#options.pool.min), signal),
       ]);
       if (signal.aborted) throw this.#closedError('open');
-      this.clockOffset = clockOffset;
+      this.clockOffset = clockOffset(measure);
       const runner = new Runner(library, this.#options, this.#clock);
-      this.#opened = { library, connections, probe, runner, hostPool: undefined, readOnly };
+      this.#opened = { library, connections, probe, runner, hostPool: undefined, readOnly: measure.readOnly };
     } catch (error) {
       const reason = this.#closedError('open');
       await Promise.all([connections.close(0, reason), probe.close()]);
