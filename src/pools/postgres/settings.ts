@@ -74,7 +74,7 @@ export const settings: SettingsFragment = {
     },
   },
   statementTimeout: {
-    doc: "The longest that the server lets a statement run, in milliseconds. Default: as long as the operation's own time.",
+    doc: "The longest that the server lets a statement run, in milliseconds; 0: as long as it takes. Behind a pooler in transactions only. Default: as long as the operation's own time.",
     format: 'milliseconds',
     default: null,
   },
