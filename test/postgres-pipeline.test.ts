@@ -1,6 +1,8 @@
 /** `pipeline: true`: statements outside of transactions share connections, and each gets its own answer. */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import type pg from 'pg';
+import { systemClock as clock } from '../src/clock.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { context, describeServer, Fixture, rowsOf, until } from './support/postgres/fixture.js';
 import { ManualClock } from './support/manual-clock.js';
@@ -94,6 +96,25 @@ describeServer('the pipeline', () => {
     await expect(behind).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
     for (const one of slow) await expect(one).rejects.toMatchObject({ code: 'TIMEOUT' });
     await KINDS[1]!(++next);
+  });
+
+  test('what the server answers after a deadline has ended the connection is read by nobody', async () => {
+    const way = await Proxy.open(fixture.url);
+    const shared = await fixture.pool({ pipeline: true, pool: { max: 1 } }, fixture.through(way.port));
+    const client = await (shared.raw!.client() as pg.Pool).connect();
+    const faults: unknown[] = [];
+    client.on('error', ({ message }) => message.includes('message from backend') && faults.push(message));
+    client.release();
+    await until(() => shared.figures().idle === 1);
+    // The cancel reaches the server at once, and is over for us a second later.
+    way.linger();
+    const slow = shared.query('SELECT pg_sleep(30)', [], context({ timeout: 100 }));
+    const behind = rowsOf(shared, 'SELECT generate_series(1, 1000) AS n');
+    await expect(slow).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await expect(behind).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await shared.close(clock.monotonic() + 5_000);
+    expect(faults).toEqual([]);
+    await way.close();
   });
 
   test('a connection that is cut: each gets a typed error, and nothing acknowledged is lost', async () => {

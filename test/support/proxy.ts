@@ -13,6 +13,7 @@ export class Proxy {
   private trickling = false;
   private messagesLeft = Infinity;
   private holding: Buffer | undefined;
+  private lingering = false;
   private readonly kept = new Map<Socket, Buffer>();
 
   private constructor(
@@ -65,6 +66,11 @@ export class Proxy {
   /** Lets so many more messages of clients pass; the next one resets every connection, and so does each that is opened. */
   cutAfter(messages: number): void {
     this.messagesLeft = messages;
+  }
+
+  /** From now on nobody is told that the other side has ended. */
+  linger(): void {
+    this.lingering = true;
   }
 
   /** From now on keeps back what a server says from these bytes on, also that it goes. */
@@ -129,7 +135,7 @@ export class Proxy {
       else toClient(data);
     });
     const end = (): void => {
-      if (this.frozen || (this.kept.has(client) && !client.destroyed)) return;
+      if (this.frozen || this.lingering || (this.kept.has(client) && !client.destroyed)) return;
       this.pairs.delete(client);
       this.kept.delete(client);
       server.end();
