@@ -123,6 +123,7 @@ export class Lifecycle {
 
   private async run(opening: Opening): Promise<void> {
     if (this.closing !== undefined) await Promise.race([this.closing, opening.interrupted]);
+    if (opening.stopped) throw overtaken();
     const { clock, openTimeout } = this.options;
     const deadline = clock.monotonic() + openTimeout;
     let set: ComponentSet | undefined;

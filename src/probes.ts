@@ -57,7 +57,8 @@ const DRAFT_STATUS = {
  * The handler of GET and HEAD on `/livez`, `/readyz`, `/startupz` and `/health`: 200 when it is well (a degraded manager
  * is), else 503; 405 for other methods. Bodies are `application/health+json` after draft-inadarei-api-health-check-06
  * (`status`: `pass`, `warn` or `fail`; `output`: the cause; `checks`); that of `/health` carries the report's `overall`,
- * `checkedAt` and `components` beside it. They hold no stack and no message of a driver.
+ * `checkedAt` and `components` beside it. They hold no stack, and of a driver's words only
+ * those of a server on a statement that it refused (SQLSTATE class 42), which name tables and columns.
  */
 export function createProbes(source: ProbeSource): ProbeHandler {
   return (request, response, next) => {
@@ -78,11 +79,16 @@ export function createProbes(source: ProbeSource): ProbeHandler {
 async function answerTo(respond: Respond, source: ProbeSource): Promise<{ ok: boolean; body: string }> {
   try {
     const { ok, body } = await respond(source);
-    return { ok, body: JSON.stringify(body) };
+    return { ok, body: JSON.stringify(body, withoutStack) };
   } catch (error) {
     const output = isStorageError(error) ? error.message : 'The probe could not be answered';
     return { ok: false, body: JSON.stringify({ status: 'fail', output }) };
   }
+}
+
+/** `storage.health()` has the stack of who holds a connection too long: it tells of the host's code, and goes to nobody else. */
+function withoutStack(key: string, value: unknown): unknown {
+  return key === 'stack' && typeof value === 'string' ? undefined : value;
 }
 
 function verdictAnswer({ ok, message }: Verdict): Answer {

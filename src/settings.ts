@@ -115,10 +115,19 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
   const tree = resolveValues(layers, schema, faults);
   checkReferences(tree, layers, defaults, faults);
   throwFaults(faults);
+  inheritCritical(tree);
   const settings = seal(tree, schema);
   const sourceOfUrl = (name: string): [string, string] => [name, sourceOf(layers, `databases.${name}.url`)];
   urlSources.set(settings, new Map(Object.keys(settings.databases).map(sourceOfUrl)));
   return settings;
+}
+
+/** A provider that rides on a database and says nothing else is as critical as that is. */
+function inheritCritical(tree: Tree): void {
+  const databases = tree['databases'] as Readonly<Record<string, Tree>>;
+  for (const provider of Object.values((tree['vectors'] ?? {}) as Tree))
+    if (isPlainObject(provider) && provider['critical'] === null)
+      provider['critical'] = databases[provider['database'] as string]?.['critical'] ?? true;
 }
 
 const urlSources = new WeakMap<Settings, ReadonlyMap<string, string>>();

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, readlink, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type DirectoryLock, HEARTBEAT_INTERVAL, HEARTBEAT_LIMIT, lockDirectory } from '../src/pools/directory-lock.js';
 import { currentProcess } from '../src/pools/process-identity.js';
+import { SmallDisk } from './support/postgres/small-disk.js';
 import { ManualClock } from './support/manual-clock.js';
 
 const HOLDER = fileURLToPath(new URL('./children/lock-holder.js', import.meta.url));
@@ -115,13 +116,29 @@ describe('a directory lock', () => {
     expect(outcomes.filter((outcome) => outcome === 'refused')).toHaveLength(19);
   });
 
-  test.each([
-    ['another start of the machine', { boot: 'another' }],
-    ['a pid that was given to another process', { started: '1' }],
-  ])('is taken over after %s', async (_name, holder) => {
-    await leave(holder);
+  test('is taken over after its pid was given to another process', async () => {
+    await leave({ started: '1' });
     await take();
   });
+
+  (SmallDisk.possible() ? test : test.skip)(
+    'on a disk that is full leaves neither a file nor a handle (waits for a user who may mount one)',
+    async () => {
+      const disk = SmallDisk.mount(1, {});
+      try {
+        disk.fill();
+        const full = lockDirectory(join(disk.folder, 'lock'), clock, 'main');
+        await expect(full).rejects.toMatchObject({ code: 'ENOSPC' });
+        expect(await readdir(disk.folder)).toEqual(['ballast']);
+        const open = await Promise.all(
+          (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+        );
+        expect(open.filter((file) => file.startsWith(disk.folder))).toEqual([]);
+      } finally {
+        disk.unmount();
+      }
+    },
+  );
 
   test('is taken over by exactly one of many in a process, whatever a taker left that died', async () => {
     const dead = { ...(await currentProcess()), pid: 999_999_999, since: '2024-01-01T00:00:00.000Z' };
@@ -142,6 +159,7 @@ describe('a directory lock', () => {
 
   test.each([
     ['another host', { host: 'elsewhere', boot: 'another' }],
+    ['another start of this host, or of another one that has its name', { boot: 'another' }],
     ['another container of this host', { pidNamespace: 'pid:[1]', pid: 999_999_999 }],
     ['a process whose pid is in use, but whose start is not known', { started: undefined }],
   ])('of %s is taken over only when its heartbeat has stopped', async (_name, holder) => {

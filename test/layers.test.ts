@@ -66,6 +66,7 @@ const ROOMS: readonly Room[] = [
       'timestamptz',
       'directory-lock',
       'process-identity',
+      'clock-offset',
     ].map((file) => `pools/${file}`),
     may: [...BASE, 'pool contract'],
   },

@@ -13,6 +13,19 @@ describe('closing', () => {
     expect(states).toEqual(['closed']);
   });
 
+  test('at the moment at which an opening had waited for an earlier one to end: closed, and it can be opened again', async () => {
+    const { lifecycle } = setUp(() => [critical(new ProbeComponent('main'))]);
+    await lifecycle.open();
+    const first = lifecycle.close();
+    const refused = failureOf(lifecycle.open());
+    await first;
+    await lifecycle.close();
+    expect((await refused).code).toBe('CLOSED');
+    expect(lifecycle.state).toBe('closed');
+    await lifecycle.open();
+    expect(lifecycle.state).toBe('ready');
+  });
+
   test('concurrent calls share one closing, in the reverse order of opening', async () => {
     const journal: string[] = [];
     const { lifecycle, states } = setUp(() => [

@@ -239,6 +239,18 @@ describe('faulty parts', () => {
     expect(['CLOSED', 'UNAVAILABLE']).toContain(await codeOf(manager.collection(Notes, { on: 'extra' }).count()));
   });
 
+  test('an optional database leaves the manager ready also where it is the default, with its vectors', async () => {
+    const main = { url: 'pglite:/dev/null/none', critical: false };
+    await using storage = await openStorage({ databases: { main } }, { environment: {} });
+    expect(storage.state).toBe('ready');
+    const { overall, components } = await storage.health();
+    expect([overall, components['main']?.status, components['vectors:pgvector']?.status]).toEqual([
+      'degraded',
+      'unhealthy',
+      'unhealthy',
+    ]);
+  });
+
   test('a provider that throws when it is made, opened or checked is named', async () => {
     let where = '';
     class Faulty {

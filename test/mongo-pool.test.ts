@@ -1,4 +1,5 @@
 /** The pool over MongoDB: its lifecycle, its bounds, and what it does when the way to the server fails. */
+import dns from 'node:dns';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { offsetClock, systemClock as clock } from '../src/clock.js';
@@ -106,6 +107,7 @@ describeServer('mongo', 'the pool', () => {
 
   test('turns: UNAVAILABLE after acquireTimeout, TIMEOUT at the deadline, ABORTED by the signal', async () => {
     const pool = await fixture.pool({ pool: { max: 2, acquireTimeout: 150 } });
+    expect((await pool.check(AbortSignal.timeout(5_000))).status).toBe('healthy');
     const { passed, open } = gate();
     const held = [hold(pool, passed), hold(pool, passed)];
     const controller = new AbortController();
@@ -114,6 +116,12 @@ describeServer('mongo', 'the pool', () => {
     controller.abort();
     expect((await Promise.all(waits)).map(({ error }) => codeOf(error))).toEqual(['UNAVAILABLE', 'TIMEOUT', 'ABORTED']);
     // The check has a connection of its own.
+    const more = ping(pool);
+    expect(await pool.check(AbortSignal.timeout(5_000))).toMatchObject({
+      status: 'degraded',
+      message: 'All 2 connections are in use, and 1 operations wait',
+    });
+    await failure(more);
     expect((await pool.check(AbortSignal.timeout(5_000))).status).toBe('healthy');
     open();
     await Promise.all(held);
@@ -174,8 +182,24 @@ describeServer('mongo', 'the pool', () => {
       offsetClock(clock, () => -3_600_000),
     );
     expect(Math.abs(pool.clockOffset - 3_600_000)).toBeLessThan(1_000);
-    await pool.check(AbortSignal.timeout(5_000));
+    expect(await pool.check(AbortSignal.timeout(5_000))).toMatchObject({
+      status: 'degraded',
+      message: expect.stringMatching(/clock is \d+ ms ahead/) as unknown,
+    });
     expect(Math.abs(pool.clockOffset - 3_600_000)).toBeLessThan(1_000);
+  });
+
+  test('an answer that takes its time is no clock that is off', async () => {
+    const proxy = await Proxy.open(fixture.url);
+    const pool = await fixture.pool({}, proxy.through(fixture.url));
+    await pool.check(AbortSignal.timeout(5_000));
+    proxy.freeze();
+    const checking = pool.check(AbortSignal.timeout(5_000));
+    setTimeout(() => proxy.thaw(), 300);
+    expect(await checking).toMatchObject({ status: 'healthy', details: { clockOffset: 0 } });
+    expect(pool.clockOffset).toBe(0);
+    await pool.close(clock.monotonic());
+    await proxy.close();
   });
 
   test('neither the pool nor a session shows the password', async () => {
@@ -200,5 +224,51 @@ describeServer('mongo', 'the pool', () => {
     const { error } = await failure(pool.transaction({ context: context() }, async () => (ran = true)));
     expect([codeOf(error), ran, pool.transactions]).toEqual(['UNSUPPORTED', false, 'none']);
     await ferret.close();
+  });
+});
+
+describeServer('ferretdb', 'names that are looked up', () => {
+  let fixture: Fixture;
+  const { lookup } = dns;
+  const { resolve } = dns.promises;
+  beforeAll(async () => {
+    fixture = await Fixture.open('ferretdb');
+  });
+  afterAll(async () => {
+    Object.assign(dns, { lookup });
+    dns.promises.resolve = resolve;
+    await fixture.close();
+  });
+
+  test('an opening that is aborted while it waits for them leaves no client behind', async () => {
+    const proxy = await Proxy.open(fixture.url);
+    const asked = gate();
+    const answered = gate();
+    const records = async (_name: string, type: string): Promise<unknown> => {
+      asked.open();
+      await answered.passed;
+      if (type !== 'SRV') throw Object.assign(new Error('none'), { code: 'ENODATA' });
+      return [{ name: 'one.db.test', port: proxy.port, priority: 1, weight: 1 }];
+    };
+    dns.promises.resolve = records as typeof resolve;
+    type Found = (error: null, found: unknown, family?: number) => void;
+    Object.assign(dns, {
+      lookup: (_name: string, { all }: { all?: boolean }, found: Found) =>
+        all === true ? found(null, [{ address: '127.0.0.1', family: 4 }]) : found(null, '127.0.0.1', 4),
+    });
+    const url = fixture.url.replace(/^mongodb:(.*@|\/\/)[^/]+/, 'mongodb+srv:$1cluster.db.test');
+    const controller = new AbortController();
+    const pool = fixture.make(TIMES, `${url.split('?')[0]}?tls=false`);
+    const opening = failure(pool.open(openContext(controller.signal)));
+    await asked.passed;
+    controller.abort(new Error('closing'));
+    expect(codeOf((await opening).error)).toBe('ABORTED');
+    expect(proxy.accepted).toBe(0);
+    answered.open();
+    for (const end = performance.now() + 10_000; proxy.accepted === 0 || proxy.connections > 0;) {
+      expect(performance.now()).toBeLessThan(end);
+      await new Promise((again) => setTimeout(again, 20));
+    }
+    await proxy.close();
   });
 });

@@ -16,6 +16,8 @@ describe('the URL', () => {
     'mongodb://localhost:27017',
     'mongodb://user:p%40ss@a:1,b:2/orders?replicaSet=rs0',
     'mongodb+srv://user:pass@cluster.example.net/?retryWrites=true',
+    'mongodb+srv://cluster.example.net/?retryWrites=true&w=majority&appName=Cluster0',
+    'mongodb://localhost/x?readPreference=primary&readconcernlevel=majority&timeoutMS=5000',
     'mongodb://[::1]:27017/x',
     'MONGODB://localhost/',
   ])('%s can be used', (url) => expect(mongo.checkUrl(url)).toBeUndefined());
@@ -37,6 +39,21 @@ describe('the URL', () => {
     const fault = mongo.checkUrl(url);
     expect(fault).toEqual(expect.any(String));
     expect(fault).not.toMatch(/hunter2|hun\/ter/);
+  });
+
+  test.each([
+    ['maxPoolSize=50', 'a URL without maxPoolSize: it is pool.max of the settings'],
+    ['a=b&MINPOOLSIZE=5', 'a URL without minPoolSize: it is pool.min of the settings'],
+    ['maxIdleTimeMS=1', 'a URL without maxIdleTimeMS: it is pool.idleTimeout of the settings'],
+    ['waitQueueTimeoutMS=1', 'a URL without waitQueueTimeoutMS: it is pool.acquireTimeout of the settings'],
+    ['connectTimeoutMS=1', 'a URL without connectTimeoutMS: it is pool.connectTimeout of the settings'],
+    ['serverSelectionTimeoutMS=1', 'a URL without serverSelectionTimeoutMS: it is pool.connectTimeout of the settings'],
+    ['socketTimeoutMS=1', 'a URL without socketTimeoutMS: it is socketTimeout of the settings'],
+    ['w=1', 'a URL without w, which is majority here in any case'],
+    ['readPreference=nearest', 'a URL without readPreference, which is primary here in any case'],
+    ['readConcernLevel=local', 'a URL without readConcernLevel, which is majority here in any case'],
+  ])('an option that would be replaced is a fault: %s', (query, fault) => {
+    expect(mongo.checkUrl(`mongodb://user:hunter2@localhost/x?${query}`)).toBe(fault);
   });
 
   test('names the database, or it is quartermaster', async () => {

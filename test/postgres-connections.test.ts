@@ -165,6 +165,18 @@ describeServer('the connections', () => {
     ).resolves.toEqual([{ t: expect.closeTo(3_601, 0) as unknown }]);
   });
 
+  test('a limit of 0 is none, behind a pooler too', async () => {
+    for (const pooler of ['none', 'transaction']) {
+      const pool = await fixture.pool({ statementTimeout: 0, pooler, pool: { max: 1 } });
+      const limit = () =>
+        pool.transaction({ context: context({ timeout: 5_000 }) }, (session) =>
+          rowsOf(pool, "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::int AS t", session),
+        );
+      // In a pooler's session none would be for ever.
+      expect(await limit()).toEqual([{ t: pooler === 'none' ? 0 : 6 }]);
+    }
+  });
+
   test('the death of an idle connection and of one in use is no uncaught exception', async () => {
     const pool = await fixture.pool({ pool: { max: 2 } });
     const pid = await backendPid(pool);

@@ -151,6 +151,12 @@ describeOwn(
         status: 'degraded',
         message: 'The server accepts no writes',
       });
+      const known = await pids();
+      await expect(pool.query('INSERT INTO fence VALUES (1)', [], context())).rejects.toMatchObject({
+        details: { sqlstate: '25006' },
+      });
+      // It is no news: one connection looks whether the address leads elsewhere by now.
+      expect((await pids()).filter((pid) => known.includes(pid))).toHaveLength(2);
       await resetReadOnly(pool);
       expect((await pool.query('INSERT INTO fence VALUES (1)', [], context())).affected).toBe(1);
     });

@@ -1,8 +1,9 @@
 /** A way to the server that breaks, freezes or lies. */
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { systemClock as clock } from '../src/clock.js';
+import type { SqlPool } from '../src/pools/pool.js';
 import {
   backendPid,
   context,
@@ -86,6 +87,81 @@ describeServer('the network', () => {
     expect(proxy.roundTrips - before).toBe(2);
   });
 
+  describe('a trial of a connection that was idle for long', () => {
+    let manual: ManualClock;
+    let pool: SqlPool;
+    let pids: unknown[];
+    const ask = (timeout: number, signal?: AbortSignal) =>
+      pool.query('SELECT pg_backend_pid() AS pid', [], {
+        now: manual.now(),
+        deadline: manual.monotonic() + timeout,
+        ...(signal !== undefined && { signal }),
+      });
+    const used = async () => (await ask(60_000)).rows[0]!['pid'];
+    beforeEach(async () => {
+      manual = new ManualClock();
+      const settings = { pool: { max: 3, idleTimeout: 3_600_000 } };
+      pool = await fixture.pool(settings, fixture.through(proxy.port), manual);
+      const bounds = { now: manual.now(), deadline: manual.monotonic() + 60_000 };
+      const found = await Promise.all(
+        [1, 2, 3].map(() => pool.query('SELECT pg_backend_pid() AS pid, pg_sleep(0.05)', [], bounds)),
+      );
+      pids = found.map(({ rows }) => rows[0]!['pid']);
+      await manual.advance(40_000);
+    });
+
+    test('is left by its caller at the deadline and by the signal, and takes no healthy connection along', async () => {
+      proxy.delay(150);
+      const late = expect(ask(50)).rejects.toMatchObject({ code: 'TIMEOUT' });
+      await manual.advance(50);
+      await late;
+      const controller = new AbortController();
+      const aborting = expect(ask(60_000, controller.signal)).rejects.toMatchObject({ code: 'ABORTED' });
+      controller.abort();
+      await aborting;
+      expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+      expect(pool.figures()).toMatchObject({ size: 3, idle: 1 });
+      await until(() => pool.figures().idle === 3);
+      proxy.delay(0);
+      const before = proxy.roundTrips;
+      // Both have answered meanwhile, and are tried no more.
+      expect(pids).toContain(await used());
+      expect(proxy.roundTrips - before).toBe(1);
+    });
+
+    test('that gets no answer in its time ends those that were idle as long', async () => {
+      proxy.freeze();
+      const asking = used();
+      await manual.advance(1_999);
+      expect(pool.figures()).toMatchObject({ size: 3, idle: 2 });
+      proxy.thaw();
+      await manual.advance(1);
+      expect(pids).not.toContain(await asking);
+      expect(pool.figures().size).toBe(1);
+    });
+  });
+
+  test('who waits for a connection that the pool opened for itself hears what became of it', async () => {
+    const manual = new ManualClock();
+    const pool = await fixture.pool({ pool: { max: 1, min: 1 } }, fixture.through(proxy.port), manual);
+    const ask = () => pool.query('SELECT 1 AS one', [], { now: manual.now(), deadline: manual.monotonic() + 60_000 });
+    const openAndFail = async (before: number): Promise<Awaited<ReturnType<typeof ask>>> => {
+      proxy.cut();
+      await until(() => pool.figures().size === 0);
+      proxy.freeze();
+      await manual.advance(1_000);
+      await until(() => proxy.connections === 1);
+      await manual.advance(before);
+      const asked = ask();
+      proxy.thaw();
+      proxy.cut();
+      return asked;
+    };
+    await expect(openAndFail(0)).rejects.toMatchObject({ code: 'UNAVAILABLE', operation: 'open' });
+    // It came later: what had begun before is not its answer.
+    expect((await openAndFail(10)).rows).toEqual([{ one: 1 }]);
+  });
+
   test('a server that accepts and says nothing: the connect timeout covers the whole handshake', async () => {
     proxy.freeze();
     const pool = fixture.make({ pool: { connectTimeout: 150 } }, fixture.through(proxy.port));
@@ -108,6 +184,41 @@ describeServer('the network', () => {
     proxy = await Proxy.open(serverUrl, port);
     await pool.open(openContext());
     expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
+  describe('a connection that ends in the same breath in which it is ready', () => {
+    /** Of the protocol: the process of the server, after which it is ready. */
+    const BACKEND_KEY = Buffer.from([0x4b, 0, 0, 0, 12]);
+    /** Opens a connection by `ask`, and ends it on the server before anything is heard of it. */
+    const endEarly = async <R>(ask: () => Promise<R>): Promise<R> => {
+      const observer = await fixture.pool({ pool: { max: 1 } });
+      proxy.keepBack(BACKEND_KEY);
+      const asked = ask();
+      await until(() => proxy.keptBack().length > 0);
+      const pid = proxy.keptBack()[0]!.readInt32BE(BACKEND_KEY.length);
+      await rowsOf(observer, `SELECT pg_terminate_backend(${pid})`);
+      await until(() => proxy.keptBack()[0]!.includes('57P01'));
+      proxy.letGo();
+      return asked;
+    };
+
+    test('is none of the pool: who waits is told, and the next statement is served', async () => {
+      const pool = await through({ pool: { max: 2 } });
+      const slow = rowsOf(pool, 'SELECT pg_sleep(2)');
+      const waiting = await endEarly(() => rowsOf(pool, 'SELECT 1').catch((error: unknown) => error));
+      expect(waiting).toMatchObject({ code: 'UNAVAILABLE', message: 'The connection to the server was lost' });
+      expect(pool.figures()).toMatchObject({ size: 1, waiting: 0 });
+      expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+      await slow;
+    });
+
+    test('is none of the check', async () => {
+      const pool = await through({ pool: { max: 1 } });
+      proxy.cut();
+      await until(() => pool.figures().size === 0);
+      expect(await endEarly(() => pool.check(AbortSignal.timeout(5_000)))).toMatchObject({ status: 'unhealthy' });
+      expect(await pool.check(AbortSignal.timeout(5_000))).toMatchObject({ status: 'healthy' });
+    });
   });
 
   test.each([
@@ -143,6 +254,10 @@ describeServer('the network', () => {
     const wrong = await fixture.pool({}, fixture.through(proxy.port), shifted);
     const expected = Date.now() - shifted.now().getTime();
     expect(Math.abs(wrong.clockOffset! - expected)).toBeLessThan(1_000);
+    expect(await wrong.check(AbortSignal.timeout(5_000))).toMatchObject({
+      status: 'degraded',
+      message: expect.stringMatching(/clock is \d+ ms (ahead|behind)/) as unknown,
+    });
   });
 });
 

@@ -1,8 +1,11 @@
 /** `pipeline: true`: statements outside of transactions share connections, and each gets its own answer. */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import type pg from 'pg';
+import { systemClock as clock } from '../src/clock.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { context, describeServer, Fixture, rowsOf, until } from './support/postgres/fixture.js';
+import { ManualClock } from './support/manual-clock.js';
 import { Proxy } from './support/proxy.js';
 
 let fixture: Fixture;
@@ -95,6 +98,25 @@ describeServer('the pipeline', () => {
     await KINDS[1]!(++next);
   });
 
+  test('what the server answers after a deadline has ended the connection is read by nobody', async () => {
+    const way = await Proxy.open(fixture.url);
+    const shared = await fixture.pool({ pipeline: true, pool: { max: 1 } }, fixture.through(way.port));
+    const client = await (shared.raw!.client() as pg.Pool).connect();
+    const faults: unknown[] = [];
+    client.on('error', ({ message }) => message.includes('message from backend') && faults.push(message));
+    client.release();
+    await until(() => shared.figures().idle === 1);
+    // The cancel reaches the server at once, and is over for us a second later.
+    way.linger();
+    const slow = shared.query('SELECT pg_sleep(30)', [], context({ timeout: 100 }));
+    const behind = rowsOf(shared, 'SELECT generate_series(1, 1000) AS n');
+    await expect(slow).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await expect(behind).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await shared.close(clock.monotonic() + 5_000);
+    expect(faults).toEqual([]);
+    await way.close();
+  });
+
   test('a connection that is cut: each gets a typed error, and nothing acknowledged is lost', async () => {
     const ids = Array.from({ length: 400 }, () => ++next);
     const running = Promise.allSettled(ids.map((n) => named('INSERT INTO item VALUES ($1)', n, 'insert')));
@@ -106,6 +128,55 @@ describeServer('the pipeline', () => {
     for (const outcome of outcomes)
       if (outcome.status === 'rejected')
         expect(['OUTCOME_UNKNOWN', 'UNAVAILABLE']).toContain((outcome.reason as { code: string }).code);
+  });
+
+  test.each([
+    ['that is old', { pool: { max: 2, lifetime: 300 } }, async () => undefined],
+    [
+      'to a server that has become another',
+      { pool: { max: 2 } },
+      async (busy: SqlPool) =>
+        expect(
+          rowsOf(busy, 'DO $$ BEGIN SET TRANSACTION READ ONLY; CREATE TABLE none (); END $$'),
+        ).rejects.toMatchObject({ details: { sqlstate: '25006' } }),
+    ],
+  ])('a connection %s is joined no more, however many come', async (_which, settings, change) => {
+    const busy = await fixture.pool({ ...settings, pipeline: true });
+    const pids = new Set<unknown>();
+    let stopped = false;
+    const stream = async (): Promise<void> => {
+      while (!stopped) pids.add((await rowsOf(busy, 'SELECT pg_backend_pid() AS pid, pg_sleep(0.02)'))[0]!['pid']);
+    };
+    const streams = [stream(), stream()];
+    await until(() => pids.size >= 2);
+    // None of these waits, so that none makes the connections whole again.
+    streams.push(...Array.from({ length: 6 }, stream));
+    const before = [...pids];
+    await change(busy);
+    await until(() => pids.size > 3);
+    pids.clear();
+    await until(() => pids.size >= 2);
+    stopped = true;
+    await Promise.all(streams);
+    expect(before.filter((pid) => pids.has(pid))).toEqual([]);
+    await busy.close(0);
+  });
+
+  test('a leak is counted from who joined last', async () => {
+    const manual = new ManualClock();
+    const shared = await fixture.pool({ pipeline: true, pool: { max: 1, leakTimeout: 1_000 } }, fixture.url, manual);
+    const ask = () =>
+      shared.query('SELECT pg_sleep(1)', [], { now: manual.now(), deadline: manual.monotonic() + 60_000 });
+    const message = async () => (await shared.check(AbortSignal.timeout(5_000))).message ?? '';
+    const first = ask();
+    await manual.advance(900);
+    const second = ask();
+    await manual.advance(900);
+    expect(await message()).not.toMatch(/leakTimeout/);
+    await manual.advance(200);
+    expect(await message()).toMatch(/leakTimeout/);
+    await Promise.all([first, second]);
+    await shared.close(0);
   });
 
   test('transactions are not starved by statements that share', async () => {

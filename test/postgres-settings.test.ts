@@ -18,7 +18,8 @@ describe('the URL', () => {
     ['postgresql://u@%2Frun%2Fpostgresql/db', { host: '/run/postgresql', user: 'u' }],
     ['postgresql://[::1]:6000/db', { host: '::1', port: 6000 }],
     ['postgresql://h/db?user=a&password=b&application_name=x', { user: 'a', password: 'b', applicationName: 'x' }],
-    ['postgresql://h/db?channel_binding=require', { channelBinding: true }],
+    ['postgresql://h/db?channel_binding=require', { channelBinding: 'require' }],
+    ['postgresql://h/db', { channelBinding: 'disable' }],
     ['postgresql://', { host: 'localhost', port: 5432 }],
   ])('%s', (url, address) => {
     expect(postgres.checkUrl(url)).toBeUndefined();
@@ -31,6 +32,7 @@ describe('the URL', () => {
     ['postgresql://u:sesame@h,i/db', /.+/],
     ['postgresql://u:sesame@h/db?sesame=1', /parameter of the URL is unknown; known: host/],
     ['postgresql://u:sesame@h/db?sslmode=sesame', /sslmode must be one of/],
+    ['postgresql://u:sesame@h/db?channel_binding=sesame', /channel_binding must be one of disable, prefer, require/],
     ['postgresql://u:sesame@h/db?port=sesame', /port/],
   ])('%s is refused without showing a part of it', (url, words) => {
     const fault = postgres.checkUrl(url);
@@ -43,6 +45,11 @@ describe('the URL', () => {
     ['postgresql://h/db', {}, 'disable'],
     ['postgresql://h/db?sslmode=verify-full', {}, 'verify-full'],
     ['postgresql://h/db?sslmode=require', { ssl: { mode: 'verify-ca' } }, 'verify-ca'],
+    ['postgresql://h/db', { ssl: { mode: null, ca: '/ca.pem' } }, 'verify-full'],
+    ['postgresql://h/db', { ssl: { cert: '/cert.pem', key: '/key.pem' } }, 'verify-full'],
+    ['postgresql://h/db?sslrootcert=/ca.pem', {}, 'verify-full'],
+    ['postgresql://h/db?sslmode=require', { ssl: { ca: '/ca.pem' } }, 'require'],
+    ['postgresql://h/db', { ssl: { mode: 'disable', ca: '/ca.pem' } }, 'disable'],
   ])('TLS of %s with %j is %s', (url, settings, mode) => {
     expect(options(url, settings).tlsMode).toBe(mode);
   });

@@ -1,6 +1,6 @@
 /** TLS with a server of the test's own, whose certificate is for `localhost`. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { systemClock as clock } from '../src/clock.js';
@@ -50,6 +50,27 @@ describeOwn(`TLS${programs === undefined ? ' (waits for PostgreSQL to be install
         () => false,
       ),
     );
+    const setup = await open(server.url);
+    for (const [user, kind] of [
+      ['scram', 'scram-sha-256'],
+      ['plain', 'scram-sha-256'],
+      ['md5', 'md5'],
+    ])
+      await setup.script(
+        `SET password_encryption = '${kind}'; CREATE ROLE ${user} LOGIN PASSWORD 'open-sesame'`,
+        context(),
+      );
+    const rules = join(server.folder, 'data', 'pg_hba.conf');
+    const own = 'host all scram all scram-sha-256\nhost all plain all password\nhost all md5 all md5\n';
+    writeFileSync(rules, own + readFileSync(rules, 'utf8'));
+    await setup.query('SELECT pg_reload_conf()', [], context());
+    await setup.close(clock.monotonic() + 1_000);
+    await until(() =>
+      open(server.url.replace('postgres@', 'scram:wrong@')).then(
+        () => false,
+        () => true,
+      ),
+    );
   });
   afterAll(() => server.remove());
 
@@ -76,6 +97,31 @@ describeOwn(`TLS${programs === undefined ? ' (waits for PostgreSQL to be install
     expect(await encrypted(urlOf('127.0.0.1'), { mode: 'verify-ca', ca })).toBe(true);
     await expect(open(urlOf('127.0.0.1'), { mode: 'verify-ca' })).rejects.toMatchObject({ code: 'CONFIGURATION' });
     expect(await encrypted(urlOf('127.0.0.1'), { mode: 'require', ca })).toBe(true);
+  });
+
+  test('a certificate alone means that the server is checked', async () => {
+    const ca = readFileSync(certificate, 'utf8');
+    expect(await encrypted(urlOf('localhost'), { ca })).toBe(true);
+    expect(await encrypted(urlOf('localhost', `?sslrootcert=${certificate}`))).toBe(true);
+    await expect(open(urlOf('127.0.0.1'), { ca })).rejects.toMatchObject({ code: 'CONFIGURATION' });
+  });
+
+  test('channel_binding=require is kept: a server that asks in another way is refused, and gets no password', async () => {
+    const urlFor = (user: string, mode: string) =>
+      urlOf('127.0.0.1', `?channel_binding=require&sslmode=${mode}`).replace('postgres@', `${user}:open-sesame@`);
+    expect(await encrypted(urlFor('scram', 'require'))).toBe(true);
+    for (const url of [
+      urlFor('scram', 'disable'),
+      urlFor('plain', 'require'),
+      urlFor('md5', 'require'),
+      urlFor('postgres', 'require'),
+    ])
+      await expect(open(url)).rejects.toMatchObject({
+        code: 'CONFIGURATION',
+        message: expect.stringContaining('channel_binding=require') as unknown,
+      });
+    // Not refused before the server could tell: the password is right.
+    expect(await encrypted(urlFor('plain', 'require').replace('=require', '=prefer'))).toBe(true);
   });
 
   test('a file that cannot be read is told without its name', async () => {

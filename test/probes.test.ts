@@ -179,6 +179,20 @@ describe('the probes over HTTP', () => {
     expect((await get(`${base}/startupz`)).body).toEqual({ status: 'fail', output: 'The pool is exhausted' });
   });
 
+  test('the stack of who holds a connection is in the report, and not in what is answered', async () => {
+    const { answers, lifecycle, probes } = source();
+    await lifecycle.open();
+    answers['main'] = {
+      status: 'degraded',
+      details: { leaks: [{ heldFor: 70, stack: 'at secretPlace (file.js:1:1)' }] },
+    };
+    const base = await serve(probes);
+    const { body } = await get(`${base}/health`);
+    expect(body).toMatchObject({ components: { main: { details: { leaks: [{ heldFor: 70 }] } } } });
+    expect(JSON.stringify(body)).not.toContain('secretPlace');
+    await lifecycle.close();
+  });
+
   test('details that are not JSON are a 503, not a crash', async () => {
     const { answers, lifecycle, probes } = source();
     await lifecycle.open();

@@ -22,6 +22,18 @@ describe('sources', () => {
     expect(settings.vectors.providers['pgvector']).toMatchObject({ database: 'main', critical: true });
   });
 
+  test('a provider that rides on a database is as critical as that is, unless it says otherwise', async () => {
+    const critical = async (overrides: object, environment = {}) =>
+      (await load(overrides, { environment })).vectors.providers['pgvector']!.critical;
+    const databases = { main: { url: 'postgres://h/a', critical: false }, other: { url: 'postgres://h/b' } };
+    expect(await critical({ databases })).toBe(false);
+    expect(await critical({ databases: { main: 'postgres://h/a' } })).toBe(true);
+    expect(await critical({ databases, vectors: { pgvector: { database: 'other' } } })).toBe(true);
+    expect(await critical({ databases, vectors: { pgvector: { critical: true } } })).toBe(true);
+    const environment = { DATABASE_URL: 'postgres://h/a', STORAGE_DATABASES_MAIN_CRITICAL: 'false' };
+    expect(await critical({}, environment)).toBe(false);
+  });
+
   test('later wins: default, file, environment file, named file, variable, argument', async () => {
     await writeFile(
       join(directory, 'quartermaster.yaml'),

@@ -1,7 +1,7 @@
 /**
  * One process at a time in a directory. The lock is a file that says who holds it; its modification time is the
  * heartbeat. A lock is stale when its process is gone; where that cannot be seen (another host, another container, a
- * system without /proc whose pids are reused), when its heartbeat stopped.
+ * system without /proc whose pids are reused), when its heartbeat stopped; after a restart of the machine at once.
  *
  * Taking over a stale lock: a claim, named after the lock it replaces, is linked into place, which one process alone can
  * do; its owner then renames its own file over the lock. A claim whose owner died is claimed in the same way.
@@ -19,6 +19,7 @@ import {
   stat,
   unlink,
 } from 'node:fs/promises';
+import { uptime } from 'node:os';
 import { dirname, basename, join } from 'node:path';
 import type { Clock, Timer } from '../clock.js';
 import { type StorageError, UnavailableError } from '../errors.js';
@@ -60,8 +61,8 @@ export async function lockDirectory(path: string, clock: Clock, component: strin
   const self = await currentProcess();
   const content: Holder = { ...self, nonce: randomUUID(), since: clock.now().toISOString() };
   const mine = new OwnFile(path, JSON.stringify(content), content.nonce);
-  await mine.create();
   try {
+    await mine.create();
     for (let attempt = 0; attempt < ATTEMPTS; attempt++)
       if ((await mine.linkTo(path)) || (await takeOver(path, mine, self, component))) {
         await mine.settle(path);
@@ -112,7 +113,7 @@ async function refuseIfHeld(
   const state = holder === undefined ? 'unknown' : await liveness(holder, self);
   if (state === 'dead') return;
   // Both times were set by the file system: the clocks of two hosts are not compared.
-  if (state === 'unknown' && (await mine.modified()) - found.heartbeat > HEARTBEAT_LIMIT) return;
+  if (state === 'unknown' && (await mine.modified()) - found.heartbeat > limitOf(holder, self)) return;
   const who =
     holder === undefined ? 'an unreadable lock' : `process ${holder.pid} on ${holder.host}, since ${holder.since}`;
   throw new UnavailableError(`The directory is in use by ${who} (${path})`, {
@@ -120,6 +121,15 @@ async function refuseIfHeld(
     retryable: false,
     details: holder === undefined ? { path } : { path, pid: holder.pid, host: holder.host, since: holder.since, state },
   });
+}
+
+/**
+ * How old a heartbeat may be. One from before this machine was started is nobody's; but another machine may have its name,
+ * and have missed a beat or two.
+ */
+function limitOf(holder: Holder | undefined, self: ProcessIdentity): number {
+  if (holder === undefined || holder.host !== self.host || holder.boot === self.boot) return HEARTBEAT_LIMIT;
+  return Math.min(HEARTBEAT_LIMIT, Math.max(3 * HEARTBEAT_INTERVAL, uptime() * 1_000));
 }
 
 class HeldLock implements DirectoryLock {

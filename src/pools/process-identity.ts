@@ -32,12 +32,12 @@ export async function currentProcess(): Promise<ProcessIdentity> {
 }
 
 /**
- * Whether `other` runs: `unknown` when this process cannot see it, because it is on another host or in a container, and
- * when its pid is in use but no start can be compared (no /proc): another process may have been given the pid since.
+ * Whether `other` runs: `unknown` when this process cannot see it, because it is on another host or in a container, or of
+ * another start of this one (or of another host with its name), and when its pid is in use but no start can be compared
+ * (no /proc): another process may have been given the pid since.
  */
 export async function liveness(other: ProcessIdentity, self: ProcessIdentity): Promise<'alive' | 'dead' | 'unknown'> {
-  if (other.host !== self.host) return 'unknown';
-  if (other.boot !== self.boot) return 'dead';
+  if (other.host !== self.host || other.boot !== self.boot) return 'unknown';
   if (other.pidNamespace !== self.pidNamespace) return 'unknown';
   if (!answers(other.pid)) return 'dead';
   const started = await startOf(String(other.pid));

@@ -130,8 +130,10 @@ async function addProviders(
     const driver = await registry.provider(name);
     const at = `vectors.${name}.`;
     add(schema, { critical: CRITICAL, ...driver.settings }, at);
-    if (driver.pooled === true)
-      schema.set(`${at}database`, { doc: 'The database whose pool it rides on.', format: 'string', default: database });
+    if (driver.pooled !== true) continue;
+    schema.set(`${at}database`, { doc: 'The database whose pool it rides on.', format: 'string', default: database });
+    // As its database, which is known when all values are.
+    schema.set(`${at}critical`, { ...CRITICAL, default: null });
   }
 }
 

@@ -12,6 +12,9 @@ export class Proxy {
   private latency = 0;
   private trickling = false;
   private messagesLeft = Infinity;
+  private holding: Buffer | undefined;
+  private lingering = false;
+  private readonly kept = new Map<Socket, Buffer>();
 
   private constructor(
     private readonly server: Server,
@@ -65,6 +68,29 @@ export class Proxy {
     this.messagesLeft = messages;
   }
 
+  /** From now on nobody is told that the other side has ended. */
+  linger(): void {
+    this.lingering = true;
+  }
+
+  /** From now on keeps back what a server says from these bytes on, also that it goes. */
+  keepBack(from: Buffer): void {
+    this.holding = from;
+  }
+
+  /** What is kept back for each connection. */
+  keptBack(): Buffer[] {
+    return [...this.kept.values()];
+  }
+
+  /** Lets it go, all of it at once. */
+  letGo(): void {
+    this.holding = undefined;
+    for (const [client, bytes] of this.kept) client.write(bytes);
+    for (const client of this.kept.keys()) if (this.pairs.get(client)?.destroyed === true) client.end();
+    this.kept.clear();
+  }
+
   /** The connections of clients that are open. */
   get connections(): number {
     return this.pairs.size;
@@ -102,12 +128,16 @@ export class Proxy {
     server.on('data', (data) => {
       if (this.frozen) return;
       answered = true;
+      const kept = this.keep(client, data);
+      if (kept < data.length && kept > 0) toClient(data.subarray(0, kept));
+      if (kept < data.length) return;
       if (losing) client.resetAndDestroy();
       else toClient(data);
     });
     const end = (): void => {
-      if (this.frozen) return;
+      if (this.frozen || this.lingering || (this.kept.has(client) && !client.destroyed)) return;
       this.pairs.delete(client);
+      this.kept.delete(client);
       server.end();
       client.destroy();
     };
@@ -115,6 +145,15 @@ export class Proxy {
       socket.on('error', () => undefined);
       socket.on('close', end);
     }
+  }
+
+  /** @returns how many of the bytes are not kept back. */
+  private keep(client: Socket, data: Buffer): number {
+    const before = this.kept.get(client);
+    const at = before !== undefined ? 0 : this.holding === undefined ? -1 : data.indexOf(this.holding);
+    if (at < 0) return data.length;
+    this.kept.set(client, Buffer.concat([before ?? Buffer.alloc(0), data.subarray(at)]));
+    return at;
   }
 
   /** Passes on what comes, in its order. */

@@ -2,6 +2,7 @@
 import type { Document, MongoClient, MongoClientOptions } from 'mongodb';
 import { aborted, type Clock } from '../../clock.js';
 import { StorageError } from '../../errors.js';
+import type { ClockReading } from '../clock-offset.js';
 import { untilAborted } from '../slot.js';
 import { mapError } from './errors.js';
 import { checkRelease, type Library, loadLibrary } from './library.js';
@@ -10,8 +11,8 @@ import type { MongoOptions } from './settings.js';
 export interface Deployment {
   /** Only a replica set and a sharded cluster have transactions; others accept their commands and keep the writes. */
   readonly transactions: 'snapshot' | 'none';
-  /** Milliseconds to add to this host's clock to have the server's. */
-  readonly clockOffset: number | undefined;
+  /** `undefined`: the server does not say what time it has. */
+  readonly clock: ClockReading | undefined;
 }
 
 export interface Connected {
@@ -50,15 +51,19 @@ export async function connect(
   const library = await loadLibrary(component);
   if (signal.aborted) throw aborted(signal, 'open');
   let client: MongoClient | undefined;
+  let connecting: Promise<unknown> | undefined;
   try {
     client = library.client(url, options);
     await checkRelease(client, component);
     prepare?.(client);
-    await untilAborted(client.connect(), signal);
+    connecting = client.connect();
+    await untilAborted(connecting, signal);
     return { client, library, deployment: await untilAborted(hello(client, clock, signal), signal) };
   } catch (error) {
     // A client that failed to connect says `Topology is closed` ever after: the next opening makes another.
     await client?.close().catch(() => undefined);
+    // One that was still looking for the names of its servers goes on after a close.
+    void connecting?.then(() => client?.close()).catch(() => undefined);
     if (signal.aborted) throw aborted(signal, 'open');
     throw openError(error, component);
   }
@@ -67,11 +72,12 @@ export async function connect(
 export async function hello(client: MongoClient, clock: Clock, signal: AbortSignal): Promise<Deployment> {
   const began = clock.monotonic();
   const answer: Document = await client.db('admin').command({ hello: 1 }, { signal });
-  const halfway = clock.now().getTime() - (clock.monotonic() - began) / 2;
+  const latency = clock.monotonic() - began;
+  const halfway = clock.now().getTime() - latency / 2;
   const { setName, msg, localTime } = answer as { setName?: unknown; msg?: unknown; localTime?: unknown };
   return {
     transactions: typeof setName === 'string' || msg === 'isdbgrid' ? 'snapshot' : 'none',
-    clockOffset: localTime instanceof Date ? Math.round(localTime.getTime() - halfway) : undefined,
+    clock: localTime instanceof Date ? { ahead: localTime.getTime() - halfway, latency } : undefined,
   };
 }
 

@@ -3,6 +3,7 @@ import type { ClientSession } from 'mongodb';
 import { sleep, type Clock, timerDelay } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
 import { isStorageError, StorageError, ValidationError } from '../../errors.js';
+import { clockOffset } from '../clock-offset.js';
 import type { Pool, PoolEnvironment, PoolFigures, RawClient, TransactionOptions } from '../pool.js';
 import { boundsExceeded, untilAborted } from '../slot.js';
 import { commit, rollBack } from './commit.js';
@@ -10,6 +11,7 @@ import { clientOptions, connect } from './connect.js';
 import { Connections } from './connections.js';
 import { isLostAnswer, isSystemFault, mapError, unsupported } from './errors.js';
 import { Gate } from './gate.js';
+import { healthOf } from './health.js';
 import { Limit } from './limit.js';
 import { isIdle, type MongoUse, type Opened, useOf } from './opened.js';
 import { Probe } from './probe.js';
@@ -153,12 +155,10 @@ export class MongoPool implements Pool {
     const opened = this.#opened;
     if (opened === undefined) return { status: 'unhealthy', message: 'The database is not open' };
     try {
-      const { clockOffset, transactions } = await untilAborted(
-        opened.probe.ask(this.#options.pool.connectTimeout),
-        signal,
-      );
-      this.#clockOffset = clockOffset;
-      return { status: 'healthy', details: { ...this.figures(), transactions, clockOffset } };
+      const deployment = await untilAborted(opened.probe.ask(this.#options.pool.connectTimeout), signal);
+      const { clock } = deployment;
+      if (clock !== undefined) this.#clockOffset = clockOffset(clock, this.#clockOffset);
+      return healthOf(deployment, this.figures(), this.#clockOffset);
     } catch (error) {
       const message = isStorageError(error) ? error.message : 'The server did not answer in time';
       return { status: 'unhealthy', message, details: { ...this.figures() } };
@@ -187,7 +187,7 @@ export class MongoPool implements Pool {
     }
     // A server that is no member of a set knows no majority to read from.
     const level = deployment.transactions === 'snapshot' ? 'majority' : 'local';
-    this.#clockOffset = deployment.clockOffset;
+    this.#clockOffset = deployment.clock && clockOffset(deployment.clock);
     this.#opened = {
       library,
       client,

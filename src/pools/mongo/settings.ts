@@ -78,7 +78,24 @@ export function readOptions(url: string, options: Readonly<Record<string, unknow
   };
 }
 
-const URL_PARTS = /^mongodb(\+srv)?:\/\/(?:[^@/?]*@)?([^/?@]*)(?:\/([^?]*))?(?:\?.*)?$/is;
+const URL_PARTS = /^mongodb(\+srv)?:\/\/(?:[^@/?]*@)?([^/?@]*)(?:\/([^?]*))?(?:\?(.*))?$/is;
+
+/** Options of the client that are settings here, under these names. */
+const SETTINGS: Readonly<Record<string, string>> = {
+  maxPoolSize: 'pool.max',
+  minPoolSize: 'pool.min',
+  maxIdleTimeMS: 'pool.idleTimeout',
+  waitQueueTimeoutMS: 'pool.acquireTimeout',
+  connectTimeoutMS: 'pool.connectTimeout',
+  serverSelectionTimeoutMS: 'pool.connectTimeout',
+  socketTimeoutMS: 'socketTimeout',
+};
+/** What every client here has. A URL may say it too, as those that a service gives out do. */
+const FIXED: Readonly<Record<string, string>> = {
+  w: 'majority',
+  readPreference: 'primary',
+  readConcernLevel: 'majority',
+};
 
 function databaseOf(url: string): string {
   return decode(URL_PARTS.exec(url)?.[3] ?? '') ?? '';
@@ -89,7 +106,7 @@ export function urlFault(url: string): string | undefined {
   const parts = URL_PARTS.exec(url);
   if (parts === null)
     return 'mongodb://[user:password@]host[:port][/database][?options]; special characters of the password as %XX';
-  const [, srv, hosts = '', path = ''] = parts;
+  const [, srv, hosts = '', path = '', query = ''] = parts;
   const names = hosts.split(',');
   if (names.some((name) => name === '' || name.startsWith(':'))) return 'a host after //';
   if (srv !== undefined && (names.length > 1 || /:\d*$/.test(hosts)))
@@ -99,6 +116,19 @@ export function urlFault(url: string): string | undefined {
   const database = decode(path);
   if (database === undefined || /[/\\. "$*<>:|?\0]/.test(database) || Buffer.byteLength(database) > 63)
     return 'a database name of at most 63 bytes without any of / \\ . " $ * < > : | ? and spaces';
+  return optionFault(query);
+}
+
+/** The client's names of options are of any case. What a URL says must not be replaced without a word. */
+function optionFault(query: string): string | undefined {
+  for (const [key, value] of new URLSearchParams(query)) {
+    const named = (name: string): boolean => name.toLowerCase() === key.toLowerCase();
+    const setting = Object.keys(SETTINGS).find(named);
+    if (setting !== undefined) return `a URL without ${setting}: it is ${SETTINGS[setting]} of the settings`;
+    const fixed = Object.keys(FIXED).find(named);
+    if (fixed !== undefined && value !== FIXED[fixed])
+      return `a URL without ${fixed}, which is ${FIXED[fixed]} here in any case`;
+  }
   return undefined;
 }
 

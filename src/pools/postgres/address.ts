@@ -3,6 +3,9 @@
 export const TLS_MODES = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
 export type TlsMode = (typeof TLS_MODES)[number];
 
+const CHANNEL_BINDINGS = ['disable', 'prefer', 'require'] as const;
+export type ChannelBinding = (typeof CHANNEL_BINDINGS)[number];
+
 export interface Address {
   /** A name, an address, or the directory of a socket, which begins with a slash. */
   readonly host: string;
@@ -14,7 +17,7 @@ export interface Address {
   /** Command-line options of the server: `-c search_path=app`. */
   readonly options?: string | undefined;
   readonly tlsMode?: TlsMode | undefined;
-  readonly channelBinding: boolean;
+  readonly channelBinding: ChannelBinding;
   /** Files. */
   readonly ca?: string | undefined;
   readonly cert?: string | undefined;
@@ -47,6 +50,9 @@ export function readAddress(url: string): Address | string {
   const tlsMode = said('sslmode');
   if (tlsMode !== undefined && !TLS_MODES.includes(tlsMode as TlsMode))
     return `the parameter sslmode must be one of ${TLS_MODES.join(', ')}`;
+  const channelBinding = (said('channel_binding') ?? 'disable') as ChannelBinding;
+  if (!CHANNEL_BINDINGS.includes(channelBinding))
+    return `the parameter channel_binding must be one of ${CHANNEL_BINDINGS.join(', ')}`;
   return {
     host,
     port,
@@ -56,7 +62,7 @@ export function readAddress(url: string): Address | string {
     applicationName: said('application_name'),
     options: said('options'),
     tlsMode: tlsMode as TlsMode | undefined,
-    channelBinding: ['prefer', 'require'].includes(said('channel_binding') ?? ''),
+    channelBinding,
     ca: said('sslrootcert'),
     cert: said('sslcert'),
     key: said('sslkey'),

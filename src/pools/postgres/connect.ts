@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { connect as connectSocket } from 'node:net';
 import { aborted, type Clock } from '../../clock.js';
 import { StorageError, UnavailableError } from '../../errors.js';
+import { requireChannelBinding } from './channel-binding.js';
 import { mapConnectError } from './errors.js';
 import type { Client, ClientConfig, Library } from './library.js';
 import type { PostgresOptions } from './settings.js';
@@ -90,6 +91,7 @@ export class Connector {
         ),
       );
       signal.addEventListener('abort', onAbort, { once: true });
+      if (address.channelBinding === 'require') requireChannelBinding(client.connection, this.component, settle);
       client.connect().then(
         () => settle(),
         (error: unknown) => settle(mapConnectError(error, this.component, address.database)),
@@ -119,7 +121,7 @@ export class Connector {
       ...(applicationName !== undefined && { application_name: applicationName }),
       ...(options !== '' && { options }),
       ssl,
-      enableChannelBinding: address.channelBinding,
+      enableChannelBinding: address.channelBinding !== 'disable',
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER,
     };

@@ -72,8 +72,12 @@ export class Connection implements Bounded {
     return this.running !== undefined;
   }
 
-  /** To be called once it is connected: the client's own listener must come before. */
+  /**
+   * To be called once it is connected: the client's own listener must come before.
+   * @throws what ended it since: the server may say in one breath that it is ready and that it goes.
+   */
   connected(): this {
+    if (this.endedBy !== undefined) throw this.endedBy;
     this.client.connection.on('readyForQuery', ({ status }) => {
       this.status = status;
       const { running } = this;
@@ -135,9 +139,13 @@ export class Connection implements Bounded {
   destroy(reason: StorageError): void {
     if (this.endedBy !== undefined) return;
     const { stream } = this.client.connection;
-    // A pooler forgets whose statement it was when the client leaves before the cancel comes.
     if (this.running === undefined) stream.destroy();
-    else this.closed = this.host.cancel(this.client).then(() => void stream.destroy());
+    else {
+      // What is answered meanwhile is for statements that are not there any more: `pg` before 8.18 falls over it.
+      stream.pause();
+      // A pooler forgets whose statement it was when the client leaves before the cancel comes.
+      this.closed = this.host.cancel(this.client).then(() => void stream.destroy());
+    }
     this.end(reason);
   }
 

@@ -12,17 +12,14 @@ import { Openings } from './openings.js';
 import type { PostgresOptions } from './settings.js';
 import { Sharing } from './sharing.js';
 import { Statement } from './statement.js';
+import { type Tried, Trials } from './trials.js';
 import { type Kept, Upkeep } from './upkeep.js';
 import { type Bounds, exhaustedError, lateError, WaitQueue } from './wait-queue.js';
 
-/** A connection that was idle for longer is tried before its next use. */
-const TRUSTED_FOR = 30_000;
-/** How long such a trial may take. */
-const TRIAL = 2_000;
 /** How long undoing what a connection was left in may take. */
 const UNDO = 5_000;
 
-export class Connections implements ConnectionHost, Kept {
+export class Connections implements ConnectionHost, Kept, Tried {
   private readonly all = new Set<Connection>();
   /** The last one used is the next. */
   readonly idle: Connection[] = [];
@@ -33,7 +30,7 @@ export class Connections implements ConnectionHost, Kept {
   private readonly openings: Openings;
   private readonly options: PostgresOptions['pool'];
   private readonly upkeep: Upkeep;
-  private trustedSince = -Infinity;
+  private readonly trials = new Trials(this);
   private closed: StorageError | undefined;
   private onEmpty: (() => void) | undefined;
 
@@ -65,7 +62,7 @@ export class Connections implements ConnectionHost, Kept {
   /** A connection that is free and can be trusted. */
   tryTake(now: number): Connection | undefined {
     const connection = this.idle.at(-1);
-    if (connection === undefined || !this.isTrusted(connection, now)) return undefined;
+    if (connection === undefined || !this.trials.isTrusted(connection, now)) return undefined;
     this.idle.pop();
     return this.taken(connection, now);
   }
@@ -86,7 +83,8 @@ export class Connections implements ConnectionHost, Kept {
       const found = this.idle.pop();
       const connection = found === undefined ? await this.wait(bounds, since, shares) : this.taken(found, now);
       connection.takenBy = stack;
-      if (found === undefined || this.isTrusted(found, now) || (await this.answers(found, bounds))) return connection;
+      if (found === undefined || this.trials.isTrusted(found, now) || (await this.trials.pass(found, bounds)))
+        return connection;
     }
   }
 
@@ -109,8 +107,9 @@ export class Connections implements ConnectionHost, Kept {
     const { all, openings, waiters, options } = this;
     const free = this.tryTake(now);
     const full = all.size + openings.size >= options.max;
-    const joined = free === undefined && full && waiters.size === 0 ? this.sharing.join() : undefined;
-    const connection = free ?? joined ?? (await this.acquire(bounds, true));
+    const joined = free === undefined && full && waiters.size === 0 ? this.sharing.join(now) : undefined;
+    if (joined !== undefined) return this.taken(joined, now);
+    const connection = free ?? (await this.acquire(bounds, true));
     this.sharing.offer(connection);
     return connection;
   }
@@ -140,11 +139,6 @@ export class Connections implements ConnectionHost, Kept {
     connection.statementTimeout = this.openings.statementTimeout;
     if (connection.status === 'I') this.giveOut(connection);
     else connection.destroy(this.lostError('could not be made clean'));
-  }
-
-  /** After a sign that the way to the server or the server has changed: tries each idle connection before its next use. */
-  distrust(): void {
-    this.trustedSince = this.clock.monotonic();
   }
 
   /** The server is another than it was: no connection is used again. */
@@ -183,9 +177,13 @@ export class Connections implements ConnectionHost, Kept {
     connection.close(this.lostError('was closed'));
   }
 
+  giveUp(connection: Connection): void {
+    connection.destroy(this.lostError('does not answer'));
+  }
+
   fill(count: number): void {
-    // A server that is away is told by who needs it.
-    if (this.openings.size === 0) void this.warm(count, new AbortController().signal).catch(() => undefined);
+    if (this.openings.size > 0) return;
+    for (let missing = Math.min(count, this.options.max) - this.all.size; missing > 0; missing--) this.openForAny();
   }
 
   bound(deadline: number): void {
@@ -200,15 +198,11 @@ export class Connections implements ConnectionHost, Kept {
     if (!this.all.delete(connection)) return;
     const place = this.idle.indexOf(connection);
     if (place >= 0) this.idle.splice(place, 1);
-    if (connection.endedBy instanceof TimeoutError) this.distrust();
+    if (connection.endedBy instanceof TimeoutError) this.trials.distrust();
     const goodbye = connection.closed.finally(() => this.goodbyes.delete(goodbye));
     this.goodbyes.add(goodbye);
     if (this.all.size === 0) this.onEmpty?.();
     this.grow();
-  }
-
-  private isTrusted({ idleSince }: Connection, now: number): boolean {
-    return now - idleSince < TRUSTED_FOR && idleSince > this.trustedSince;
   }
 
   private taken(connection: Connection, now: number): Connection {
@@ -219,15 +213,6 @@ export class Connections implements ConnectionHost, Kept {
 
   private stack(): string | undefined {
     return this.options.leakTimeout === null ? undefined : new Error('Taken').stack;
-  }
-
-  private async answers(connection: Connection, bounds: Bounds): Promise<boolean> {
-    const answers = await connection.answers(Math.min(this.clock.monotonic() + TRIAL, bounds.deadline));
-    // The others that were idle as long are no better, and each would cost a trial.
-    if (!answers)
-      for (const other of [...this.idle])
-        if (!this.isTrusted(other, this.clock.monotonic())) other.destroy(this.lostError('does not answer'));
-    return answers;
   }
 
   private wait(bounds: Bounds, since: number, shares: boolean): Promise<Connection> {
@@ -241,22 +226,26 @@ export class Connections implements ConnectionHost, Kept {
     return waiting;
   }
 
-  /** Opens what the waiters need and the limit allows. An opening is nobody's: who waits longest gets the connection. */
+  /** Opens what the waiters need and the limit allows. */
   private grow(): void {
     while (
       this.closed === undefined &&
       this.openings.size < this.waiters.size &&
       this.all.size + this.openings.size < this.options.max
-    ) {
-      const began = this.clock.monotonic();
-      void this.openOne().then(
-        (connection) => this.giveOut(connection),
-        (error: StorageError) => {
-          this.waiters.refuseFirst(error, began);
-          this.grow();
-        },
-      );
-    }
+    )
+      this.openForAny();
+  }
+
+  /** Who waits gets what comes of it: the connection, or what went wrong. */
+  private openForAny(): void {
+    const began = this.clock.monotonic();
+    void this.openOne().then(
+      (connection) => this.giveOut(connection),
+      (error: StorageError) => {
+        this.waiters.refuseFirst(error, began);
+        this.grow();
+      },
+    );
   }
 
   private async openOne(signal?: AbortSignal): Promise<Connection> {

@@ -1,11 +1,15 @@
 /** The health of the pool and of the server it leads to. */
 import type { CheckResult } from '../../component.js';
 import { isStorageError } from '../../errors.js';
+import { offsetWarning } from '../clock-offset.js';
 import type { Connections } from './connections.js';
 import type { Measure } from './probe.js';
 
-/** @param found what the server said, or why it said nothing. */
-export function healthOf(found: Measure | Error, connections: Connections): CheckResult {
+/**
+ * @param found what the server said, or why it said nothing.
+ * @param clockOffset as it is known by now.
+ */
+export function healthOf(found: Measure | Error, connections: Connections, clockOffset: number): CheckResult {
   const figures = connections.figures();
   const leaks = connections.leaks();
   const pool = { ...figures, ...(leaks.length > 0 && { leaks }) };
@@ -13,7 +17,7 @@ export function healthOf(found: Measure | Error, connections: Connections): Chec
     const reason = isStorageError(found) ? found.message : 'The database does not answer';
     return { status: 'unhealthy', message: reason, details: pool };
   }
-  const { version, readOnly, clockOffset, latency } = found;
+  const { version, readOnly, latency } = found;
   const details = { ...pool, version, latency: Math.round(latency * 100) / 100, clockOffset, readOnly };
   if (readOnly) return { status: 'degraded', message: 'The server accepts no writes', details };
   if (leaks.length > 0)
@@ -24,5 +28,7 @@ export function healthOf(found: Measure | Error, connections: Connections): Chec
       message: `All ${figures.max} connections are in use, and ${figures.waiting} operations wait`,
       details,
     };
+  const warning = offsetWarning(clockOffset);
+  if (warning !== undefined) return { status: 'degraded', message: warning, details };
   return { status: 'healthy', details };
 }

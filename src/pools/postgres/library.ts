@@ -37,6 +37,9 @@ export interface Client {
   release?: (destroy?: Error | boolean) => void;
 }
 
+type Authentication =
+  'authenticationCleartextPassword' | 'authenticationMD5Password' | 'authenticationSASLFinal' | 'authenticationOk';
+
 /** Writes the messages of the protocol. */
 export interface Wire {
   readonly stream: Duplex;
@@ -50,6 +53,8 @@ export interface Wire {
   endCopyFrom(): void;
   sendCopyFail(reason: string): void;
   on(event: 'readyForQuery', listener: (message: { readonly status: TransactionStatus }) => void): void;
+  on(event: 'authenticationSASL', listener: (message: { readonly mechanisms: readonly string[] }) => void): void;
+  on(event: Authentication, listener: () => void): void;
 }
 
 /** Idle, in a transaction, in one that has failed. */

@@ -5,6 +5,7 @@
 import type { Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
 import { isStorageError, StorageError, ValidationError } from '../../errors.js';
+import { clockOffset } from '../clock-offset.js';
 import type {
   CopyFormat,
   PoolEnvironment,
@@ -22,7 +23,8 @@ import { CopyStatement } from './copy.js';
 import { isReadOnly, isStalePlan } from './errors.js';
 import { healthOf } from './health.js';
 import { createHostPool } from './host-pool.js';
-import { type HostPool, type Library, loadLibrary } from './library.js';
+import { loadLibrary } from './library.js';
+import { leave, leaveReadOnly, type Opened } from './opened.js';
 import { controlStatementError, sessionFault, statementFault } from './outcome.js';
 import { Probe } from './probe.js';
 import { Runner } from './runner.js';
@@ -30,16 +32,6 @@ import { PostgresSession } from './session.js';
 import type { PostgresOptions } from './settings.js';
 import { Statement } from './statement.js';
 import { encodeAll } from './values.js';
-
-interface Opened {
-  readonly library: Library;
-  readonly connections: Connections;
-  readonly probe: Probe;
-  readonly runner: Runner;
-  hostPool: HostPool | undefined;
-  /** As the last check found the server. */
-  readOnly: boolean;
-}
 
 export class PostgresPool implements PostgresDialectPool {
   readonly dialect = 'postgres';
@@ -154,13 +146,13 @@ export class PostgresPool implements PostgresDialectPool {
     const { connections, probe } = opened;
     try {
       const measure = await probe.measure(signal);
-      this.clockOffset = measure.clockOffset;
+      this.clockOffset = clockOffset(measure, this.clockOffset);
       // The server was promoted or demoted, or the address leads to another.
-      if (opened.readOnly !== measure.readOnly) this.#leave(opened);
+      if (opened.readOnly !== measure.readOnly) leave(opened);
       opened.readOnly = measure.readOnly;
-      return healthOf(measure, connections);
+      return healthOf(measure, connections, this.clockOffset);
     } catch (error) {
-      return healthOf(error as StorageError, connections);
+      return healthOf(error as StorageError, connections, this.clockOffset);
     }
   }
 
@@ -184,14 +176,14 @@ export class PostgresPool implements PostgresDialectPool {
     try {
       if (signals.some(({ aborted }) => aborted)) onAbort();
       const { signal } = opening;
-      const [{ clockOffset, readOnly }] = await Promise.all([
+      const [measure] = await Promise.all([
         probe.measure(signal),
         connections.warm(Math.max(1, this.#options.pool.min), signal),
       ]);
       if (signal.aborted) throw this.#closedError('open');
-      this.clockOffset = clockOffset;
+      this.clockOffset = clockOffset(measure);
       const runner = new Runner(library, this.#options, this.#clock);
-      this.#opened = { library, connections, probe, runner, hostPool: undefined, readOnly };
+      this.#opened = { library, connections, probe, runner, hostPool: undefined, readOnly: measure.readOnly };
     } catch (error) {
       const reason = this.#closedError('open');
       await Promise.all([connections.close(0, reason), probe.close()]);
@@ -232,7 +224,7 @@ export class PostgresPool implements PostgresDialectPool {
       if (statement.status !== 'I') throw controlStatementError(this.name, operation);
       return result;
     } catch (error) {
-      if (isReadOnly(error)) this.#leave(opened);
+      if (isReadOnly(error)) leaveReadOnly(opened, connection);
       if (isStalePlan(error)) connection.obsolete = true;
       throw statementFault(error, statement, connection, this.name, operation);
     } finally {
@@ -258,7 +250,7 @@ export class PostgresPool implements PostgresDialectPool {
         if (connection.status === 'I') throw session.refusal() ?? controlStatementError(this.name, operation);
         return result;
       } catch (error) {
-        if (isReadOnly(error)) this.#leave(opened);
+        if (isReadOnly(error)) leaveReadOnly(opened, connection);
         const fault = sessionFault(error, connection, this.name, operation);
         const undo = isStorageError(fault, 'ALREADY_EXISTS') ? statement.undo : undefined;
         if (undo !== undefined && (await opened.runner.succeedsInSession(connection, undo, context))) throw fault;
@@ -266,12 +258,6 @@ export class PostgresPool implements PostgresDialectPool {
         throw (session.failure ??= fault);
       }
     });
-  }
-
-  /** No connection of now is used again. */
-  #leave({ connections, probe }: Opened): void {
-    connections.evictAll();
-    probe.renew();
   }
 
   #own(session: Session, operation: string): PostgresSession {

@@ -1,17 +1,14 @@
 /** The connection of the health check: opened ahead, never one of the pool's, so that an exhausted pool can be asked. */
 import type { Clock } from '../../clock.js';
 import { UnavailableError } from '../../errors.js';
+import type { ClockReading } from '../clock-offset.js';
 import { Connection, type ConnectionHost } from './connection.js';
 import type { Connector } from './connect.js';
 import { mapError } from './errors.js';
 import type { Client } from './library.js';
 import { Statement } from './statement.js';
 
-export interface Measure {
-  /** The round trip, in milliseconds. */
-  readonly latency: number;
-  /** Milliseconds to add to this host's clock to have the server's. */
-  readonly clockOffset: number;
+export interface Measure extends ClockReading {
   /** As the server writes it: `17.2`. */
   readonly version: string;
   /** A standby, or a server that was told to accept no writes. */
@@ -82,7 +79,7 @@ export class Probe implements ConnectionHost {
       const [row] = rows;
       return {
         latency,
-        clockOffset: offset(Number(row?.['now']) - (wall + latency / 2), latency),
+        ahead: Number(row?.['now']) - (wall + latency / 2),
         version: String(row?.['version']),
         readOnly: row?.['read_only'] === true,
       };
@@ -105,9 +102,4 @@ export class Probe implements ConnectionHost {
   private endedError(cause?: unknown): UnavailableError {
     return new UnavailableError('The connection of the health check was ended', { component: this.component, cause });
   }
-}
-
-/** In whole milliseconds; what the measure cannot tell from none (half the round trip, and a clock's millisecond) is none. */
-function offset(measured: number, latency: number): number {
-  return Math.abs(measured) <= latency / 2 + 1 ? 0 : Math.round(measured);
 }

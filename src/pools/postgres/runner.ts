@@ -68,7 +68,7 @@ export class Runner {
   /** The server's limit for the statements of a transaction; `undefined`: that of the connection will do. */
   transactionLimit(connection: Connection, { deadline }: OperationContext): number | undefined {
     const left = deadline - this.clock.monotonic() + MARGIN;
-    if (this.pooled) return milliseconds(Math.min(left, this.cap ?? Infinity));
+    if (this.pooled) return milliseconds(Math.min(left, this.cap || Infinity));
     return this.cap === null && left > connection.statementTimeout ? (milliseconds(left) ?? 0) : undefined;
   }
 

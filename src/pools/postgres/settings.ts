@@ -74,7 +74,7 @@ export const settings: SettingsFragment = {
     },
   },
   statementTimeout: {
-    doc: "The longest that the server lets a statement run, in milliseconds. Default: as long as the operation's own time.",
+    doc: "The longest that the server lets a statement run, in milliseconds; 0: as long as it takes. Behind a pooler in transactions only. Default: as long as the operation's own time.",
     format: 'milliseconds',
     default: null,
   },
@@ -90,7 +90,7 @@ export const settings: SettingsFragment = {
   },
   ssl: {
     mode: {
-      doc: "disable, prefer, require (encrypted, the server's identity unchecked), verify-ca, verify-full. Default: the URL's sslmode, else disable.",
+      doc: "disable, prefer, require (encrypted, the server's identity unchecked), verify-ca, verify-full. Default: the URL's sslmode, else verify-full where ca, cert or key is given, else disable.",
       format: TLS_MODES,
       default: null,
     },
@@ -121,14 +121,17 @@ export function readOptions(url: string, options: Readonly<Record<string, unknow
   const given = options as Given;
   const { ssl = {} } = given;
   const pool = { ...POOL, ...given.pool };
+  const tls = { ca: ssl.ca ?? address.ca, cert: ssl.cert ?? address.cert, key: ssl.key ?? address.key };
+  // Who gives a certificate means a connection that is checked, as `pg` does: without a word it would be a plain one.
+  const usual = Object.values(tls).some((value) => value !== undefined) ? 'verify-full' : 'disable';
   return {
     address,
     pool: { ...pool, max: Math.max(pool.max, 1), min: Math.min(pool.min, Math.max(pool.max, 1)) },
     statementTimeout: given.statementTimeout ?? null,
     pooler: given.pooler ?? 'none',
     pipeline: given.pipeline ?? false,
-    tlsMode: (ssl.mode as TlsMode | null | undefined) ?? address.tlsMode ?? 'disable',
-    tls: { ca: ssl.ca ?? address.ca, cert: ssl.cert ?? address.cert, key: ssl.key ?? address.key },
+    tlsMode: (ssl.mode as TlsMode | null | undefined) ?? address.tlsMode ?? usual,
+    tls,
     applicationName: given.applicationName ?? address.applicationName,
   };
 }

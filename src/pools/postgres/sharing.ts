@@ -13,12 +13,10 @@ export class Sharing {
   }
 
   /** The one with the fewest, with one more; `undefined`: none can be joined. */
-  join(): Connection | undefined {
+  join(now: number): Connection | undefined {
     let least: Connection | undefined;
     for (const connection of this.shared)
-      // One that a statement has left in a transaction is not joined.
-      if (connection.users < (least?.users ?? MOST) && connection.status === 'I' && connection.endedBy === undefined)
-        least = connection;
+      if (connection.users < (least?.users ?? MOST) && isOpen(connection, now)) least = connection;
     if (least !== undefined) least.users++;
     return least;
   }
@@ -32,4 +30,9 @@ export class Sharing {
     this.shared.delete(connection);
     return true;
   }
+}
+
+/** One that a statement has left in a transaction is not joined, nor one that is to be closed: it would never be. */
+function isOpen({ status, endedBy, obsolete, expiresAt }: Connection, now: number): boolean {
+  return status === 'I' && endedBy === undefined && !obsolete && expiresAt > now;
 }

@@ -10,6 +10,8 @@ interface Loss {
 export class Proxy {
   private readonly pairs = new Map<Socket, Socket>();
   private readonly sent = new Map<string, number>();
+  /** How many connections clients have opened. */
+  accepted = 0;
   private frozen = false;
   private loss: Loss | undefined;
   private constructor(
@@ -34,6 +36,11 @@ export class Proxy {
   /** The same URL, by this way. */
   through(url: string): string {
     return url.replace(/(\/\/(?:[^@/]*@)?)[^:/]+:\d+/, `$1127.0.0.1:${this.port}`);
+  }
+
+  /** The connections of clients that are open. */
+  get connections(): number {
+    return this.pairs.size;
   }
 
   /** How often clients sent this command; the commands of their monitors are not counted. */
@@ -77,6 +84,7 @@ export class Proxy {
   private accept(client: Socket): void {
     const server = connect(this.target.port, this.target.host);
     this.pairs.set(client, server);
+    this.accepted++;
     let loses = false;
     client.on('data', (chunk: Buffer) => {
       if (this.frozen) {

@@ -1,0 +1,77 @@
+/** Connections that were idle for long, or whose way to the server may be gone, are tried before their next use. */
+import { aborted, type Clock, timerDelay } from '../../clock.js';
+import { type StorageError, TimeoutError } from '../../errors.js';
+import type { Connection } from './connection.js';
+import type { Bounds } from './wait-queue.js';
+
+/** One that was idle for longer is tried. */
+const TRUSTED_FOR = 30_000;
+/** How long a trial may take. */
+const TRIAL = 2_000;
+
+export interface Tried {
+  readonly clock: Clock;
+  readonly component: string;
+  readonly idle: readonly Connection[];
+  release(connection: Connection): void;
+  /** Ends one that is as bad as one that did not answer. */
+  giveUp(connection: Connection): void;
+}
+
+export class Trials {
+  private trustedSince = -Infinity;
+
+  constructor(private readonly pool: Tried) {}
+
+  /** After a sign that the way to the server or the server has changed: no connection that is idle now is trusted. */
+  distrust(): void {
+    this.trustedSince = this.pool.clock.monotonic();
+  }
+
+  isTrusted({ idleSince }: Connection, now: number): boolean {
+    return now - idleSince < TRUSTED_FOR && idleSince > this.trustedSince;
+  }
+
+  /**
+   * Whether the server answers on it. The trial has the pool's time, not its caller's, who may have little: one that is
+   * left behind goes on, and its connection comes back.
+   * @throws `ABORTED`, `TIMEOUT` by the caller's bounds.
+   */
+  pass(connection: Connection, bounds: Bounds): Promise<boolean> {
+    const { clock, component } = this.pool;
+    const { signal, deadline } = bounds;
+    const trial = this.run(connection);
+    return new Promise((resolve, reject) => {
+      let left = false;
+      const leave = (error: StorageError): void => {
+        left = true;
+        finish();
+        reject(error);
+      };
+      const onAbort = (): void => leave(aborted(signal!));
+      const timer = clock.after(timerDelay(deadline - clock.monotonic()), () =>
+        leave(new TimeoutError('The deadline passed while the connection was tried', { component })),
+      );
+      const finish = (): void => {
+        timer.cancel();
+        signal?.removeEventListener('abort', onAbort);
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      void trial.then((passed) => {
+        finish();
+        if (left && passed) this.pool.release(connection);
+        resolve(passed);
+      });
+    });
+  }
+
+  private async run(connection: Connection): Promise<boolean> {
+    const { pool } = this;
+    const { idleSince } = connection;
+    const passed = await connection.answers(pool.clock.monotonic() + TRIAL);
+    // The server was silent for the whole of it: those that were idle as long are no better, and each would cost a trial.
+    if (connection.endedBy instanceof TimeoutError)
+      for (const other of [...pool.idle]) if (other.idleSince <= idleSince) pool.giveUp(other);
+    return passed;
+  }
+}
