@@ -93,7 +93,9 @@ export class Placement {
     const { parts, attempt } = this;
     if (attempt !== undefined) {
       if (pool !== attempt.pool)
-        throw new UnsupportedError(`${name} cannot take part in this transaction: it is another database or service`);
+        throw new UnsupportedError(
+          `${name} cannot take part in this transaction: it is another database or service; what tx.deliver leaves is done there after the commit`,
+        );
       return (operation, options = {}) => {
         checkCallOptions(options);
         return attempt.begin(operation, options);

@@ -91,7 +91,7 @@ export interface SettingsSources {
 }
 
 /**
- * Sources, later wins: the library's defaults, `quartermaster.yaml`, `quartermaster.<NODE_ENV>.yaml`, `file`, the
+ * Sources, later wins: the library's defaults, `quartermaster.yaml` (or `.yml`), `quartermaster.<NODE_ENV>.yaml`, `file`, the
  * environment, `overrides`. @throws `CONFIGURATION` with every fault at once: the key, the value's type, what was expected.
  */
 export async function loadSettings(sources: SettingsSources): Promise<Settings> {
@@ -101,9 +101,14 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
     readSettingsFile(directory, name, mayBeMissing, faults);
   const mode = environment['NODE_ENV'];
   const defaults = await readDefaults(faults);
+  const conventional = async (name: string): Promise<Layer[]> => {
+    const found = [await read(`${name}.yaml`, true), await read(`${name}.yml`, true)].filter(isSaid);
+    if (found.length === 2) faults.push(twoNames(name));
+    return found;
+  };
   const files = [
-    await read('quartermaster.yaml', true),
-    ...(mode !== undefined && /^[\w-]+$/.test(mode) ? [await read(`quartermaster.${mode}.yaml`, true)] : []),
+    ...(await conventional('quartermaster')),
+    ...(mode !== undefined && /^[\w-]+$/.test(mode) ? await conventional(`quartermaster.${mode}`) : []),
     ...(file === undefined ? [] : [await read(file, false)]),
   ];
   const given = passedIn(overrides, faults);
@@ -120,6 +125,15 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
   const sourceOfUrl = (name: string): [string, string] => [name, sourceOf(layers, `databases.${name}.url`)];
   urlSources.set(settings, new Map(Object.keys(settings.databases).map(sourceOfUrl)));
   return settings;
+}
+
+function isSaid({ leaves, groups }: Layer): boolean {
+  return leaves.length + groups.length > 0;
+}
+
+function twoNames(name: string): Fault {
+  const [key, other] = [`${name}.yml`, `${name}.yaml`];
+  return { key, expected: `one of the two names, not a ${other} too`, actual: 'both', source: 'the file system' };
 }
 
 /** A provider that rides on a database and says nothing else is as critical as that is. */

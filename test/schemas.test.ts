@@ -145,3 +145,16 @@ test('the declared fields of a collection whose type is an argument can be said,
   const anyNotes: Collection<{ title: string; body: string }> = notes;
   expect(await anyNotes.count()).toBe(1);
 });
+
+test.each([
+  ['indexes', ['status'], 'collection wrong: indexes[0]'],
+  ['indexes', [{ fields: ['status'] }], 'collection wrong: indexes[0]'],
+  ['indexes', { keys: ['status'] }, 'collection wrong: indexes'],
+  ['unique', [{ name: 'a', keys: ['status'] }], 'collection wrong: unique[0]'],
+  ['unique', 'status', 'collection wrong: unique'],
+])('%s that are %j are refused by their place', (member, given, key) => {
+  const spec = { name: 'wrong', fields: { status: 'string' }, [member]: given };
+  expect(() => defineCollection(spec as never)).toThrow(
+    expect.objectContaining({ code: 'VALIDATION', details: expect.objectContaining({ key }) as unknown }),
+  );
+});

@@ -205,6 +205,20 @@ describe('faults', () => {
     expect((await load(undefined, { environment: others })).tenancy).toBe('optional');
   });
 
+  test('a group that is nearly ours, and the short form of a database in a variable, are told what they are meant for', async () => {
+    const nearly = await faultsOf(load({ database: { main: 'memory:' } }));
+    expect(nearly.error.message).toContain('do you mean databases.main?');
+    const short = await faultsOf(load(undefined, { environment: { STORAGE_DATABASES_MAIN: 'sqlite:./a.db' } }));
+    expect(short.error.message).toContain('do you mean STORAGE_DATABASES_MAIN_URL?');
+  });
+
+  test('quartermaster.yml is read as well, and refused beside quartermaster.yaml', async () => {
+    await writeFile(join(directory, 'quartermaster.yml'), 'tenancy: required\n');
+    expect((await load()).tenancy).toBe('required');
+    await writeFile(join(directory, 'quartermaster.yaml'), 'tenancy: optional\n');
+    expect((await faultsOf(load())).keys).toEqual(['quartermaster.yml']);
+  });
+
   test('null does not take away what the library needs; an option without a value may be null', async () => {
     const { keys } = await faultsOf(load({ tenancy: null, health: { timeout: null }, stores: { default: null } }));
     expect(keys.sort()).toEqual(['health.timeout', 'stores.default', 'tenancy']);

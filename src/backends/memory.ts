@@ -174,10 +174,11 @@ function checkUnique(view: MemoryView, collection: RecordSchema, row: Stored, no
     const holds = (other: Stored): boolean =>
       other.id !== row.id && isLive(other, now) && uniqueKey(other.value, constraint.fields) === key;
     if (view.scan(collection.name, row.tenant, (other) => holds(other as Stored)).length > 0)
-      throw new ConflictError('ALREADY_EXISTS', `${collection.name}: the constraint ${constraint.name} is broken`, {
-        component: `collection:${collection.name}`,
-        details: { constraint: constraint.name, collection: collection.name },
-      });
+      throw new ConflictError(
+        'ALREADY_EXISTS',
+        `Another record of ${collection.name} has the values of the unique constraint ${constraint.name}`,
+        { operation: 'write', details: { constraint: constraint.name, collection: collection.name } },
+      );
   }
 }
 

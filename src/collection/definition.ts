@@ -107,16 +107,19 @@ function resolve(
 ): CollectionDefinition<unknown> {
   const name = checkCollectionName(spec.name);
   const at = `collection ${name}`;
+  const { indexes = [], unique = [] } = spec;
+  checkMembers(indexes, 'keys', `${at}: indexes`);
+  checkMembers(unique, 'fields', `${at}: unique`);
   const indexed = new Set([
-    ...(spec.indexes ?? []).flatMap((index) => index.keys.map((key) => (typeof key === 'string' ? key : key[0]))),
-    ...(spec.unique ?? []).flatMap((constraint) => constraint.fields),
+    ...indexes.flatMap(({ keys }) => keys.map((key) => (typeof key === 'string' ? key : key[0]))),
+    ...unique.flatMap((constraint) => constraint.fields),
   ]);
   const fields = parseFields(spec.fields ?? {}, indexed, at);
   const schema: RecordSchema = {
     name,
     fields,
-    indexes: (spec.indexes ?? []).map((index, i) => parseIndex(index, fields, `${at}: indexes[${i}]`)),
-    unique: parseUnique(spec.unique ?? [], fields, at),
+    indexes: indexes.map((index, i) => parseIndex(index, fields, `${at}: indexes[${i}]`)),
+    unique: parseUnique(unique, fields, at),
     text: (spec.text ?? []).map((path, i) => checkPath(path, `${at}: text[${i}]`)),
     ...(spec.id === 'sequence' ? { numbered: true } : {}),
   };
@@ -133,6 +136,14 @@ function resolve(
     dates: [...fields].filter(([, field]) => field.type === 'date').map(([path]) => path),
     domain: recordDomain(schema, ids),
   });
+}
+
+/** A list of objects, each with a list of this name. */
+function checkMembers(given: unknown, member: string, at: string): void {
+  if (!isList(given)) throw invalid(at, given, 'a list');
+  for (const [i, item] of given.entries())
+    if (!isPlainObject(item) || !isList(item[member]))
+      throw invalid(`${at}[${i}]`, item, `an object with a list of ${member}`);
 }
 
 function recordDomain(schema: RecordSchema, ids: IdKind): FilterDomain {

@@ -78,7 +78,8 @@ export function readVariables(environment: Variables, schema: Schema, names: Lay
   }
   for (const variable of Object.keys(environment)) {
     if (known.has(variable) || setIn(environment, variable) === undefined) continue;
-    const near = nearest(variable, known);
+    // The short form of a database is one of files and arguments.
+    const near = known.has(`${variable}_URL`) ? `${variable}_URL` : nearest(variable, known);
     if (!OURS.test(variable) && near === undefined && !isNearlyOurs(variable)) continue;
     faults.push({
       key: variable,

@@ -47,7 +47,7 @@ function unknownKey({ path: segments, value, source }: Leaf, path: string, schem
     return { key: path, expected: 'an object of settings', actual: typeName(value), source };
   const parent = segments.slice(0, -1).join('.');
   if (schema.has(parent)) return { key: parent, expected: describe(schema.get(parent)!), actual: 'an object', source };
-  const near = keys.find((key) => distance(key.toLowerCase(), path.toLowerCase()) <= 2);
+  const near = keys.find((key) => distance(key.toLowerCase(), path.toLowerCase()) <= 2) ?? nearGroup(segments, keys);
   const siblings = [
     ...new Set(
       keys
@@ -60,6 +60,13 @@ function unknownKey({ path: segments, value, source }: Leaf, path: string, schem
       ? `a known key${siblings.length > 0 ? ` (${siblings.join(', ')})` : ''}`
       : `a known key; do you mean ${near}?`;
   return { key: shownKey(segments), expected, actual: 'an unknown key', source };
+}
+
+/** The path in the group that its first name is nearly. */
+function nearGroup([first = '', ...rest]: readonly string[], keys: readonly string[]): string | undefined {
+  const groups = new Set(keys.map((key) => key.split('.', 1)[0]!));
+  const near = groups.has(first) ? undefined : [...groups].find((group) => distance(group, first.toLowerCase()) <= 2);
+  return near === undefined ? undefined : shownKey([near, ...rest]);
 }
 
 function fromText(text: string, { format }: SettingSpec): unknown {

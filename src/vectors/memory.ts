@@ -270,7 +270,10 @@ export const memory: ProviderDriver = {
   /** @throws `UNSUPPORTED` for a pool other than the memory engine. */
   create(_settings, { pool, name }): VectorProvider {
     if (pool === undefined || !('run' in pool))
-      throw new UnsupportedError('The vector provider memory runs on a memory: database only', { component: name });
+      throw new UnsupportedError(
+        "The vector provider memory runs on a memory: database only: name one in vectors.memory.database (databases: { side: 'memory:' })",
+        { component: name },
+      );
     return new MemoryProvider(pool as MemoryPool, name);
   },
 };

@@ -37,7 +37,8 @@ for (const target of storageTargets('jobs'))
       expect(job).toMatchObject({ name: 'nightly', status: 'draft', version: 1, events: [{ type: 'job.created' }] });
       await expect(jobs.create({ name: 'nightly' })).rejects.toMatchObject({
         code: 'ALREADY_EXISTS',
-        details: { constraint: 'name' },
+        message: 'A job named "nightly" is there already (getByName)',
+        details: { name: 'nightly' },
       });
       expect((await jobs.getByName('nightly')).id).toBe(job.id);
       const same = await jobs.update(job.id, { description: 'x', metadata: PERSONAS });

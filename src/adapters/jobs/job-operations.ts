@@ -1,7 +1,6 @@
 /** Jobs themselves: made, read, changed, ended, taken away. */
 import type { CallOptions } from '../../component.js';
-import type { StorageError } from '../../errors.js';
-import { ConflictError, invalid } from '../../errors.js';
+import { ConflictError, invalid, isStorageError, type StorageError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import type { Actor, StoreEvent } from '../events.js';
 import type { ListPage, PageOptions } from '../page.js';
@@ -86,7 +85,7 @@ export abstract class JobOperations extends JobStoreBase {
   async create(job: NewJob, options: CreateOptions = {}): Promise<JobChange> {
     const { idempotencyKey, ...actor } = OPTIONS.create(options, 'options');
     const value = compact<JobValue>(readNewJob(job, 'job'));
-    return this.change('create', options, async (unit, host) => {
+    const create = this.change('create', options, async (unit, host) => {
       const { result, remember } = await unit.once('jobs.create', idempotencyKey, value);
       if (result !== undefined) return this.changed(await this.findJob(unit, result, 'create'), []);
       await checkConversation(host, value.conversationId, 'job.conversationId');
@@ -100,6 +99,7 @@ export abstract class JobOperations extends JobStoreBase {
       remember(made.id);
       return this.changed(made, unit.events);
     });
+    return create.catch(nameTaken('create', value.name));
   }
 
   /** @throws `NOT_FOUND` */
@@ -150,7 +150,7 @@ export abstract class JobOperations extends JobStoreBase {
     if (isPlainObject(changes) && 'status' in changes)
       throw invalid('changes.status', changes['status'], 'no status: transition changes it');
     const wanted = readJobChanges(changes, 'changes');
-    return this.change('update', options, async (unit, host) => {
+    const update = this.change('update', options, async (unit, host) => {
       const job = await this.findJob(unit, jobId, 'update');
       checkIfVersion(job, 'job', ifVersion);
       const { value, changed } = applyChanges(job.value, wanted);
@@ -160,6 +160,7 @@ export abstract class JobOperations extends JobStoreBase {
       unit.event(next, 'updated', { jobId, tenantId: unit.tenant, changes: changed }, actor);
       return this.changed(next, unit.events);
     });
+    return update.catch(nameTaken('update', wanted.name));
   }
 
   /**
@@ -270,4 +271,17 @@ async function checkConversation(host: StoreHost, id: string | undefined, key: s
 function heldError(jobId: string, runId: string): StorageError {
   const message = `A run of the job ${JSON.stringify(jobId)} is held by a worker; force deletes it all the same`;
   return new ConflictError('CONFLICT', message, { component: 'jobs', details: { reason: 'held', id: jobId, runId } });
+}
+
+/** In the words of the store, what the database says of a name that is taken. */
+function nameTaken(operation: string, name: string | undefined): (error: unknown) => never {
+  return (error) => {
+    if (!isStorageError(error, 'ALREADY_EXISTS') || error.details['collection'] !== JOBS.name) throw error;
+    throw new ConflictError('ALREADY_EXISTS', `A job named ${JSON.stringify(name)} is there already (getByName)`, {
+      component: 'jobs',
+      operation: `jobs.${operation}`,
+      details: { name },
+      cause: error,
+    });
+  };
 }
