@@ -17,7 +17,7 @@ import {
   type Opened,
 } from './support/pgvector/fixture.js';
 
-const ROWS = 300;
+const ROWS = 150;
 const QUERIES = 8;
 let opened: Opened;
 let data: Wordnet;
