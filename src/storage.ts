@@ -221,7 +221,7 @@ export class Transaction extends Storage {
     const outside = new Placement(opening, tenantId, undefined);
     return new Deliveries({
       pool: attempt.pool,
-      messages: (messages) => outbox.leave(messages),
+      messages: (messages) => outbox.leave(messages, () => 'delivery'),
       during: (call) => {
         const left = attempt.during('deliver', call);
         // Where it is not awaited, the transaction tells so.

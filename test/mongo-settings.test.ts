@@ -42,18 +42,25 @@ describe('the URL', () => {
   });
 
   test.each([
-    ['maxPoolSize=50', 'a URL without maxPoolSize: it is pool.max of the settings'],
-    ['a=b&MINPOOLSIZE=5', 'a URL without minPoolSize: it is pool.min of the settings'],
-    ['maxIdleTimeMS=1', 'a URL without maxIdleTimeMS: it is pool.idleTimeout of the settings'],
-    ['waitQueueTimeoutMS=1', 'a URL without waitQueueTimeoutMS: it is pool.acquireTimeout of the settings'],
-    ['connectTimeoutMS=1', 'a URL without connectTimeoutMS: it is pool.connectTimeout of the settings'],
-    ['serverSelectionTimeoutMS=1', 'a URL without serverSelectionTimeoutMS: it is pool.connectTimeout of the settings'],
-    ['socketTimeoutMS=1', 'a URL without socketTimeoutMS: it is socketTimeout of the settings'],
+    ['a=b&MINPOOLSIZE=few', 'a URL whose minPoolSize is a whole number, 0 or more (it is pool.min of the settings)'],
     ['w=1', 'a URL without w, which is majority here in any case'],
     ['readPreference=nearest', 'a URL without readPreference, which is primary here in any case'],
     ['readConcernLevel=local', 'a URL without readConcernLevel, which is majority here in any case'],
   ])('an option that would be replaced is a fault: %s', (query, fault) => {
     expect(mongo.checkUrl(`mongodb://user:hunter2@localhost/x?${query}`)).toBe(fault);
+  });
+
+  test('says what the settings do not: as the URLs that services give out do', () => {
+    const url =
+      'mongodb://localhost/x?maxPoolSize=50&minpoolsize=2&maxIdleTimeMS=120000&connectTimeoutMS=10000&serverSelectionTimeoutMS=30000&socketTimeoutMS=7';
+    expect(mongo.checkUrl(url)).toBeUndefined();
+    expect(readOptions(url, { pool: { max: 20 } })).toMatchObject({
+      pool: { max: 50, min: 2, idleTimeout: 120_000, connectTimeout: 30_000, acquireTimeout: 5_000 },
+      socketTimeout: 7,
+    });
+    expect(readOptions(url, { pool: { max: 8, idleTimeout: 1 } })).toMatchObject({
+      pool: { max: 8, min: 2, idleTimeout: 1 },
+    });
   });
 
   test('names the database, or it is quartermaster', async () => {

@@ -297,6 +297,24 @@ describe('a relay', () => {
     expect(clock.timers).toBe(0);
   });
 
+  test('tells the manager of each outage once, where nobody else is told', async () => {
+    const { clock, managers } = await setUp(1);
+    const errors: unknown[] = [];
+    managers[0]!.on('error', (error) => errors.push(error.code));
+    const relay = managers[0]!.outbox.relay({ handlers: noting().handlers, poll: 1_000 });
+    await rest();
+    for (const outage of [1, 2]) {
+      await enqueue(managers[0]!, 'ann', outage);
+      const thaw = freeze(managers[0]!);
+      await clock.advance(20_000);
+      expect(errors).toHaveLength(outage);
+      thaw();
+      await clock.advance(60_000);
+    }
+    await relay.stop();
+    expect(clock.timers).toBe(0);
+  });
+
   test('delivers no more keys at once than it may', async () => {
     const { managers } = await setUp(1);
     const { deliveries, handlers } = held();

@@ -67,7 +67,19 @@ export class Tables {
    */
   async make(schemas: readonly RecordSchema[], backend: RecordBackend, context: OperationContext): Promise<void> {
     for (const schema of schemas)
-      if (!this.there.has(schema.name)) await within(this.start(schema, backend), context, this.clock, MAKING);
+      if (!this.there.has(schema.name))
+        do await within(this.start(schema, backend), context, this.clock, MAKING);
+        while (
+          // Another declaration of the name was on its way: this process's own comes after it.
+          !this.there.has(schema.name) &&
+          this.isDeclared(schema)
+        );
+  }
+
+  /** Whether the name stands for it in this process, or for nothing yet. */
+  private isDeclared(schema: RecordSchema): boolean {
+    const declared = this.declared.get(schema.name);
+    return declared === undefined || declared === schema || describe(declared) === describe(schema);
   }
 
   private start(schema: RecordSchema, backend: RecordBackend): Promise<void> {
@@ -85,9 +97,12 @@ export class Tables {
     });
     const making = this.prepared
       .then(() => backend.ensure([schema], context, began + limits.schemaTimeout))
-      .then(() => void this.there.set(name, schema))
+      .then(() => {
+        if (this.isDeclared(schema)) this.there.set(name, schema);
+      })
       .catch((error: unknown) => {
-        if (isStorageError(error, 'MIGRATION')) refused.set(name, { error, until: clock.monotonic() + REFUSED });
+        if (isStorageError(error, 'MIGRATION') && this.isDeclared(schema))
+          refused.set(name, { error, until: clock.monotonic() + REFUSED });
         throw error;
       })
       .finally(() => this.making.delete(name));

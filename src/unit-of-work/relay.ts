@@ -96,6 +96,7 @@ export class Relay {
       let more = false;
       try {
         more = await this.claimSome();
+        if (failures > 0) this.settings.onWell();
         failures = 0;
       } catch (error) {
         failures++;

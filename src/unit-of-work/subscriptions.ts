@@ -97,7 +97,7 @@ export async function publish(
       .filter(({ type }) => prefixes.includes(type.slice(0, type.indexOf('.'))) && types?.includes(type) !== false)
       .map((event) => ({ topic, key: event.aggregateId, payload: event }));
   });
-  await outbox.leave(wanted);
+  await outbox.leave(wanted, () => 'event');
 }
 
 /** Ends a subscription, and deletes what waits for it, dead letters too. */

@@ -28,14 +28,15 @@ test('a worker tells of each attempt that failed, once it is written', async () 
       poll: 5,
       onFailure: (failure) => {
         failures.push(failure);
-        throw new Error('ignored');
+        // Also where it is asynchronous.
+        return Promise.reject(new Error('ignored')) as never;
       },
     },
   );
   while (failures.length < 2) await settled();
   expect(failures).toMatchObject([
     { run: { id: run.id, jobName: 'mail', attempt: 1 }, dead: false },
-    { run: { id: run.id, attempt: 2 }, dead: true },
+    { run: { id: run.id, attempt: 2, status: 'failed' }, dead: true },
   ]);
   expect(failures.map(({ error }) => error)).toEqual([thrown, thrown]);
   expect(await storage.jobs.getRun(run.id)).toMatchObject({ status: 'failed', dead: true, error: 'boom' });
@@ -82,6 +83,39 @@ test('without a callback the manager tells of the message that is a dead letter'
       message: 'A message could not be delivered (mail): it is a dead letter (RangeError)',
       details: { id, topic: 'mail', dead: true },
     },
+  ]);
+});
+
+test('a run that was cancelled is no failure for good, and is told as dead to who asked', async () => {
+  await using storage = await open();
+  const run = await failing(storage);
+  const told: StorageError[] = [];
+  storage.on('error', (error) => told.push(error));
+  const failures: RunFailure[] = [];
+  await using worker = storage.jobs.work(
+    async () => {
+      await storage.jobs.cancelRun(run.id);
+      throw new Error('boom');
+    },
+    { poll: 5, onFailure: (failure) => failures.push(failure) },
+  );
+  while (failures.length === 0) await settled();
+  expect(failures).toMatchObject([{ run: { id: run.id, status: 'cancelled' }, dead: true }]);
+  await worker.stop();
+  expect(told).toEqual([]);
+});
+
+test('the manager tells of a run whose last lease ran out', async () => {
+  await using storage = await open();
+  const job = await newJob(storage, { name: 'mail', retry: { ...RETRY, maxAttempts: 1 } });
+  const [run] = await storage.jobs.enqueueRuns(job.id, [{ payload: 1 }]);
+  const told: StorageError[] = [];
+  storage.on('error', (error) => told.push(error));
+  const claim = { workerId: 'gone', leaseSeconds: 0.001 };
+  expect(await storage.jobs.claimDue(claim)).toHaveLength(1);
+  while (told.length === 0) await storage.jobs.claimDue({ ...claim, workerId: 'next' });
+  expect(told).toMatchObject([
+    { message: 'A run of the job "mail" failed for good (LEASE_LOST)', details: { id: run!.id, dead: true } },
   ]);
 });
 

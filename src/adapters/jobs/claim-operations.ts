@@ -1,14 +1,14 @@
 /** Claims over every tenant: leases that have ended, schedules that are due, then runs. */
 import { copyJson } from '../../backends/value.js';
 import type { CallOptions, OperationContext } from '../../component.js';
-import { isStorageError } from '../../errors.js';
+import { isStorageError, StorageError } from '../../errors.js';
 import { groupBy } from '../../collection/group-by.js';
 import type { Entity } from '../store.js';
 import { readClaim } from './arguments.js';
 import { claimOpen, findEverywhere, findExpired, type Taking, type TenantRecord } from './claim.js';
 import { GatedClaims } from './gated-claims.js';
 import { missedOccurrences, readRecurrence, toRun } from './occurrences.js';
-import { endAttempt, followRuns, isHeld, occurrenceId } from './run-ends.js';
+import { deadRun, endAttempt, followRuns, isHeld, occurrenceId } from './run-ends.js';
 import { newRun, queued } from './run-operations.js';
 import { compact, JOBS, RUNS, SCHEDULES, type RunValue, type ScheduleValue } from './records.js';
 
@@ -127,8 +127,8 @@ export abstract class ClaimOperations extends GatedClaims {
     return this.at(this.host.of(tenant));
   }
 
-  protected expireLeases(expired: readonly TenantRecord<RunValue>[], now: Date): Promise<void> {
-    return this.change('expire', {}, async (unit) => {
+  protected async expireLeases(expired: readonly TenantRecord<RunValue>[], now: Date): Promise<void> {
+    const ended = await this.change('expire', {}, async (unit) => {
       const runs = await unit.findMany(
         RUNS,
         expired.map(({ id }) => id),
@@ -138,7 +138,12 @@ export abstract class ClaimOperations extends GatedClaims {
         return isOver ? [{ was: run, is: endAttempt(unit, run, { kind: 'expired' }) }] : [];
       });
       await followRuns(unit, over);
+      return over;
     });
+    // Its worker is gone, and tells nobody.
+    const lost = new StorageError('LEASE_LOST', 'The lease of its last attempt ran out: its worker ended, or hung');
+    for (const { is } of ended)
+      if (is.value.dead === true) this.host.report(deadRun({ ...is, tenant: this.host.tenant }, lost));
   }
 
   /** Makes the runs of the occurrences that are due, and moves the schedule to the next one, in one step. */

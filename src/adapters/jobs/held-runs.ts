@@ -11,7 +11,7 @@ import type { RunEnd, RunRecord } from './run-ends.js';
 /** What the worker wants of the store. */
 export interface WorkerStore {
   claim(limit: number, context: OperationContext): Promise<TenantRecord<RunValue>[]>;
-  end(tenant: string, ends: readonly HeldEnd[]): Promise<ReadonlySet<string>>;
+  end(tenant: string, ends: readonly HeldEnd[]): Promise<ReadonlyMap<string, RunRecord>>;
   extend(tenant: string, runs: readonly RunRecord[]): Promise<ReadonlyMap<string, RunRecord>>;
   checkpoint(tenant: string, id: string, token: number, checkpoint: Checkpoint): Promise<void>;
   operate<R>(work: (context: OperationContext) => Promise<R>): Promise<R>;
@@ -61,7 +61,7 @@ export class HeldRuns {
     private readonly clock: Clock,
     private readonly leaseSeconds: number,
     private readonly onDrop: () => void,
-    private readonly onFailed: (holding: Holding, end: Failure) => void,
+    private readonly onFailed: (run: TenantRecord<RunValue>, end: Failure) => void,
     private readonly onFault: (error: unknown) => void,
   ) {}
 
@@ -101,12 +101,12 @@ export class HeldRuns {
       const { tenant } = over[0]!.run;
       const batch = over.filter(({ run }) => run.tenant === tenant).slice(0, ENDS);
       try {
-        const lost = await this.store.end(
+        const written = await this.store.end(
           tenant,
           batch.map(({ run, end }) => ({ run, end: end! })),
         );
         failures = 0;
-        for (const holding of batch) this.drop(holding, lost.has(holding.run.id));
+        for (const holding of batch) this.drop(holding, written.get(holding.run.id));
       } catch (error) {
         this.onFault(error);
         if (isStorageError(error) && !error.retryable && error.code !== 'OUTCOME_UNKNOWN') {
@@ -115,29 +115,30 @@ export class HeldRuns {
           continue;
         }
         await this.pauseWriting(++failures);
-        for (const holding of batch) if (this.isLate(holding)) this.drop(holding, true);
+        for (const holding of batch) if (this.isLate(holding)) this.drop(holding, undefined);
       }
     }
   }
 
   private async writeEnd(holding: Holding): Promise<void> {
     try {
-      const lost = await this.store.end(holding.run.tenant, [{ run: holding.run, end: holding.end! }]);
-      this.drop(holding, lost.size > 0);
+      const written = await this.store.end(holding.run.tenant, [{ run: holding.run, end: holding.end! }]);
+      this.drop(holding, written.get(holding.run.id));
     } catch (error) {
       this.onFault(error);
-      this.drop(holding, true);
+      this.drop(holding, undefined);
     }
   }
 
-  private drop(holding: Holding, lost: boolean): void {
+  /** @param written the run as its end has left it; absent: it was lost */
+  private drop(holding: Holding, written: RunRecord | undefined): void {
     this.all.delete(holding.run.id);
     const end = holding.end!;
-    if (lost) this.counts.lost++;
+    if (written === undefined) this.counts.lost++;
     else if (end.kind === 'succeeded') this.counts.succeeded++;
     else if (end.kind === 'failed') {
       this.counts.failed++;
-      this.onFailed(holding, end);
+      this.onFailed({ ...written, tenant: holding.run.tenant }, end);
     }
     this.onDrop();
   }

@@ -128,24 +128,24 @@ export abstract class LeaseOperations extends RunOperations {
 
   /**
    * Writes how runs of the tenant's ended, by what their holder knows of them; when another has changed one, by what they
-   * are by now. Gives those that are no longer held under their tokens.
+   * are by now. Gives them as they are written; without those that are no longer held under their tokens.
    */
-  protected endHeld(ends: readonly HeldEnd[]): Promise<ReadonlySet<string>> {
+  protected endHeld(ends: readonly HeldEnd[]): Promise<ReadonlyMap<string, RunRecord>> {
     let read = false;
     return this.change('complete', {}, async (unit) => {
       const ids = ends.map(({ run }) => run.id);
       const runs = read ? await unit.findMany(RUNS, ids) : ends.map(({ run }) => run);
       read = true;
-      const lost = new Set<string>();
+      const written = new Map<string, RunRecord>();
       const over: ChangedRun[] = [];
       ends.forEach(({ run: { id, value }, end }, i) => {
         const run = runs[i];
-        if (isWritten(run, value.token, end)) return;
-        if (isHeld(run, value.token)) over.push({ was: run, is: endAttempt(unit, run, end) });
-        else lost.add(id);
+        if (isWritten(run, value.token, end)) written.set(id, run);
+        else if (isHeld(run, value.token)) over.push({ was: run, is: endAttempt(unit, run, end) });
       });
       await followRuns(unit, over);
-      return lost;
+      for (const { is } of over) written.set(is.id, is);
+      return written;
     });
   }
 

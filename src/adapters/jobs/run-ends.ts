@@ -2,10 +2,11 @@
 import { createHash } from 'node:crypto';
 import type { JsonValue } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
-import { StorageError } from '../../errors.js';
+import { foreignErrorName, isStorageError, StorageError } from '../../errors.js';
 import type { Actor } from '../events.js';
 import type { Unit } from '../unit.js';
 import { RETRY } from './arguments.js';
+import type { TenantRecord } from './claim.js';
 import { freePlaces, type ChangedRun } from './gates.js';
 import { compact, JOBS, RUNS, SCHEDULES, type JobValue, type RunStatus, type RunValue } from './records.js';
 
@@ -89,13 +90,9 @@ function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
   const failed = { ...run, ...compact({ error }) };
   if (run.cancelRequestedAt !== undefined) return ended(failed, 'cancelled', now);
   if (end.kind === 'released') return waiting({ ...run, attempt: run.attempt - 1 }, now);
-  if (!isLast(run, end)) return waiting(failed, new Date(now.getTime() + backoff(run)));
+  const isLast = run.attempt >= (run.retry ?? RETRY).maxAttempts || (end.kind === 'failed' && !end.retryable);
+  if (!isLast) return waiting(failed, new Date(now.getTime() + backoff(run)));
   return { ...ended(failed, 'failed', now), dead: true };
-}
-
-/** Whether no attempt follows this one, which has failed or whose lease has ended. */
-export function isLast({ attempt, retry = RETRY }: RunValue, end: RunEnd): boolean {
-  return attempt >= retry.maxAttempts || (end.kind === 'failed' && !end.retryable);
 }
 
 /** Milliseconds until the next attempt. */
@@ -160,4 +157,15 @@ export function occurrenceId(jobId: string, at: Date): string {
   const hex = createHash('sha256').update(`${jobId}\n${at.getTime()}`).digest('hex');
   // In the form of a UUID of version 8, which is for what its maker says.
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
+
+/** What is told of a run that nobody tries again. @param cause why its last attempt failed */
+export function deadRun({ id, tenant, value }: TenantRecord<RunValue>, cause: unknown): StorageError {
+  const { jobId, jobName, attempt } = value;
+  const reason = isStorageError(cause) ? cause.code : foreignErrorName(cause);
+  return new StorageError('INTERNAL', `A run of the job ${JSON.stringify(jobName)} failed for good (${reason})`, {
+    component: 'jobs',
+    details: { id, jobId, jobName, tenant, attempt, dead: true, reason },
+    cause,
+  });
 }

@@ -1,13 +1,14 @@
 /** The loop of a worker: claims runs that are due, handles them side by side, and keeps their leases until they end. */
 import { foreignErrorName, isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import { groupBy } from '../../collection/group-by.js';
+import { tellHost } from '../../unit-of-work/relay/faults.js';
 import type { StoreHost } from '../host.js';
 import { readStop } from './arguments.js';
 import { outcome, type JobWorkerStatus, type RunContext, type RunFailure, type RunHandler } from './handler.js';
 import type { TenantRecord } from './claim.js';
 import { HeldRuns, RunAbort, type Failure, type Holding, type WorkerStore } from './held-runs.js';
 import type { Checkpoint, RunValue } from './records.js';
-import { isLast } from './run-ends.js';
+import { deadRun } from './run-ends.js';
 
 export interface WorkerSettings {
   readonly workerId: string;
@@ -35,6 +36,8 @@ export class JobWorker {
   /** When it last looked for runs. */
   private claimedAt = -Infinity;
   private wakeUp: (() => void) | undefined;
+  /** The fault of its own that goes on, and is told once. */
+  private told: string | undefined;
 
   constructor(
     private readonly host: StoreHost,
@@ -43,7 +46,7 @@ export class JobWorker {
     private readonly settings: WorkerSettings,
   ) {
     const onFault = (error: unknown): void => this.fault(error);
-    const onFailed = (holding: Holding, end: Failure): void => this.tell(holding, end);
+    const onFailed = (run: TenantRecord<RunValue>, end: Failure): void => this.tell(run, end);
     this.held = new HeldRuns(store, host.clock, settings.leaseSeconds, () => this.wake(), onFailed, onFault);
     for (const type of WAKING) this.cleanUp.push(host.events.on(type, () => this.wake()));
     this.cleanUp.push(host.onClosing(() => void this.stop({ deadline: 0 })));
@@ -97,6 +100,7 @@ export class JobWorker {
         await this.extendLeases();
         more = this.stopping ? false : await this.claim();
         failures = 0;
+        this.told = undefined;
       } catch (error) {
         failures++;
         this.fault(error);
@@ -179,19 +183,11 @@ export class JobWorker {
     }
   }
 
-  private tell({ run }: Holding, end: Failure): void {
+  private tell(run: TenantRecord<RunValue>, { cause: error }: Failure): void {
     const { onFailure } = this.settings;
-    const isCancelled = run.value.cancelRequestedAt !== undefined;
-    const dead = isCancelled || isLast(run.value, end);
-    if (onFailure === undefined) {
-      if (dead && !isCancelled) this.host.report(deadRun(run, end));
-      return;
-    }
-    try {
-      onFailure({ run: this.store.claimed(run), error: end.cause, dead });
-    } catch {
-      // A fault of the host's reporting must not change what becomes of the runs.
-    }
+    const dead = run.value.status !== 'scheduled';
+    if (onFailure !== undefined) tellHost(onFailure, { run: this.store.claimed(run), error, dead });
+    else if (run.value.dead === true) this.host.report(deadRun(run, error));
   }
 
   private fault(error: unknown): void {
@@ -201,7 +197,10 @@ export class JobWorker {
       this.held.forget();
       return;
     }
-    const message = `A worker's look failed (${foreignErrorName(error)})`;
+    const fault = isStorageError(error) ? error.code : foreignErrorName(error);
+    if (fault === this.told) return;
+    this.told = fault;
+    const message = `A worker's look failed (${fault})`;
     this.host.report(
       isStorageError(error) ? error : new StorageError('INTERNAL', message, { operation: 'jobs.work', cause: error }),
     );
@@ -233,16 +232,6 @@ export class JobWorker {
       this.wakeUp = done;
     });
   }
-}
-
-function deadRun({ id, tenant, value }: TenantRecord<RunValue>, { cause }: Failure): StorageError {
-  const { jobId, jobName, attempt } = value;
-  const reason = isStorageError(cause) ? cause.code : foreignErrorName(cause);
-  return new StorageError('INTERNAL', `A run of the job ${JSON.stringify(jobName)} failed for good (${reason})`, {
-    operation: 'jobs.work',
-    details: { id, jobId, jobName, tenant, attempt, dead: true, reason },
-    cause,
-  });
 }
 
 function stopError(): StorageError {

@@ -65,9 +65,14 @@ interface Given {
   readonly applicationName?: string | null;
 }
 
+/** What the URL says counts where the settings have their defaults. */
 export function readOptions(url: string, options: Readonly<Record<string, unknown>>): MongoOptions {
-  const { pool, socketTimeout = SOCKET_TIMEOUT, applicationName } = options as Given;
-  const merged = { ...POOL, ...pool };
+  const { pool, applicationName, socketTimeout: silence = SOCKET_TIMEOUT } = options as Given;
+  const said = saidByUrl(url);
+  const merged: { -readonly [K in keyof PoolSettings]: number } = { ...POOL, ...pool };
+  for (const key of Object.keys(POOL) as (keyof PoolSettings)[])
+    if (merged[key] === POOL[key]) merged[key] = said.get(`pool.${key}`) ?? POOL[key];
+  const socketTimeout = silence === SOCKET_TIMEOUT ? (said.get('socketTimeout') ?? SOCKET_TIMEOUT) : silence;
   const max = Math.max(merged.max, 1);
   return {
     url,
@@ -80,7 +85,7 @@ export function readOptions(url: string, options: Readonly<Record<string, unknow
 
 const URL_PARTS = /^mongodb(\+srv)?:\/\/(?:[^@/?]*@)?([^/?@]*)(?:\/([^?]*))?(?:\?(.*))?$/is;
 
-/** Options of the client that are settings here, under these names. */
+/** Options of the client that are settings here, under these names, which count where they say more. */
 const SETTINGS: Readonly<Record<string, string>> = {
   maxPoolSize: 'pool.max',
   minPoolSize: 'pool.min',
@@ -96,6 +101,21 @@ const FIXED: Readonly<Record<string, string>> = {
   readPreference: 'primary',
   readConcernLevel: 'majority',
 };
+
+/** By the settings' names. Of two options that are one setting the longer time counts. */
+function saidByUrl(url: string): ReadonlyMap<string, number> {
+  const said = new Map<string, number>();
+  for (const [key, value] of new URLSearchParams(URL_PARTS.exec(url)?.[4] ?? '')) {
+    const setting = SETTINGS[optionOf(SETTINGS, key) ?? ''];
+    if (setting !== undefined) said.set(setting, Math.max(Number(value), said.get(setting) ?? 0));
+  }
+  return said;
+}
+
+/** The client's names of options are of any case. */
+function optionOf(options: object, key: string): string | undefined {
+  return Object.keys(options).find((name) => name.toLowerCase() === key.toLowerCase());
+}
 
 function databaseOf(url: string): string {
   return decode(URL_PARTS.exec(url)?.[3] ?? '') ?? '';
@@ -119,13 +139,13 @@ export function urlFault(url: string): string | undefined {
   return optionFault(query);
 }
 
-/** The client's names of options are of any case. What a URL says must not be replaced without a word. */
+/** What a URL says must not be replaced without a word. */
 function optionFault(query: string): string | undefined {
   for (const [key, value] of new URLSearchParams(query)) {
-    const named = (name: string): boolean => name.toLowerCase() === key.toLowerCase();
-    const setting = Object.keys(SETTINGS).find(named);
-    if (setting !== undefined) return `a URL without ${setting}: it is ${SETTINGS[setting]} of the settings`;
-    const fixed = Object.keys(FIXED).find(named);
+    const setting = optionOf(SETTINGS, key);
+    if (setting !== undefined && !/^\d{1,9}$/.test(value))
+      return `a URL whose ${setting} is a whole number, 0 or more (it is ${SETTINGS[setting]} of the settings)`;
+    const fixed = optionOf(FIXED, key);
     if (fixed !== undefined && value !== FIXED[fixed])
       return `a URL without ${fixed}, which is ${FIXED[fixed]} here in any case`;
   }

@@ -1,6 +1,6 @@
 /** Connections that were idle for long, or whose way to the server may be gone, are tried before their next use. */
-import { aborted, type Clock, timerDelay } from '../../clock.js';
-import { type StorageError, TimeoutError } from '../../errors.js';
+import { within, type Clock } from '../../clock.js';
+import { TimeoutError } from '../../errors.js';
 import type { Connection } from './connection.js';
 import type { Bounds } from './wait-queue.js';
 
@@ -8,6 +8,7 @@ import type { Bounds } from './wait-queue.js';
 const TRUSTED_FOR = 30_000;
 /** How long a trial may take. */
 const TRIAL = 2_000;
+const LATE = 'The deadline passed while the connection was tried';
 
 export interface Tried {
   readonly clock: Clock;
@@ -38,30 +39,10 @@ export class Trials {
    * @throws `ABORTED`, `TIMEOUT` by the caller's bounds.
    */
   pass(connection: Connection, bounds: Bounds): Promise<boolean> {
-    const { clock, component } = this.pool;
-    const { signal, deadline } = bounds;
     const trial = this.run(connection);
-    return new Promise((resolve, reject) => {
-      let left = false;
-      const leave = (error: StorageError): void => {
-        left = true;
-        finish();
-        reject(error);
-      };
-      const onAbort = (): void => leave(aborted(signal!));
-      const timer = clock.after(timerDelay(deadline - clock.monotonic()), () =>
-        leave(new TimeoutError('The deadline passed while the connection was tried', { component })),
-      );
-      const finish = (): void => {
-        timer.cancel();
-        signal?.removeEventListener('abort', onAbort);
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      void trial.then((passed) => {
-        finish();
-        if (left && passed) this.pool.release(connection);
-        resolve(passed);
-      });
+    return within(trial, bounds, this.pool.clock, LATE).catch((error: unknown) => {
+      void trial.then((passed) => passed && this.pool.release(connection));
+      throw error;
     });
   }
 

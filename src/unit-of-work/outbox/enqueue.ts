@@ -41,6 +41,8 @@ const MOST = 1_000;
 
 /** A message with its value as it is stored, but for its place. */
 interface Draft extends Omit<NewMessage, 'payload'> {
+  /** The key's record. */
+  readonly name: string;
   readonly id: string;
   readonly value: JsonObject;
   readonly bytes: number;
@@ -74,13 +76,17 @@ export class TransactionOutbox {
     if (!Array.isArray(messages) || messages.length > MOST)
       throw invalid('messages', messages, `an array of at most ${MOST} messages`);
     messages.forEach((message, i) => checkOwn(message, `messages[${i}]`));
-    return this.leave(messages, options);
+    return this.leave(messages, (i) => `messages[${i}]`, options);
   }
 
-  /** The library's own messages, whose topics no host can use. @throws as `enqueue` */
-  async leave(messages: readonly NewMessage[], options?: CallOptions): Promise<Enqueued[]> {
+  /** The library's own messages, whose topics no host can use. @param at what errors call each @throws as `enqueue` */
+  async leave(
+    messages: readonly NewMessage[],
+    at: (place: number) => string,
+    options?: CallOptions,
+  ): Promise<Enqueued[]> {
     return this.write(
-      messages.map((message, i) => draftOf(message, `messages[${i}]`, this.host)),
+      messages.map((message, i) => draftOf(message, at(i), this.host)),
       options,
     );
   }
@@ -111,7 +117,7 @@ export class TransactionOutbox {
           fresh.push(draft);
           return { id, duplicate: false };
         });
-        for (const portion of portions(fresh, backend.capabilities)) await this.insert(portion, context);
+        for (const portion of portions(inKeyOrder(fresh), backend.capabilities)) await this.insert(portion, context);
         if (fresh.length > 0) this.onCommit(() => wake(backend));
         return enqueued;
       },
@@ -158,8 +164,7 @@ export class TransactionOutbox {
     context: OperationContext,
   ): Promise<[{ readonly name: string; readonly lane: string; readonly first: number }, readonly Draft[]][]> {
     const { backend, tenant } = this.host;
-    // In one order in all transactions: two that take the same keys wait for each other, and do not deadlock.
-    const groups = [...groupBy(drafts, ({ topic, key }) => keyId(topic, key))].sort(([a], [b]) => (a < b ? -1 : 1));
+    const groups = [...groupBy(drafts, ({ name }) => name)];
     const writes = groups.map(([name, { length }]): Write => ({
       collection: KEYS,
       id: name,
@@ -187,7 +192,16 @@ function draftOf({ topic, key, payload, idempotencyKey }: NewMessage, at: string
   const whole = { topic, key, payload, idempotencyKey: idempotencyKey ?? randomUUID(), lane: randomUUID(), order: 0 };
   const { value, bound } = encodeValue(whole, MESSAGES, backend.capabilities.maxRecordBytes, at);
   const content = idempotencyKey === undefined ? undefined : digest([key, value['payload']]);
-  return { topic, key, idempotencyKey, id: makeUuid(clock.now()), value, bytes: bound, content };
+  const name = keyId(topic, key);
+  return { topic, key, idempotencyKey, name, id: makeUuid(clock.now()), value, bytes: bound, content };
+}
+
+/**
+ * In one order in all transactions: two that take the same keys wait for each other, and do not deadlock. Those of a key stay in
+ * theirs.
+ */
+function inKeyOrder(drafts: readonly Draft[]): readonly Draft[] {
+  return [...drafts].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 }
 
 /** What one batch takes: each message may bring its key and its lane. */

@@ -12,10 +12,11 @@ export interface DeliveryFailure {
 
 export type Report = (error: StorageError) => void;
 
-/** A failure that is tried again is no news; of the relay's own faults each that begins is told, since it tries again and again. */
+/** A failure that is tried again is no news; nor is a fault of the relay's own that goes on, until a look succeeds. */
 export function toldTo(report: Report): {
   readonly onFailure: (failure: DeliveryFailure) => void;
   readonly onError: (error: unknown) => void;
+  readonly onWell: () => void;
 } {
   let last: string | undefined;
   return {
@@ -27,6 +28,7 @@ export function toldTo(report: Report): {
       if (fault !== last) report(isStorageError(error) ? error : relayFault(error));
       last = fault;
     },
+    onWell: () => (last = undefined),
   };
 }
 
@@ -43,4 +45,9 @@ function deadLetter({ message, error }: DeliveryFailure): StorageError {
 function relayFault(cause: unknown): StorageError {
   const message = `The delivery of what transactions left failed (${foreignErrorName(cause)})`;
   return new StorageError('INTERNAL', message, { operation: 'deliver', cause });
+}
+
+/** A fault of the host's reporting, now or later, must not change what it is told of. */
+export function tellHost<A>(callback: (told: A) => unknown, told: A): void {
+  void (async () => callback(told))().catch(() => undefined);
 }

@@ -3,7 +3,7 @@ import { LONGEST_DELAY } from '../../clock.js';
 import { invalid, isPermanent, unknownKey } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { checkTopic, type OutboxMessage } from '../outbox/records.js';
-import { toldTo, type DeliveryFailure, type Report } from './faults.js';
+import { tellHost, toldTo, type DeliveryFailure, type Report } from './faults.js';
 
 export interface DeliveryContext {
   /** Aborts when the delivery is given up: its time is over, its lease is lost, the relay stops. */
@@ -66,6 +66,8 @@ export interface RelaySettings {
   readonly isPassing: (error: unknown) => boolean;
   readonly onFailure: (failure: DeliveryFailure) => void;
   readonly onError: (error: unknown) => void;
+  /** A look has succeeded after some that did not. */
+  readonly onWell: () => void;
 }
 
 const KEYS = ['handlers', 'on', 'concurrency', 'batch', 'lease', 'timeout', 'poll', 'maxAttempts', 'backoff'];
@@ -103,8 +105,8 @@ export function checkRelayOptions(options: unknown, report: Report): RelaySettin
     isPermanent,
     isPassing: () => false,
     ...toldTo(report),
-    ...(onFailure === undefined ? {} : { onFailure: quietly(onFailure) }),
-    ...(onError === undefined ? {} : { onError: quietly(onError) }),
+    ...(onFailure === undefined ? {} : { onFailure: (failure) => tellHost(onFailure, failure) }),
+    ...(onError === undefined ? {} : { onError: (error) => tellHost(onError, error) }),
   };
 }
 
@@ -126,14 +128,4 @@ function milliseconds(value: unknown, key: string, standard: number): number {
   if (typeof value !== 'number' || !(value > 0) || value > LONGEST_DELAY)
     throw invalid(key, value, 'a number of milliseconds above 0 and below 2^31');
   return value;
-}
-
-function quietly<A>(callback: (argument: A) => void): (argument: A) => void {
-  return (argument) => {
-    try {
-      callback(argument);
-    } catch {
-      // A fault of the host's reporting must not change what is delivered.
-    }
-  };
 }
