@@ -146,6 +146,27 @@ export class UnsupportedError extends StorageError {
   }
 }
 
+/** `error` in other words: of its class, with all that it says but for `more`, and itself as the cause. */
+export function reworded(error: StorageError, message: string, more: StorageErrorOptions = {}): StorageError {
+  const { code, component, operation, retryable, details } = error;
+  const options = { component, operation, retryable, details, cause: error, ...more };
+  switch (code) {
+    case 'NOT_FOUND':
+      return new NotFoundError(message, options);
+    case 'CONFLICT':
+    case 'ALREADY_EXISTS':
+      return new ConflictError(code, message, options);
+    case 'TIMEOUT':
+      return new TimeoutError(message, options);
+    case 'UNAVAILABLE':
+      return new UnavailableError(message, options);
+    case 'UNSUPPORTED':
+      return new UnsupportedError(message, options);
+    default:
+      return new StorageError(code, message, options);
+  }
+}
+
 /** Whether `error` is a StorageError (of any installed copy of the library), optionally one with this code. */
 export function isStorageError(error: unknown, code?: ErrorCode): error is StorageError {
   return (

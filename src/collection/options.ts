@@ -45,14 +45,17 @@ export interface Patch<T> {
 
 export interface PatchOptions<T> extends VersionOptions {
   readonly if?: Filter<T>;
-  /** The value to insert, as it is, when the record is not there. Not together with `ifVersion`. */
+  /**
+   * The value to insert, as it is, when the record is not there. Not together with `ifVersion`. Where ids are a `sequence` it
+   * costs a second write, of the counter.
+   */
   readonly orInsert?: T | undefined;
   /** Milliseconds from now; null: never expires; absent: as before. */
   readonly ttl?: number | null | undefined;
 }
 
 export interface IncrementOptions<T> extends VersionOptions {
-  /** The value to insert when the record is not there; the increment is made in it. Not together with `ifVersion`. */
+  /** The value to insert when the record is not there; the increment is made in it. Else as in `PatchOptions`. */
   readonly orInsert?: T | undefined;
   /** Milliseconds from now; null: never expires; absent: as before. */
   readonly ttl?: number | null | undefined;

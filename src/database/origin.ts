@@ -1,6 +1,6 @@
 /** Who said a database's URL: a variable that is set for another program is taken too, and must be found when it fails. */
 import type { Component } from '../component.js';
-import { foreignErrorName, isStorageError, StorageError, TimeoutError, UnavailableError } from '../errors.js';
+import { foreignErrorName, isStorageError, reworded, UnavailableError, type StorageError } from '../errors.js';
 
 /** `pool`, whose failed opening names the key and the source of its URL, never the URL. */
 export function namingOrigin(pool: Component, key: string, source: string): Component {
@@ -25,10 +25,5 @@ function withOrigin(error: unknown, component: string, origin: string): StorageE
       operation: 'open',
       cause: error,
     });
-  const { code, operation, retryable, details } = error;
-  const message = `${error.message} (${origin})`;
-  const options = { component: error.component ?? component, operation, retryable, details, cause: error };
-  if (code === 'UNAVAILABLE') return new UnavailableError(message, options);
-  if (code === 'TIMEOUT') return new TimeoutError(message, options);
-  return new StorageError(code, message, options);
+  return reworded(error, `${error.message} (${origin})`, { component: error.component ?? component });
 }

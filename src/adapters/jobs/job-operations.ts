@@ -1,6 +1,6 @@
 /** Jobs themselves: made, read, changed, ended, taken away. */
 import type { CallOptions } from '../../component.js';
-import { ConflictError, invalid, isStorageError, type StorageError } from '../../errors.js';
+import { ConflictError, invalid, isStorageError, reworded, type StorageError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import type { Actor, StoreEvent } from '../events.js';
 import type { ListPage, PageOptions } from '../page.js';
@@ -277,11 +277,10 @@ function heldError(jobId: string, runId: string): StorageError {
 function nameTaken(operation: string, name: string | undefined): (error: unknown) => never {
   return (error) => {
     if (!isStorageError(error, 'ALREADY_EXISTS') || error.details['collection'] !== JOBS.name) throw error;
-    throw new ConflictError('ALREADY_EXISTS', `A job named ${JSON.stringify(name)} is there already (getByName)`, {
+    throw reworded(error, `A job named ${JSON.stringify(name)} is there already (getByName)`, {
       component: 'jobs',
       operation: `jobs.${operation}`,
       details: { name },
-      cause: error,
     });
   };
 }

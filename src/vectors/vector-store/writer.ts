@@ -1,6 +1,6 @@
 /** Writing vectors: checked, cut into batches, one on its way while the next is read. */
 import { boundsNow, type CallOptions } from '../../component.js';
-import { invalid, isStorageError, StorageError } from '../../errors.js';
+import { invalid, isStorageError, reworded } from '../../errors.js';
 import { BulkAttempts } from '../../loading/bulk.js';
 import { checkSource } from '../../loading/source.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
@@ -173,10 +173,8 @@ export abstract class VectorWriter extends VectorCollections {
 /** @param cause what ended the load before; absent: its records are written. */
 function missingIndex(error: unknown, name: string, details: object, cause: unknown = error): unknown {
   if (!isStorageError(error)) return error;
-  const { code, component, retryable } = error;
-  const message = `The index of the collection ${name} is missing, call buildIndex: ${error.message}`;
-  return new StorageError(code, message, {
-    ...{ component, retryable, operation: 'load', cause },
+  return reworded(error, `The index of the collection ${name} is missing, call buildIndex: ${error.message}`, {
+    ...{ operation: 'load', cause },
     details: { ...error.details, collection: name, ...details },
   });
 }
