@@ -58,6 +58,8 @@ describe('the URL', () => {
       pool: { max: 50, min: 2, idleTimeout: 120_000, connectTimeout: 30_000, acquireTimeout: 5_000 },
       socketTimeout: 7,
     });
+    const endless = readOptions('mongodb://localhost/x?maxPoolSize=0&socketTimeoutMS=0', {});
+    expect(endless).toMatchObject({ pool: { max: 20 }, socketTimeout: 120_000 });
     expect(readOptions(url, { pool: { max: 8, idleTimeout: 1 } })).toMatchObject({
       pool: { max: 8, min: 2, idleTimeout: 1 },
     });

@@ -102,12 +102,12 @@ const FIXED: Readonly<Record<string, string>> = {
   readConcernLevel: 'majority',
 };
 
-/** By the settings' names. Of two options that are one setting the longer time counts. */
+/** By the settings' names. Of two options that are one setting the longer time counts; 0 would be without end, and counts not. */
 function saidByUrl(url: string): ReadonlyMap<string, number> {
   const said = new Map<string, number>();
   for (const [key, value] of new URLSearchParams(URL_PARTS.exec(url)?.[4] ?? '')) {
     const setting = SETTINGS[optionOf(SETTINGS, key) ?? ''];
-    if (setting !== undefined) said.set(setting, Math.max(Number(value), said.get(setting) ?? 0));
+    if (setting !== undefined && Number(value) > 0) said.set(setting, Math.max(Number(value), said.get(setting) ?? 0));
   }
   return said;
 }
