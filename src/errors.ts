@@ -204,7 +204,7 @@ export function isPermanent(error: unknown): boolean {
 }
 
 /**
- * What may be shown of an error that is not ours: its code, else its name. Never its message: a driver's message may hold
+ * What may be shown of an error that may not be ours: its code, else its name. Never its message: a driver's message may hold
  * a connection string.
  */
 export function foreignErrorName(error: unknown): string {

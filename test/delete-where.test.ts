@@ -2,7 +2,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { RecordBackend } from '../src/backends/backend.js';
 import { deleteMany } from '../src/backends/mongo/find.js';
-import { sql } from '../src/backends/sql/index.js';
 import { defineCollection } from '../src/collection/definition.js';
 import { ALL } from '../src/filter/syntax.js';
 import type { MongoUse } from '../src/pools/mongo/opened.js';
@@ -31,9 +30,7 @@ describeServer('PostgreSQL', () => {
   let backend: RecordBackend;
   beforeAll(async () => {
     fixture = await Fixture.open();
-    pool = await fixture.pool({ max: 6 });
-    backend = sql.create(pool, 'main');
-    await backend.ensure([collection], context());
+    ({ pool, backend } = await fixture.backend([collection]));
   });
   afterAll(() => fixture.close());
 

@@ -1,20 +1,11 @@
 /** Reads of one's own writes in Pinecone, on a stand-in whose reads are behind. */
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { systemClock } from '../src/clock.js';
 import { storeOn } from '../src/testing/vector-target.js';
-import { fill, openPinecone, type OpenPinecone } from './support/pinecone/fixture.js';
-import type { StandInOptions } from './support/pinecone/stand-in.js';
+import { fill, usePinecone } from './support/pinecone/fixture.js';
 import { Namespace } from './support/pinecone/state.js';
 
-let open: OpenPinecone | undefined;
-afterEach(async () => {
-  await open?.close();
-  open = undefined;
-});
-
-async function opened(options: Partial<StandInOptions> = {}): Promise<OpenPinecone> {
-  return (open = await openPinecone(options));
-}
+const opened = usePinecone();
 
 const session = { consistency: 'session', include: { metadata: false } } as const;
 const near = { ...session, vector: [1, 0] };

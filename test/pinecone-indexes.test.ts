@@ -1,19 +1,10 @@
 /** Pinecone's provider on a stand-in: indexes, which take their time to come and go. */
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { systemClock, type Clock } from '../src/clock.js';
-import { fill, openPinecone, type OpenPinecone } from './support/pinecone/fixture.js';
-import type { StandInOptions } from './support/pinecone/stand-in.js';
+import { fill, usePinecone } from './support/pinecone/fixture.js';
 
-let open: OpenPinecone | undefined;
-afterEach(async () => {
-  await open?.close();
-  open = undefined;
-});
-
-async function opened(options: Partial<StandInOptions> = {}): Promise<OpenPinecone> {
-  return (open = await openPinecone(options));
-}
+const opened = usePinecone();
 
 describe('an index', () => {
   test('is waited for until it is ready, and until it is gone', async () => {
@@ -41,7 +32,7 @@ describe('an index', () => {
   test('that is in use is described again by one of those who use it, and used on where it cannot be', async () => {
     let later = 0;
     const clock: Clock = { ...systemClock, monotonic: () => systemClock.monotonic() + later };
-    const { store, standIn } = (open = await openPinecone({}, {}, clock));
+    const { store, standIn } = await opened({}, {}, clock);
     await fill(store, 'docs', 1);
     const described = standIn.seen('describe_index').length;
     const search = (): Promise<unknown[]> => store.search('docs', { vector: [1, 0] });

@@ -1,5 +1,5 @@
 /** Pinecone's provider on a stand-in: what the conformance suite does not ask. */
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { execFile } from 'node:child_process';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,18 +10,9 @@ import { loadSettings } from '../src/settings.js';
 import { registry } from '../src/registry.js';
 import { compareFilters } from '../src/testing/vector-properties.js';
 import { storeOn, VectorFixture } from '../src/testing/vector-target.js';
-import { createProvider, fill, openPinecone, type OpenPinecone } from './support/pinecone/fixture.js';
-import type { StandInOptions } from './support/pinecone/stand-in.js';
+import { createProvider, fill, openPinecone, usePinecone } from './support/pinecone/fixture.js';
 
-let open: OpenPinecone | undefined;
-afterEach(async () => {
-  await open?.close();
-  open = undefined;
-});
-
-async function opened(options: Partial<StandInOptions> = {}): Promise<OpenPinecone> {
-  return (open = await openPinecone(options));
-}
+const opened = usePinecone();
 
 const far = (): { now: Date; deadline: number } => ({ now: new Date(), deadline: systemClock.monotonic() + 60_000 });
 

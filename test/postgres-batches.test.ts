@@ -1,7 +1,6 @@
 /** Batches on a server that others write meanwhile: the order of their locks, and what becomes of deadlocks. */
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { RecordBackend, Write } from '../src/backends/backend.js';
-import { sql } from '../src/backends/sql/index.js';
 import { defineCollection } from '../src/collection/definition.js';
 import type { Session } from '../src/component.js';
 import { ALL } from '../src/filter/syntax.js';
@@ -17,9 +16,7 @@ describeServer('batches on PostgreSQL', () => {
   let backend: RecordBackend;
   beforeAll(async () => {
     fixture = await Fixture.open();
-    pool = await fixture.pool({ max: 6 });
-    backend = sql.create(pool, 'main');
-    await backend.ensure([collection], context());
+    ({ pool, backend } = await fixture.backend([collection]));
   });
   beforeEach(() => pool.script('TRUNCATE quartermaster.rows', context()));
   afterAll(() => fixture.close());

@@ -261,9 +261,7 @@ describeServer('PostgreSQL', () => {
   let backend: RecordBackend;
   beforeAll(async () => {
     fixture = await Fixture.open();
-    pool = await fixture.pool({ max: 6 });
-    backend = sql.create(pool, 'main');
-    await backend.ensure([things], context());
+    ({ pool, backend } = await fixture.backend([things]));
   });
   afterAll(() => fixture.close());
 

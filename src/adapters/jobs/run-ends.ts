@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { JsonValue } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
-import { foreignErrorName, isStorageError, StorageError } from '../../errors.js';
+import { foreignErrorName, StorageError } from '../../errors.js';
 import type { Actor } from '../events.js';
 import type { Unit } from '../unit.js';
 import { RETRY } from './arguments.js';
@@ -162,7 +162,7 @@ export function occurrenceId(jobId: string, at: Date): string {
 /** What is told of a run that nobody tries again. @param cause why its last attempt failed */
 export function deadRun({ id, tenant, value }: TenantRecord<RunValue>, cause: unknown): StorageError {
   const { jobId, jobName, attempt } = value;
-  const reason = isStorageError(cause) ? cause.code : foreignErrorName(cause);
+  const reason = foreignErrorName(cause);
   return new StorageError('INTERNAL', `A run of the job ${JSON.stringify(jobName)} failed for good (${reason})`, {
     component: 'jobs',
     details: { id, jobId, jobName, tenant, attempt, dead: true, reason },

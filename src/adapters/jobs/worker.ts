@@ -197,7 +197,7 @@ export class JobWorker {
       this.held.forget();
       return;
     }
-    const fault = isStorageError(error) ? error.code : foreignErrorName(error);
+    const fault = foreignErrorName(error);
     if (fault === this.told) return;
     this.told = fault;
     const message = `A worker's look failed (${fault})`;

@@ -177,7 +177,7 @@ async function prepare(directory: string, component: string): Promise<() => Prom
   return () => rm(marker);
 }
 
-function exists(path: string): Promise<boolean> {
+export function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
     () => false,

@@ -6,6 +6,7 @@ import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { PreparedTarget } from '../../component.js';
+import { exists } from './database.js';
 
 export async function createTestDatabase(url: string): Promise<PreparedTarget> {
   const file = await dumpOfEmpty().catch(() => undefined);
@@ -17,7 +18,7 @@ async function dumpOfEmpty(): Promise<string> {
   const folder = join(process.cwd(), 'node_modules', '.cache', 'quartermaster');
   // Of this very engine: another version's may not read it.
   const file = join(folder, `pglite-${engine.size}-${Math.floor(engine.mtimeMs)}.tar`);
-  if (await isThere(file)) return file;
+  if (await exists(file)) return file;
   const { PGlite } = await import('@electric-sql/pglite');
   const empty = await PGlite.create();
   const dump = await empty.dumpDataDir('none');
@@ -28,11 +29,4 @@ async function dumpOfEmpty(): Promise<string> {
   await writeFile(made, Buffer.from(await dump.arrayBuffer()));
   await rename(made, file);
   return file;
-}
-
-function isThere(file: string): Promise<boolean> {
-  return stat(file).then(
-    () => true,
-    () => false,
-  );
 }

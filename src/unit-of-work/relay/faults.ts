@@ -24,7 +24,7 @@ export function toldTo(report: Report): {
       if (failure.dead) report(deadLetter(failure));
     },
     onError: (error) => {
-      const fault = isStorageError(error) ? error.code : foreignErrorName(error);
+      const fault = foreignErrorName(error);
       if (fault !== last) report(isStorageError(error) ? error : relayFault(error));
       last = fault;
     },
@@ -34,7 +34,7 @@ export function toldTo(report: Report): {
 
 function deadLetter({ message, error }: DeliveryFailure): StorageError {
   const { id, topic, key, tenant } = message;
-  const reason = isStorageError(error) ? error.code : foreignErrorName(error);
+  const reason = foreignErrorName(error);
   return new StorageError('INTERNAL', `A message could not be delivered (${topic}): it is a dead letter (${reason})`, {
     operation: 'deliver',
     details: { id, topic, key, tenant, dead: true, reason },

@@ -1,4 +1,5 @@
 /** The provider on a stand-in of its own. */
+import { afterEach } from '@jest/globals';
 import assert from 'node:assert/strict';
 import { systemClock, type Clock } from '../../../src/clock.js';
 import { storeOn } from '../../../src/testing/vector-target.js';
@@ -40,6 +41,16 @@ export async function openPinecone(
       assert.deepEqual(standIn.violations, []);
     },
   };
+}
+
+/** Opens one for a test; it is closed after it. */
+export function usePinecone(): typeof openPinecone {
+  let open: OpenPinecone | undefined;
+  afterEach(async () => {
+    await open?.close();
+    open = undefined;
+  });
+  return async (...how) => (open = await openPinecone(...how));
 }
 
 /** A collection with records `r0`, `r1` ... whose metadata hold their number. */

@@ -1,6 +1,8 @@
 /** Pools over the server of the tests, each file with a database of its own. */
 import { describe } from '@jest/globals';
 import { systemClock as clock, type Clock } from '../../../src/clock.js';
+import type { RecordBackend, RecordSchema } from '../../../src/backends/backend.js';
+import { sql } from '../../../src/backends/sql/index.js';
 import type { OperationContext, Session } from '../../../src/component.js';
 import { postgres } from '../../../src/pools/postgres/index.js';
 import type { SqlPool } from '../../../src/pools/pool.js';
@@ -46,6 +48,16 @@ export class Fixture {
     const pool = this.make(settings, url, poolClock);
     await pool.open({ clock: poolClock, signal: new AbortController().signal });
     return pool;
+  }
+
+  /** Records on a pool of six, with these tables. */
+  async backend(
+    collections: readonly RecordSchema[],
+  ): Promise<{ readonly pool: SqlPool; readonly backend: RecordBackend }> {
+    const pool = await this.pool({ max: 6 });
+    const backend = sql.create(pool, 'main');
+    await backend.ensure(collections, context());
+    return { pool, backend };
   }
 
   /** Of the connection to the server, through whatever the pool's own connections go through. */
