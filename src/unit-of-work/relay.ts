@@ -9,6 +9,7 @@ import { invalid, isStorageError } from '../errors.js';
 import { OUTBOX_TABLES } from './outbox/records.js';
 import { onWake } from './outbox/wake.js';
 import { claim, findDue, takeToken, type ClaimedLane } from './relay/claim.js';
+import { Endings } from './relay/endings.js';
 import { readHeads, type Head } from './relay/heads.js';
 import { LaneDelivery } from './relay/lane.js';
 import type { DeliveryFailure } from './relay/faults.js';
@@ -31,6 +32,7 @@ export class Relay {
   private readonly backend: RecordBackend;
   private readonly lanes = new Map<string, { readonly delivery: LaneDelivery; readonly ended: Promise<void> }>();
   private readonly settings: RelaySettings;
+  private readonly endings: Endings;
   private readonly cleanUp: (() => void)[] = [];
   private readonly loopEnded: Promise<void>;
   private readonly counts = { delivered: 0, failed: 0, dead: 0 };
@@ -47,6 +49,7 @@ export class Relay {
     onClosing: (listener: () => void) => () => void,
   ) {
     this.backend = host.backend;
+    this.endings = new Endings(host);
     this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
     this.cleanUp.push(
       onWake(this.backend, () => this.wake()),
@@ -139,7 +142,7 @@ export class Relay {
   }
 
   private deliver(lane: ClaimedLane, head: Head | undefined): void {
-    const delivery = new LaneDelivery(this.host, lane, head, this.settings, () => this.stopping);
+    const delivery = new LaneDelivery(this.host, lane, head, this.settings, this.endings, () => this.stopping);
     const ended = delivery
       .run()
       .catch((error: unknown) => this.fault(error))

@@ -11,6 +11,8 @@ export interface Head {
   readonly keyVersion: number | undefined;
   /** In their order, at most `batch`. */
   readonly messages: readonly Stored[];
+  /** Whether these are all. */
+  readonly isWhole: boolean;
 }
 
 const IN_LANES = [
@@ -32,7 +34,8 @@ export async function readHeads(
     lanes.map(({ keyId }) => ({ collection: KEYS, id: keyId })),
     context,
   );
-  const limit = batch * lanes.length;
+  // One more than is wanted of each: it tells whether there are more.
+  const limit = (batch + 1) * lanes.length;
   const filter = oneOf(
     'lane',
     lanes.map(({ id }) => id),
@@ -41,12 +44,16 @@ export async function readHeads(
   const whole = found.length < limit || lanes.length === 1;
   const last = found.at(-1)?.value['lane'];
   const heads = lanes.map(async (lane, i): Promise<Head> => {
-    const own = found.filter(({ value }) => value['lane'] === lane.id).slice(0, batch);
+    const own = found.filter(({ value }) => value['lane'] === lane.id);
     // A longer one has taken the room of this: it is read by itself.
-    if (!whole && own.length < batch && (own.length === 0 || last === lane.id))
+    if (!whole && own.length <= batch && (own.length === 0 || last === lane.id))
       return (await readHeads(backend, [lane], batch, context))[0]!;
     const key = keys[i];
-    return { keyVersion: key?.value['lane'] === lane.id ? key.version : undefined, messages: own };
+    return {
+      keyVersion: key?.value['lane'] === lane.id ? key.version : undefined,
+      messages: own.slice(0, batch),
+      isWhole: own.length <= batch,
+    };
   });
   return Promise.all(heads);
 }

@@ -7,6 +7,7 @@ import type { Timer } from '../../clock.js';
 import { acknowledgement } from '../outbox/idempotency.js';
 import { KEYS, LANES, MESSAGES, OUTBOX_TABLES, readMessage } from '../outbox/records.js';
 import { isDone, later, ownChange, type ClaimedLane } from './claim.js';
+import type { Endings } from './endings.js';
 import { readHeads, type Head } from './heads.js';
 import { backoffDelay, type RelaySettings } from './options.js';
 
@@ -38,6 +39,7 @@ export class LaneDelivery {
     /** Read since the claim, with those of other lanes. */
     private head: Head | undefined,
     private readonly settings: RelaySettings,
+    private readonly endings: Endings,
     private readonly isStopping: () => boolean,
   ) {
     this.backend = host.backend;
@@ -66,7 +68,7 @@ export class LaneDelivery {
   /** @returns whether there may be more. */
   private async deliverSome(): Promise<boolean> {
     const { batch } = this.settings;
-    const { keyVersion, messages } =
+    const { keyVersion, messages, isWhole } =
       this.head ??
       (await this.operate(async (context) => (await readHeads(this.backend, [this.lane], batch, context))[0]!));
     this.head = undefined;
@@ -78,7 +80,7 @@ export class LaneDelivery {
       this.delivered++;
       this.done.push(message);
       const last = i === messages.length - 1;
-      if (last && messages.length < batch && (await this.drop(keyVersion))) return false;
+      if (last && isWhole && (await this.drop(keyVersion))) return false;
       if ((last || this.isToAcknowledge()) && !(await this.keep())) return false;
     }
     this.together = true;
@@ -151,10 +153,18 @@ export class LaneDelivery {
 
   /** Deletes the lane with its last messages, unless another message has come. @returns whether it is gone. */
   private async drop(keyVersion: number | undefined): Promise<boolean> {
-    const writes: Write[] = [{ collection: LANES, id: this.lane.id, kind: 'delete', ifVersion: this.version }];
-    if (keyVersion !== undefined)
-      writes.push({ collection: KEYS, id: this.lane.keyId, kind: 'delete', ifVersion: keyVersion });
-    return (await this.acknowledge(() => writes)).every(isDone);
+    const { done, lane } = this;
+    const gone = (): Write[] => {
+      const own: Write = { collection: LANES, id: lane.id, kind: 'delete', ifVersion: this.version };
+      if (keyVersion === undefined) return [own];
+      return [own, { collection: KEYS, id: lane.keyId, kind: 'delete', ifVersion: keyVersion }];
+    };
+    const items = 2 + 2 * done.length;
+    const isEnded = await this.endings.end(lane.scope, items, (context) => [
+      ...gone(),
+      ...done.flatMap((message) => acknowledgement(message, context)),
+    ]);
+    return isEnded || (await this.acknowledge(gone)).every(isDone);
   }
 
   /** Deletes what is delivered, and keeps the lane for what comes next. @returns whether the lane is still ours. */

@@ -1,0 +1,79 @@
+/** What ends lanes that are empty at the same time, and what it leaves to each of them. */
+import { describe, expect, test } from '@jest/globals';
+import { settled } from './support/manual-clock.js';
+import { enqueue, kept } from './support/outbox.js';
+import { gate } from './support/postgres/fixture.js';
+import { statementsOf } from './support/statements.js';
+import { storageTargets } from './support/storage-targets.js';
+import { Tally } from './support/tally.js';
+import { useStorage } from './support/use-storage.js';
+
+const KEYS = Array.from({ length: 8 }, (_, i) => `k${i}`);
+const targets = storageTargets('lanes that end together').filter(({ transactions }) => transactions);
+
+describe.each(targets)('lanes that end together on $name', (target) => {
+  const storage = useStorage(target);
+
+  test('are gone with their messages, once each', async () => {
+    for (const key of KEYS) await enqueue(storage(), key, key);
+    const begun = new Tally<unknown>();
+    const { passed, open } = gate();
+    const sent = await statementsOf(async () => {
+      await using relay = storage().outbox.relay({
+        handlers: {
+          mail: ({ payload }) => {
+            begun.add(payload);
+            return passed;
+          },
+        },
+        concurrency: KEYS.length,
+      });
+      await begun.until(KEYS.length);
+      open();
+      while (relay.status().inFlight > 0) await settled();
+    });
+    expect([...begun.seen].sort()).toEqual(KEYS);
+    expect(await kept(storage())).toEqual([0, 0, 0]);
+    const ends = sent.filter((text) => /DELETE FROM \S*qm_outbox_lanes/.test(text));
+    expect(ends).toHaveLength(target.name === 'postgres' ? 1 : 0);
+  });
+
+  // Where one session is open at a time, a transaction that waits holds back everything.
+  if (target.server)
+    test('wait no longer than for a moment for a transaction under one key', async () => {
+      for (const key of KEYS) await enqueue(storage(), key, 1);
+      const added = gate();
+      const commit = gate();
+      const begun = new Tally<unknown>();
+      const given = new Map(KEYS.map((key) => [key, [] as unknown[]]));
+      const delivering = gate();
+      await using relay = storage().outbox.relay({
+        handlers: {
+          mail: ({ key, payload }) => {
+            begun.add(payload);
+            given.get(key)!.push(payload);
+            return delivering.passed;
+          },
+        },
+        concurrency: KEYS.length,
+      });
+      await begun.until(KEYS.length);
+      const slow = storage().transaction(async (tx) => {
+        await tx.outbox.enqueue({ topic: 'mail', key: 'k3', payload: 2 });
+        added.open();
+        await commit.passed;
+      });
+      await added.passed;
+      delivering.open();
+      // All but the one whose key the transaction holds.
+      while ((await kept(storage()))[1]! > 1) await settled();
+      expect(relay.status().delivered).toBe(KEYS.length - 1);
+      commit.open();
+      await slow;
+      await begun.until(KEYS.length + 1);
+      while ((await kept(storage()))[1]! > 0) await settled();
+      expect(given.get('k3')).toEqual([1, 2]);
+      expect(begun.seen).toHaveLength(KEYS.length + 1);
+      expect(await kept(storage())).toEqual([0, 0, 0]);
+    });
+});
