@@ -64,6 +64,8 @@ export interface CallOptions {
 /** One operation that was admitted: its context, and the end that must be told. */
 export interface Operation {
   readonly context: OperationContext;
+  /** Where it runs: a database or a vector provider, by its name in the settings. Absent: nobody is to be told of it. */
+  readonly component?: string;
   readonly end: () => void;
 }
 

@@ -105,6 +105,7 @@ export type {
   TestTarget,
 } from './component.js';
 export type { ErrorCode, StorageErrorOptions } from './errors.js';
+export type { OperationMessage } from './operation.js';
 export type { Collection } from './collection/collection.js';
 export type {
   CollectionDefinition,

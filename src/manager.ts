@@ -7,7 +7,8 @@ import { systemClock, type Clock } from './clock.js';
 import type { CollectionDefinition } from './collection/definition.js';
 import type { CollectionHost } from './collection/host.js';
 import type { Operations } from './backends/operations.js';
-import type { CallOptions } from './component.js';
+import type { CallOptions, OperationContext } from './component.js';
+import { runAdmitted } from './operation.js';
 import { composeComponents } from './composition.js';
 import { operationsOf } from './database/operations.js';
 import { deliveryTargets, startDispatch } from './dispatcher.js';
@@ -129,12 +130,11 @@ export class StorageManager extends SubscribableStorage {
     const database = place.declared(definition, options.on);
     const { schemaTimeout } = this.settings.lifecycle;
     const host = place.records(database, LIBRARY.tenant);
-    const operation = host.begin('settle', { timeout: schemaTimeout, ...options });
-    try {
-      return { indexes: await database.settle(definition.schema, options.dryRun === true, operation.context) };
-    } finally {
-      operation.end();
-    }
+    const { schema } = definition;
+    const settle = async (context: OperationContext): Promise<{ readonly indexes: readonly string[] }> => ({
+      indexes: await database.settle(schema, options.dryRun === true, context),
+    });
+    return runAdmitted(host.begin, 'settle', { timeout: schemaTimeout, ...options }, settle, schema.name);
   }
 
   /** The delivery of what transactions have left in their outbox, of every tenant. */

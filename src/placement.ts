@@ -106,7 +106,7 @@ export class Placement {
       if (pool !== undefined) refuseInsideTransaction(pool, operation);
       const end = parts.admit();
       const deadline = clock.monotonic() + (options.timeout ?? parts.operationTimeout);
-      return { context: { now: clock.now(), deadline, signal: options.signal }, end };
+      return { context: { now: clock.now(), deadline, signal: options.signal }, component: name, end };
     };
   }
 }

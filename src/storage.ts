@@ -6,6 +6,7 @@ import type { StoreName } from './adapters/settings.js';
 import type { StoreHost } from './adapters/host.js';
 import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
 import { checkCallOptions, type OpenParts } from './opening.js';
+import { runAdmitted } from './operation.js';
 import { Placement } from './placement.js';
 import { Collection } from './collection/collection.js';
 import type { CollectionDefinition } from './collection/definition.js';
@@ -126,12 +127,10 @@ export abstract class Storage extends StoreFactory {
     const database = place.database(options.on);
     if (database.backend.capabilities.transactions === 'none')
       throw new UnsupportedError(`The database ${database.name} has no transactions`, { operation: 'transaction' });
-    const operation = place.begin(database.pool, database.name, database.clock)('transaction', options);
-    try {
-      return await runTransaction(database, operation.context, options, run, (error) => parts.report(error));
-    } finally {
-      operation.end();
-    }
+    const begin = place.begin(database.pool, database.name, database.clock);
+    return runAdmitted(begin, 'transaction', options, (context) =>
+      runTransaction(database, context, options, run, (error) => parts.report(error)),
+    );
   }
 
   /** @param owner whose store it is, where that is not the handle's own tenant. */

@@ -20,6 +20,7 @@ const ROOMS: readonly Room[] = [
   { name: 'clock', files: ['clock'], may: [] },
   { name: 'filter', files: ['filter'], may: [] },
   { name: 'component', files: ['component', 'handle'], may: ['clock'] },
+  { name: 'operation', files: ['operation'], may: ['component'] },
   { name: 'loading', files: ['loading'], may: ['component', 'clock'] },
   { name: 'lifecycle', files: ['lifecycle'], may: ['component', 'clock'] },
   { name: 'health', files: ['health'], may: ['component', 'clock'] },
@@ -39,12 +40,12 @@ const ROOMS: readonly Room[] = [
   {
     name: 'collection',
     files: ['collection'],
-    may: [...BASE, 'loading', 'backend contract', 'record values', 'definition'],
+    may: [...BASE, 'operation', 'loading', 'backend contract', 'record values', 'definition'],
   },
   {
     name: 'vector store',
     files: ['vectors/vector-store'],
-    may: [...BASE, 'loading', 'vector contract', 'vector codec'],
+    may: [...BASE, 'operation', 'loading', 'vector contract', 'vector codec'],
   },
   {
     name: 'memory',
@@ -143,7 +144,7 @@ const ROOMS: readonly Room[] = [
       ...BASE,
       ...CONTRACTS,
       ...['definition', 'collection', 'vector store', 'adapters', 'stores by name', 'unit of work', 'delivery'],
-      ...['settings', 'health', 'probes', 'lifecycle', 'record values'],
+      ...['settings', 'health', 'probes', 'lifecycle', 'record values', 'operation'],
     ],
     types: ['registry'],
   },
@@ -154,6 +155,7 @@ const ROOMS: readonly Room[] = [
     may: [...BASE, ...CONTRACTS, 'registry', 'definition', 'manager'],
     types: [
       'adapters',
+      'operation',
       'collection',
       'vector store',
       'unit of work',

@@ -1,6 +1,7 @@
 /** What a collection stands on: the storage that made it gives it, and every operation runs through it. */
 import type { Clock } from '../clock.js';
 import type { BeginOperation, CallOptions, OperationContext } from '../component.js';
+import { runAdmitted } from '../operation.js';
 import type { RecordBackend, RecordSchema } from '../backends/backend.js';
 
 export interface CollectionHost {
@@ -13,19 +14,16 @@ export interface CollectionHost {
 }
 
 /** Admits an operation, makes sure of the tables, and runs it. What `work` throws at once rejects too. */
-export async function runOperation<R>(
+export function runOperation<R>(
   host: CollectionHost,
   schemas: readonly RecordSchema[],
   name: string,
   options: CallOptions | undefined,
   work: (context: OperationContext) => Promise<R>,
 ): Promise<R> {
-  const operation = host.begin(name, options);
-  try {
-    const ensured = host.ensure(schemas, operation.context);
-    if (ensured !== undefined) await ensured;
-    return await work(operation.context);
-  } finally {
-    operation.end();
-  }
+  const prepared = (context: OperationContext): Promise<R> => {
+    const ensured = host.ensure(schemas, context);
+    return ensured === undefined ? work(context) : ensured.then(() => work(context));
+  };
+  return runAdmitted(host.begin, name, options, prepared, schemas[0]?.name);
 }

@@ -7,6 +7,7 @@ import {
   type Operations,
 } from '../backends/operations.js';
 import type { BeginOperation, CallOptions, OperationContext } from '../component.js';
+import { runAdmitted } from '../operation.js';
 import { invalid, unknownKey, UnsupportedError } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
 
@@ -26,12 +27,7 @@ export function operationsOf(database: string, implemented: BackendOperations, b
       ...(signal === undefined ? {} : { signal }),
       ...(limit === undefined ? {} : { timeout: limit }),
     };
-    const operation = begin(name, bounds);
-    try {
-      return await implementation(checked, operation.context);
-    } finally {
-      operation.end();
-    }
+    return runAdmitted(begin, name, bounds, (context) => implementation(checked, context));
   };
   const called = OPERATION_NAMES.map((name) => [name, (options?: unknown) => run(name, options)] as const);
   const capabilities = OPERATION_NAMES.map((name) => [name, implemented[name] !== undefined] as const);

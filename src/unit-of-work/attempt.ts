@@ -94,7 +94,7 @@ export class Attempt {
       if (this.pending.size === 0) for (const tell of this.onIdle.splice(0)) tell();
     };
     this.pending.set(end, operation);
-    return { context, end };
+    return { context, component: this.on.name, end };
   };
 
   /** Admits an operation from its very beginning, whatever it does before it comes to the database. @throws as `begin` */

@@ -7,6 +7,7 @@ import { runOperation, type CollectionHost } from '../collection/host.js';
 import type { OperationContext } from '../component.js';
 import { invalid, isStorageError } from '../errors.js';
 import { OUTBOX_TABLES } from './outbox/records.js';
+import { LoopPause } from './loop-pause.js';
 import { onWake } from './outbox/wake.js';
 import { claim, findDue, takeToken, type ClaimedLane } from './relay/claim.js';
 import { Endings } from './relay/endings.js';
@@ -39,8 +40,9 @@ export class Relay {
   private stopping = false;
   private ended = false;
   private stopped: Promise<void> | undefined;
-  private isWoken = false;
-  private wakeUp: (() => void) | undefined;
+  private readonly pauses: LoopPause;
+  /** Whether more was due than the last claim took. */
+  private isBehind = false;
 
   /** @param onClosing calls back when the manager is about to close, until the returned function is called */
   constructor(
@@ -50,9 +52,10 @@ export class Relay {
   ) {
     this.backend = host.backend;
     this.endings = new Endings(host);
+    this.pauses = new LoopPause(host.clock);
     this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
     this.cleanUp.push(
-      onWake(this.backend, () => this.wake()),
+      onWake(this.backend, () => this.pauses.wake()),
       onClosing(() => void this.stop({ deadline: 0 })),
     );
     this.loopEnded = this.loop();
@@ -81,7 +84,7 @@ export class Relay {
 
   private async end(deadline: number): Promise<void> {
     this.stopping = true;
-    this.wake();
+    this.pauses.wake();
     const timer = this.host.clock.after(deadline, () => this.giveUp());
     await this.loopEnded;
     await Promise.all([...this.lanes.values()].map(({ ended }) => ended));
@@ -105,7 +108,7 @@ export class Relay {
         failures++;
         this.fault(error);
       }
-      if (!more && !this.stopping) await this.pause(this.delay(failures));
+      if (!more && !this.stopping) await this.pauses.pause(this.delay(failures));
     }
     this.cleanUp.forEach((undo) => undo());
   }
@@ -113,18 +116,21 @@ export class Relay {
   /** @returns whether to look again at once. */
   private async claimSome(): Promise<boolean> {
     const { concurrency, handlers, lease } = this.settings;
-    this.isWoken = false;
+    this.pauses.look();
+    if (this.lanes.size === concurrency) return false;
+    if (this.isBehind) await this.pauses.gather(() => this.stopping || this.lanes.size <= concurrency / 2);
+    if (this.stopping) return false;
     const free = concurrency - this.lanes.size;
-    if (free === 0) return false;
     // More than are wanted, and not the first of them: relays that look at the same time would all want the same ones.
-    const limit = 2 * free + this.lanes.size;
+    const limit = 4 * free + this.lanes.size;
     const found = await this.operate((context) => findDue(this.backend, [...handlers.keys()], limit, context));
     const due = shuffled(found.filter(({ id }) => !this.lanes.has(id))).slice(0, free);
+    this.isBehind = found.length === limit;
     if (due.length === 0) return false;
     const token = await this.operate((context) => takeToken(this.backend, context));
     const claimed = await this.operate((context) => claim(this.backend, due, token, lease, context));
     await this.begin(claimed);
-    return claimed.length < due.length || found.length === limit;
+    return claimed.length < due.length || this.isBehind;
   }
 
   /** Reads the heads of all together. What cannot be read here, each lane reads by itself. */
@@ -149,7 +155,7 @@ export class Relay {
       .finally(() => {
         this.counts.delivered += delivery.delivered;
         this.lanes.delete(lane.id);
-        this.wake();
+        this.pauses.wake();
       });
     this.lanes.set(lane.id, { delivery, ended });
   }
@@ -165,29 +171,10 @@ export class Relay {
     if (!(this.stopping && isStorageError(error, 'CLOSED'))) this.settings.onError(error);
   }
 
-  private wake(): void {
-    this.isWoken = true;
-    this.wakeUp?.();
-  }
-
   private delay(failures: number): number {
     const { poll } = this.settings;
     if (failures > 0) return backoffDelay({ base: poll, max: Math.max(poll, LONGEST_WAIT) }, failures);
     return poll / 2 + Math.random() * poll;
-  }
-
-  /** Ends early when there may be something to do. Somebody asked for the relay, so it keeps the process alive. */
-  private pause(milliseconds: number): Promise<void> {
-    if (this.isWoken) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = (): void => {
-        timer.cancel();
-        this.wakeUp = undefined;
-        resolve();
-      };
-      const timer = this.host.clock.after(milliseconds, done);
-      this.wakeUp = done;
-    });
   }
 
   private operate<R>(

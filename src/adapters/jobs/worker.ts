@@ -1,6 +1,7 @@
 /** The loop of a worker: claims runs that are due, handles them side by side, and keeps their leases until they end. */
 import { foreignErrorName, isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import { groupBy } from '../../collection/group-by.js';
+import { LoopPause } from '../../unit-of-work/loop-pause.js';
 import { tellHost } from '../../unit-of-work/relay/faults.js';
 import type { StoreHost } from '../host.js';
 import { readStop } from './arguments.js';
@@ -32,10 +33,9 @@ export class JobWorker {
   private stopping = false;
   private ended = false;
   private stopped: Promise<void> | undefined;
-  private woken = false;
-  /** When it last looked for runs. */
-  private claimedAt = -Infinity;
-  private wakeUp: (() => void) | undefined;
+  private readonly pauses: LoopPause;
+  /** Whether the last claim took all that it could hold. */
+  private isBehind = false;
   /** The fault of its own that goes on, and is told once. */
   private told: string | undefined;
 
@@ -47,8 +47,9 @@ export class JobWorker {
   ) {
     const onFault = (error: unknown): void => this.fault(error);
     const onFailed = (run: TenantRecord<RunValue>, end: Failure): void => this.tell(run, end);
-    this.held = new HeldRuns(store, host.clock, settings.leaseSeconds, () => this.wake(), onFailed, onFault);
-    for (const type of WAKING) this.cleanUp.push(host.events.on(type, () => this.wake()));
+    this.pauses = new LoopPause(host.clock);
+    this.held = new HeldRuns(store, host.clock, settings.leaseSeconds, () => this.pauses.wake(), onFailed, onFault);
+    for (const type of WAKING) this.cleanUp.push(host.events.on(type, () => this.pauses.wake()));
     this.cleanUp.push(host.onClosing(() => void this.stop({ deadline: 0 })));
     this.loopEnded = this.loop();
   }
@@ -78,7 +79,7 @@ export class JobWorker {
 
   private async finish(deadline: number): Promise<void> {
     this.stopping = true;
-    this.wake();
+    this.pauses.wake();
     const timer = this.host.clock.after(deadline, () => this.giveUp());
     await this.loopEnded;
     timer.cancel();
@@ -94,7 +95,7 @@ export class JobWorker {
   private async loop(): Promise<void> {
     let failures = 0;
     while (!this.stopping || this.held.size > 0) {
-      this.woken = false;
+      this.pauses.look();
       let more = false;
       try {
         await this.extendLeases();
@@ -105,22 +106,22 @@ export class JobWorker {
         failures++;
         this.fault(error);
       }
-      if (!more) await this.pause(this.delay(failures));
+      if (!more && !(this.stopping && this.held.size === 0)) await this.pauses.pause(this.delay(failures));
     }
   }
 
   /** @returns whether there may be more to claim at once. */
   private async claim(): Promise<boolean> {
-    const { concurrency, poll } = this.settings;
+    const { concurrency } = this.settings;
+    if (this.held.size === concurrency) return false;
+    if (this.isBehind) await this.pauses.gather(() => this.stopping || this.held.size <= concurrency / 2);
+    if (this.stopping) return false;
     const free = concurrency - this.held.size;
-    const { clock } = this.host;
-    const begun = clock.monotonic();
-    // Half of them at a time, as long as they end: each claim is a round trip, whatever it takes.
-    if (free === 0 || (free < Math.ceil(concurrency / 2) && begun - this.claimedAt < poll)) return false;
-    this.claimedAt = begun;
+    const begun = this.host.clock.monotonic();
     const runs = await this.store.operate((context) => this.store.claim(free, context));
     for (const run of runs) this.handle({ run, abort: new RunAbort(), renewed: begun });
-    return runs.length === free;
+    this.isBehind = runs.length === free;
+    return this.isBehind;
   }
 
   private handle(holding: Holding): void {
@@ -206,31 +207,12 @@ export class JobWorker {
     );
   }
 
-  private wake(): void {
-    this.woken = true;
-    this.wakeUp?.();
-  }
-
   private delay(failures: number): number {
     const { poll, leaseSeconds } = this.settings;
     const pause = Math.min(poll * 2 ** Math.min(failures, 10), Math.max(poll, LONGEST_WAIT));
     // Leases are extended by the same loop.
     const most = this.held.size > 0 ? (leaseSeconds * 1_000) / 6 : Infinity;
     return Math.min(pause * (0.5 + Math.random()), most);
-  }
-
-  /** Ends early when there may be something to do. Somebody asked for the worker, so it keeps the process alive. */
-  private pause(milliseconds: number): Promise<void> {
-    if (this.woken || (this.stopping && this.held.size === 0)) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = (): void => {
-        timer.cancel();
-        this.wakeUp = undefined;
-        resolve();
-      };
-      const timer = this.host.clock.after(milliseconds, done);
-      this.wakeUp = done;
-    });
   }
 }
 

@@ -1,6 +1,7 @@
 /** The collections of a provider, and what every operation on one of them runs through. */
 import type { Clock } from '../../clock.js';
 import type { BeginOperation, CallOptions, OperationContext } from '../../component.js';
+import { runAdmitted } from '../../operation.js';
 import { ValidationError } from '../../errors.js';
 import { compareText } from '../../filter/evaluate.js';
 import { Handle } from '../../handle.js';
@@ -50,17 +51,19 @@ export abstract class VectorCollections extends Handle {
     this.refuseTenant('createCollection');
     checkOptions(options, []);
     const schema = resolveSchema(spec, this.capabilities);
-    await this.run('createCollection', options, async (context) => {
+    const create = async (context: OperationContext): Promise<void> => {
       await this.provider.createCollection(schema, context);
       forgetSchema(this.provider, schema.name);
-    });
+    };
+    await this.run('createCollection', options, create, schema.name);
   }
 
   /** As the provider says now. @throws `NOT_FOUND` */
   async describeCollection(name: string, options?: CallOptions): Promise<VectorSchema> {
     checkCollectionName(name);
     checkOptions(options, []);
-    const schema = await this.run('describeCollection', options, (context) => askSchema(this.source, name, context));
+    const ask = (context: OperationContext): Promise<VectorSchema> => askSchema(this.source, name, context);
+    const schema = await this.run('describeCollection', options, ask, name);
     return { ...schema, fields: { ...schema.fields }, index: { ...schema.index } };
   }
 
@@ -79,12 +82,13 @@ export abstract class VectorCollections extends Handle {
     this.refuseTenant('deleteCollection');
     checkCollectionName(name);
     checkOptions(options, []);
-    return this.run('deleteCollection', options, async (context) => {
+    const remove = async (context: OperationContext): Promise<boolean> => {
       forgetSchema(this.provider, name);
       const deleted = await this.provider.deleteCollection(name, context);
       forgetSchema(this.provider, name);
       return deleted;
-    });
+    };
+    return this.run('deleteCollection', options, remove, name);
   }
 
   protected get source(): SchemaSource {
@@ -113,21 +117,17 @@ export abstract class VectorCollections extends Handle {
   ): Promise<R> {
     checkCollectionName(name);
     if (keys !== undefined) checkOptions(options, keys);
-    return this.run(operation, options, (context) =>
-      withSchema(this.source, name, context, (schema, confirm) => work(schema, context, confirm)),
-    );
+    const known = (context: OperationContext): Promise<R> =>
+      withSchema(this.source, name, context, (schema, confirm) => work(schema, context, confirm));
+    return this.run(operation, options, known, name);
   }
 
-  protected async run<R>(
-    name: string,
+  protected run<R>(
+    operation: string,
     options: CallOptions | undefined,
     work: (context: OperationContext) => Promise<R>,
+    collection?: string,
   ): Promise<R> {
-    const operation = this.begin(name, options);
-    try {
-      return await work(operation.context);
-    } finally {
-      operation.end();
-    }
+    return runAdmitted(this.begin, operation, options, work, collection);
   }
 }

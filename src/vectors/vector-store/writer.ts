@@ -68,7 +68,7 @@ export abstract class VectorWriter extends VectorCollections {
     const dropIndex = async (schema: VectorSchema): Promise<void> => {
       if (!deferIndex || provider.dropIndex === undefined) return;
       dropped = true;
-      await this.run('dropIndex', rest, (context) => provider.dropIndex!(schema, context));
+      await this.run('dropIndex', rest, (context) => provider.dropIndex!(schema, context), name);
     };
     // Without the caller's signal: the index is every tenant's, and missed by all.
     const build = async (details: object, cause?: unknown): Promise<void> => {
@@ -138,7 +138,7 @@ export abstract class VectorWriter extends VectorCollections {
           encoded: encodeRecords(records, known, encoding),
         }))
       : {
-          schema: await this.run(operation, options, (context) => askSchema(this.source, name, context)),
+          schema: await this.run(operation, options, (context) => askSchema(this.source, name, context), name),
           encoded: undefined,
         };
     await before?.(schema);
@@ -148,11 +148,15 @@ export abstract class VectorWriter extends VectorCollections {
       maxBatch: Math.min(maxBatch, LIMITS.batchItems),
       onProgress: options?.onProgress,
       write: (batch) =>
-        this.run(operation, options, (context) =>
-          withSchema(this.source, name, context, async (latest) => {
-            if (!sameSchema(latest, schema)) throw madeAnew(this.provider, name);
-            return write(latest, scope, batch, context);
-          }),
+        this.run(
+          operation,
+          options,
+          (context) =>
+            withSchema(this.source, name, context, async (latest) => {
+              if (!sameSchema(latest, schema)) throw madeAnew(this.provider, name);
+              return write(latest, scope, batch, context);
+            }),
+          name,
         ),
     };
     return encoded === undefined

@@ -1,0 +1,74 @@
+/** Running one admitted operation, and what those who measure are told of it. */
+import { channel } from 'node:diagnostics_channel';
+import type { BeginOperation, CallOptions, Operation, OperationContext } from './component.js';
+
+/** What the channel `quartermaster:operation` publishes when an operation has ended. No ids, values or filters. */
+export interface OperationMessage {
+  /** As in errors: `get`, `kv.set`, `search`, `transaction`. */
+  readonly operation: string;
+  /** The database or vector provider, by its name in the settings. */
+  readonly component: string;
+  /** The collection, where it is of one. */
+  readonly collection?: string;
+  /** Whether it was a part of a transaction. */
+  readonly inTransaction: boolean;
+  /** From its call to its end. */
+  readonly milliseconds: number;
+  /** What it threw. Absent: it succeeded. */
+  readonly error?: unknown;
+}
+
+interface Subject {
+  readonly operation: string;
+  readonly component: string;
+  readonly collection: string | undefined;
+}
+
+const OPERATIONS = channel('quartermaster:operation');
+
+/** Admits an operation, runs it, and tells its end. What `work` throws at once rejects too. */
+export async function runAdmitted<R>(
+  begin: BeginOperation,
+  name: string,
+  options: CallOptions | undefined,
+  work: (context: OperationContext) => Promise<R>,
+  collection?: string,
+): Promise<R> {
+  const operation = begin(name, options);
+  const { component } = operation;
+  if (component !== undefined && OPERATIONS.hasSubscribers)
+    return runMeasured(operation, { operation: name, component, collection }, work);
+  try {
+    return await work(operation.context);
+  } finally {
+    operation.end();
+  }
+}
+
+async function runMeasured<R>(
+  { context, end }: Operation,
+  { operation, component, collection }: Subject,
+  work: (context: OperationContext) => Promise<R>,
+): Promise<R> {
+  const begun = performance.now();
+  const tell = (failure: { readonly error?: unknown }): void => {
+    end();
+    const message: OperationMessage = {
+      operation,
+      component,
+      ...(collection === undefined ? {} : { collection }),
+      inTransaction: context.session !== undefined,
+      milliseconds: performance.now() - begun,
+      ...failure,
+    };
+    OPERATIONS.publish(message);
+  };
+  try {
+    const result = await work(context);
+    tell({});
+    return result;
+  } catch (error) {
+    tell({ error });
+    throw error;
+  }
+}
