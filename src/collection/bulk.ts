@@ -100,9 +100,9 @@ export abstract class BulkCollection<T, In, F extends string> extends Collection
   }
 
   /**
-   * The fast way in for any number of records: batches of 500, or of 2,500 where the database takes rows in bulk. One is
-   * written while the next is read, so that the source is read no faster than the database writes. Not atomic: what fails
-   * is in the report, the rest is written; loading the same ids again replaces.
+   * The fast way in for any number of records: batches of 500, or of 2,500 where the database takes rows in bulk. One or two
+   * are written while the next is read, so that the source is read no faster than the database writes. Not atomic: what
+   * fails is in the report, the rest is written; loading the same ids again replaces.
    */
   async load(
     items: Iterable<LoadItem<In>> | AsyncIterable<LoadItem<In>>,
@@ -115,6 +115,7 @@ export abstract class BulkCollection<T, In, F extends string> extends Collection
       bounds: () => boundsNow(host.begin, 'load', options),
       codec: this.codec,
       schema: this.schema,
+      lanes: this.lanes(options),
       atomic: backend.capabilities.batch === 'atomic',
       resolveIds: (given) => this.run('load', options, async (context) => this.ids.resolve(given, context)),
       write: (writes: readonly Write[]) =>
@@ -124,6 +125,16 @@ export abstract class BulkCollection<T, In, F extends string> extends Collection
           ? undefined
           : (writes) => this.run('load', options, (context) => backend.bulkLoad!(scope, writes, context)),
     });
+  }
+
+  /** Batches in bulk that may be under way at once: one where their order shows, or where they would wait for each other. */
+  private lanes(options: LoadOptions): number {
+    const { backend, begin } = this.host;
+    const { context, end } = begin('load', options);
+    end();
+    const { unique, numbered } = this.schema;
+    const isApart = context.session === undefined && unique.length === 0 && numbered !== true;
+    return isApart && backend.bulkLoad !== undefined && backend.pool.figures().max > 1 ? 2 : 1;
   }
 
   private encodeChanges(changes: Patch<T>): UpdateRequest['changes'] {

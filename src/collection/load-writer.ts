@@ -23,6 +23,8 @@ export interface LoadTarget extends SourceHost {
   readonly schema: RecordSchema;
   resolveIds(given: readonly (string | undefined)[]): Promise<string[]>;
   write(writes: readonly Write[]): Promise<WriteResult[]>;
+  /** How many batches may be on their way at once. */
+  readonly lanes: number;
   /** Whether `write` writes all or none; else it is asked to write one at a time. */
   readonly atomic: boolean;
   /** All or none. */
@@ -105,9 +107,10 @@ export class LoadWriter {
       if (await this.writeInBulk(inserts)) this.written += items.length;
       else await this.writeInPortions(items, inserts, failures);
     }
-    failures.sort((a, b) => a.index - b.index);
     this.failures += failures.length;
-    this.shown.push(...failures.slice(0, SHOWN_FAILURES - this.shown.length));
+    // Batches that are on their way together may end in another order than that of the source.
+    this.shown.push(...failures);
+    this.shown.sort((a, b) => a.index - b.index).splice(SHOWN_FAILURES);
     this.onProgress?.(this.progress());
   }
 

@@ -37,13 +37,18 @@ export async function loadRecords<T>(
   if (onProgress !== undefined && typeof onProgress !== 'function')
     throw invalid('onProgress', onProgress, 'a function');
   checkSource(items, 'items', 'an iterable or async iterable');
-  const pipeline = new BatchPipeline();
+  const pipeline = new BatchPipeline(target.lanes);
   const writer = new LoadWriter(target, onProgress);
   let batch = emptyBatch();
+  /** The ids of batches that may be on their way. */
+  let before: ReadonlySet<string>[] = [];
   const flush = (): Promise<void> => {
     const full = batch;
     batch = emptyBatch();
-    return pipeline.start(() => writer.write(full));
+    // Of one id the last record counts.
+    const follows = before.some((ids) => meet(full.ids, ids));
+    before = [full.ids, ...before].slice(0, target.lanes - 1);
+    return pipeline.start(() => writer.write(full), follows);
   };
   const add = (pending: Pending): Promise<void> | undefined => {
     const flushed = writer.fits(pending, batch) ? undefined : flush();
@@ -70,6 +75,11 @@ export async function loadRecords<T>(
   };
   await pipeline.run(items, target, take, flush);
   return writer.report();
+}
+
+function meet(some: ReadonlySet<string>, others: ReadonlySet<string>): boolean {
+  for (const id of some) if (others.has(id)) return true;
+  return false;
 }
 
 function emptyBatch(): Batch {

@@ -1,19 +1,33 @@
-/** Reads a source and writes what it gives in batches, each while the next is made ready. */
+/** Reads a source and writes what it gives in batches, while the next is made ready. */
 import { SourceReader, type Source, type SourceHost } from './source.js';
 
 /** How many items the source gives before the sockets get a turn: the batch before is on its way meanwhile. */
 const ITEMS_A_TURN = 64;
 
 export class BatchPipeline {
-  private running: Promise<void> = Promise.resolve();
+  /** Batches on their way, in their order. */
+  private readonly running: Promise<void>[] = [];
+  private failure: { readonly error: unknown } | undefined;
   private onFailure: ((error: unknown) => void) | undefined;
 
-  /** Begins to write a batch when the one before is written. @throws what ended that one. */
-  async start(write: () => Promise<void>): Promise<void> {
-    await this.running;
-    this.running = write();
+  /** @param lanes how many batches may be on their way at once */
+  constructor(private readonly lanes = 1) {}
+
+  /**
+   * Begins to write a batch when there is a lane for it.
+   * @param follows not before all the others are written @throws what ended one of them
+   */
+  async start(write: () => Promise<void>, follows = false): Promise<void> {
+    const others = follows ? 0 : this.lanes - 1;
+    while (this.running.length > others) await this.running.shift();
+    if (this.failure !== undefined) throw this.failure.error;
+    const writing = write();
+    this.running.push(writing);
     // It is thrown by the next call.
-    this.running.catch((error: unknown) => this.onFailure?.(error));
+    writing.catch((error: unknown) => {
+      this.failure ??= { error };
+      this.onFailure?.(error);
+    });
   }
 
   /**
@@ -39,10 +53,10 @@ export class BatchPipeline {
         if (++index % ITEMS_A_TURN === 0) await reader.turn();
       }
       await flush();
-      await this.running;
+      await Promise.all(this.running);
     } catch (error) {
       reader.close();
-      await this.running.catch(() => undefined);
+      await Promise.allSettled(this.running);
       throw error;
     } finally {
       reader.close();
