@@ -7,13 +7,13 @@ import { copyJson } from '../value.js';
 import { documentId, type RecordDocument, toStored } from './document.js';
 import { records, withoutWords } from './find.js';
 
-export async function readKeys(
+export function readKeys(
   pool: MongoPool,
   tenant: string,
   keys: readonly RecordKey[],
   context: OperationContext,
 ): Promise<(Stored | undefined)[]> {
-  if (keys.length === 0) return [];
+  if (keys.length === 0) return Promise.resolve([]);
   return pool.read('read', context, async (use) => {
     const [first] = keys;
     if (keys.length === 1) return [await readOne(use, tenant, first!, context.now)];
