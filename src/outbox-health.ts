@@ -2,7 +2,7 @@
 import type { RecordBackend } from './backends/backend.js';
 import type { Clock } from './clock.js';
 import type { CheckResult, Component } from './component.js';
-import { foreignErrorName, isStorageError } from './errors.js';
+import { foreignErrorName } from './errors.js';
 import { readBacklog, type OutboxBacklog } from './unit-of-work/outbox/backlog.js';
 
 /** Milliseconds for which figures are told again, however often probes ask. */
@@ -43,7 +43,7 @@ export class OutboxHealth implements Component {
     try {
       backlog = await this.backlog(signal);
     } catch (error) {
-      const reason = isStorageError(error) ? error.code : foreignErrorName(error);
+      const reason = foreignErrorName(error);
       return { status: 'degraded', message: `The figures of the outbox could not be read (${reason})` };
     }
     const { waiting, dead, oldest } = backlog;

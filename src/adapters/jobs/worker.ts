@@ -1,7 +1,8 @@
 /** The loop of a worker: claims runs that are due, handles them side by side, and keeps their leases until they end. */
-import { foreignErrorName, isStorageError, StorageError, TimeoutError } from '../../errors.js';
+import { isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import { groupBy } from '../../collection/group-by.js';
 import { LoopPause } from '../../unit-of-work/loop-pause.js';
+import { OngoingFault } from '../../unit-of-work/ongoing-fault.js';
 import { tellHost } from '../../unit-of-work/relay/faults.js';
 import type { StoreHost } from '../host.js';
 import { readStop } from './arguments.js';
@@ -36,8 +37,7 @@ export class JobWorker {
   private readonly pauses: LoopPause;
   /** Whether the last claim took all that it could hold. */
   private isBehind = false;
-  /** The fault of its own that goes on, and is told once. */
-  private told: string | undefined;
+  private readonly ongoing: OngoingFault;
 
   constructor(
     private readonly host: StoreHost,
@@ -48,6 +48,7 @@ export class JobWorker {
     const onFault = (error: unknown): void => this.fault(error);
     const onFailed = (run: TenantRecord<RunValue>, end: Failure): void => this.tell(run, end);
     this.pauses = new LoopPause(host.clock);
+    this.ongoing = new OngoingFault((error) => host.report(error), 'jobs.work', "A worker's look");
     this.held = new HeldRuns(store, host.clock, settings.leaseSeconds, () => this.pauses.wake(), onFailed, onFault);
     for (const type of WAKING) this.cleanUp.push(host.events.on(type, () => this.pauses.wake()));
     this.cleanUp.push(host.onClosing(() => void this.stop({ deadline: 0 })));
@@ -101,7 +102,7 @@ export class JobWorker {
         await this.extendLeases();
         more = this.stopping ? false : await this.claim();
         failures = 0;
-        this.told = undefined;
+        this.ongoing.end();
       } catch (error) {
         failures++;
         this.fault(error);
@@ -198,13 +199,7 @@ export class JobWorker {
       this.held.forget();
       return;
     }
-    const fault = foreignErrorName(error);
-    if (fault === this.told) return;
-    this.told = fault;
-    const message = `A worker's look failed (${fault})`;
-    this.host.report(
-      isStorageError(error) ? error : new StorageError('INTERNAL', message, { operation: 'jobs.work', cause: error }),
-    );
+    this.ongoing.tell(error);
   }
 
   private delay(failures: number): number {

@@ -62,16 +62,12 @@ export class MongoPool implements Pool {
   }
 
   /** Runs `work` on one turn, in the context's session when it has one. What it throws becomes the library's error. */
-  run<R>(operation: string, context: OperationContext, work: (use: MongoUse) => Promise<R>): Promise<R> {
-    try {
-      if (context.session !== undefined) return this.inSession(context.session, operation, context, work);
-      const opened = this.require(operation);
-      const turn = opened.gate.acquire(context);
-      if (turn === undefined) return this.onTurn(opened, operation, context, undefined, work);
-      return turn.then(() => this.onTurn(opened, operation, context, undefined, work));
-    } catch (error) {
-      return Promise.reject(error as Error);
-    }
+  async run<R>(operation: string, context: OperationContext, work: (use: MongoUse) => Promise<R>): Promise<R> {
+    if (context.session !== undefined) return this.inSession(context.session, operation, context, work);
+    const opened = this.require(operation);
+    const turn = opened.gate.acquire(context);
+    if (turn !== undefined) await turn;
+    return this.onTurn(opened, operation, context, undefined, work);
   }
 
   /**

@@ -9,7 +9,7 @@ import { invalid, isStorageError, NotFoundError, UnsupportedError } from '../../
 import { decodeCursor, queryHash } from '../../filter/cursor.js';
 import { ALL } from '../../filter/syntax.js';
 import { Relay } from '../relay.js';
-import type { Report } from '../relay/faults.js';
+import type { Report } from '../ongoing-fault.js';
 import { checkRelayOptions, type RelayOptions } from '../relay/options.js';
 import { BY_AGE, DEAD, readBacklog, WAITING, type OutboxBacklog } from './backlog.js';
 import { removal } from './idempotency.js';

@@ -1,5 +1,6 @@
 /** Whom a relay tells of its failures where its host named nobody: the manager, whose listener or the process's warnings have them. */
-import { foreignErrorName, isStorageError, StorageError } from '../../errors.js';
+import { foreignErrorName, StorageError } from '../../errors.js';
+import { OngoingFault, type Report } from '../ongoing-fault.js';
 import type { OutboxMessage } from '../outbox/records.js';
 
 export interface DeliveryFailure {
@@ -10,25 +11,19 @@ export interface DeliveryFailure {
   readonly dead: boolean;
 }
 
-export type Report = (error: StorageError) => void;
-
 /** A failure that is tried again is no news; nor is a fault of the relay's own that goes on, until a look succeeds. */
 export function toldTo(report: Report): {
   readonly onFailure: (failure: DeliveryFailure) => void;
   readonly onError: (error: unknown) => void;
   readonly onWell: () => void;
 } {
-  let last: string | undefined;
+  const ongoing = new OngoingFault(report, 'deliver', 'The delivery of what transactions left');
   return {
     onFailure: (failure) => {
       if (failure.dead) report(deadLetter(failure));
     },
-    onError: (error) => {
-      const fault = foreignErrorName(error);
-      if (fault !== last) report(isStorageError(error) ? error : relayFault(error));
-      last = fault;
-    },
-    onWell: () => (last = undefined),
+    onError: (error) => ongoing.tell(error),
+    onWell: () => ongoing.end(),
   };
 }
 
@@ -40,11 +35,6 @@ function deadLetter({ message, error }: DeliveryFailure): StorageError {
     details: { id, topic, key, tenant, dead: true, reason },
     cause: error,
   });
-}
-
-function relayFault(cause: unknown): StorageError {
-  const message = `The delivery of what transactions left failed (${foreignErrorName(cause)})`;
-  return new StorageError('INTERNAL', message, { operation: 'deliver', cause });
 }
 
 /** A fault of the host's reporting, now or later, must not change what it is told of. */

@@ -3,7 +3,8 @@ import { LONGEST_DELAY } from '../../clock.js';
 import { invalid, isPermanent, unknownKey } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { checkTopic, type OutboxMessage } from '../outbox/records.js';
-import { tellHost, toldTo, type DeliveryFailure, type Report } from './faults.js';
+import type { Report } from '../ongoing-fault.js';
+import { tellHost, toldTo, type DeliveryFailure } from './faults.js';
 
 export interface DeliveryContext {
   /** Aborts when the delivery is given up: its time is over, its lease is lost, the relay stops. */
