@@ -34,8 +34,9 @@ describe.each(targets)('lanes that end together on $name', (target) => {
     });
     expect([...begun.seen].sort()).toEqual(KEYS);
     expect(await kept(storage())).toEqual([0, 0, 0]);
-    const ends = sent.filter((text) => /DELETE FROM \S*qm_outbox_lanes/.test(text));
-    expect(ends).toHaveLength(target.name === 'postgres' ? 1 : 0);
+    // A busy server may leave each to itself, after a moment.
+    const together = sent.filter((text) => /DELETE FROM \S*qm_outbox_lanes\S* AS t USING unnest/.test(text));
+    expect(together).toHaveLength(target.name === 'postgres' ? 1 : 0);
   });
 
   // Where one session is open at a time, a transaction that waits holds back everything.

@@ -1,5 +1,6 @@
 /** Lanes that are empty at the same time end in one write; each of them could end by itself. */
 import type { TenantScope, Write } from '../../backends/backend.js';
+import { groupBy } from '../../collection/group-by.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import type { OperationContext } from '../../component.js';
 import { OUTBOX_TABLES } from '../outbox/records.js';
@@ -17,44 +18,63 @@ interface Ending {
 const MOST_ITEMS = 500;
 
 /**
- * Milliseconds that lanes wait for each other. A transaction that adds a message under one of their keys holds that key
- * until it ends: each of the others then ends by itself.
+ * Milliseconds after which each ends by itself. A transaction that adds a message under one of their keys holds that key until
+ * it ends, and whoever waits for it holds up the others.
  */
-const PATIENCE = 500;
+const PATIENCE = 50;
+
+/** The most groups, as a power of two, that end singly after refusals in a row. */
+const MOST_REFUSALS = 7;
 
 export class Endings {
   private waiting: Ending[] = [];
-  private isWriting = false;
+  /** Groups in a row that were refused, and how many from now on are not tried. */
+  private refusals = 0;
+  private untried = 0;
 
   constructor(private readonly host: CollectionHost) {}
 
   /** @returns whether the lane has ended. If not, nothing was written, or it is not known: it has to end by itself. */
   end(scope: TenantScope, items: number, writes: Ending['writes']): Promise<boolean> {
     return new Promise((settle) => {
-      this.waiting.push({ scope, items, writes, settle });
-      if (this.isWriting) return;
-      this.isWriting = true;
       // Once all that is ready now has come.
-      setImmediate(() => void this.writeAll());
+      if (this.waiting.length === 0) setImmediate(() => this.endAll());
+      this.waiting.push({ scope, items, writes, settle });
     });
   }
 
-  private async writeAll(): Promise<void> {
-    for (let first = this.waiting.shift(); first !== undefined; first = this.waiting.shift()) {
-      const together = [first];
-      let items = first.items;
-      this.waiting = this.waiting.filter((other) => {
-        const fits = other.scope.tenant === first.scope.tenant && items + other.items <= MOST_ITEMS;
-        if (fits) {
-          together.push(other);
-          items += other.items;
+  private endAll(): void {
+    const tenants = groupBy(this.waiting.splice(0), ({ scope }) => scope.tenant);
+    for (const endings of tenants.values()) {
+      let together: Ending[] = [];
+      let items = 0;
+      for (const ending of endings) {
+        if (items + ending.items > MOST_ITEMS) {
+          void this.endTogether(together);
+          together = [];
+          items = 0;
         }
-        return !fits;
-      });
-      const isDone = together.length > 1 && (await this.write(together));
-      for (const { settle } of together) settle(isDone);
+        together.push(ending);
+        items += ending.items;
+      }
+      void this.endTogether(together);
     }
-    this.isWriting = false;
+  }
+
+  private async endTogether(endings: readonly Ending[]): Promise<void> {
+    const isDone = endings.length > 1 && (await this.attempt(endings));
+    for (const { settle } of endings) settle(isDone);
+  }
+
+  private async attempt(endings: readonly Ending[]): Promise<boolean> {
+    if (this.untried > 0) {
+      this.untried--;
+      return false;
+    }
+    const isDone = await this.write(endings);
+    this.refusals = isDone ? 0 : Math.min(this.refusals + 1, MOST_REFUSALS);
+    if (!isDone) this.untried = 2 ** this.refusals;
+    return isDone;
   }
 
   private async write(endings: readonly Ending[]): Promise<boolean> {
