@@ -143,6 +143,21 @@ for (const target of storageTargets('conversations: import').filter(({ transacti
       expect(await store.getConversation(id)).toMatchObject({ lastMessageAt: second, activeAt: second });
     });
 
+    test('every revision is there, also of a message that was edited more than a thousand times', async () => {
+      const store = fresh();
+      const [id, edited] = [randomUUID(), randomUUID()];
+      const count = 1_005;
+      const state = { content: 'x', metadata: {}, extra: {}, messageType: 'text', status: 'sent' };
+      const revisions = seqs(1, count).map((revision) => {
+        const value = { ...state, conversationId: id, messageId: edited, revision, editedAt: new Date('2025-02-01') };
+        return { kind: 'revision', id: randomUUID(), createdAt: value.editedAt, value };
+      });
+      const lines = [conversation(id, 1), message(id, 1, { revisions: count }, edited), ...revisions];
+      expect(await store.importConversations(exported(lines))).toMatchObject({ written: { revision: count } });
+      const found = await store.listRevisions(id, edited);
+      expect(found.map(({ revision }) => revision)).toEqual(seqs(1, count));
+    });
+
     test('a message that is another conversation’s is not taken over', async () => {
       const store = fresh();
       const [id, other] = [randomUUID(), randomUUID()];
