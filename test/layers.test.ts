@@ -99,7 +99,15 @@ const ROOMS: readonly Room[] = [
     may: [
       ...BASE,
       ...CONTRACTS,
-      ...['record values', 'definition', 'collection', 'vector store', 'unit of work', 'stores by name'],
+      ...[
+        'record values',
+        'definition',
+        'collection',
+        'vector store',
+        'vector codec',
+        'unit of work',
+        'stores by name',
+      ],
     ],
   },
   {

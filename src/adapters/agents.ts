@@ -52,7 +52,7 @@ const REVISIONS = defineOwnCollection<RevisionValue>({
   fields: { agentId: 'string', key: 'string', revision: 'number' },
   indexes: [{ keys: ['agentId', 'key', 'revision'] }],
 });
-const STORE = defineStore('agents', 'agent', [AGENTS, STATES, REVISIONS]);
+const STORE = defineStore('agents', 'agent', [AGENTS, STATES, REVISIONS], { aggregateId: id });
 
 /** Former states that are kept of each. */
 const KEPT_REVISIONS = 100;
@@ -74,8 +74,8 @@ export class AgentStore extends Store {
 
   /**
    * Keeps a JSON object under the key, whole; the former one becomes a revision, of which the newest 100 are kept.
-   * @throws `VALIDATION`; `CONFLICT` when the version is another (or `ifVersion` is given and there is none yet);
-   * `UNSUPPORTED` without atomic batches.
+   * @throws `VALIDATION`; `CONFLICT` when the version is another, `NOT_FOUND` when `ifVersion` is given and there is no state
+   * yet; `UNSUPPORTED` without atomic batches.
    */
   saveState(agentId: string, key: string, state: object, options: StateChangeOptions = {}): Promise<AgentState> {
     const at = placeOf(agentId, key);

@@ -9,6 +9,13 @@ export const CALL_MEMBERS = {
   timeout: (value: unknown) => value as number | undefined,
 };
 
+/** Of what goes on until it aborts: checked here, since each of its reads is admitted by itself. */
+export const signal: Reader<AbortSignal> = (value, key) => {
+  if (typeof (value as Partial<AbortSignal>).addEventListener !== 'function')
+    throw invalid(key, value, 'an AbortSignal');
+  return value as AbortSignal;
+};
+
 /** Who does it, as the caller says. */
 export const ACTOR_MEMBERS = { triggeredById: optional(id), sessionId: optional(id) };
 

@@ -1,8 +1,9 @@
 /** `storage.retention`: what is too old, or too much, of every tenant's conversations, tasks and jobs. */
 import { aborted } from '../clock.js';
 import type { CallOptions } from '../component.js';
-import { foreignErrorName, invalid, isStorageError, StorageError } from '../errors.js';
-import { flag, optional, shape, withDefault, type Reader } from './arguments.js';
+import { foreignErrorName, isStorageError, StorageError } from '../errors.js';
+import { flag, optional, shape, withDefault } from './arguments.js';
+import { signal } from './options.js';
 import { policyOf, readPolicies, type Policy, type RetentionPolicy } from './retention/policy.js';
 import {
   isNone,
@@ -66,13 +67,8 @@ interface Run {
 type StoreReports = { [Name in RetainedStore]?: StoreRetentionReport<RetentionCounts[Name]> };
 
 const STORES = Object.keys(RETAINED) as readonly RetainedStore[];
-const SIGNAL: Reader<AbortSignal> = (value, key) => {
-  if (typeof (value as Partial<AbortSignal>).addEventListener !== 'function')
-    throw invalid(key, value, 'an AbortSignal');
-  return value as AbortSignal;
-};
 const OPTIONS = shape({
-  signal: optional(SIGNAL),
+  signal: optional(signal),
   dryRun: withDefault(flag, false),
   tenants: withDefault(readPolicies, new Map()),
 });

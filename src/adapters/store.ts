@@ -19,13 +19,15 @@ import { isPlainObject } from '../filter/json.js';
 import { Handle } from '../handle.js';
 import { DELIVERED } from '../unit-of-work/delivered.js';
 import { publish } from '../unit-of-work/subscriptions.js';
+import { integer, shape, uuid, withDefault, type Reader } from './arguments.js';
 import { defineEvents, type EventValue, type StoreEvent } from './events.js';
 import type { StoreHost } from './host.js';
 import { IDEMPOTENCY } from './idempotency.js';
+import { CALL_MEMBERS } from './options.js';
 import { checkPageOptions, type ListPage, type PageOptions } from './page.js';
 import type { StoreName } from './settings.js';
 import { Unit } from './unit.js';
-import { watchEvents, type WatchOptions } from './watch-events.js';
+import { readWatchOptions, watchEvents, type WatchOptions } from './watch-events.js';
 
 export interface ChangeOptions extends CallOptions {
   /** Only when the record has this version: else `CONFLICT`. */
@@ -53,16 +55,24 @@ export interface StoreDefinition {
   readonly events: CollectionDefinition<EventValue>;
   /** Whether its decisions have events: only then are they written with the outbox. */
   readonly tells: boolean;
+  /** Of what its events are of: gives the id as it is stored. */
+  readonly aggregateId: Reader<string>;
 }
+
+const EVENT_LIST = shape({
+  ...CALL_MEMBERS,
+  after: withDefault(integer(0, Number.MAX_SAFE_INTEGER), 0),
+  limit: withDefault(integer(1, 1_000), 100),
+});
 
 /** @param collections every collection of the store, but those of its events. */
 export function defineStore(
   name: StoreName,
   prefix: string,
   collections: StoreDefinition['collections'],
-  { tells = true }: { readonly tells?: boolean } = {},
+  { tells = true, aggregateId = uuid }: Partial<Pick<StoreDefinition, 'tells' | 'aggregateId'>> = {},
 ): StoreDefinition {
-  return { name, prefix, collections, events: defineEvents(`qm_${prefix}_events`), tells };
+  return { name, prefix, collections, events: defineEvents(`qm_${prefix}_events`), tells, aggregateId };
 }
 
 export abstract class Store extends Handle {
@@ -161,17 +171,14 @@ export abstract class Store extends Handle {
     aggregateId: string,
     options: CallOptions & { readonly after?: number | undefined; readonly limit?: number | undefined } = {},
   ): Promise<StoreEvent[]> {
-    const { after = 0, limit = 100 } = options;
     if (!this.definition.tells)
       throw new UnsupportedError(`${this.definition.name} has no events`, {
         operation: this.operationName('listEvents'),
       });
-    if (typeof aggregateId !== 'string') throw invalid('aggregateId', aggregateId, 'an id');
-    if (!Number.isSafeInteger(after) || after < 0) throw invalid('after', after, 'the seq of an event, or 0');
-    if (!Number.isSafeInteger(limit) || limit < 1 || limit > 1_000)
-      throw invalid('limit', limit, 'a whole number from 1 to 1000');
-    return this.reading('listEvents', options, async (unit) => {
-      const filter = { aggregateId, seq: { $gt: after } };
+    const id = this.definition.aggregateId(aggregateId, 'aggregateId');
+    const { after, limit, ...call } = EVENT_LIST(options, 'options');
+    return this.reading('listEvents', call, async (unit) => {
+      const filter = { aggregateId: id, seq: { $gt: after } };
       const found = await unit.query(this.definition.events, filter, {
         sort: { aggregateId: 'asc', seq: 'asc' },
         limit,
@@ -184,9 +191,10 @@ export abstract class Store extends Handle {
    * Every event of an aggregate after `after`, and each new one when it is there, until the loop ends or `signal` aborts.
    * New ones of this process are told at once, those of others are looked for every `interval` milliseconds (default 1,000).
    */
-  watchEvents(aggregateId: string, options: WatchOptions = {}): AsyncGenerator<StoreEvent, void, undefined> {
-    const list = (after: number): Promise<StoreEvent[]> => this.listEvents(aggregateId, { after, limit: 1_000 });
-    return watchEvents(this.host, aggregateId, list, options);
+  async *watchEvents(aggregateId: string, options: WatchOptions = {}): AsyncGenerator<StoreEvent, void, undefined> {
+    const id = this.definition.aggregateId(aggregateId, 'aggregateId');
+    const list = (after: number): Promise<StoreEvent[]> => this.listEvents(id, { after, limit: 1_000 });
+    yield* watchEvents(this.host, id, list, readWatchOptions(options, 'options'));
   }
 
   protected entity<T>({ id, version, createdAt, updatedAt, value }: StoredRecord<T>): Entity<T> {

@@ -10,7 +10,7 @@ import { makeUuid } from '../collection/ids.js';
 import type { Patch, Sort } from '../collection/options.js';
 import { RecordCodec, type StoredRecord } from '../collection/record-codec.js';
 import type { OperationContext } from '../component.js';
-import { ConflictError, invalid, UnsupportedError, type StorageError } from '../errors.js';
+import { ConflictError, invalid, StorageError, UnsupportedError } from '../errors.js';
 import { parseSort } from '../filter/cursor.js';
 import { normalize } from '../filter/normalize.js';
 import { parseFilter, type Filter, type Path } from '../filter/syntax.js';
@@ -55,6 +55,7 @@ export class Unit {
   readonly events: StoreEvent[] = [];
   private readonly eventCounts = new Map<string, number>();
   private readonly pending: Pending[] = [];
+  private readonly inserted = new Set<string>();
   private readonly backend: RecordBackend;
 
   constructor(
@@ -278,6 +279,10 @@ export class Unit {
   private push<T>(definition: CollectionDefinition<T>, write: Write, done?: (result: WriteResult) => void): void {
     const failure: Pending['failure'] = (result, operation) =>
       this.codec(definition).failure(result, write.id, operation);
+    // Each backend would take it in its own way, some of them after they have written.
+    const key = `${write.collection.name}\n${write.id}`;
+    if (write.kind === 'insert' && this.inserted.has(key)) throw new StorageError('INTERNAL', `Inserted twice: ${key}`);
+    if (write.kind === 'insert') this.inserted.add(key);
     this.pending.push(done === undefined ? { write, failure } : { write, failure, done });
   }
 

@@ -1,5 +1,7 @@
 /** The events of an aggregate, those that are there and then each new one. */
+import { integer, optional, shape, withDefault } from './arguments.js';
 import type { StoreEvent } from './events.js';
+import { signal } from './options.js';
 import { wakeUps, type WakeUpHost } from './wake-ups.js';
 
 export interface WatchOptions {
@@ -10,15 +12,24 @@ export interface WatchOptions {
   readonly interval?: number | undefined;
 }
 
+const SEQ = integer(0, Number.MAX_SAFE_INTEGER);
+
+/** What `tail` and `watchEvents` take. */
+export const WATCH_MEMBERS = {
+  after: withDefault(SEQ, 0),
+  signal: optional(signal),
+  interval: withDefault(integer(1, 3_600_000), 1_000),
+};
+export const readWatchOptions = shape(WATCH_MEMBERS);
+
 /** @param list those after a `seq`, the oldest first */
 export async function* watchEvents(
   host: WakeUpHost,
   aggregateId: string,
   list: (after: number) => Promise<StoreEvent[]>,
-  options: WatchOptions,
+  { after: first, signal, interval }: ReturnType<typeof readWatchOptions>,
 ): AsyncGenerator<StoreEvent, void, undefined> {
-  const { signal, interval = 1_000 } = options;
-  let { after = 0 } = options;
+  let after = first;
   const wakes = wakeUps(host, '*', aggregateId, interval, signal);
   try {
     while (signal?.aborted !== true) {

@@ -98,6 +98,18 @@ const REFUSED: readonly (readonly [string, Call])[] = [
   ['vectors[0].embedding', (s) => s.upsertMessageVectors(ID, [{}])],
   ['vectors[0].embedding', (s) => s.upsertMessageVectors(ID, [{ embedding: [NaN] }])],
   ['vectors[1].embedding', (s) => s.upsertMessageVectors(ID, [{ embedding: [1] }, { embedding: [1, 2] }])],
+  ['vectors[1].embedding', (s) => s.upsertMessageVectors(ID, [{ embedding: [1, 0] }, { embedding: [0, 0], id: 'b' }])],
+  ['vectors[0].metadata.provider', (s) => s.upsertMessageVectors(ID, [{ embedding: [1], metadata: { provider: 5 } }])],
+  ['vectors[0].metadata.a', (s) => s.upsertMessageVectors(ID, [{ embedding: [1], metadata: { a: [1, 'x'] } }])],
+  ['vectors[1].vectorKey', (s) => s.upsertMessageVectors(ID, [{ embedding: [1] }, { embedding: [2] }])],
+  [
+    'vectors[1].vectorKey',
+    (s) =>
+      s.upsertMessageVectors(ID, [
+        { embedding: [1], id: 'a' },
+        { embedding: [2], id: 'a' },
+      ]),
+  ],
   ['selection', (s) => s.listMessageVectors({})],
   ['search.limit', (s) => s.search({ limit: 0 })],
   ['search.vector', (s) => s.search({ vector: [] })],

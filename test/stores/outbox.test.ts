@@ -90,11 +90,11 @@ for (const target of HERE.filter(({ transactions }) => transactions))
         await tenant.tasks.delete(together[0]!);
         await tenant.conversations.deleteConversation(together[2]!);
         for (const id of [...alone, ...together]) {
-          const kept = [
-            await tenant.tasks.listEvents(id),
-            await tenant.conversations.listEvents(id),
-            await tenant.agents.listEvents(id),
-          ].flat();
+          // A host's own name is no id of a task or a conversation.
+          const stores = id.startsWith('agent ')
+            ? [tenant.agents]
+            : [tenant.tasks, tenant.conversations, tenant.agents];
+          const kept = (await Promise.all(stores.map((store) => store.listEvents(id)))).flat();
           told.set(
             `${name} ${id}`,
             kept.map((event) => event.id),

@@ -3,6 +3,7 @@ import type { JsonObject } from '../../backends/backend.js';
 import type { CallOptions } from '../../component.js';
 import type { Filter } from '../../filter/syntax.js';
 import { choice, flag, instant, integer, jsonObject, list, optional, text, uuid, withDefault } from '../arguments.js';
+import { WATCH_MEMBERS } from '../watch-events.js';
 import { containment, optionsOf, WORDS } from './input.js';
 import type { MessageValue } from './records.js';
 
@@ -85,7 +86,7 @@ export const EVENT_LIST = optionsOf({
   after: withDefault(SEQ, 0),
   limit: withDefault(integer(1, 1_000), 100),
 });
-export const TAIL = optionsOf({ after: withDefault(SEQ, 0), interval: withDefault(integer(1, 3_600_000), 1_000) });
+export const TAIL = optionsOf(WATCH_MEMBERS);
 
 export type MessageConditions = Filter<MessageValue>;
 

@@ -34,6 +34,8 @@ import { ThreadStore } from './threads.js';
 
 /** Ascending or descending by their place in the conversation. */
 const BY_SEQ = { asc: { conversationId: 'asc', seq: 'asc' }, desc: { conversationId: 'desc', seq: 'desc' } } as const;
+/** Revisions that are read at once. */
+const PAGE = 1_000;
 
 export abstract class HistoryStore extends ThreadStore {
   /** Deleted ones too. `null` when it is not there. */
@@ -137,17 +139,24 @@ export abstract class HistoryStore extends ThreadStore {
     return { ...page, items: page.items.map(({ deletedStatus: _status, ...message }) => message) };
   }
 
-  /** The former states of a message, the first first. */
+  /** Every former state of a message, the first first. They are read 1,000 at a time; `timeout` bounds one read. */
   async listRevisions(conversationId: string, id: string, options: CallOptions = {}): Promise<MessageRevision[]> {
     const [conversation, key] = [uuid(conversationId, 'conversationId'), uuid(id, 'id')];
-    const found = await this.read('listRevisions', READ_OPTIONS(options, 'options'), (unit) =>
-      unit.query(
-        REVISIONS,
-        { messageId: key, conversationId: conversation },
-        { sort: { messageId: 'asc', revision: 'asc' } },
-      ),
-    );
-    return found.map((record) => this.entity(record));
+    const call = READ_OPTIONS(options, 'options');
+    const revisions: MessageRevision[] = [];
+    for (let last = 0; ;) {
+      const revision = { $gt: last };
+      const page = await this.read('listRevisions', call, (unit) =>
+        unit.query(
+          REVISIONS,
+          { messageId: key, revision, conversationId: conversation },
+          { sort: { messageId: 'asc', revision: 'asc' }, limit: PAGE },
+        ),
+      );
+      revisions.push(...page.map((record) => this.entity(record)));
+      if (page.length < PAGE) return revisions;
+      last = page.at(-1)!.value.revision;
+    }
   }
 
   /** What happened to the messages of a conversation, or to one message, in its order. `after`: a seq of an event. */

@@ -1,30 +1,17 @@
 /** Taking in the lines of an export: each batch is of one conversation, and atomic. */
-import type { CollectionDefinition } from '../../collection/definition.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
-import { ConflictError, invalid, isStorageError, type StorageError } from '../../errors.js';
+import { isStorageError, type StorageError } from '../../errors.js';
 import { instant, integer, json, jsonObject, optional, text, uuid, type Reader } from '../arguments.js';
-import { defined } from '../defined.js';
 import type { Unit } from '../unit.js';
-import { beginAfter, ENDED, teller } from './ended.js';
-import {
-  CONVERSATIONS,
-  MESSAGES,
-  outward,
-  REVISIONS,
-  SESSIONS,
-  USERS,
-  type ConversationValue,
-  type MessageValue,
-} from './records.js';
-
-export type ImportMode = 'skip' | 'replace' | 'fail';
+import { BatchPlan, keyOf, KINDS, type ImportMode, type Item } from './import-batch.js';
+import type { ConversationValue } from './records.js';
 
 export interface ImportReport {
   /** By kind: user, session, conversation, message, revision. */
   readonly written: Readonly<Record<string, number>>;
   readonly replaced: Readonly<Record<string, number>>;
   readonly skipped: Readonly<Record<string, number>>;
-  /** Messages whose place was another's by then: they stand at the end. */
+  /** Messages whose place was another's by then, and all that came after such a one: they stand at the end, in their order. */
   readonly moved: number;
   readonly rejected: number;
   /** The first 100 of what was rejected; lines count from 1. */
@@ -38,22 +25,6 @@ export interface Line {
   readonly [member: string]: unknown;
 }
 
-interface Item {
-  readonly kind: string;
-  readonly line: number;
-  readonly id: string;
-  readonly createdAt: Date;
-  readonly expiresAt?: Date | undefined;
-  readonly value: Record<string, unknown>;
-}
-
-const KINDS: Readonly<Record<string, CollectionDefinition<never>>> = {
-  user: USERS as never,
-  session: SESSIONS as never,
-  conversation: CONVERSATIONS as never,
-  message: MESSAGES as never,
-  revision: REVISIONS as never,
-};
 const COUNT = integer(0, Number.MAX_SAFE_INTEGER);
 const STATE = { content: json, metadata: jsonObject, extra: jsonObject, messageType: text(128), status: text(128) };
 /** What a record of each kind has to have. */
@@ -94,6 +65,10 @@ export class ConversationImport {
   private batch: Item[] = [];
   private bytes = 0;
   private owner: string | undefined;
+  /** What is in the batch. */
+  private readonly keys = new Set<string>();
+  /** The conversation whose messages go to its end from now on. */
+  private moving: string | undefined;
   /** Those that came: in a dry run they are not there when their messages come. */
   private readonly conversations = new Set<string>();
 
@@ -112,9 +87,12 @@ export class ConversationImport {
     if (item === undefined) return;
     const owner = item.kind === 'conversation' ? item.id : (item.value['conversationId'] as string | undefined);
     const bytes = JSON.stringify(item.value).length;
-    if (owner !== this.owner || this.batch.length === BATCH || this.bytes + bytes > BATCH_BYTES) await this.flush();
+    const isFull = this.batch.length === BATCH || this.bytes + bytes > BATCH_BYTES;
+    // What comes twice is there when it comes again.
+    if (owner !== this.owner || isFull || this.keys.has(keyOf(item))) await this.flush();
     this.owner = owner;
     this.batch.push(item);
+    this.keys.add(keyOf(item));
     this.bytes += bytes;
   }
 
@@ -122,6 +100,7 @@ export class ConversationImport {
     const { batch, owner } = this;
     this.batch = [];
     this.bytes = 0;
+    this.keys.clear();
     if (batch.length === 0) return;
     try {
       await this.write(batch, owner);
@@ -166,7 +145,8 @@ export class ConversationImport {
 
   private async write(batch: readonly Item[], owner: string | undefined): Promise<void> {
     const outcome = await this.decide(owner, async (unit, found) => {
-      const plan = new BatchPlan(this.mode, this.dryRun && this.conversations.has(owner ?? ''));
+      const isPromised = this.dryRun && this.conversations.has(owner ?? '');
+      const plan = new BatchPlan(this.mode, isPromised, owner !== undefined && owner === this.moving);
       await plan.make(unit, batch, found);
       if (this.dryRun) throw new DryRun(plan);
       return plan;
@@ -177,6 +157,7 @@ export class ConversationImport {
     for (const [outcomeOf, kind] of outcome.outcomes)
       this.counts[outcomeOf][kind] = (this.counts[outcomeOf][kind] ?? 0) + 1;
     this.moved += outcome.moved;
+    if (outcome.isMoving) this.moving = owner;
   }
 
   private reject(line: number, error: StorageError | Error): void {
@@ -190,110 +171,4 @@ class DryRun extends Error {
   constructor(readonly plan: BatchPlan) {
     super('A dry run');
   }
-}
-
-/** What one batch does. */
-class BatchPlan {
-  readonly outcomes: (readonly ['written' | 'replaced' | 'skipped', string])[] = [];
-  moved = 0;
-
-  constructor(
-    private readonly mode: ImportMode,
-    /** Whether the conversation would be there by now. */
-    private readonly isPromised: boolean,
-  ) {}
-
-  async make(unit: Unit, batch: readonly Item[], owner: StoredRecord<ConversationValue> | undefined): Promise<void> {
-    const known = await this.known(unit, batch);
-    const seqs = batch.filter(({ kind }) => kind === 'message').map(({ value }) => value['seq'] as number);
-    const conversationId = batch.find(({ kind }) => kind === 'message')?.value['conversationId'] as string | undefined;
-    const taken = new Map(
-      conversationId === undefined
-        ? []
-        : (await unit.query(MESSAGES, { conversationId, seq: { $in: seqs } })).map(({ id, value }) => [value.seq, id]),
-    );
-    let conversation = owner?.value;
-    let last = Math.max(owner?.value.lastSeq ?? 0, ...seqs.filter(Number.isSafeInteger));
-    let live = 0;
-    let isNew: Item | undefined;
-    for (const item of batch) {
-      const found = known.get(item.id);
-      if (item.kind === 'conversation') {
-        const before = this.outcome(item, owner);
-        if (before === 'skipped') continue;
-        const value = item.value as unknown as ConversationValue;
-        // Counted as its messages come in.
-        const counted = {
-          messageCount: owner?.value.messageCount ?? 0,
-          lastSeq: Math.max(owner?.value.lastSeq ?? 0, value.lastSeq),
-        };
-        conversation = { ...outward(value), tenant: unit.tenant, ...counted };
-        isNew = owner === undefined ? item : undefined;
-        continue;
-      }
-      const outcome = this.outcome(item, found);
-      if (outcome === 'skipped') continue;
-      let { value } = item;
-      if (item.kind === 'message') {
-        const holder = taken.get(value['seq'] as number);
-        if (holder !== undefined && holder !== item.id) {
-          value = { ...value, seq: ++last };
-          this.moved++;
-        }
-        const was = found === undefined || (found.value as MessageValue).deletedAt !== undefined ? 0 : 1;
-        live += (value['deletedAt'] === undefined ? 1 : 0) - was;
-      }
-      put(unit, KINDS[item.kind]!, { ...item, value }, found);
-    }
-    const belongs = batch.some(({ kind }) => kind === 'message' || kind === 'revision');
-    if (conversation === undefined && belongs && !this.isPromised)
-      throw invalid('value.conversationId', conversationId, 'a conversation that is there, or came before');
-    if (conversation === undefined || (conversation === owner?.value && live === 0 && last === owner.value.lastSeq))
-      return;
-    const next = {
-      ...conversation,
-      messageCount: conversation.messageCount + live,
-      lastSeq: Math.max(last, conversation.lastSeq),
-    };
-    if (owner !== undefined) {
-      const { embedded, formerVersion } = owner.value;
-      const left = unit.replace(CONVERSATIONS, owner, { ...next, ...defined({ embedded, formerVersion }) });
-      unit.event(teller(left), 'updated', { changed: ['import'] });
-    } else if (isNew !== undefined) {
-      const before = beginAfter(unit, await unit.find(ENDED, isNew.id));
-      const lastSeq = Math.max(next.lastSeq, before.lastSeq);
-      const made = unit.insert(CONVERSATIONS, { ...next, ...before, lastSeq }, isNew);
-      unit.event(teller(made), 'created', defined({ title: next.title }));
-    }
-  }
-
-  private async known(unit: Unit, batch: readonly Item[]): Promise<Map<string, StoredRecord<unknown>>> {
-    const known = new Map<string, StoredRecord<unknown>>();
-    for (const [kind, definition] of Object.entries(KINDS)) {
-      if (kind === 'conversation') continue;
-      const ids = [...new Set(batch.filter((item) => item.kind === kind).map(({ id }) => id))];
-      for (const record of await unit.findMany(definition, ids)) if (record !== undefined) known.set(record.id, record);
-    }
-    return known;
-  }
-
-  private outcome({ kind, id }: Item, found: StoredRecord<unknown> | undefined): 'written' | 'replaced' | 'skipped' {
-    if (found !== undefined && this.mode === 'fail')
-      throw new ConflictError('ALREADY_EXISTS', `${kind} ${JSON.stringify(id)} is there already`, {
-        details: { existingId: id },
-      });
-    const outcome = found === undefined ? 'written' : this.mode === 'replace' ? 'replaced' : 'skipped';
-    this.outcomes.push([outcome, kind]);
-    return outcome;
-  }
-}
-
-function put(
-  unit: Unit,
-  definition: CollectionDefinition<never>,
-  { id, createdAt, expiresAt, value }: Item,
-  found: StoredRecord<unknown> | undefined,
-): void {
-  if (found === undefined) unit.insert(definition, value as never, { id, createdAt, expiresAt });
-  else unit.replace(definition, found as StoredRecord<never>, value as never, expiresAt ?? null);
 }

@@ -14,6 +14,12 @@ import { CONVERSATIONS, EVENTS, MESSAGES, REVISIONS, type ConversationValue, typ
 import type { ConversationChangeOptions } from './threads.js';
 import { dropVectors } from './vector-collection.js';
 
+/** Gives the conversation, when it is (still) one to purge. */
+export type Found = (
+  unit: Unit,
+  find: () => Promise<StoredRecord<ConversationValue> | undefined>,
+) => Promise<StoredRecord<ConversationValue> | undefined>;
+
 export abstract class PurgeStore extends EditStore {
   /**
    * Deletes a message for good, with its revisions, events and vectors. Deleted before or not.
@@ -39,10 +45,12 @@ export abstract class PurgeStore extends EditStore {
    * @returns whether it is there. @throws `CONFLICT`, `UNSUPPORTED`
    */
   async resetConversation(id: string, options: ConversationChangeOptions = {}): Promise<boolean> {
-    return this.empty('resetConversation', id, options, (unit, found, messages, trigger) => {
+    const key = uuid(id, 'id');
+    const { ifVersion, triggeredById, ...call } = CHANGE_OPTIONS(options, 'options');
+    return this.empty('resetConversation', key, call, asked(ifVersion), (unit, found) => {
       const { lastMessageAt: _last, embedded: _embedded, ...value } = found.value;
       const left = unit.replace(CONVERSATIONS, found, { ...value, messageCount: 0, activeAt: unit.now });
-      unit.event(teller(left), 'reset', { messages }, trigger);
+      unit.event(teller(left), 'reset', { messages: found.value.messageCount }, { triggeredById });
     });
   }
 
@@ -51,9 +59,17 @@ export abstract class PurgeStore extends EditStore {
    * @returns whether it was there. @throws `CONFLICT`, `UNSUPPORTED`
    */
   async deleteConversation(id: string, options: ConversationChangeOptions = {}): Promise<boolean> {
-    return this.empty('deleteConversation', id, options, (unit, found, messages, trigger) => {
-      unit.remove(CONVERSATIONS, found);
-      unit.notice(end(unit, found), 'deleted', { messages }, trigger);
+    const key = uuid(id, 'id');
+    const { ifVersion, triggeredById, ...call } = CHANGE_OPTIONS(options, 'options');
+    return this.deleteFound(key, call, asked(ifVersion), triggeredById);
+  }
+
+  /** As `deleteConversation`, of what `found` gives in the decision. */
+  protected deleteFound(key: string, call: CallOptions, found: Found, triggeredById?: string): Promise<boolean> {
+    return this.empty('deleteConversation', key, call, found, (unit, conversation) => {
+      const messages = conversation.value.messageCount;
+      unit.remove(CONVERSATIONS, conversation);
+      unit.notice(end(unit, conversation), 'deleted', { messages }, { triggeredById });
     });
   }
 
@@ -106,27 +122,20 @@ export abstract class PurgeStore extends EditStore {
 
   private async empty(
     operation: 'resetConversation' | 'deleteConversation',
-    id: string,
-    options: ConversationChangeOptions,
-    finish: (
-      unit: Unit,
-      found: StoredRecord<ConversationValue>,
-      messages: number,
-      trigger: { triggeredById: string | undefined },
-    ) => void,
+    key: string,
+    call: CallOptions,
+    found: Found,
+    finish: (unit: Unit, conversation: StoredRecord<ConversationValue>) => void,
   ): Promise<boolean> {
-    const key = uuid(id, 'id');
-    const { ifVersion, triggeredById, ...call } = CHANGE_OPTIONS(options, 'options');
     const isGone = operation === 'deleteConversation';
     return this.purge(operation, key, call, async (inside) => {
       let embedded = false;
       // The conversation first: who writes to it meanwhile loses, and decides again.
       const isThere = await inside.decideOn<boolean>(operation, key, call, async (unit, find) => {
-        const found = await find();
-        if (found === undefined) return { result: false };
-        checkIfVersion(found, 'conversation', ifVersion);
-        embedded = found.value.embedded === true;
-        finish(unit, found, found.value.messageCount, { triggeredById });
+        const conversation = await found(unit, find);
+        if (conversation === undefined) return { result: false };
+        embedded = conversation.value.embedded === true;
+        finish(unit, conversation);
         return { result: true };
       });
       if (!isThere) return false;
@@ -139,4 +148,13 @@ export abstract class PurgeStore extends EditStore {
       return true;
     });
   }
+}
+
+/** @throws `CONFLICT` when the caller meant another version. */
+function asked(ifVersion: number | undefined): Found {
+  return async (_unit, find) => {
+    const found = await find();
+    if (found !== undefined) checkIfVersion(found, 'conversation', ifVersion);
+    return found;
+  };
 }

@@ -3,7 +3,7 @@ import type { JsonObject } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import type { Filter } from '../../filter/syntax.js';
-import { flag, nullable, shape, withDefault, type Reader } from '../arguments.js';
+import { flag, integer, nullable, shape, withDefault, type Reader } from '../arguments.js';
 import { invalid } from '../../errors.js';
 import { groupBy } from '../../collection/group-by.js';
 import type { Unit } from '../unit.js';
@@ -14,7 +14,7 @@ import { optionsOf } from './input.js';
 import { CONVERSATIONS, MESSAGES, type ConversationValue, type MessageValue } from './records.js';
 import { SearchStore } from './search.js';
 
-/** Days, and a count; absent, null, 0 or less: off. */
+/** Days, up to 365,000, and a count; absent, null, 0 or less: off. */
 export interface ConversationRetention {
   readonly messageRetentionDays?: number | null | undefined;
   readonly softDeleteAfterDays?: number | null | undefined;
@@ -31,8 +31,9 @@ export interface ConversationRetentionReport {
   readonly conversations: { readonly archived: number; readonly deleted: number };
 }
 
+const MOST_DAYS = 365_000;
 const DAYS: Reader<number> = (value, key) => {
-  if (typeof value !== 'number' || !Number.isFinite(value)) throw invalid(key, value, 'a number');
+  if (typeof value !== 'number' || !(value <= MOST_DAYS)) throw invalid(key, value, `at most ${MOST_DAYS} days`);
   return value;
 };
 const POLICY = shape({
@@ -41,7 +42,7 @@ const POLICY = shape({
   softDeleteGraceDays: nullable(DAYS),
   conversationArchiveDays: nullable(DAYS),
   archivedConversationRetentionDays: nullable(DAYS),
-  maxConversations: nullable(DAYS),
+  maxConversations: nullable(integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)),
 });
 const OPTIONS = optionsOf({ dryRun: withDefault(flag, false) });
 const DAY = 86_400_000;
@@ -81,20 +82,17 @@ export abstract class RetentionStore extends SearchStore {
     for (const rule of purgeRules(grace, old))
       hardDeleted += await this.sweepMessages(rule, call, (ids, id) => this.purgeMany(id, ids, rule, call));
     let archivedNow = 0;
-    if (idle !== undefined)
-      archivedNow += await this.sweepConversations(idleRule(idle), Infinity, call, (id) =>
-        this.archiveConversation(id, call),
-      );
-    if (most !== undefined) {
-      const excess = (await this.records(CONVERSATIONS).count(OPEN, this.call(call))) - Math.floor(most);
-      archivedNow += await this.sweepConversations(OPEN, excess, call, (id) => this.archiveConversation(id, call));
+    if (idle !== undefined) {
+      const rule = idleRule(idle);
+      archivedNow += await this.sweepConversations(rule, call, (id) => this.archiveIf(id, rule, call));
     }
-    const deleted =
-      archived === undefined
-        ? 0
-        : await this.sweepConversations(archivedRule(archived), Infinity, call, (id) =>
-            this.deleteConversation(id, call),
-          );
+    if (most !== undefined)
+      archivedNow += await this.sweepConversations(OPEN, call, (id) => this.archiveIf(id, OPEN, call), most);
+    let deleted = 0;
+    if (archived !== undefined) {
+      const rule = archivedRule(archived);
+      deleted = await this.sweepConversations(rule, call, (id) => this.deleteFound(id, call, still(id, rule)));
+    }
     return { messages: { softDeleted, hardDeleted }, conversations: { archived: archivedNow, deleted } };
   }
 
@@ -123,7 +121,7 @@ export abstract class RetentionStore extends SearchStore {
         hardDeleted: purges.length === 0 ? 0 : await messages.count({ $or: purges }, call),
       },
       conversations: {
-        archived: idles + Math.max(0, open - Math.floor(most ?? open)),
+        archived: idles + Math.max(0, open - (most ?? open)),
         deleted: archived === undefined ? 0 : await conversations.count(archivedRule(archived), call),
       },
     };
@@ -135,9 +133,14 @@ export abstract class RetentionStore extends SearchStore {
     options: CallOptions,
     step: (ids: readonly string[], conversation: string) => Promise<number>,
   ): Promise<number> {
+    let left: StoredRecord<MessageValue> | undefined;
     for (let done = 0; ;) {
+      const past = left;
       const found = await this.read('retain', options, (unit) =>
-        unit.query(MESSAGES, rule, { sort: { createdAt: 'asc' }, limit: STEP }),
+        unit.query(MESSAGES, past === undefined ? rule : { $and: [rule, after(past)] }, {
+          sort: { createdAt: 'asc' },
+          limit: STEP,
+        }),
       );
       let changed = 0;
       for (const [conversation, own] of groupBy(found, ({ value }) => value.conversationId))
@@ -146,7 +149,9 @@ export abstract class RetentionStore extends SearchStore {
           conversation,
         );
       done += changed;
-      if (found.length < STEP || changed === 0) return done;
+      if (found.length < STEP) return done;
+      // What could not be taken would be found again, and be all that is found.
+      if (changed < found.length) left = found.at(-1);
     }
   }
 
@@ -198,24 +203,46 @@ export abstract class RetentionStore extends SearchStore {
     );
   }
 
+  /** Unless the rule does not hold any more: it may have been written to since it was found. */
+  private archiveIf(id: string, rule: Filter<ConversationValue>, options: CallOptions): Promise<boolean> {
+    return this.decideOn<boolean>('retain', id, options, async (unit) => {
+      const found = await still(id, rule)(unit);
+      return found === undefined ? { result: false } : this.archived(unit, found);
+    });
+  }
+
+  /** Takes the conversations that a rule meets, the oldest first. @param keep so many that meet it stay, the newest */
   private async sweepConversations(
     rule: Filter<ConversationValue>,
-    most: number,
     options: CallOptions,
     step: (id: string) => Promise<boolean>,
+    keep?: number,
   ): Promise<number> {
     for (let done = 0; ;) {
-      const limit = Math.min(STEP, most - done);
-      if (limit <= 0) return done;
-      const found = await this.read('retain', options, (unit) =>
-        unit.query(CONVERSATIONS, rule, { sort: { createdAt: 'asc' }, limit }),
+      const page = await this.read('retain', options, (unit) =>
+        unit.query(CONVERSATIONS, rule, { sort: { createdAt: 'asc' }, limit: STEP }),
       );
+      // Counted after they were read, each time: what another run takes meanwhile is of these, or is not counted.
+      const excess =
+        keep === undefined ? STEP : (await this.records(CONVERSATIONS).count(rule, this.call(options))) - keep;
+      const found = page.slice(0, Math.max(0, excess));
       let changed = 0;
       for (const { id } of found) if (await step(id)) changed++;
       done += changed;
-      if (found.length < limit || changed === 0) return done;
+      if (found.length < STEP || changed === 0) return done;
     }
   }
+}
+
+/** The conversation, when the rule meets it. */
+function still(id: string, rule: Filter<ConversationValue>) {
+  return async (unit: Unit): Promise<StoredRecord<ConversationValue> | undefined> =>
+    (await unit.query(CONVERSATIONS, { $and: [{ id }, rule] }, { limit: 1 }))[0];
+}
+
+/** Those that come after a record, by the time that they bear. */
+function after({ createdAt, id }: StoredRecord<MessageValue>): Filter<MessageValue> {
+  return { $or: [{ createdAt: { $gt: createdAt } }, { createdAt, id: { $gt: id } }] };
 }
 
 const OPEN: Filter<ConversationValue> = { archivedAt: { $exists: false } };

@@ -154,14 +154,7 @@ export abstract class ThreadStore extends UserStore {
       const found = await find();
       if (found !== undefined) checkIfVersion(found, 'conversation', ifVersion);
       if (found?.value.archivedAt !== undefined || found === undefined) return { result: false };
-      const { value } = found;
-      const left = unit.replace(CONVERSATIONS, found, {
-        ...value,
-        archivedAt: at ?? unit.now,
-        metadata: { ...value.metadata, ...metadata },
-      });
-      unit.event(teller(left), 'archived', defined({ metadata }), { triggeredById });
-      return { result: true, left };
+      return this.archived(unit, found, { at, metadata }, triggeredById);
     });
   }
 
@@ -178,6 +171,20 @@ export abstract class ThreadStore extends UserStore {
       unit.event(teller(left), 'unarchived', {}, { triggeredById });
       return { result: true, left };
     });
+  }
+
+  /** Archives one that is not archived. */
+  protected archived(
+    unit: Unit,
+    found: StoredRecord<ConversationValue>,
+    { at = unit.now, metadata }: { readonly at?: Date | undefined; readonly metadata?: JsonObject | undefined } = {},
+    triggeredById?: string,
+  ): Decided<boolean> {
+    const { value } = found;
+    const merged = { ...value.metadata, ...metadata };
+    const left = unit.replace(CONVERSATIONS, found, { ...value, archivedAt: at, metadata: merged });
+    unit.event(teller(left), 'archived', defined({ metadata }), { triggeredById });
+    return { result: true, left };
   }
 
   /** @param former what was deleted under this id: this one goes on where it ended */

@@ -1,10 +1,12 @@
 /** Conversations as a stream of lines, out of one storage and into another; and how many there are. */
 import { createHash, type Hash } from 'node:crypto';
+import { types } from 'node:util';
 import type { CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { choice, flag, list, optional, uuid, withDefault } from '../arguments.js';
-import { ConversationImport, type ImportMode, type ImportReport, type Line } from './import.js';
+import { ConversationImport, type ImportReport, type Line } from './import.js';
+import type { ImportMode } from './import-batch.js';
 import { optionsOf, READ_OPTIONS } from './input.js';
 import { CONVERSATIONS, MESSAGES, outward, REVISIONS, SESSIONS, USERS } from './records.js';
 import { RemappedImport, type NamedIds } from './remap-ids.js';
@@ -91,6 +93,8 @@ export abstract class TransferStore extends RetentionStore {
     if (
       typeof source !== 'object' ||
       (source as unknown) === null ||
+      // Its elements are numbers, one by one.
+      ArrayBuffer.isView(source) ||
       !(Symbol.iterator in source || Symbol.asyncIterator in source)
     )
       throw invalid('source', source, 'an iterable or async iterable of texts or bytes');
@@ -157,12 +161,22 @@ async function* linesIn(
 ): AsyncGenerator<string, void, undefined> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let rest = '';
+  const decode = (piece?: Uint8Array): string => {
+    try {
+      return decoder.decode(piece, { stream: piece !== undefined });
+    } catch (error) {
+      throw invalid('source', piece, 'bytes of UTF-8', { cause: error });
+    }
+  };
   for await (const piece of source) {
-    rest += typeof piece === 'string' ? piece : decoder.decode(piece, { stream: true });
+    if (typeof piece !== 'string' && !types.isUint8Array(piece))
+      throw invalid('source', piece, 'pieces that are texts or bytes');
+    rest += typeof piece === 'string' ? piece : decode(piece);
     const lines = rest.split('\n');
     rest = lines.pop()!;
     yield* lines;
   }
+  rest += decode();
   if (rest !== '') yield rest;
 }
 

@@ -5,6 +5,7 @@ import type { CallOptions } from '../../component.js';
 import { ConflictError } from '../../errors.js';
 import { isDate, isPlainObject } from '../../filter/json.js';
 import { uuid } from '../arguments.js';
+import { readPageOptions } from '../options.js';
 import type { ListPage, PageOptions } from '../page.js';
 import type { Entity } from '../store.js';
 import type { Unit } from '../unit.js';
@@ -77,7 +78,8 @@ export abstract class UserStore extends ConversationBase {
 
   /** The users that have a name, the first made first. */
   async listUserProfiles(options: PageOptions = {}): Promise<ListPage<UserProfile>> {
-    const page = await this.page(USERS, { externalId: { $exists: true } }, { createdAt: 'asc' }, options);
+    const read = readPageOptions(options, 'options');
+    const page = await this.page(USERS, { externalId: { $exists: true } }, { createdAt: 'asc' }, read);
     return { ...page, items: page.items.map(profileOf) };
   }
 

@@ -1,9 +1,18 @@
 /** The vector collection of messages: one for all conversations, made when the first vector comes. */
 import { isStorageError, StorageError, foreignErrorName } from '../../errors.js';
+import { VECTOR_LIMITS } from '../../vectors/codec/limits.js';
+import { encodeMetadata } from '../../vectors/codec/metadata.js';
+import { checkVector } from '../../vectors/codec/values.js';
 import type { VectorStore } from '../../vectors/vector-store.js';
 import type { StoreHost } from '../host.js';
 
 const FIELDS = { conversationId: 'string', messageId: 'string', provider: 'string', createdAt: 'date' } as const;
+
+/** @param metadata as the collection is to keep them @throws `VALIDATION` for what no provider can keep */
+export function checkVectorRecord(vector: readonly number[], metadata: object, key: string): void {
+  checkVector(vector, vector.length, `${key}.embedding`);
+  encodeMetadata(metadata, FIELDS, VECTOR_LIMITS.metadataBytes, `${key}.metadata`);
+}
 
 /** Which vectors: the conditions of a filter over the fields. */
 export type VectorConditions = Readonly<Record<string, string | { readonly $in: readonly string[] }>>;

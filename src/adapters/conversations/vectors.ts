@@ -8,7 +8,7 @@ import type { FetchedRecord, MetadataValue } from '../../vectors/vector-store.js
 import { optionsOf, READ_OPTIONS } from './input.js';
 import { PurgeStore } from './purges.js';
 import { MESSAGES } from './records.js';
-import { inVectorCollection, orNone, type VectorConditions } from './vector-collection.js';
+import { checkVectorRecord, inVectorCollection, orNone, type VectorConditions } from './vector-collection.js';
 
 export interface NewMessageVector {
   /** `values` says the same. */
@@ -87,7 +87,9 @@ export abstract class MessageVectorStore extends PurgeStore {
    * Writes vectors of a message; those of the same key are replaced. All vectors of all messages have one dimension: that of
    * the first. They are not written in one atomic step with what the conversation keeps: it is marked to have some before, and
    * written to after, so that of a purge at the same moment either finds them, or they are deleted here.
-   * @throws `NOT_FOUND`; `ALREADY_EXISTS` for a key of another message; `VALIDATION` for another dimension; `UNSUPPORTED`.
+   * @throws `NOT_FOUND`; `ALREADY_EXISTS` for a key of another message (which is looked up before the write, and no constraint:
+   * of two processes that write one key at the same moment the later one has it); `VALIDATION` for another dimension, and for a
+   * key that is given twice; `UNSUPPORTED`.
    */
   async upsertMessageVectors(
     messageId: string,
@@ -101,16 +103,15 @@ export abstract class MessageVectorStore extends PurgeStore {
     if (dimension === undefined) return [];
     const odd = given.findIndex(({ vector }) => vector.length !== dimension);
     if (odd >= 0) throw invalid(`vectors[${odd}].embedding`, given[odd]!.vector, `${dimension} numbers`);
+    const keys = given.map(({ id }) => id);
+    const twice = keys.findIndex((id, i) => keys.indexOf(id) !== i);
+    if (twice >= 0) throw invalid(`vectors[${twice}].vectorKey`, keys[twice], 'each key once');
     const conversationId = await this.markEmbedded(key, call);
     const { host } = this;
     const name = host.settings.conversations.vectors;
     const written = await inVectorCollection(host, dimension, async () => {
       const store = host.vectors();
-      const before = await store.fetch(
-        name,
-        given.map(({ id }) => id),
-        this.call(call),
-      );
+      const before = await store.fetch(name, keys, this.call(call));
       const taken = before.find((vector) => vector !== undefined && vector.metadata?.['messageId'] !== key);
       if (taken !== undefined)
         throw new ConflictError('ALREADY_EXISTS', `The vector ${JSON.stringify(taken.id)} is another message's`, {
@@ -221,7 +222,14 @@ function prepare(given: ReturnType<typeof VECTOR>, messageId: string, key: strin
     ...{ checksum, embeddingChecksum: checksum, dimensions: vector.length },
   };
   // What it is found by is never the caller's to say.
-  return { id: vectorKey, vector, metadata: { ...filled, ...given.metadata, messageId, vectorKey } };
+  const metadata = { ...filled, ...given.metadata, messageId, vectorKey };
+  // Before the conversation is marked: with what it says of itself, which is none of the caller's either.
+  checkVectorRecord(
+    vector,
+    { namespace: messageId, ...metadata, conversationId: messageId, createdAt: new Date(0) },
+    key,
+  );
+  return { id: vectorKey, vector, metadata };
 }
 
 function checksumOf(vector: readonly number[]): string {

@@ -4,7 +4,7 @@ import type { Unit } from '../unit.js';
 import { cycle } from './dependencies.js';
 import { TASKS } from './records.js';
 
-/** A tree of tasks is no deeper than this. */
+/** The way up from a new parent is followed no further than this. */
 const DEEPEST = 1_000;
 
 /**
@@ -22,7 +22,7 @@ export function link(unit: Unit, id: string): void {
   unit.patch(TASKS, id, { increment: { links: 1 } });
 }
 
-/** @throws `DEPENDENCY_CYCLE` when the task is above its new parent, `VALIDATION` for a tree that is too deep. */
+/** @throws `DEPENDENCY_CYCLE` when the task is above its new parent, `VALIDATION` for a parent that is too deep. */
 export async function checkNoLoop(unit: Unit, taskId: string, parentTaskId: string, key: string): Promise<void> {
   const path = [taskId];
   for (let at: string | undefined = parentTaskId; at !== undefined;) {

@@ -1,0 +1,133 @@
+/** Retention of conversations while others write to them, run by several at once, and beside what it cannot take. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { randomUUID } from 'node:crypto';
+import { openStorage, type ConversationStore, type StorageManager } from '../../src/index.js';
+import { MESSAGES } from '../../src/adapters/conversations/records.js';
+import { STEP } from '../../src/adapters/conversations/retain.js';
+import { storageTargets } from '../support/storage-targets.js';
+
+const LONG_AGO = '2020-01-01';
+
+for (const target of storageTargets('conversations: retention').filter(({ transactions }) => transactions))
+  describe(`retention of conversations on ${target.name}`, () => {
+    const managers: StorageManager[] = [];
+    let drop: () => Promise<void>;
+    beforeAll(async () => {
+      const prepared = await target.prepare();
+      drop = prepared.drop;
+      // What is no server is open once: by the same manager two calls are at once too.
+      for (let i = 0; i < (target.server ? 2 : 1); i++)
+        managers.push(await openStorage({ databases: { main: prepared.url } }, { environment: {} }));
+    });
+    afterAll(async () => {
+      for (const manager of managers) await manager.close();
+      await drop();
+    });
+    const both = (): [ConversationStore, ConversationStore, string] => {
+      const tenant = randomUUID();
+      const [mine, theirs] = [managers[0]!, managers.at(-1)!].map((manager) => manager.tenant(tenant).conversations);
+      return [mine!, theirs!, tenant];
+    };
+    /** Conversations of one old message each. */
+    async function add(store: ConversationStore, count: number): Promise<string[]> {
+      const ids = Array.from({ length: count }, () => randomUUID());
+      for (const id of ids) await store.addMessage(id, { content: 'x', createdAt: LONG_AGO });
+      return ids;
+    }
+    /** Runs `work` once the first event of this kind of the tenant is told. */
+    async function whileRunning<R>(
+      event: 'conversation.deleted' | 'conversation.archived',
+      tenant: string,
+      run: () => Promise<unknown>,
+      work: () => Promise<R>,
+    ): Promise<R> {
+      let beside: Promise<R> | undefined;
+      const off = managers[0]!.on(event, ({ tenantId }) => {
+        if (tenantId === tenant) beside ??= work();
+      });
+      await run();
+      off();
+      return beside!;
+    }
+
+    test('a conversation that was unarchived meanwhile is not deleted', async () => {
+      const [mine, theirs, tenant] = both();
+      const ids = await add(mine, 40);
+      for (const id of ids) await mine.archiveConversation(id, { at: LONG_AGO });
+      const last = ids.at(-1)!;
+      const unarchived = await whileRunning(
+        'conversation.deleted',
+        tenant,
+        () => mine.retain({ archivedConversationRetentionDays: 30 }),
+        () => theirs.unarchiveConversation(last),
+      );
+      expect(unarchived).toBe(true);
+      expect(await mine.getConversation(last)).toMatchObject({ messageCount: 1 });
+      expect((await mine.listMessages(last)).items).toHaveLength(1);
+      expect(await mine.statistics()).toMatchObject({ conversations: 1, messages: 1 });
+    });
+
+    test('a conversation that was written to meanwhile is not archived for its age', async () => {
+      const [mine, theirs, tenant] = both();
+      const ids = await add(mine, 40);
+      const last = ids.at(-1)!;
+      const message = await whileRunning(
+        'conversation.archived',
+        tenant,
+        () => mine.retain({ conversationArchiveDays: 30 }),
+        () => theirs.addMessage(last, { content: 'new' }),
+      );
+      expect(message).toMatchObject({ seq: 2 });
+      expect((await mine.getConversation(last))!.archivedAt).toBeUndefined();
+      expect(await mine.statistics()).toMatchObject({ conversations: 40, archived: 39 });
+    });
+
+    test('two that archive what is too much at the same time archive no more than one', async () => {
+      const [mine, theirs] = both();
+      await add(mine, 40);
+      const all = (await mine.listConversations({ limit: 100, order: 'asc' })).items.map(({ id }) => id);
+      const policy = { maxConversations: 25 };
+      const reports = await Promise.all([mine.retain(policy), theirs.retain(policy)]);
+      const archived = reports.map(({ conversations }) => conversations.archived);
+      expect(archived.reduce((sum, each) => sum + each)).toBe(15);
+      const left = await mine.listConversations({ limit: 100, order: 'asc', includeArchived: false });
+      expect(left.items.map(({ id }) => id)).toEqual(all.slice(15));
+      expect(await mine.retain(policy)).toMatchObject({ conversations: { archived: 0 } });
+    });
+
+    test('a policy that is out of range is refused before anything is changed', async () => {
+      const [mine] = both();
+      const [id] = await add(mine, 1);
+      for (const [key, value] of [
+        ['messageRetentionDays', 365_001],
+        ['softDeleteGraceDays', Infinity],
+        ['conversationArchiveDays', NaN],
+        ['archivedConversationRetentionDays', 1e9],
+        ['maxConversations', 0.5],
+      ] as const) {
+        const refused = mine.retain({ softDeleteAfterDays: 30, [key]: value });
+        await expect(refused).rejects.toMatchObject({ code: 'VALIDATION', message: expect.stringContaining(key) });
+      }
+      expect((await mine.listMessages(id!)).items).toHaveLength(1);
+      expect(await mine.retain({ softDeleteAfterDays: 365_000, maxConversations: -1 })).toMatchObject({
+        messages: { softDeleted: 0 },
+        conversations: { archived: 0 },
+      });
+    });
+
+    test('messages that belong to no conversation do not keep others from being deleted', async () => {
+      const [mine] = both();
+      const [messageType, status, conversationId] = ['text', 'sent', randomUUID()];
+      const rest = { role: 'user', messageType, status, content: 'x', metadata: {}, extra: {}, revisions: 0 };
+      await mine['decide']('orphans', {}, (unit) => {
+        for (let seq = 1; seq <= STEP; seq++)
+          unit.insert(MESSAGES, { conversationId, seq, ...rest }, { createdAt: new Date(LONG_AGO) });
+        return Promise.resolve();
+      });
+      const id = randomUUID();
+      await mine.addMessage(id, { content: 'x', createdAt: '2021-01-01' });
+      expect(await mine.retain({ softDeleteAfterDays: 30 })).toMatchObject({ messages: { softDeleted: 1 } });
+      expect(await mine.retain({ messageRetentionDays: 30 })).toMatchObject({ messages: { hardDeleted: 1 } });
+      expect((await mine.listMessages(id, { includeDeleted: true })).items).toEqual([]);
+    });
+  });
