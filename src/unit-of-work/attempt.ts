@@ -2,7 +2,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { RecordBackend } from '../backends/backend.js';
 import type { Clock } from '../clock.js';
-import type { BeginOperation, CallOptions, OperationContext, Session } from '../component.js';
+import type { BeginOperation, CallOptions, DuringCall, OperationContext, Session } from '../component.js';
 import { StorageError, ValidationError } from '../errors.js';
 import type { Isolation, Pool } from '../pools/pool.js';
 import type { Hook } from './hooks.js';
@@ -37,6 +37,8 @@ export class Attempt {
   private ended = false;
   /** Operations that have not answered yet, by the ends that they will tell. */
   private readonly pending = new Map<() => void, string>();
+  /** Calls that have not answered yet, and may be between two operations. */
+  private readonly calls = new Set<{ readonly operation: string }>();
   private onIdle: (() => void)[] = [];
 
   constructor(
@@ -66,9 +68,9 @@ export class Attempt {
     return this.whole === undefined ? this.lacking : this.whole.missing;
   }
 
-  /** The operations that have not answered yet. */
+  /** What has not answered yet. */
   get operations(): string[] {
-    return [...this.pending.values()];
+    return [...new Set([...[...this.calls].map(({ operation }) => operation), ...this.pending.values()])];
   }
 
   end(): void {
@@ -97,15 +99,17 @@ export class Attempt {
     return { context, component: this.on.name, end };
   };
 
-  /** Admits an operation from its very beginning, whatever it does before it comes to the database. @throws as `begin` */
-  async during<R>(operation: string, work: () => Promise<R>): Promise<R> {
-    const { end } = this.begin(operation);
+  /** @throws as `begin` */
+  readonly during: DuringCall = async (operation, work) => {
+    this.context(operation);
+    const call = { operation };
+    this.calls.add(call);
     try {
       return await work();
     } finally {
-      end();
+      this.calls.delete(call);
     }
-  }
+  };
 
   /** For what the transaction's own function awaits: nothing counts it. @throws as `begin` */
   context(operation: string, options?: CallOptions): OperationContext {
@@ -149,7 +153,7 @@ export class Attempt {
     }
   }
 
-  /** Ends, and waits until what was begun has answered. */
+  /** Ends, and waits until the operations that were begun have answered; a call that is between two begins none any more. */
   async settle(): Promise<void> {
     this.end();
     if (this.pending.size > 0) await new Promise<void>((resolve) => this.onIdle.push(resolve));
