@@ -27,6 +27,8 @@ export class TablesMissing extends StorageError {
   }
 }
 
+export type Bounded = <R>(work: Promise<R>) => Promise<R>;
+
 /** One run of a transaction's function, or of the function of a transaction within it: its part, which can be undone by itself. */
 export class Attempt {
   readonly committed: Hook[] = [];
@@ -49,6 +51,8 @@ export class Attempt {
     /** The attempt whose function began this one: on another pool, or as its part. */
     private readonly enclosing: Attempt | undefined,
     private readonly whole?: Attempt,
+    /** Ends the wait for what a part does at the bounds of its own and of the parts around it; those of the whole are the pool's. */
+    readonly bounded: Bounded = (work) => work,
   ) {}
 
   get pool(): Pool {
@@ -128,8 +132,8 @@ export class Attempt {
   }
 
   /** Begins a part, which must be closed; until then this attempt's own handles are refused. */
-  openPart(context: OperationContext): Attempt {
-    return (this.inner = new Attempt(this.on, this.isolation, this.session, context, this, this));
+  openPart(context: OperationContext, bounded: Bounded): Attempt {
+    return (this.inner = new Attempt(this.on, this.isolation, this.session, context, this, this, bounded));
   }
 
   closePart(): void {
