@@ -72,6 +72,9 @@ export interface Operation {
 /** Admits an operation: refuses it when the manager is not open, and gives it its time and its deadline. */
 export type BeginOperation = (operation: string, options?: CallOptions) => Operation;
 
+/** Admits a call from its very beginning, whatever it does before, between and after its operations. */
+export type DuringCall = <R>(operation: string, work: () => Promise<R>) => Promise<R>;
+
 /**
  * The bounds of what is waited for outside of the operations themselves, a caller's source. It has its own pace: unless the
  * caller gave a `timeout`, or it is in a transaction, no time ends the wait.

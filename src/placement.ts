@@ -59,6 +59,7 @@ export class Placement {
       tenant,
       clock: database.clock,
       begin: this.begin(database.pool, database.name, database.clock),
+      during: attempt?.during,
       ensure(schemas, context) {
         if (database.has(schemas)) return undefined;
         if (attempt !== undefined) return attempt.require((outside) => database.make(schemas, outside));
@@ -72,7 +73,8 @@ export class Placement {
     const { parts } = this;
     const { provider } = this.provider(name);
     const tenant = this.ofTenant ?? (parts.tenancy === 'required' ? undefined : parts.defaultTenant);
-    return new VectorStore(provider, tenant, this.begin(provider.pool, provider.name), parts.clock, forTenant);
+    const begin = this.begin(provider.pool, provider.name);
+    return new VectorStore(provider, tenant, begin, parts.clock, forTenant, this.attempt?.during);
   }
 
   /** Without a name the settings' default. @throws `CONFIGURATION` for an unknown name. */

@@ -431,9 +431,10 @@ test('a claim with a token that was taken long ago is refused once a greater one
   await enqueue(managers[0]!, 'ann', 1);
   const context = () => ({ now: clock.now(), deadline: Infinity });
   const [lane] = await findDue(backend, ['mail'], 10, context());
-  expect(await claim(backend, [lane!], 7, 1_000, context())).toMatchObject([{ token: 7, attempts: 1 }]);
-  expect(await claim(backend, [lane!], 8, 1_000, context())).toEqual([]);
+  const lease = { lease: 1_000, end: Infinity };
+  expect(await claim(backend, [lane!], 7, lease, context())).toMatchObject([{ token: 7, attempts: 1 }]);
+  expect(await claim(backend, [lane!], 8, lease, context())).toEqual([]);
   await clock.advance(1_000);
-  expect(await claim(backend, [lane!], 6, 1_000, context())).toEqual([]);
-  expect(await claim(backend, [lane!], 8, 1_000, context())).toMatchObject([{ token: 8, attempts: 2 }]);
+  expect(await claim(backend, [lane!], 6, lease, context())).toEqual([]);
+  expect(await claim(backend, [lane!], 8, lease, context())).toMatchObject([{ token: 8, attempts: 2 }]);
 });

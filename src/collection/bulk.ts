@@ -11,7 +11,7 @@ import type { CollectionDefinition } from './definition.js';
 import type { CollectionHost } from './host.js';
 import { IdSource } from './ids.js';
 import { loadRecords, type LoadItem, type LoadOptions } from './load.js';
-import type { LoadReport } from './load-writer.js';
+import type { LoadReport, LoadTarget } from './load-writer.js';
 import { checkOptions, type ClaimOptions, type Patch, type UpdateWhereOptions } from './options.js';
 import { checkLimit, deletePage } from './page.js';
 import { CollectionReader } from './reader.js';
@@ -110,7 +110,7 @@ export abstract class BulkCollection<T, In, F extends string> extends Collection
   ): Promise<LoadReport> {
     checkOptions(options, 'load');
     const { backend, scope, host } = this;
-    return loadRecords(items, options, {
+    const target: LoadTarget = {
       clock: host.clock,
       bounds: () => boundsNow(host.begin, 'load', options),
       codec: this.codec,
@@ -124,7 +124,8 @@ export abstract class BulkCollection<T, In, F extends string> extends Collection
         backend.bulkLoad === undefined
           ? undefined
           : (writes) => this.run('load', options, (context) => backend.bulkLoad!(scope, writes, context)),
-    });
+    };
+    return this.during('load', () => loadRecords(items, options, target));
   }
 
   /** Batches in bulk that may be under way at once: one where their order shows, or where they would wait for each other. */

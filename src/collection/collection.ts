@@ -52,24 +52,10 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
   async saveMany(items: readonly SaveManyItem<In>[], options: CallOptions = {}): Promise<StoredRecord<T>[]> {
     checkOptions(options, 'read');
     if (!isList(items)) throw invalid('items', items, 'an array');
-    const { maxBatchItems, maxBatchBytes, batch } = this.backend.capabilities;
+    const { maxBatchItems } = this.backend.capabilities;
     if (items.length > maxBatchItems)
       throw invalid('items', items, `at most ${maxBatchItems} records, not ${items.length} (load takes any number)`);
-    const parts = await encodeItems(this.codec, items);
-    if (items.length > 1 && batch !== 'atomic')
-      throw new UnsupportedError(`${this.name}: ${this.backend.name} has no atomic batches`);
-    const bound = parts.reduce((sum, { encoded }) => sum + encoded.bound, 0);
-    if (bound > maxBatchBytes && parts.reduce((sum, { encoded }) => sum + jsonBytes(encoded.value), 0) > maxBatchBytes)
-      throw invalid('items', items, `at most ${maxBatchBytes} bytes of JSON together`);
-    const given = parts.map(({ id }) => id);
-    const named = given.filter((id) => id !== undefined);
-    if (new Set(named).size !== named.length) throw invalid('items', items, 'each id once');
-    if (items.length === 0) return [];
-    return this.run('saveMany', options, async (context) => {
-      const ids = await this.ids.resolve(given, context);
-      const writes = parts.map(({ id, encoded, ttl }, i) => this.newRecord('put', id, ids[i]!, encoded, ttl, context));
-      return this.writer.write(writes, 'saveMany', context);
-    });
+    return this.during('saveMany', () => this.addMany(items, options));
   }
 
   /** Replaces the whole value, and the TTL. @throws `NOT_FOUND`, `CONFLICT` when the version is another. */
@@ -108,8 +94,10 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
   async patch(id: string, changes: Patch<T>, options: PatchOptions<T> = {}): Promise<StoredRecord<T>> {
     checkOptions(options, 'patch');
     const encoded = this.codec.encodePatch(changes);
-    const orInsert = options.orInsert === undefined ? undefined : (await this.codec.encode(options.orInsert)).value;
-    return this.patchWith('patch', id, encoded, orInsert, options);
+    if (options.orInsert === undefined) return this.patchWith('patch', id, encoded, undefined, options);
+    return this.encoded('patch', this.codec.encode(options.orInsert), ({ value }) =>
+      this.patchWith('patch', id, encoded, value, options),
+    );
   }
 
   /**
@@ -119,10 +107,14 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
   async increment(id: string, path: Incrementable<T>, by = 1, options: IncrementOptions<T> = {}): Promise<number> {
     checkOptions(options, 'increment');
     const changes = this.codec.encodePatch({ increment: { [path]: by } });
-    const insert = options.orInsert === undefined ? undefined : (await this.codec.encode(options.orInsert)).value;
-    const orInsert = insert === undefined ? undefined : this.codec.applyToInsert(insert, changes);
-    const { value } = await this.patchWith('increment', id, changes, orInsert, options);
-    return valueAt(value, path.split('.')) as number;
+    const increment = async (orInsert: JsonObject | undefined): Promise<number> => {
+      const { value } = await this.patchWith('increment', id, changes, orInsert, options);
+      return valueAt(value, path.split('.')) as number;
+    };
+    if (options.orInsert === undefined) return increment(undefined);
+    return this.encoded('increment', this.codec.encode(options.orInsert), async ({ value }) =>
+      increment(this.codec.applyToInsert(value, changes)),
+    );
   }
 
   /** Gives the deleted record. @throws `NOT_FOUND`, `CONFLICT` when the version is another. */
@@ -143,12 +135,31 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     const { id: named, ttl } = options;
     const given = named === undefined ? undefined : this.codec.encodeNewId(named);
     this.codec.checkTtl(ttl);
-    const encoding = this.codec.encode(value);
-    const encoded = encoding instanceof Promise ? await encoding : encoding;
-    return this.run(operation, options, async (context) => {
-      const resolving = this.ids.resolveOne(given, context);
-      const id = typeof resolving === 'string' ? resolving : await resolving;
-      return this.writer.writeOne(this.newRecord(kind, given, id, encoded, ttl, context), operation, context);
+    return this.encoded(operation, this.codec.encode(value), (encoded) =>
+      this.run(operation, options, async (context) => {
+        const resolving = this.ids.resolveOne(given, context);
+        const id = typeof resolving === 'string' ? resolving : await resolving;
+        return this.writer.writeOne(this.newRecord(kind, given, id, encoded, ttl, context), operation, context);
+      }),
+    );
+  }
+
+  private async addMany(items: readonly SaveManyItem<In>[], options: CallOptions): Promise<StoredRecord<T>[]> {
+    const { maxBatchBytes, batch } = this.backend.capabilities;
+    const parts = await encodeItems(this.codec, items);
+    if (items.length > 1 && batch !== 'atomic')
+      throw new UnsupportedError(`${this.name}: ${this.backend.name} has no atomic batches`);
+    const bound = parts.reduce((sum, { encoded }) => sum + encoded.bound, 0);
+    if (bound > maxBatchBytes && parts.reduce((sum, { encoded }) => sum + jsonBytes(encoded.value), 0) > maxBatchBytes)
+      throw invalid('items', items, `at most ${maxBatchBytes} bytes of JSON together`);
+    const given = parts.map(({ id }) => id);
+    const named = given.filter((id) => id !== undefined);
+    if (new Set(named).size !== named.length) throw invalid('items', items, 'each id once');
+    if (items.length === 0) return [];
+    return this.run('saveMany', options, async (context) => {
+      const ids = await this.ids.resolve(given, context);
+      const writes = parts.map(({ id, encoded, ttl }, i) => this.newRecord('put', id, ids[i]!, encoded, ttl, context));
+      return this.writer.write(writes, 'saveMany', context);
     });
   }
 
@@ -175,19 +186,19 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     const key = this.codec.encodeId(id);
     checkVersion(ifVersion);
     this.codec.checkTtl(ttl);
-    const encoding = this.codec.encode(value);
-    const encoded = encoding instanceof Promise ? await encoding : encoding;
-    return this.run(operation, options, (context) => {
-      const write: Write = {
-        collection: this.schema,
-        id: key,
-        kind: 'replace',
-        value: encoded.value,
-        ...(ifVersion === undefined ? {} : { ifVersion }),
-        ...(ttl === undefined ? {} : { expiresAt: this.codec.expiry(ttl, context.now) }),
-      };
-      return this.writer.writeOne(write, operation, context);
-    });
+    return this.encoded(operation, this.codec.encode(value), (encoded) =>
+      this.run(operation, options, (context) => {
+        const write: Write = {
+          collection: this.schema,
+          id: key,
+          kind: 'replace',
+          value: encoded.value,
+          ...(ifVersion === undefined ? {} : { ifVersion }),
+          ...(ttl === undefined ? {} : { expiresAt: this.codec.expiry(ttl, context.now) }),
+        };
+        return this.writer.writeOne(write, operation, context);
+      }),
+    );
   }
 
   private async patchWith(

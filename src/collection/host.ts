@@ -1,6 +1,6 @@
 /** What a collection stands on: the storage that made it gives it, and every operation runs through it. */
 import type { Clock } from '../clock.js';
-import type { BeginOperation, CallOptions, OperationContext } from '../component.js';
+import type { BeginOperation, CallOptions, DuringCall, OperationContext } from '../component.js';
 import { runAdmitted } from '../operation.js';
 import type { RecordBackend, RecordSchema } from '../backends/backend.js';
 
@@ -9,6 +9,8 @@ export interface CollectionHost {
   readonly tenant: string;
   readonly clock: Clock;
   readonly begin: BeginOperation;
+  /** In a transaction: refuses it where a call of it was not awaited. */
+  readonly during?: DuringCall | undefined;
   /** Makes the collections' tables on first use; `undefined` once they are known to be there. */
   ensure(schemas: readonly RecordSchema[], context: OperationContext): Promise<void> | undefined;
 }

@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
-import { copyJson } from '../backends/value.js';
+import { copyJson, type Encoded } from '../backends/value.js';
 import type { CallOptions, OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
 import { Handle } from '../handle.js';
@@ -158,6 +158,24 @@ export abstract class CollectionReader<T, F extends string> extends Handle {
     work: (context: OperationContext) => Promise<R>,
   ): Promise<R> {
     return runOperation(this.host, this.schemas, operation, options, work);
+  }
+
+  /** For a call that waits before its first operation, or between two. */
+  protected during<R>(operation: string, work: () => Promise<R>): Promise<R> {
+    const { during } = this.host;
+    return during === undefined ? work() : during(operation, work);
+  }
+
+  /** Goes on with what a schema gives, at once or later. */
+  protected encoded<R>(
+    operation: string,
+    encoding: Encoded | Promise<Encoded>,
+    work: (encoded: Encoded) => Promise<R>,
+  ): Promise<R> {
+    if (!(encoding instanceof Promise)) return work(encoding);
+    // Where the call is refused nobody waits for it.
+    encoding.catch(() => undefined);
+    return this.during(operation, () => encoding.then(work));
   }
 
   protected parse(filter: unknown): FilterNode {

@@ -2,7 +2,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { RecordBackend } from '../backends/backend.js';
 import type { Clock } from '../clock.js';
-import type { BeginOperation, CallOptions, OperationContext, Session } from '../component.js';
+import type { BeginOperation, CallOptions, DuringCall, OperationContext, Session } from '../component.js';
 import { StorageError, ValidationError } from '../errors.js';
 import type { Isolation, Pool } from '../pools/pool.js';
 import type { Hook } from './hooks.js';
@@ -27,6 +27,8 @@ export class TablesMissing extends StorageError {
   }
 }
 
+export type Bounded = <R>(work: Promise<R>) => Promise<R>;
+
 /** One run of a transaction's function, or of the function of a transaction within it: its part, which can be undone by itself. */
 export class Attempt {
   readonly committed: Hook[] = [];
@@ -37,6 +39,8 @@ export class Attempt {
   private ended = false;
   /** Operations that have not answered yet, by the ends that they will tell. */
   private readonly pending = new Map<() => void, string>();
+  /** Calls that have not answered yet, and may be between two operations. */
+  private readonly calls = new Set<{ readonly operation: string }>();
   private onIdle: (() => void)[] = [];
 
   constructor(
@@ -47,6 +51,8 @@ export class Attempt {
     /** The attempt whose function began this one: on another pool, or as its part. */
     private readonly enclosing: Attempt | undefined,
     private readonly whole?: Attempt,
+    /** Ends the wait for what a part does at the bounds of its own and of the parts around it; those of the whole are the pool's. */
+    readonly bounded: Bounded = (work) => work,
   ) {}
 
   get pool(): Pool {
@@ -66,9 +72,9 @@ export class Attempt {
     return this.whole === undefined ? this.lacking : this.whole.missing;
   }
 
-  /** The operations that have not answered yet. */
+  /** What has not answered yet. */
   get operations(): string[] {
-    return [...this.pending.values()];
+    return [...new Set([...[...this.calls].map(({ operation }) => operation), ...this.pending.values()])];
   }
 
   end(): void {
@@ -97,15 +103,17 @@ export class Attempt {
     return { context, component: this.on.name, end };
   };
 
-  /** Admits an operation from its very beginning, whatever it does before it comes to the database. @throws as `begin` */
-  async during<R>(operation: string, work: () => Promise<R>): Promise<R> {
-    const { end } = this.begin(operation);
+  /** @throws as `begin` */
+  readonly during: DuringCall = async (operation, work) => {
+    this.context(operation);
+    const call = { operation };
+    this.calls.add(call);
     try {
       return await work();
     } finally {
-      end();
+      this.calls.delete(call);
     }
-  }
+  };
 
   /** For what the transaction's own function awaits: nothing counts it. @throws as `begin` */
   context(operation: string, options?: CallOptions): OperationContext {
@@ -124,8 +132,8 @@ export class Attempt {
   }
 
   /** Begins a part, which must be closed; until then this attempt's own handles are refused. */
-  openPart(context: OperationContext): Attempt {
-    return (this.inner = new Attempt(this.on, this.isolation, this.session, context, this, this));
+  openPart(context: OperationContext, bounded: Bounded): Attempt {
+    return (this.inner = new Attempt(this.on, this.isolation, this.session, context, this, this, bounded));
   }
 
   closePart(): void {
@@ -149,7 +157,7 @@ export class Attempt {
     }
   }
 
-  /** Ends, and waits until what was begun has answered. */
+  /** Ends, and waits until the operations that were begun have answered; a call that is between two begins none any more. */
   async settle(): Promise<void> {
     this.end();
     if (this.pending.size > 0) await new Promise<void>((resolve) => this.onIdle.push(resolve));

@@ -1,8 +1,8 @@
 /** A transaction within a transaction: what its function did is undone by itself when it throws. */
-import { aborted, within, type Clock } from '../clock.js';
+import { aborted, within } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import { invalid, UnsupportedError, ValidationError } from '../errors.js';
-import type { Attempt } from './attempt.js';
+import type { Attempt, Bounded } from './attempt.js';
 import { compensationFailure, runHooks } from './hooks.js';
 import { checkRetries, type TransactionCallOptions } from './transaction.js';
 
@@ -17,13 +17,13 @@ export async function runInner<R>(
   work: (attempt: Attempt) => Promise<R>,
 ): Promise<R> {
   check(outer, options);
-  const { clock } = outer.on;
   const { context, end } = outer.begin('transaction', options);
-  const part = outer.openPart(context);
+  const part = outer.openPart(context, boundedBy(outer, context, options));
   try {
     const result = await outer.pool.savepoint(outer.session, async () => {
       try {
-        return await untilOver(context, options, clock, () => part.run(work));
+        if (context.signal?.aborted === true) throw aborted(context.signal, 'transaction');
+        return await part.bounded(part.run(work));
       } finally {
         // Nothing of a function that was cut may come after its undoing.
         await part.settle();
@@ -67,14 +67,13 @@ function check(outer: Attempt, { on, isolation, retries, ...call }: TransactionC
     );
 }
 
-/** Where it has bounds of its own; those of the whole are the pool's. */
-function untilOver<R>(
+/** Each part keeps its own bounds: it may end later than one within it, and need not listen to the same signal. */
+function boundedBy(
+  outer: Attempt,
   { deadline }: OperationContext,
   { timeout, signal }: TransactionCallOptions,
-  clock: Clock,
-  work: () => Promise<R>,
-): Promise<R> {
-  if (signal?.aborted === true) return Promise.reject(aborted(signal, 'transaction'));
-  if (timeout === undefined && signal === undefined) return work();
-  return within(work(), { deadline, signal }, clock, 'The deadline of the transaction has passed', 'transaction');
+): Bounded {
+  if (timeout === undefined && signal === undefined) return outer.bounded;
+  const late = 'The deadline of the transaction has passed';
+  return (work) => outer.bounded(within(work, { deadline, signal }, outer.on.clock, late, 'transaction'));
 }

@@ -1,19 +1,17 @@
 /** The delivery loop: claims lanes that are due and delivers them side by side, until it is stopped. */
 import type { RecordBackend, Stored } from '../backends/backend.js';
-import { LONGEST_DELAY } from '../clock.js';
-import { COUNTERS } from '../collection/counters.js';
+import { LONGEST_DELAY, type Timer } from '../clock.js';
 import { groupBy } from '../collection/group-by.js';
-import { runOperation, type CollectionHost } from '../collection/host.js';
-import type { OperationContext } from '../component.js';
-import { invalid, isStorageError } from '../errors.js';
-import { OUTBOX_TABLES } from './outbox/records.js';
+import type { CollectionHost } from '../collection/host.js';
+import { invalid, isStorageError, StorageError } from '../errors.js';
 import { LoopPause } from './loop-pause.js';
 import { onWake } from './outbox/wake.js';
 import { claim, findDue, takeToken, type ClaimedLane } from './relay/claim.js';
 import { Endings } from './relay/endings.js';
 import { readHeads, type Head } from './relay/heads.js';
-import { LaneDelivery } from './relay/lane.js';
+import { LaneDelivery, type LaneHost } from './relay/lane.js';
 import type { DeliveryFailure } from './relay/faults.js';
+import { operations, type Operate } from './relay/operate.js';
 import { backoffDelay, type RelaySettings } from './relay/options.js';
 
 export interface RelayStatus {
@@ -26,6 +24,15 @@ export interface RelayStatus {
   readonly dead: number;
 }
 
+/** Milliseconds for which a relay that gives up waits for the database, to give its keys back. */
+const LAST_WAIT = 1_000;
+
+const UNANSWERED = new StorageError(
+  'ABORTED',
+  'The relay was stopped before the database had answered: the leases of its keys run out by themselves',
+  { operation: 'relay' },
+);
+
 /** The longest wait between looks while the database cannot be reached. */
 const LONGEST_WAIT = 60_000;
 
@@ -33,13 +40,19 @@ export class Relay {
   private readonly backend: RecordBackend;
   private readonly lanes = new Map<string, { readonly delivery: LaneDelivery; readonly ended: Promise<void> }>();
   private readonly settings: RelaySettings;
-  private readonly endings: Endings;
+  private readonly laneHost: LaneHost;
+  private readonly operate: Operate;
+  /** Gives up what the database has not answered. */
+  private readonly abandon = new AbortController();
   private readonly cleanUp: (() => void)[] = [];
   private readonly loopEnded: Promise<void>;
   private readonly counts = { delivered: 0, failed: 0, dead: 0 };
   private stopping = false;
   private ended = false;
   private stopped: Promise<void> | undefined;
+  /** When it gives up, by the monotonic clock, and the timer of the step towards it that comes next. */
+  private givingUp = Infinity;
+  private timer: Timer | undefined;
   private readonly pauses: LoopPause;
   /** Whether more was due than the last claim took. */
   private isBehind = false;
@@ -51,9 +64,14 @@ export class Relay {
     onClosing: (listener: () => void) => () => void,
   ) {
     this.backend = host.backend;
-    this.endings = new Endings(host);
     this.pauses = new LoopPause(host.clock);
     this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
+    this.operate = operations(host, settings.lease, this.abandon.signal);
+    this.laneHost = {
+      ...{ backend: host.backend, clock: host.clock, lease: settings.lease },
+      ...{ settings: this.settings, operate: this.operate, endings: new Endings(host) },
+      isStopping: () => this.stopping,
+    };
     this.cleanUp.push(
       onWake(this.backend, () => this.pauses.wake()),
       onClosing(() => void this.stop({ deadline: 0 })),
@@ -68,32 +86,45 @@ export class Relay {
 
   /**
    * Claims nothing more, waits for the deliveries in flight and gives their keys back. Those that take longer than
-   * `deadline` (milliseconds, default 10,000) are aborted, and will be delivered again. Nothing runs afterwards.
+   * `deadline` (milliseconds, default 10,000) are aborted, and will be delivered again. Where the database does not answer
+   * within a second more, their leases are left to run out. Nothing runs afterwards. Called again, the shorter deadline counts.
    */
   stop(options: { readonly deadline?: number } = {}): Promise<void> {
     const { deadline = 10_000 } = options;
     if (typeof deadline !== 'number' || !(deadline >= 0) || deadline > LONGEST_DELAY)
       throw invalid('deadline', deadline, 'a number of milliseconds, 0 or more');
-    if (deadline === 0) this.giveUp();
-    return (this.stopped ??= this.end(deadline));
+    this.stopped ??= this.end();
+    this.giveUpIn(deadline);
+    return this.stopped;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }
 
-  private async end(deadline: number): Promise<void> {
+  private async end(): Promise<void> {
     this.stopping = true;
     this.pauses.wake();
-    const timer = this.host.clock.after(deadline, () => this.giveUp());
     await this.loopEnded;
     await Promise.all([...this.lanes.values()].map(({ ended }) => ended));
-    timer.cancel();
+    this.timer?.cancel();
     this.ended = true;
   }
 
+  private giveUpIn(milliseconds: number): void {
+    const { clock } = this.host;
+    const at = clock.monotonic() + milliseconds;
+    if (this.ended || at >= this.givingUp) return;
+    this.givingUp = at;
+    this.timer?.cancel();
+    if (milliseconds === 0) this.giveUp();
+    else this.timer = clock.after(milliseconds, () => this.giveUp());
+  }
+
   private giveUp(): void {
+    this.givingUp = -Infinity;
     this.lanes.forEach(({ delivery }) => delivery.stop());
+    this.timer = this.host.clock.after(LAST_WAIT, () => this.abandon.abort(UNANSWERED));
   }
 
   private async loop(): Promise<void> {
@@ -128,7 +159,8 @@ export class Relay {
     this.isBehind = found.length === limit;
     if (due.length === 0) return false;
     const token = await this.operate((context) => takeToken(this.backend, context));
-    const claimed = await this.operate((context) => claim(this.backend, due, token, lease, context));
+    const end = this.host.clock.monotonic() + lease;
+    const claimed = await this.operate((context) => claim(this.backend, due, token, { lease, end }, context));
     await this.begin(claimed);
     return claimed.length < due.length || this.isBehind;
   }
@@ -148,7 +180,7 @@ export class Relay {
   }
 
   private deliver(lane: ClaimedLane, head: Head | undefined): void {
-    const delivery = new LaneDelivery(this.host, lane, head, this.settings, this.endings, () => this.stopping);
+    const delivery = new LaneDelivery(this.laneHost, lane, head);
     const ended = delivery
       .run()
       .catch((error: unknown) => this.fault(error))
@@ -175,13 +207,6 @@ export class Relay {
     const { poll } = this.settings;
     if (failures > 0) return backoffDelay({ base: poll, max: Math.max(poll, LONGEST_WAIT) }, failures);
     return poll / 2 + Math.random() * poll;
-  }
-
-  private operate<R>(
-    work: (context: OperationContext) => Promise<R>,
-    timeout: number = this.settings.lease,
-  ): Promise<R> {
-    return runOperation(this.host, [...OUTBOX_TABLES, COUNTERS], 'relay', { timeout }, work);
   }
 }
 

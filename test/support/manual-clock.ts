@@ -53,6 +53,11 @@ export class ManualClock implements Clock {
     this.wall += milliseconds;
   }
 
+  /** Lets so much time pass without any timer firing yet, as for a process that is frozen. */
+  sleep(milliseconds: number): void {
+    this.elapsed += milliseconds;
+  }
+
   private next(end: number): Pending | undefined {
     let first: Pending | undefined;
     for (const timer of this.pending)

@@ -20,6 +20,8 @@ export interface ClaimedLane {
   /** Deliveries begun of the message at its head, this one included. */
   readonly attempts: number;
   readonly version: number;
+  /** When its lease ends, by the monotonic clock of this process. */
+  readonly end: number;
 }
 
 /** The lanes that may be claimed now, those due first before the others. */
@@ -41,12 +43,15 @@ export function takeToken(backend: RecordBackend, context: OperationContext): Pr
   return takeNumbers(backend, LIBRARY, COUNTER, 1, context);
 }
 
-/** Those of `lanes` that no other relay was faster with. */
+/**
+ * Those of `lanes` that no other relay was faster with.
+ * @param end when a lease that begins no later than this ends, by the monotonic clock
+ */
 export async function claim(
   backend: RecordBackend,
   lanes: readonly Stored[],
   token: number,
-  lease: number,
+  { lease, end }: { readonly lease: number; readonly end: number },
   context: OperationContext,
 ): Promise<ClaimedLane[]> {
   const changes = { set: { dueAt: later(context, lease), token }, increment: { attempts: 1 } };
@@ -55,17 +60,17 @@ export async function claim(
   if (backend.claim !== undefined) {
     const filter = all({ op: 'in', field: ID, values: lanes.map(({ id }) => id) }, free);
     const request = { collection: LANES, filter, changes, sort: orderBy('dueAt', 'date'), limit: lanes.length };
-    return (await backend.claim('all', request, context)).map((lane) => claimedLane(lane, token));
+    return (await backend.claim('all', request, context)).map((lane) => claimedLane(lane, token, end));
   }
   const results = await Promise.all(
     lanes.map(({ id, tenant }) =>
       backend.write({ tenant }, [{ collection: LANES, id, kind: 'patch', changes, if: free }], context),
     ),
   );
-  return results.flatMap(([result]) => (result?.status === 'patched' ? [claimedLane(result.record, token)] : []));
+  return results.flatMap(([result]) => (result?.status === 'patched' ? [claimedLane(result.record, token, end)] : []));
 }
 
-function claimedLane({ id, tenant, version, value }: Stored, token: number): ClaimedLane {
+function claimedLane({ id, tenant, version, value }: Stored, token: number, end: number): ClaimedLane {
   const { keyId, topic, attempts } = value;
   return {
     id,
@@ -75,6 +80,7 @@ function claimedLane({ id, tenant, version, value }: Stored, token: number): Cla
     token,
     attempts: attempts as number,
     version,
+    end,
   };
 }
 

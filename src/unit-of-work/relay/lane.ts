@@ -1,61 +1,61 @@
 /** One claimed lane: its messages are delivered in order until it is empty, one fails, or the lane is no longer ours. */
 import { foreignErrorName, isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import type { RecordBackend, Stored, Write, WriteResult } from '../../backends/backend.js';
-import { runOperation, type CollectionHost } from '../../collection/host.js';
 import type { OperationContext } from '../../component.js';
-import type { Timer } from '../../clock.js';
 import { acknowledgement } from '../outbox/idempotency.js';
-import { KEYS, LANES, MESSAGES, OUTBOX_TABLES, readMessage } from '../outbox/records.js';
+import { KEYS, LANES, MESSAGES, readMessage } from '../outbox/records.js';
 import { isDone, later, ownChange, type ClaimedLane } from './claim.js';
 import type { Endings } from './endings.js';
 import { readHeads, type Head } from './heads.js';
+import { LaneLease, type LeaseHost } from './lease.js';
 import { backoffDelay, type RelaySettings } from './options.js';
 
 /** Milliseconds for which a delivered message may wait for those after it, to be deleted together with them. */
 const TOGETHER = 100;
 const MOST_TOGETHER = 100;
 
+/** The relay that delivers it. */
+export interface LaneHost extends LeaseHost {
+  readonly settings: RelaySettings;
+  readonly endings: Endings;
+  readonly isStopping: () => boolean;
+}
+
 export class LaneDelivery {
   delivered = 0;
   private readonly backend: RecordBackend;
-  private version: number;
+  private readonly settings: RelaySettings;
+  private readonly lease: LaneLease;
   private attempts: number;
   /** After a fault each message is deleted by itself: the one at which a process dies is to be known. */
   private together: boolean;
   /** Delivered, and not deleted yet. */
   private done: Stored[] = [];
   private acknowledged: number;
-  private renewed: number;
-  private renewal: Timer | undefined;
-  /** The renewal that is on its way. */
-  private renewing: Promise<void> | undefined;
   /** Why the lane's delivery ends before it is empty. */
   private ending: 'lost' | 'stopped' | undefined;
   private current: AbortController | undefined;
 
   constructor(
-    private readonly host: CollectionHost,
+    private readonly host: LaneHost,
     private readonly lane: ClaimedLane,
     /** Read since the claim, with those of other lanes. */
     private head: Head | undefined,
-    private readonly settings: RelaySettings,
-    private readonly endings: Endings,
-    private readonly isStopping: () => boolean,
   ) {
     this.backend = host.backend;
-    this.version = lane.version;
+    this.settings = host.settings;
+    this.lease = new LaneLease(host, lane, (why) => this.lose(why));
     this.attempts = lane.attempts;
     this.together = lane.attempts === 1;
-    this.renewed = this.acknowledged = host.clock.monotonic();
+    this.acknowledged = host.clock.monotonic();
   }
 
   async run(): Promise<void> {
-    this.renewLater();
+    this.lease.start();
     try {
       while (await this.deliverSome());
     } finally {
-      this.renewal?.cancel();
-      this.renewal = undefined;
+      this.lease.close();
     }
   }
 
@@ -70,11 +70,12 @@ export class LaneDelivery {
     const { batch } = this.settings;
     const { keyVersion, messages, isWhole } =
       this.head ??
-      (await this.operate(async (context) => (await readHeads(this.backend, [this.lane], batch, context))[0]!));
+      (await this.host.operate(async (context) => (await readHeads(this.backend, [this.lane], batch, context))[0]!));
     this.head = undefined;
     if (messages.length === 0) return !(await this.drop(keyVersion)) && (await this.keep());
     for (const [i, message] of messages.entries()) {
-      if (this.isStopping()) return this.release();
+      if (this.host.isStopping()) return this.release();
+      if (!this.lease.isHeld && !(await this.lease.renew())) return false;
       const fault = await this.attempt(message);
       if (fault !== undefined) return this.end(message, fault.error);
       this.delivered++;
@@ -131,7 +132,7 @@ export class LaneDelivery {
     // Tries that passed leave half of them for faults of the message's own; the waits grow up to there.
     const kept = passes ? { attempts: Math.min(attempt, maxAttempts >> 1) } : {};
     const dead = !passes && (attempt >= maxAttempts || isPermanent(error));
-    await this.endRenewals();
+    await this.lease.stop();
     const text = isStorageError(error) ? `${error.code}: ${error.message}` : foreignErrorName(error);
     const results = await this.acknowledge((context) => {
       const noted = { attempts: attempt, error: text.slice(0, 1_000) };
@@ -144,7 +145,7 @@ export class LaneDelivery {
     });
     // The message was deleted meanwhile: the lane goes on with the next one.
     if (results[0]!.status === 'missing') {
-      this.renewLater();
+      this.lease.start();
       return this.keep();
     }
     if (results.every(isDone)) onFailure({ message: readMessage(message), error, attempt, dead });
@@ -155,12 +156,12 @@ export class LaneDelivery {
   private async drop(keyVersion: number | undefined): Promise<boolean> {
     const { done, lane } = this;
     const gone = (): Write[] => {
-      const own: Write = { collection: LANES, id: lane.id, kind: 'delete', ifVersion: this.version };
+      const own: Write = { collection: LANES, id: lane.id, kind: 'delete', ifVersion: this.lease.version };
       if (keyVersion === undefined) return [own];
       return [own, { collection: KEYS, id: lane.keyId, kind: 'delete', ifVersion: keyVersion }];
     };
     const items = 2 + 2 * done.length;
-    const isEnded = await this.endings.end(lane.scope, items, (context) => [
+    const isEnded = await this.host.endings.end(lane.scope, items, (context) => [
       ...gone(),
       ...done.flatMap((message) => acknowledgement(message, context)),
     ]);
@@ -169,17 +170,18 @@ export class LaneDelivery {
 
   /** Deletes what is delivered, and keeps the lane for what comes next. @returns whether the lane is still ours. */
   private async keep(): Promise<boolean> {
+    const begun = this.host.clock.monotonic();
     const [result] = await this.acknowledge((context) => {
       const set = { dueAt: later(context, this.settings.lease), attempts: 1 };
       return [ownChange(this.lane, { set })];
     });
     this.attempts = 1;
-    return this.owns(result!);
+    return this.lease.extend(result!, begun);
   }
 
   /** Lets another relay go on at once; a delivery that was not begun, or given up by us, is not counted. */
   private async release(): Promise<boolean> {
-    await this.endRenewals();
+    await this.lease.stop();
     await this.acknowledge((context) => {
       const set = { dueAt: context.now.toISOString(), attempts: this.attempts - 1 };
       return [ownChange(this.lane, { set })];
@@ -190,7 +192,7 @@ export class LaneDelivery {
   /** Deletes what is delivered together with other writes, or does none of it. @returns the results of the others. */
   private async acknowledge(others: (context: OperationContext) => readonly Write[]): Promise<WriteResult[]> {
     const { done } = this;
-    const [results, gone] = await this.operate(async (context) => {
+    const [results, gone] = await this.host.operate(async (context) => {
       const writes = others(context);
       const each = done.map((message) => acknowledgement(message, context));
       const all = await this.backend.write(this.lane.scope, [...writes, ...each.flat()], context);
@@ -207,45 +209,10 @@ export class LaneDelivery {
     return this.acknowledge(others);
   }
 
-  private owns(result: WriteResult): boolean {
-    if (result.status !== 'patched') {
-      this.ending ??= 'lost';
-      this.current?.abort(new StorageError('ABORTED', 'The lease is lost: another relay has the key'));
-      return false;
-    }
-    this.version = result.record.version;
-    this.renewed = this.host.clock.monotonic();
-    return true;
-  }
-
-  private renewLater(): void {
-    this.renewal = this.host.clock.after(this.settings.lease / 3, () => void (this.renewing = this.renew()), {
-      background: true,
-    });
-  }
-
-  /** One that came later would take back what is said of the lane now. */
-  private async endRenewals(): Promise<void> {
-    this.renewal?.cancel();
-    this.renewal = undefined;
-    await this.renewing;
-  }
-
-  private async renew(): Promise<void> {
-    const { lease } = this.settings;
-    try {
-      const [result] = await this.operate((context) =>
-        this.backend.write(this.lane.scope, [ownChange(this.lane, { set: { dueAt: later(context, lease) } })], context),
-      );
-      // It may have ended meanwhile, by its own hand.
-      if (this.renewal !== undefined) this.owns(result!);
-    } catch {
-      if (this.host.clock.monotonic() - this.renewed >= lease) this.owns({ status: 'missing' });
-    }
-    if (this.renewal !== undefined && this.ending === undefined) this.renewLater();
-  }
-
-  private operate<R>(work: (context: OperationContext) => Promise<R>): Promise<R> {
-    return runOperation(this.host, OUTBOX_TABLES, 'relay', { timeout: this.settings.lease }, work);
+  /** Ends the delivery that runs. What is written meanwhile is not, should another relay have the key. */
+  private lose(why: string): void {
+    if (this.current === undefined) return;
+    this.ending ??= 'lost';
+    this.current.abort(new StorageError('ABORTED', `The lease is lost: ${why}`, { operation: 'relay' }));
   }
 }

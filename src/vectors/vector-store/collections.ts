@@ -1,6 +1,6 @@
 /** The collections of a provider, and what every operation on one of them runs through. */
 import type { Clock } from '../../clock.js';
-import type { BeginOperation, CallOptions, OperationContext } from '../../component.js';
+import type { BeginOperation, CallOptions, DuringCall, OperationContext } from '../../component.js';
 import { runAdmitted } from '../../operation.js';
 import { ValidationError } from '../../errors.js';
 import { compareText } from '../../filter/evaluate.js';
@@ -22,6 +22,7 @@ export abstract class VectorCollections extends Handle {
   /**
    * @param tenant whose records they are; `undefined`: nobody's, only the collections themselves can be worked with.
    * @param forTenant whether it is a tenant's handle: collections are every tenant's, so that it may not make or delete them.
+   * @param duringCall in a transaction: refuses it where a call of it was not awaited.
    */
   constructor(
     protected readonly provider: VectorProvider,
@@ -30,6 +31,7 @@ export abstract class VectorCollections extends Handle {
     /** The one that the deadlines of operations are told by. */
     protected readonly clock: Clock,
     private readonly forTenant = false,
+    private readonly duringCall?: DuringCall,
   ) {
     super();
   }
@@ -120,6 +122,11 @@ export abstract class VectorCollections extends Handle {
     const known = (context: OperationContext): Promise<R> =>
       withSchema(this.source, name, context, (schema, confirm) => work(schema, context, confirm));
     return this.run(operation, options, known, name);
+  }
+
+  /** For a call of several operations. */
+  protected during<R>(operation: string, work: () => Promise<R>): Promise<R> {
+    return this.duringCall === undefined ? work() : this.duringCall(operation, work);
   }
 
   protected run<R>(

@@ -36,9 +36,8 @@ export abstract class VectorWriter extends VectorCollections {
     options?: UpsertOptions,
   ): Promise<UpsertReport> {
     checkOptions(options, ['onProgress']);
-    return this.writeAll('upsert', name, records, options, (schema, scope, batch, context) =>
-      this.provider.upsert(schema, scope, batch, context),
-    );
+    const { provider } = this;
+    return this.during('upsert', () => this.writeAll('upsert', name, records, options, provider.upsert.bind(provider)));
   }
 
   /**
@@ -77,15 +76,17 @@ export abstract class VectorWriter extends VectorCollections {
         throw missingIndex(error, name, details, cause);
       });
     };
-    let report: UpsertReport;
-    try {
-      report = await this.writeAll('load', name, records, rest, write, dropIndex);
-    } catch (error) {
-      await build({}, error);
-      throw error;
-    }
-    await build({ written: report.written, failed: report.failed });
-    return report;
+    return this.during('load', async () => {
+      let report: UpsertReport;
+      try {
+        report = await this.writeAll('load', name, records, rest, write, dropIndex);
+      } catch (error) {
+        await build({}, error);
+        throw error;
+      }
+      await build({ written: report.written, failed: report.failed });
+      return report;
+    });
   }
 
   /** Checks records as `upsert` does, and writes none. @throws as `upsert` */

@@ -1,0 +1,133 @@
+/** Calls of a transaction that its function does not await: refused, whatever they do before they come to the database. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { setTimeout as after } from 'node:timers/promises';
+import { defineCollection, openStorage, type StorageError, type Transaction } from '../src/index.js';
+import type { StorageManager } from '../src/manager.js';
+import { storageTargets } from './support/storage-targets.js';
+
+interface Note {
+  n: number;
+}
+const Notes = defineCollection<Note>({ name: 'forgotten_notes', id: 'given' });
+const asynchronous: StandardSchemaV1<Note> = {
+  '~standard': { version: 1, vendor: 'test', validate: (value) => after(1).then(() => ({ value: value as Note })) },
+};
+const Slow = defineCollection({ name: 'forgotten_slow', id: 'given', schema: asynchronous });
+
+/** By the operation that is told. */
+const CALLS: readonly (readonly [string, string, (tx: Transaction) => Promise<unknown>])[] = [
+  ['saveMany', 'saveMany', (tx) => tx.collection(Notes).saveMany([{ id: 'b', value: { n: 2 } }])],
+  ['patch with orInsert', 'patch', (tx) => tx.collection(Slow).patch('b', { set: { n: 2 } }, { orInsert: { n: 2 } })],
+  ['increment with orInsert', 'increment', (tx) => tx.collection(Slow).increment('b', 'n', 1, { orInsert: { n: 2 } })],
+  ['save by an asynchronous schema', 'save', (tx) => tx.collection(Slow).save({ n: 2 }, { id: 'b' })],
+  ['insert by an asynchronous schema', 'insert', (tx) => tx.collection(Slow).insert({ n: 2 }, { id: 'b' })],
+  ['replace by an asynchronous schema', 'replace', (tx) => tx.collection(Slow).replace('there', { n: 2 })],
+  ['load', 'load', (tx) => tx.collection(Notes).load([{ id: 'b', value: { n: 2 } }])],
+];
+
+interface WaitingSource<T> {
+  readonly source: AsyncIterable<T>;
+  /** It was asked for what comes after `first`. */
+  readonly asked: Promise<void>;
+  readonly goOn: () => void;
+}
+
+function waitingSource<T>(first: T): WaitingSource<T> {
+  let ask = (): void => undefined;
+  let goOn = (): void => undefined;
+  const asked = new Promise<void>((resolve) => (ask = resolve));
+  const going = new Promise<void>((resolve) => (goOn = resolve));
+  const items = async function* (): AsyncGenerator<T> {
+    yield first;
+    ask();
+    await going;
+  };
+  return { source: items(), asked, goOn: () => goOn() };
+}
+
+const targets = storageTargets('a call that is not awaited').filter(({ transactions }) => transactions);
+
+describe.each(targets)('a call that is not awaited on $name', ({ vectors, prepare }) => {
+  let storage: StorageManager;
+  let drop: () => Promise<void>;
+  let tenants = 0;
+  const fresh = () => storage.tenant(`f${++tenants}`);
+  beforeAll(async () => {
+    const prepared = await prepare();
+    drop = prepared.drop;
+    storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
+    await storage.collection(Notes).count();
+    await storage.collection(Slow).count();
+    if (vectors) await storage.vectors().createCollection({ name: 'docs', dimension: 2 });
+  }, 60_000);
+  afterAll(async () => {
+    await storage.close();
+    await drop();
+  });
+
+  /** What becomes of a transaction that begins `call`, and of the call. */
+  const forgotten = async (
+    mine: ReturnType<typeof fresh>,
+    call: (tx: Transaction) => Promise<unknown>,
+    asked?: Promise<void>,
+  ): Promise<{ readonly error: StorageError | undefined; readonly begun: Promise<unknown> }> => {
+    let begun: Promise<unknown> = Promise.resolve();
+    const error = await mine
+      .transaction(async (tx) => {
+        await tx.collection(Notes).insert({ n: 1 }, { id: 'a' });
+        begun = call(tx).catch((fault: unknown) => fault);
+        await asked;
+      })
+      .then(
+        () => undefined,
+        (fault: StorageError) => fault,
+      );
+    return { error, begun };
+  };
+
+  test.each(CALLS)('is refused: %s', async (_name, operation, call) => {
+    const mine = fresh();
+    await mine.collection(Slow).insert({ n: 1 }, { id: 'there' });
+    const { error, begun } = await forgotten(mine, call);
+    await begun;
+    expect(error).toMatchObject({ code: 'VALIDATION', details: { operations: [operation] } });
+    expect(await mine.collection(Notes).count()).toBe(0);
+    expect((await mine.collection(Slow).list()).items.map(({ id, value }) => [id, value.n])).toEqual([['there', 1]]);
+  });
+
+  test('is refused: load that waits for its source, which is not waited for', async () => {
+    const mine = fresh();
+    const { source, asked, goOn } = waitingSource({ id: 'b', value: { n: 2 } });
+    const { error, begun } = await forgotten(mine, (tx) => tx.collection(Notes).load(source), asked);
+    expect(error).toMatchObject({ code: 'VALIDATION', details: { operations: ['load'] } });
+    goOn();
+    await begun;
+    expect(await mine.collection(Notes).count()).toBe(0);
+  });
+
+  test('another transaction within is refused while such a call is under way', async () => {
+    const mine = fresh();
+    await mine.transaction(async (tx) => {
+      const { source, asked, goOn } = waitingSource({ id: 'b', value: { n: 2 } });
+      const loading = tx.collection(Notes).load(source);
+      await asked;
+      const within = tx.transaction(async () => undefined).catch((error: StorageError) => error.code);
+      expect(await within).toMatch(/^(VALIDATION|UNSUPPORTED)$/);
+      goOn();
+      await loading;
+    });
+    expect(await mine.collection(Notes).count()).toBe(1);
+  });
+
+  if (vectors)
+    test.each(['upsert', 'load'] as const)('is refused: %s of vectors that waits for its source', async (operation) => {
+      const mine = fresh();
+      const { source, asked, goOn } = waitingSource({ id: 'b', vector: [1, 0] });
+      const { error, begun } = await forgotten(mine, (tx) => tx.vectors()[operation]('docs', source), asked);
+      expect(error).toMatchObject({ code: 'VALIDATION', details: { operations: [operation] } });
+      goOn();
+      await begun;
+      expect([await mine.collection(Notes).count(), await mine.vectors().count('docs')]).toEqual([0, 0]);
+    });
+});
