@@ -67,8 +67,7 @@ const misfire: Reader<ScheduleValue['misfire']> = (value, key) => {
   return word === 'runonce' ? 'runOnce' : word === 'runall' ? 'runAll' : 'skip';
 };
 
-const EMPTY = {};
-const METADATA = withDefault(jsonObject, EMPTY);
+const METADATA = withDefault(jsonObject, {});
 const NAME = text(1_020);
 const DESCRIPTION = text(65_536);
 const LIMIT = integer(1, 10_000);
