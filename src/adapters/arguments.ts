@@ -49,8 +49,13 @@ export function nullable<T>(reader: Reader<T>): Reader<T | null> {
   return (value, key) => (isAbsent(value) ? null : reader(value, key));
 }
 
+/** `usual` for what is absent, null or a blank string; each time a copy, which the caller may keep and write into. */
 export function withDefault<T>(reader: Reader<T>, usual: T): Reader<T> {
-  return (value, key) => (isAbsent(value) ? usual : reader(value, key));
+  const isShared = typeof usual === 'object' && usual !== null;
+  return (value, key) => {
+    if (!isAbsent(value)) return reader(value, key);
+    return isShared ? structuredClone(usual) : usual;
+  };
 }
 
 function isAbsent(value: unknown): value is undefined | null | string {

@@ -27,7 +27,8 @@ export class JobStore extends MaintenanceOperations {
       checkpoint: async (tenant, id, token, checkpoint) => {
         await of(tenant).saveCheckpoint(id, token, checkpoint);
       },
-      operate: (work) => this.run('work', { timeout: leaseSeconds * 1_000 }, work),
+      // What it takes has most of its lease before it.
+      operate: (work) => this.run('work', { timeout: (leaseSeconds * 1_000) / 3 }, work),
       claimed: claimedRun,
     };
     return new JobWorker(this.host, store, (run, context) => handlerOf(run.jobName)(run, context), {

@@ -67,13 +67,26 @@ const misfire: Reader<ScheduleValue['misfire']> = (value, key) => {
   return word === 'runonce' ? 'runOnce' : word === 'runall' ? 'runAll' : 'skip';
 };
 
-const EMPTY = {};
-const METADATA = withDefault(jsonObject, EMPTY);
+const METADATA = withDefault(jsonObject, {});
+/** What is kept with a run is bounded, each by itself, so that there is room for its result and for what the store notes. */
+const RUN_METADATA = upTo(65_536, METADATA);
+const PAYLOAD = upTo(524_288, optionalJson);
+const STATE = upTo(262_144, json);
 const NAME = text(1_020);
 const DESCRIPTION = text(65_536);
 const LIMIT = integer(1, 10_000);
 const PRIORITY = withDefault(integer(-1_000_000, 1_000_000), 0);
 const TOKEN = integer(1, Number.MAX_SAFE_INTEGER);
+
+/** @throws `VALIDATION` for more bytes of JSON */
+function upTo<T>(bytes: number, reader: Reader<T>): Reader<T> {
+  return (value, key) => {
+    const read = reader(value, key);
+    if (read !== undefined && Buffer.byteLength(JSON.stringify(read)) > bytes)
+      throw invalid(key, value, `at most ${bytes} bytes of JSON`);
+    return read;
+  };
+}
 
 export const readId = uuid;
 export const readToken = TOKEN;
@@ -127,7 +140,7 @@ export const readSchedule = shape({
   misfire: withDefault(misfire, 'runOnce'),
   misfireGraceSeconds: withDefault(seconds(0), 60),
   overlap: withDefault(choice(OVERLAPS), 'skip'),
-  payload: optionalJson,
+  payload: PAYLOAD,
   priority: PRIORITY,
   metadata: METADATA,
 });
@@ -154,13 +167,13 @@ export const readRunChanges = partialWithNulls(
 
 export const readEnqueued = shape({
   runAt: optional(instant),
-  payload: optionalJson,
+  payload: PAYLOAD,
   priority: PRIORITY,
-  metadata: METADATA,
+  metadata: RUN_METADATA,
   idempotencyKey,
 });
 
-export const readCheckpoint = shape({ stepIndex: integer(0, Number.MAX_SAFE_INTEGER), stepName: NAME, state: json });
+export const readCheckpoint = shape({ stepIndex: integer(0, Number.MAX_SAFE_INTEGER), stepName: NAME, state: STATE });
 export const readCompletion = withDefault(shape({ result: optionalJson }), { result: undefined });
 export const readFailure = shape({ error: text(4_096), retryable: withDefault(flag, true) });
 const names = list(NAME, 100);

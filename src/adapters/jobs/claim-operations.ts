@@ -8,7 +8,8 @@ import { readClaim } from './arguments.js';
 import { claimOpen, findEverywhere, findExpired, type Taking, type TenantRecord } from './claim.js';
 import { GatedClaims } from './gated-claims.js';
 import { missedOccurrences, readRecurrence, toRun } from './occurrences.js';
-import { deadRun, endAttempt, followRuns, isHeld, occurrenceId } from './run-ends.js';
+import type { Unit } from '../unit.js';
+import { deadRun, endAttempt, endUnwritable, followRuns, isHeld, occurrenceId, type RunRecord } from './run-ends.js';
 import { newRun, queued } from './run-operations.js';
 import { compact, JOBS, RUNS, SCHEDULES, type RunValue, type ScheduleValue } from './records.js';
 
@@ -68,9 +69,11 @@ export abstract class ClaimOperations extends GatedClaims {
     const late = this.host.clock.monotonic() - this.lookedAfter >= LOOK_AFTER_EVERY;
     if (first || late) await this.lookAfter(context);
     const taken = await this.claimSome(asked, leaseSeconds, context, first || late);
-    if (first || late || taken.length === asked.limit || !(await this.lookAfter(context))) return taken;
-    const rest = { ...asked, limit: asked.limit - taken.length };
-    return [...taken, ...(await this.claimSome(rest, leaseSeconds, context, true))];
+    if (first || late || taken.length === asked.limit) return taken;
+    return this.andMore(taken, async () => {
+      const rest = { ...asked, limit: asked.limit - taken.length };
+      if (await this.lookAfter(context)) taken.push(...(await this.claimSome(rest, leaseSeconds, context, true)));
+    });
   }
 
   /** Ends the leases that are over, and makes the runs that schedules want. @returns whether there was something to do. */
@@ -89,8 +92,8 @@ export abstract class ClaimOperations extends GatedClaims {
       ),
     ]);
     for (const [tenant, runs] of groupBy(expired, ({ tenant }) => tenant))
-      await this.apart(() => this.of(tenant).expireLeases(runs, context.now));
-    for (const { tenant, id } of due) await this.apart(() => this.of(tenant).makeDueRuns(id, context.now));
+      await this.apart(() => this.of(tenant).expireLeases(runs, context));
+    for (const { tenant, id } of due) await this.apart(() => this.of(tenant).makeDueRuns(id, context));
     return expired.length + due.length > 0;
   }
 
@@ -120,22 +123,38 @@ export abstract class ClaimOperations extends GatedClaims {
     if (tenantConcurrency > 0) return gated(limit);
     const [first, second] = gatedFirst ? [gated, open] : [open, gated];
     const taken = await first(limit);
-    return taken.length === limit ? taken : [...taken, ...(await second(limit - taken.length))];
+    if (taken.length === limit) return taken;
+    return this.andMore(taken, async () => taken.push(...(await second(limit - taken.length))));
   }
 
   private of(tenant: string): this {
     return this.at(this.host.of(tenant));
   }
 
-  protected async expireLeases(expired: readonly TenantRecord<RunValue>[], now: Date): Promise<void> {
-    const ended = await this.change('expire', {}, async (unit) => {
+  /** Together; where one of them cannot be written, each by itself, and that one without what makes it too large. */
+  protected async expireLeases(expired: readonly TenantRecord<RunValue>[], context: OperationContext): Promise<void> {
+    try {
+      await this.expireSome(expired, context, (unit, run) => endAttempt(unit, run, { kind: 'expired' }));
+    } catch (error) {
+      if (!isStorageError(error, 'VALIDATION')) throw error;
+      if (expired.length === 1) return this.expireSome(expired, context, endUnwritable);
+      for (const run of expired) await this.apart(() => this.expireLeases([run], context));
+    }
+  }
+
+  private async expireSome(
+    expired: readonly TenantRecord<RunValue>[],
+    context: OperationContext,
+    end: (unit: Unit, run: RunRecord) => RunRecord,
+  ): Promise<void> {
+    const ended = await this.change('expire', this.restOf(context), async (unit) => {
       const runs = await unit.findMany(
         RUNS,
         expired.map(({ id }) => id),
       );
       const over = runs.flatMap((run, i) => {
-        const isOver = isHeld(run, expired[i]!.value.token) && run.value.dueAt! <= now;
-        return isOver ? [{ was: run, is: endAttempt(unit, run, { kind: 'expired' }) }] : [];
+        const isOver = isHeld(run, expired[i]!.value.token) && run.value.dueAt! <= context.now;
+        return isOver ? [{ was: run, is: end(unit, run) }] : [];
       });
       await followRuns(unit, over);
       return over;
@@ -147,8 +166,9 @@ export abstract class ClaimOperations extends GatedClaims {
   }
 
   /** Makes the runs of the occurrences that are due, and moves the schedule to the next one, in one step. */
-  protected makeDueRuns(jobId: string, now: Date): Promise<void> {
-    return this.change('makeDueRuns', {}, async (unit, host) => {
+  protected makeDueRuns(jobId: string, context: OperationContext): Promise<void> {
+    const { now } = context;
+    return this.change('makeDueRuns', this.restOf(context), async (unit, host) => {
       const [schedule, job, open] = await Promise.all([
         unit.find(SCHEDULES, jobId),
         unit.find(JOBS, jobId),

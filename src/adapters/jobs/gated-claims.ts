@@ -1,6 +1,6 @@
 /** Claims of runs behind limits: each tenant's by decisions. Whom a limit holds back is looked at once, not by every claim. */
-import type { OperationContext } from '../../component.js';
-import { isStorageError } from '../../errors.js';
+import type { CallOptions, OperationContext } from '../../component.js';
+import { foreignErrorName, isStorageError, StorageError } from '../../errors.js';
 import { groupBy } from '../../collection/group-by.js';
 import { findEverywhere, ofJobs, ORDER, type Taking, type TenantRecord } from './claim.js';
 import { Gate, laneOf, startOrPark, TENANT_GATE, type Gates } from './gates.js';
@@ -21,12 +21,44 @@ export abstract class GatedClaims extends LeaseOperations {
   /** Those who wait at gates and those who come to them are first in turn. */
   private waitingFirst = false;
 
-  protected async claimGated(
-    { limit, ...taking }: Taking,
+  /**
+   * What is taken, and what `more` takes. What is taken is held by its claimer, who must learn of it: where `more` fails, that
+   * is told, and met again by the next claim.
+   */
+  protected async andMore(
+    taken: TenantRecord<RunValue>[],
+    more: (taken: TenantRecord<RunValue>[]) => Promise<unknown>,
+  ): Promise<TenantRecord<RunValue>[]> {
+    try {
+      await more(taken);
+    } catch (error) {
+      if (taken.length === 0) throw error;
+      // Its caller wanted it to end.
+      if (!isStorageError(error, 'ABORTED')) this.host.report(claimFault(error));
+    }
+    return taken;
+  }
+
+  /** For a decision that is a part of an operation: it is given no more time than the whole has left. */
+  protected restOf({ signal, deadline }: OperationContext): CallOptions {
+    // None that has passed: it is refused as one that took too long, not as one of a wrong kind.
+    return { signal, timeout: Math.max(deadline - this.host.clock.monotonic(), 0.001) };
+  }
+
+  protected claimGated(
+    taking: Taking,
     tenantLimit: number,
     context: OperationContext,
   ): Promise<TenantRecord<RunValue>[]> {
-    const taken: TenantRecord<RunValue>[] = [];
+    return this.andMore([], (taken) => this.takeGated(taken, taking, tenantLimit, context));
+  }
+
+  private async takeGated(
+    taken: TenantRecord<RunValue>[],
+    { limit, ...taking }: Taking,
+    tenantLimit: number,
+    context: OperationContext,
+  ): Promise<void> {
     const { backend } = this.host;
     const queues = tenantLimit > 0 ? (['open', 'gated'] as const) : (['gated'] as const);
     const { jobs } = taking;
@@ -48,19 +80,18 @@ export abstract class GatedClaims extends LeaseOperations {
         for (const [tenant, all] of groupBy(runs, ({ tenant }) => tenant))
           for (let i = 0; i < all.length; i += AT_ONCE)
             await begin(tenant, (store, room) =>
-              store.startDue(all.slice(i, i + AT_ONCE), room, taking, tenantLimit, context.now),
+              store.startDue(all.slice(i, i + AT_ONCE), room, taking, tenantLimit, context),
             );
       };
       const startWaiting = async (): Promise<void> => {
         for (const { tenant, id } of gates)
-          await begin(tenant, (store, room) => store.startWaiting(id, room, taking, tenantLimit, context.now));
+          await begin(tenant, (store, room) => store.startWaiting(id, room, taking, tenantLimit, context));
       };
       this.waitingFirst = !this.waitingFirst;
       for (const start of this.waitingFirst ? [startWaiting, startDue] : [startDue, startWaiting]) await start();
       if (runs.length < page && gates.length < page) break;
       page = Math.min(page * FURTHER, FURTHEST);
     }
-    return taken;
   }
 
   /** Starts up to `room` of the runs, which are due; those before the last of them that may not begin leave the queue. */
@@ -69,12 +100,13 @@ export abstract class GatedClaims extends LeaseOperations {
     room: number,
     taking: Starting,
     tenantLimit: number,
-    now: Date,
+    context: OperationContext,
   ): Promise<RunRecord[]> {
+    const { now } = context;
     const jobIds = [...new Set(due.flatMap(({ value }) => (value.limit === undefined ? [] : [value.jobId])))];
     const gateIds = [...jobIds, ...(tenantLimit > 0 ? [TENANT_GATE] : [])];
     const ids = due.map(({ id }) => id);
-    return this.change('claimDue', {}, async (unit) => {
+    return this.change('claimDue', this.restOf(context), async (unit) => {
       const [found, runs] = await Promise.all([unit.findMany(GATES, gateIds), unit.findMany(RUNS, ids)]);
       const all = new Map(gateIds.map((id, i) => [id, new Gate(id, found[i])]));
       const gates = gatesOf(all, all.get(TENANT_GATE), tenantLimit);
@@ -98,10 +130,11 @@ export abstract class GatedClaims extends LeaseOperations {
     room: number,
     taking: Starting,
     tenantLimit: number,
-    now: Date,
+    context: OperationContext,
   ): Promise<RunRecord[]> {
+    const { now } = context;
     const most = Math.min(room, AT_ONCE);
-    return this.change('claimDue', {}, async (unit) => {
+    return this.change('claimDue', this.restOf(context), async (unit) => {
       // The gate before those who wait: whoever comes to it meanwhile makes this decided again.
       const record = await unit.find(GATES, gateId);
       if (record?.value.waiting !== true || !record.value.room) return [];
@@ -124,6 +157,12 @@ export abstract class GatedClaims extends LeaseOperations {
 
 function gatesOf(ofJobs: ReadonlyMap<string, Gate>, tenant: Gate | undefined, limit: number): Gates {
   return tenant === undefined || limit === 0 ? { ofJobs } : { ofJobs, ofTenant: { gate: tenant, limit } };
+}
+
+function claimFault(error: unknown): StorageError {
+  if (isStorageError(error)) return error;
+  const message = `A claim failed when it had taken runs (${foreignErrorName(error)})`;
+  return new StorageError('INTERNAL', message, { component: 'jobs', operation: 'jobs.claimDue', cause: error });
 }
 
 /** Other claims that take the same runs at the same time are not to end this one. */

@@ -81,6 +81,7 @@ export class HeldRuns {
   /** Leaves them to their leases. */
   forget(): void {
     this.all.clear();
+    this.onDrop();
   }
 
   /** Leaves the end to be written; the first one of a run counts. */

@@ -151,7 +151,8 @@ export abstract class LeaseOperations extends RunOperations {
 
   /** Extends the leases of runs of the tenant's; gives them as they are then, without those that are lost. */
   protected extendHeld(held: readonly RunRecord[], leaseSeconds: number): Promise<ReadonlyMap<string, RunRecord>> {
-    return this.change('heartbeat', {}, async (unit) => {
+    // One that hangs must leave time for another.
+    return this.change('heartbeat', { timeout: (leaseSeconds * 1_000) / 3 }, async (unit) => {
       const ids = held.map(({ id }) => id);
       const runs = await unit.findMany(RUNS, ids);
       const kept = runs.flatMap((run, i) =>

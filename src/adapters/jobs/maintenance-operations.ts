@@ -1,6 +1,7 @@
 /** Figures of the tenant's jobs, and what is old of them taken away. */
 import type { CallOptions } from '../../component.js';
 import { callOptions } from '../store.js';
+import type { Filter } from '../../filter/syntax.js';
 import type { Unit } from '../unit.js';
 import { OPTIONS, readRetention } from './arguments.js';
 import { removeJob } from './base.js';
@@ -17,6 +18,7 @@ import {
   SCHEDULES,
   type JobStatus,
   type RunStatus,
+  type RunValue,
 } from './records.js';
 
 export interface JobStats {
@@ -48,6 +50,8 @@ const DAY = 86_400_000;
 /** Links and assignments of one step, and events of one: a batch is of at most 500 records. */
 const STEP = 100;
 const EVENTS = 290;
+/** Jobs of which it is counted at once how many runs they have. */
+const JOBS_AT_ONCE = 200;
 
 export abstract class MaintenanceOperations extends ClaimOperations {
   /** What the tenant has, by status. */
@@ -97,12 +101,11 @@ export abstract class MaintenanceOperations extends ClaimOperations {
         Promise.resolve(new Date(now.getTime() - jobDays * DAY)),
       );
       for await (const job of this.records(JOBS).each({ status: { $in: OVER }, updatedAt: { $lt: before } }, call)) {
-        const open = { jobId: job.id, status: { $in: ['scheduled', 'running'] as const } };
-        const [schedule, waiting] = await Promise.all([
+        const [schedule, recent] = await Promise.all([
           this.records(SCHEDULES).find(job.id, call),
-          this.records(RUNS).count(open, call),
+          this.records(RUNS).count({ jobId: job.id, ...notBefore(before) }, call),
         ]);
-        if (schedule !== undefined || waiting > 0) continue;
+        if (schedule !== undefined || recent > 0) continue;
         await steps.take(this.records(RUNS).each({ jobId: job.id }, call));
         if (dryRun || (await this.dropJob(job.id, job.version, call))) jobs++;
       }
@@ -110,17 +113,24 @@ export abstract class MaintenanceOperations extends ClaimOperations {
       await steps.take(this.records(RUNS).each(old, call));
     }
     if (keepRuns > 0)
-      for (const { key } of await this.crowded(keepRuns, call)) {
-        const over = { jobId: key, status: { $in: OVER } };
+      for await (const jobId of this.crowded(keepRuns, call)) {
+        const over = { jobId, status: { $in: OVER } };
         await steps.take(this.records(RUNS).each(over, { ...call, sort: { runNumber: 'desc' } }), keepRuns);
       }
     return { jobs, runs: steps.count, dryRun };
   }
 
   /** Jobs with more runs that ended than are kept. */
-  private async crowded(keepRuns: number, call: CallOptions): Promise<{ key: string }[]> {
-    const groups = await this.records(RUNS).aggregate({ status: { $in: OVER } }, { by: ['jobId'] }, call);
-    return groups.filter(({ count }) => count > keepRuns).map(({ key }) => ({ key: key['jobId'] as string }));
+  private async *crowded(keepRuns: number, call: CallOptions): AsyncGenerator<string> {
+    // Page by page: an aggregate gives so many groups at most.
+    let after: string | undefined;
+    do {
+      const page = await this.records(JOBS).query({}, { ...call, limit: JOBS_AT_ONCE, after });
+      after = page.next;
+      const jobId = { $in: page.items.map(({ id }) => id) };
+      const groups = await this.records(RUNS).aggregate({ jobId, status: { $in: OVER } }, { by: ['jobId'] }, call);
+      for (const { key, count } of groups) if (count > keepRuns) yield key['jobId'] as string;
+    } while (after !== undefined);
   }
 
   /** Of these runs those that ended, with their events. @returns how many */
@@ -177,6 +187,17 @@ export abstract class MaintenanceOperations extends ClaimOperations {
     for (const event of found) unit.remove(events, event);
     return found.length < EVENTS;
   }
+}
+
+/** Runs that are not over, or ended no earlier; of one whose end was not noted, when it was made. */
+function notBefore(before: Date): Filter<RunValue> {
+  return {
+    $or: [
+      { status: { $nin: OVER } },
+      { finishedAt: { $gte: before } },
+      { finishedAt: { $exists: false }, createdAt: { $gte: before } },
+    ],
+  };
 }
 
 function countsOf(

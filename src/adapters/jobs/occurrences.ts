@@ -14,6 +14,8 @@ export type Next = (after: Date) => Date | undefined;
 
 /** Occurrences that are made up for at most. */
 export const MOST_MISSED = 100;
+/** Milliseconds before now in which they are looked for at first. */
+const NEAREST = 60_000;
 
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const KNOWN = 256;
@@ -88,9 +90,8 @@ function checkZone(timezone: string): void {
 export function missedOccurrences(next: Next, first: Date, now: Date): Date[] {
   const second = next(first);
   if (second === undefined || second > now) return [first];
-  const gap = second.getTime() - first.getTime();
-  // From `now` back, further each time: of a month of seconds only the last ones are looked at.
-  for (let window = gap * 2 * MOST_MISSED; ; window *= 8) {
+  // From `now` back, further each time: of a month of seconds only the last ones are looked at, whatever lies before them.
+  for (let window = NEAREST; ; window *= 8) {
     const whole = now.getTime() - window <= first.getTime();
     const found: Date[] = whole ? [first] : [];
     let at: Date | undefined = whole ? first : new Date(now.getTime() - window);

@@ -84,6 +84,13 @@ export function endAttempt(unit: Unit, run: RunRecord, end: RunEnd): RunRecord {
   return next;
 }
 
+/** Ends for good a run of which there is too much to be written once more: without what its makers and holders gave it. */
+export function endUnwritable(unit: Unit, run: RunRecord): RunRecord {
+  const { payload: _payload, checkpoint: _checkpoint, ...value } = run.value;
+  const bare = { ...run, value: { ...value, metadata: {} } };
+  return endAttempt(unit, bare, { kind: 'failed', error: 'too large to be written again', retryable: false });
+}
+
 function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
   if (end.kind === 'succeeded') return { ...ended(run, 'succeeded', now), ...compact({ result: end.result }) };
   const error = end.kind === 'failed' ? end.error : end.kind === 'expired' ? 'lease_expired' : undefined;
@@ -99,7 +106,7 @@ function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
 function backoff({ retry = RETRY, attempt }: RunValue): number {
   const { backoffSeconds, multiplier, jitterSeconds } = retry;
   // Ten years, beyond which no time is to be reckoned with.
-  const delay = Math.min(backoffSeconds * multiplier ** (attempt - 1), 315_576_000);
+  const delay = backoffSeconds === 0 ? 0 : Math.min(backoffSeconds * multiplier ** (attempt - 1), 315_576_000);
   return Math.round((delay + Math.random() * jitterSeconds) * 1_000);
 }
 
@@ -145,8 +152,9 @@ export async function followRuns(unit: Unit, runs: readonly ChangedRun[]): Promi
     const [job, schedule] = await Promise.all([unit.find(JOBS, jobId), unit.find(SCHEDULES, jobId)]);
     if (job?.value.status !== 'running' || job.value.currentRunId !== run.id) continue;
     const { currentRunId: _over, ...value } = job.value;
-    // A job with occurrences to come is scheduled again.
-    const to = schedule?.value.nextRunAt === undefined ? run.value.status : 'scheduled';
+    // A job with occurrences to come is scheduled again, also when they come once its schedule is resumed.
+    const isToCome = schedule?.value.nextRunAt !== undefined || schedule?.value.paused === true;
+    const to = isToCome ? 'scheduled' : run.value.status;
     const next = unit.replace<JobValue>(JOBS, job, { ...value, status: to });
     unit.event(next, 'status_changed', { jobId, tenantId: unit.tenant, from: 'running', to });
   }

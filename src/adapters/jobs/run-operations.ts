@@ -13,7 +13,7 @@ import { applyChanges, type JobRecord } from './base.js';
 import type { CreateOptions, JobDetails } from './job-operations.js';
 import { LinkOperations } from './link-operations.js';
 import { cancel, followRuns, runFacts, waiting, writeRun, type RunRecord } from './run-ends.js';
-import { checkJobTransition, checkRunTransition, guardError, hasRoster } from './transitions.js';
+import { checkJobTransition, checkRunTransition, guardError, hasRoster, isRunOver } from './transitions.js';
 import { compact, JOBS, NUMBERS, RUNS, type JobRun, type JobStatus, type RunStatus, type RunValue } from './records.js';
 
 export interface NewRun {
@@ -61,7 +61,7 @@ export abstract class RunOperations extends LinkOperations {
       if (result !== undefined) return this.runAsItIs(unit, result);
       const job = await this.openJob(unit, id, 'createRun');
       const number = await this.takeRunNumbers(unit, host, id, 1);
-      const times = compact({ startedAt, finishedAt });
+      const times = compact({ startedAt, finishedAt: finishedAt ?? (isRunOver(status) ? unit.now : undefined) });
       const made = this.insertRun(
         unit,
         newRun(job, number, { trigger: 'manual', metadata, priority: 0, status, ...times }),
@@ -113,7 +113,9 @@ export abstract class RunOperations extends LinkOperations {
     return this.change('updateRun', options, async (unit) => {
       const run = await this.findRun(unit, id, 'updateRun');
       checkIfVersion(run, 'run', ifVersion);
-      const { value, changed } = applyChanges(run.value, wanted);
+      const ends = wanted.status !== undefined && isRunOver(wanted.status) && !isRunOver(run.value.status);
+      const finished = ends && wanted.finishedAt === undefined ? { finishedAt: run.value.finishedAt ?? unit.now } : {};
+      const { value, changed } = applyChanges(run.value, { ...wanted, ...finished });
       if (Object.keys(changed).length === 0) return this.runChange(run, []);
       const { status: from, queue } = run.value;
       if (wanted.status !== undefined && wanted.status !== from) {

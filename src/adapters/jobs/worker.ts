@@ -1,6 +1,5 @@
 /** The loop of a worker: claims runs that are due, handles them side by side, and keeps their leases until they end. */
 import { isStorageError, StorageError, TimeoutError } from '../../errors.js';
-import { groupBy } from '../../collection/group-by.js';
 import { LoopPause } from '../../unit-of-work/loop-pause.js';
 import { OngoingFault } from '../../unit-of-work/ongoing-fault.js';
 import { tellHost } from '../../unit-of-work/relay/faults.js';
@@ -9,6 +8,7 @@ import { readStop } from './arguments.js';
 import { outcome, type JobWorkerStatus, type RunContext, type RunFailure, type RunHandler } from './handler.js';
 import type { TenantRecord } from './claim.js';
 import { HeldRuns, RunAbort, type Failure, type Holding, type WorkerStore } from './held-runs.js';
+import { LeaseExtension } from './lease-extension.js';
 import type { Checkpoint, RunValue } from './records.js';
 import { deadRun } from './run-ends.js';
 
@@ -22,8 +22,8 @@ export interface WorkerSettings {
 
 /** The longest wait between looks while the database cannot be reached. */
 const LONGEST_WAIT = 60_000;
-/** Of one tenant: an extension may write two records, and they are one batch. */
-const EXTENDED_AT_ONCE = 200;
+/** Milliseconds for which a worker that is to stop tries to give back what it holds; then that is left to its leases. */
+const GIVING_BACK = 1_000;
 /** What this process tells of runs that may be claimed now. */
 const WAKING = ['job.run', 'job.run_retrying', 'job.run_released', 'job.schedule_changed'];
 
@@ -38,6 +38,8 @@ export class JobWorker {
   /** Whether the last claim took all that it could hold. */
   private isBehind = false;
   private readonly ongoing: OngoingFault;
+  private readonly extending: OngoingFault;
+  private readonly extension: LeaseExtension;
 
   constructor(
     private readonly host: StoreHost,
@@ -49,7 +51,16 @@ export class JobWorker {
     const onFailed = (run: TenantRecord<RunValue>, end: Failure): void => this.tell(run, end);
     this.pauses = new LoopPause(host.clock);
     this.ongoing = new OngoingFault((error) => host.report(error), 'jobs.work', "A worker's look");
+    this.extending = new OngoingFault((error) => host.report(error), 'jobs.work', 'The extension of leases');
     this.held = new HeldRuns(store, host.clock, settings.leaseSeconds, () => this.pauses.wake(), onFailed, onFault);
+    this.extension = new LeaseExtension(
+      this.held,
+      store,
+      host.clock,
+      settings.leaseSeconds,
+      (error) => this.fault(error, this.extending),
+      () => this.extending.end(),
+    );
     for (const type of WAKING) this.cleanUp.push(host.events.on(type, () => this.pauses.wake()));
     this.cleanUp.push(host.onClosing(() => void this.stop({ deadline: 0 })));
     this.loopEnded = this.loop();
@@ -62,7 +73,7 @@ export class JobWorker {
 
   /**
    * Claims nothing more and waits for the runs in flight. Those that take longer than `deadline` (milliseconds, default
-   * 10,000) are aborted and given back, due at once.
+   * 10,000) are aborted and given back, due at once; those that cannot be given back within a second are left to their leases.
    */
   stop(options: { readonly deadline?: number } = {}): Promise<void> {
     const { deadline } = readStop(options, 'options');
@@ -84,6 +95,7 @@ export class JobWorker {
     const timer = this.host.clock.after(deadline, () => this.giveUp());
     await this.loopEnded;
     timer.cancel();
+    this.extension.end();
     this.cleanUp.forEach((undo) => undo());
     this.ended = true;
   }
@@ -91,6 +103,8 @@ export class JobWorker {
   private giveUp(): void {
     this.stopping = true;
     for (const holding of this.held.running()) this.held.settle(holding, { kind: 'released' }, stopError());
+    const timer = this.host.clock.after(GIVING_BACK, () => this.held.forget());
+    this.cleanUp.push(() => timer.cancel());
   }
 
   private async loop(): Promise<void> {
@@ -99,7 +113,6 @@ export class JobWorker {
       this.pauses.look();
       let more = false;
       try {
-        await this.extendLeases();
         more = this.stopping ? false : await this.claim();
         failures = 0;
         this.ongoing.end();
@@ -149,42 +162,6 @@ export class JobWorker {
     });
   }
 
-  /** Extends the leases of which a third is over, and learns which runs are to end. */
-  private async extendLeases(): Promise<void> {
-    const { clock } = this.host;
-    const age = (this.settings.leaseSeconds * 1_000) / 3;
-    const old = this.held.running().filter(({ renewed }) => clock.monotonic() - renewed >= age);
-    for (const [tenant, all] of groupBy(old, ({ run }) => run.tenant))
-      for (let i = 0; i < all.length; i += EXTENDED_AT_ONCE)
-        try {
-          await this.extendSome(tenant, all.slice(i, i + EXTENDED_AT_ONCE));
-        } catch (error) {
-          // Those of the others are to be kept all the same.
-          this.fault(error);
-        }
-  }
-
-  private async extendSome(tenant: string, some: readonly Holding[]): Promise<void> {
-    const begun = this.host.clock.monotonic();
-    const kept = await this.store.extend(
-      tenant,
-      some.map((holding) => holding.run),
-    );
-    for (const holding of some) {
-      const run = kept.get(holding.run.id);
-      if (holding.end !== undefined) continue;
-      if (run === undefined) {
-        this.held.settle(holding, { kind: 'released' }, new StorageError('LEASE_LOST', 'Another took the run over'));
-        continue;
-      }
-      holding.run = { ...run, tenant };
-      holding.renewed = begun;
-      if (run.value.cancelRequestedAt === undefined) continue;
-      const error = new StorageError('ABORTED', 'The run was cancelled', { operation: 'jobs.work' });
-      this.held.settle(holding, { kind: 'failed', error: 'cancelled', retryable: false, cause: error }, error);
-    }
-  }
-
   private tell(run: TenantRecord<RunValue>, { cause: error }: Failure): void {
     const { onFailure } = this.settings;
     const dead = run.value.status !== 'scheduled';
@@ -192,22 +169,20 @@ export class JobWorker {
     else if (run.value.dead === true) this.host.report(deadRun(run, error));
   }
 
-  private fault(error: unknown): void {
+  private fault(error: unknown, ongoing = this.ongoing): void {
     if (isStorageError(error, 'CLOSED')) {
       void this.stop({ deadline: 0 });
       // Nothing can be written any more: what is held is left to its leases.
       this.held.forget();
       return;
     }
-    this.ongoing.tell(error);
+    ongoing.tell(error);
   }
 
   private delay(failures: number): number {
-    const { poll, leaseSeconds } = this.settings;
+    const { poll } = this.settings;
     const pause = Math.min(poll * 2 ** Math.min(failures, 10), Math.max(poll, LONGEST_WAIT));
-    // Leases are extended by the same loop.
-    const most = this.held.size > 0 ? (leaseSeconds * 1_000) / 6 : Infinity;
-    return Math.min(pause * (0.5 + Math.random()), most);
+    return pause * (0.5 + Math.random());
   }
 }
 

@@ -14,6 +14,7 @@ const DECLARED: CollectionDefinition<EntryValue> = defineOwnCollection<EntryValu
     sizeBytes: 'number',
     expires: 'date',
     since: 'date',
+    mark: 'string',
   },
   indexes: [{ keys: ['namespace', 'key'] }, { keys: ['expires'], scope: 'all' }],
 });

@@ -12,10 +12,12 @@ import {
   entryOf,
   idOf,
   isLive,
+  makeMark,
   makeValue,
   present,
   sizeOf,
   stillCounts,
+  stillIs,
   type Address,
   type Entry,
   type EntryRecord,
@@ -80,13 +82,10 @@ export class EntryUnit {
       ...(live?.value.since === undefined ? {} : { since: live.value.since }),
     };
     this.grow(at, sizeOf(made) - (record === undefined ? 0 : countedSize(record)));
-    if (record !== undefined && counted) return this.exchange(record, next, exact);
     const expiry = counted || expiresAt === undefined ? {} : { expiresAt };
-    const written =
-      record === undefined
-        ? unit.insert(ENTRIES, next, { id: idOf(at), ...expiry })
-        : unit.replace(ENTRIES, record, next, expiry.expiresAt ?? null);
-    return () => this.entry(written);
+    if (record !== undefined) return this.exchange(record, next, expiry.expiresAt ?? null, exact);
+    const inserted = unit.insert(ENTRIES, next, { id: idOf(at), ...expiry });
+    return () => this.entry(inserted);
   }
 
   /**
@@ -103,7 +102,7 @@ export class EntryUnit {
     const lifetime = !this.counted || expiresAt === undefined ? {} : expiresAt === null ? FOR_EVER : until(expiresAt);
     const conditions = {
       if: condition,
-      ...(begin === undefined ? {} : { orInsert: { ...at, integer: begin } }),
+      ...(begin === undefined ? {} : { orInsert: { ...at, integer: begin, mark: makeMark() } }),
       ...(this.counted || expiresAt === undefined ? {} : { expiresAt }),
     };
     const patched = this.unit.patch(ENTRIES, idOf(at), { increment: { integer: delta }, ...lifetime }, conditions);
@@ -114,7 +113,8 @@ export class EntryUnit {
   remove({ at, record }: Met, exact: boolean): void {
     if (record === undefined) return;
     this.grow(at, -countedSize(record));
-    if (this.counted) removeEntry(ENTRIES, this.unit, record, {}, exact ? record.version : undefined);
+    if (this.counted || exact)
+      removeEntry(ENTRIES, this.unit, record, this.unchanged(record, exact), exact ? record.version : undefined);
     else this.unit.remove(ENTRIES, record);
   }
 
@@ -127,16 +127,20 @@ export class EntryUnit {
   }
 
   /** A patch, because a replacement takes no condition but a version, and versions begin anew after a deletion. */
-  private exchange(record: EntryRecord, next: EntryValue, exact: boolean): Outcome<Entry> {
+  private exchange(record: EntryRecord, next: EntryValue, expiresAt: Date | null, exact: boolean): Outcome<Entry> {
     const { namespace: _namespace, key: _key, ...set } = next;
     const unset = (['integer', 'value', 'sizeBytes', 'expires', 'since'] as const).filter((name) => !(name in set));
     const patched = this.unit.patch(
       ENTRIES,
       record.id,
       { set, unset },
-      { if: stillCounts(record), expiresAt: null, ...(exact ? { ifVersion: record.version } : {}) },
+      { if: this.unchanged(record, exact), expiresAt, ...(exact ? { ifVersion: record.version } : {}) },
     );
     return () => this.entry(patched.record());
+  }
+
+  private unchanged(record: EntryRecord, exact: boolean): Filter<EntryValue> {
+    return { ...(this.counted ? stillCounts(record) : {}), ...(exact ? stillIs(record) : {}) };
   }
 
   grow({ namespace }: Address, bytes: number): void {

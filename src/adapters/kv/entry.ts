@@ -1,5 +1,5 @@
 /** An entry: how it is kept, what it counts for, and what a caller gets of it. */
-import { hash } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import type { JsonValue } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { Filter } from '../../filter/syntax.js';
@@ -23,6 +23,11 @@ export interface EntryValue extends Address {
   readonly expires?: Date;
   /** When it was set, over another that had expired by then. */
   readonly since?: Date;
+  /**
+   * Another with each value that is set, and kept while it is counted up: with the version, which begins anew after a deletion,
+   * it tells what was read from everything else that was or will be under the key. Entries written before there were marks have none.
+   */
+  readonly mark?: string;
 }
 
 export type EntryRecord = StoredRecord<EntryValue>;
@@ -52,8 +57,13 @@ export function idOf({ namespace, key }: Address): string {
 }
 
 export function makeValue(at: Address, value: JsonValue): EntryValue {
-  if (Number.isSafeInteger(value)) return { ...at, integer: value as number };
-  return { ...at, value, sizeBytes: bytesOf(value) };
+  const mark = makeMark();
+  if (Number.isSafeInteger(value)) return { ...at, integer: value as number, mark };
+  return { ...at, value, sizeBytes: bytesOf(value), mark };
+}
+
+export function makeMark(): string {
+  return randomBytes(9).toString('base64url');
 }
 
 export function bytesOf(value: JsonValue): number {
@@ -79,6 +89,11 @@ export function stillCounts({ expiresAt, value }: EntryRecord): Filter<EntryValu
   const { integer, sizeBytes = 0 } = value;
   const size = integer === undefined ? { sizeBytes, integer: { $exists: false } } : { integer };
   return { ...size, expiresAt: { $exists: false } };
+}
+
+/** That a record is the very one that was read; together with its version, that nothing was written to it since. */
+export function stillIs({ value: { mark } }: EntryRecord): Filter<EntryValue> {
+  return { mark: mark ?? { $exists: false } };
 }
 
 export function expiryOf({ expiresAt, value }: EntryRecord): Date | undefined {

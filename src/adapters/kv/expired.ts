@@ -5,7 +5,7 @@ import type { CollectionDefinition } from '../../collection/definition.js';
 import { RecordCodec } from '../../collection/record-codec.js';
 import { parseSort } from '../../filter/cursor.js';
 import { normalize } from '../../filter/normalize.js';
-import { parseFilter } from '../../filter/syntax.js';
+import { parseFilter, type Filter } from '../../filter/syntax.js';
 import { groupBy } from '../../collection/group-by.js';
 import type { Unit } from '../unit.js';
 import { bareUnit } from './bare-unit.js';
@@ -87,26 +87,27 @@ async function giveBack(
   const growth = new Map([...byNamespace].map(([namespace, own]) => [namespaceCounter(namespace), -sum(own)]));
   growth.set(TENANT_COUNTER, -sum(records));
   const counters = await unit.findMany(USAGE, [...growth.keys()]);
-  for (const record of records) removeEntry(entries, unit, record, { expires: record.value.expires! });
+  for (const record of records)
+    removeEntry(entries, unit, record, { ...stillCounts(record), expires: record.value.expires! });
   for (const counter of counters)
     if (counter !== undefined) unit.patch(USAGE, counter.id, { increment: { bytes: growth.get(counter.id)! } });
   return (await unit.commit('kv.sweep')) === undefined;
 }
 
 /**
- * Deletes what was read, if it still counts for the same: as an expiry of its record at once, since a deletion takes no
- * condition but a version, and versions begin anew when an entry is deleted and set again.
+ * Deletes what was read, if `condition` still holds: as an expiry of its record at once, since a deletion takes no condition but
+ * a version, and versions begin anew when an entry is deleted and set again.
  */
 export function removeEntry(
   entries: Entries,
   unit: Unit,
   record: EntryRecord,
-  conditions: { readonly expires?: Date },
+  condition: Filter<EntryValue>,
   ifVersion?: number,
 ): void {
   const changes = { set: { sizeBytes: 0, expires: new Date(0) }, unset: ['value' as const, 'integer' as const] };
   unit.patch(entries, record.id, changes, {
-    if: { ...stillCounts(record), ...conditions },
+    if: condition,
     expiresAt: unit.now,
     ...(ifVersion === undefined ? {} : { ifVersion }),
   });

@@ -1,0 +1,83 @@
+/** Runs that grow, and are tried often: each can be written as often as it must be, and one that cannot be holds up no other. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { CollectionDefinition } from '../../src/collection/definition.js';
+import type { Collection } from '../../src/collection/collection.js';
+import { RUNS, type RunValue } from '../../src/adapters/jobs/records.js';
+import { isStorageError, openStorage, type StorageManager } from '../../src/index.js';
+import { newJob } from './jobs-target.js';
+
+let storage: StorageManager;
+beforeAll(async () => {
+  storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+});
+afterAll(() => storage.close());
+
+const AT_ONCE = { backoffSeconds: 0, jitterSeconds: 0 };
+
+test('a run that is given all that it may be is failed, expires and is tried again', async () => {
+  const { jobs } = storage;
+  const job = await newJob(storage, { name: 'full', retry: { ...AT_ONCE, maxAttempts: 3 } });
+  const full = (bytes: number): string => 'x'.repeat(bytes - 2);
+  const payload = full(524_288);
+  const refused = { code: 'VALIDATION' };
+  await expect(jobs.enqueueRun(job.id, { payload: `${payload}x` })).rejects.toMatchObject(refused);
+  await expect(jobs.enqueueRuns(job.id, [{ payload: `${payload}x` }])).rejects.toMatchObject(refused);
+  await expect(jobs.enqueueRun(job.id, { metadata: { a: full(65_536) } })).rejects.toMatchObject(refused);
+  const schedule = { expression: '@yearly', payload: `${payload}x` };
+  await expect(jobs.upsertSchedule(job.id, schedule)).rejects.toMatchObject(refused);
+  const { id } = await jobs.enqueueRun(job.id, { payload, metadata: { a: full(65_530) } });
+  const claim = { workerId: 'w', jobs: ['full'], leaseSeconds: 10 };
+  const [run] = await jobs.claimDue(claim);
+  const step = { stepIndex: 1, stepName: '"'.repeat(1_020) };
+  const checkpoint = { ...step, state: full(262_144) };
+  const larger = { ...step, state: full(262_145) };
+  await expect(jobs.saveCheckpoint(id, run!.token, larger)).rejects.toMatchObject(refused);
+  await jobs.saveCheckpoint(id, run!.token, checkpoint);
+  await jobs.fail(id, run!.token, { error: '"'.repeat(4_096) });
+  const [again] = await jobs.claimDue(claim);
+  const [last] = await jobs.claimDue({ ...claim, now: new Date(Date.now() + 20_000) });
+  expect([again, last]).toMatchObject([
+    { id, attempt: 2 },
+    { id, attempt: 3 },
+  ]);
+  expect(await jobs.complete(id, last!.token)).toMatchObject({ status: 'succeeded' });
+});
+
+test('one that cannot be written again ends without what is too much, and the others of its tenant go on', async () => {
+  const { jobs } = storage;
+  const job = await newJob(storage, { name: 'kept', retry: { ...AT_ONCE, maxAttempts: 3 } });
+  const [large, small] = await jobs.enqueueRuns(job.id, [{ payload: 1 }, { payload: 2 }]);
+  const claim = { workerId: 'w', jobs: ['kept'], leaseSeconds: 10, limit: 2 };
+  const taken = await jobs.claimDue(claim);
+  expect(taken).toHaveLength(2);
+  // Its start is told; then nothing of it becomes less when it is written.
+  for (const { id, token } of taken) await jobs.heartbeat(id, token, { leaseSeconds: 10 });
+  const open = jobs as unknown as { records(definition: CollectionDefinition<RunValue>): Collection<RunValue> };
+  // As large as a record may be, as one of an earlier version could be.
+  for (let [fits, most] = [1, 1_048_576]; most - fits > 1;) {
+    const bytes = (fits + most) >> 1;
+    try {
+      await open.records(RUNS).patch(large!.id, { set: { payload: 'x'.repeat(bytes) } });
+      fits = bytes;
+    } catch (error) {
+      if (!isStorageError(error, 'VALIDATION')) throw error;
+      most = bytes;
+    }
+  }
+  const later = { ...claim, now: new Date(Date.now() + 20_000) };
+  expect(await jobs.claimDue(later)).toMatchObject([{ id: small!.id, attempt: 2 }]);
+  const ended = await jobs.getRun(large!.id);
+  expect(ended).toMatchObject({ status: 'failed', dead: true, error: 'too large to be written again' });
+  expect(ended.payload).toBeUndefined();
+});
+
+test('no backoff stays none, however often it is multiplied', async () => {
+  const { jobs } = storage;
+  const job = await newJob(storage, { name: 'often', retry: { ...AT_ONCE, maxAttempts: 1_000, multiplier: 100 } });
+  const { id } = await jobs.enqueueRun(job.id);
+  for (let attempt = 1; attempt <= 160; attempt++) {
+    const [run] = await jobs.claimDue({ workerId: 'w', jobs: ['often'] });
+    expect(run).toMatchObject({ id, attempt });
+    await jobs.fail(id, run!.token, { error: 'no' });
+  }
+});
