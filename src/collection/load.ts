@@ -24,7 +24,10 @@ export interface LoadItem<T> {
 }
 
 export interface LoadOptions extends CallOptions {
-  /** Called after each batch. `timeout` bounds each batch, and where it is given each wait for the source too; not the whole load. */
+  /**
+   * Called after each batch, with counts; they are no place in the source, of whose batches the later may be written first.
+   * `timeout` bounds each batch, and where it is given each wait for the source too; not the whole load.
+   */
   readonly onProgress?: (progress: LoadProgress) => void;
 }
 
