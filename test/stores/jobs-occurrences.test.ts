@@ -147,3 +147,18 @@ describe('what was missed', () => {
     expect(toRun(due, now, { misfire: 'runOnce', misfireGraceSeconds: 7_200 })).toEqual(due);
   });
 });
+
+test('what was missed is found by few looks, however the occurrences lie', async () => {
+  // Each second of the working hours: the first gap is a night.
+  const next = await readRecurrence(recurrence('* * 9-17 * * *'));
+  let looks = 0;
+  const counted = (after: Date): Date | undefined => {
+    looks++;
+    return next(after);
+  };
+  const missed = missedOccurrences(counted, at('2026-01-01T17:59:59Z'), at('2026-04-01T12:00:00Z'));
+  expect(missed).toHaveLength(100);
+  expect(missed[0]).toEqual(at('2026-04-01T11:58:21Z'));
+  expect(missed.at(-1)).toEqual(at('2026-04-01T12:00:00Z'));
+  expect(looks).toBeLessThan(1_000);
+});

@@ -1,0 +1,77 @@
+/** What the age of jobs and runs decides: what a retention takes, and what comes after a pause. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { offsetClock, systemClock } from '../../src/clock.js';
+import type { TenantStorage } from '../../src/index.js';
+import { StorageManager } from '../../src/manager.js';
+import { registry } from '../../src/registry.js';
+import { loadSettings } from '../../src/settings.js';
+import { newJob } from './jobs-target.js';
+
+let storage: StorageManager;
+let days = 0;
+beforeAll(async () => {
+  const settings = await loadSettings({ registry, environment: {}, overrides: { databases: { main: 'memory:' } } });
+  storage = new StorageManager({ registry, settings, clock: offsetClock(systemClock, () => days * 86_400_000) });
+  await storage.open();
+});
+afterAll(() => storage.close());
+
+/** Claims and completes the run of a job that is due. */
+async function work({ jobs }: TenantStorage, jobName: string): Promise<void> {
+  const [run] = await storage.jobs.claimDue({ workerId: 'w', jobs: [jobName] });
+  await jobs.complete(run!.id, run!.token);
+}
+
+test('a job that is in use stays, with the runs that are not old', async () => {
+  const tenant = storage.tenant('in-use');
+  const { jobs } = tenant;
+  const { id, name } = await newJob(tenant);
+  await jobs.rerun(id);
+  await work(tenant, name);
+  expect(await jobs.get(id)).toMatchObject({ status: 'succeeded' });
+  days += 9;
+  const later = await jobs.enqueueRun(id);
+  await work(tenant, name);
+  const noted = await jobs.createRun(id, { status: 'succeeded' });
+  days += 3;
+  const policy = { jobDays: 10, keepRuns: 0 };
+  const report = { jobs: 0, runs: 1 };
+  expect(await jobs.retain(policy, { dryRun: true })).toEqual({ ...report, dryRun: true });
+  expect(await jobs.retain(policy)).toEqual({ ...report, dryRun: false });
+  expect((await jobs.listRuns(id)).items.map((run) => run.id)).toEqual([noted.id, later.id]);
+  days += 8;
+  expect(await jobs.retain(policy)).toEqual({ jobs: 1, runs: 2, dryRun: false });
+});
+
+test('a noted run has an end when it is over, and goes when that is long ago', async () => {
+  const { jobs } = storage.tenant('noted');
+  const job = await newJob(storage.tenant('noted'));
+  const whole = await jobs.createRun(job.id, { status: 'failed' });
+  const begun = await jobs.createRun(job.id, { status: 'running' });
+  expect(begun.finishedAt).toBeUndefined();
+  const ended = await jobs.updateRun(begun.id, { status: 'succeeded' });
+  expect([whole.finishedAt, ended.finishedAt]).toEqual([expect.any(Date), expect.any(Date)]);
+  const finishedAt = new Date(Date.UTC(2026, 0, 1));
+  const [one, two] = [await jobs.createRun(job.id, { status: 'succeeded', finishedAt }), await jobs.createRun(job.id)];
+  expect(one).toMatchObject({ finishedAt });
+  expect(await jobs.updateRun(two.id, { status: 'cancelled', finishedAt })).toMatchObject({ finishedAt });
+  expect(await jobs.updateRun(whole.id, { metadata: { b: 1 } })).toMatchObject({ finishedAt: whole.finishedAt });
+  days += 2;
+  expect(await jobs.retain({ jobDays: 1, keepRuns: 0 })).toEqual({ jobs: 0, runs: 4, dryRun: false });
+});
+
+test('a schedule that is resumed goes on after a rerun during its pause', async () => {
+  const tenant = storage.tenant('paused');
+  const { jobs } = tenant;
+  const { id, name } = await newJob(tenant);
+  await jobs.upsertSchedule(id, { scheduleType: 'interval', expression: '1d' });
+  await jobs.transition(id, 'scheduled');
+  await jobs.pauseSchedule(id);
+  await jobs.rerun(id);
+  await work(tenant, name);
+  expect(await jobs.get(id)).toMatchObject({ status: 'scheduled' });
+  await jobs.resumeSchedule(id);
+  days += 2;
+  await work(tenant, name);
+  expect((await jobs.listRuns(id)).items).toMatchObject([{ trigger: 'schedule' }, { trigger: 'rerun' }]);
+});
