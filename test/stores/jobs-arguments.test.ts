@@ -142,6 +142,7 @@ const members: readonly Case[] = [
   ['delete', [ID, { force: 1 }], 'options.force'],
   ['upsertSchedule', [ID, { expression: '' }], 'schedule.expression'],
   ['upsertSchedule', [ID, { expression: '0 0 0 1 1 * 2030' }], 'schedule.expression'],
+  ['upsertSchedule', [ID, { scheduleType: 'interval', expression: '3000000d' }], 'schedule.expression'],
   ['upsertSchedule', [ID, { ...SET, scheduleType: 'daily' }], 'schedule.scheduleType'],
   ['upsertSchedule', [ID, { ...SET, timezone: 'Mars/Phobos' }], 'schedule.timezone'],
   ['upsertSchedule', [ID, { ...SET, startAt: 'soon' }], 'schedule.startAt'],

@@ -40,11 +40,18 @@ async function nextOf({ scheduleType, expression, timezone, anchorAt }: Recurren
   return (after) => (at > after ? new Date(at) : undefined);
 }
 
+/** Ten years, in milliseconds. */
+const LONGEST_INTERVAL = 315_576_000_000;
+
 function interval(expression: string, anchor: Date): Next {
   const [, digits, unit] = /^(\d{1,9})\s*([smhd])?$/i.exec(expression) ?? [];
   const every = Number(digits) * UNITS[(unit ?? 's').toLowerCase()]!;
-  if (!(every > 0))
-    throw invalid('schedule.expression', expression, 'a number of seconds above 0, or one with s, m, h or d after it');
+  if (!(every > 0 && every <= LONGEST_INTERVAL))
+    throw invalid(
+      'schedule.expression',
+      expression,
+      'a number of seconds above 0, or one with s, m, h or d after it, up to ten years',
+    );
   return (after) => {
     const passed = Math.floor((after.getTime() - anchor.getTime()) / every);
     return new Date(anchor.getTime() + Math.max(passed + 1, 0) * every);
