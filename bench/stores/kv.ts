@@ -16,6 +16,9 @@ const A_QUOTA = { namespaceQuotaBytes: 1_000_000_000 };
 const IDS = Array.from({ length: KEYS }, (_, i) => idOf({ namespace: NAMESPACE, key: `k${i}` }));
 const COUNTER_IDS = Array.from({ length: COUNTERS }, (_, i) => idOf({ namespace: NAMESPACE, key: `n${i}` }));
 
+/** As long as those that the store makes. */
+const MARK = 'abcdefghijkl';
+
 interface Statement {
   readonly text: string;
   readonly values: readonly unknown[];
@@ -72,7 +75,7 @@ function valueOf(i: number): { readonly note: string; readonly at: number } {
 function recordOf(i: number): string {
   const value = valueOf(i);
   const sizeBytes = JSON.stringify(value).length;
-  return JSON.stringify({ namespace: NAMESPACE, key: `k${(i * 7) % KEYS}`, value, sizeBytes });
+  return JSON.stringify({ namespace: NAMESPACE, key: `k${(i * 7) % KEYS}`, value, sizeBytes, mark: MARK });
 }
 
 /** The statement with the values of its first run, but the id, the time and the record. */
