@@ -1,5 +1,6 @@
 /** Waiting for what is written to an aggregate. */
 import type { Clock } from '../clock.js';
+import { LoopPause } from '../unit-of-work/loop-pause.js';
 import type { EventBus } from './events.js';
 
 export interface WakeUpHost {
@@ -24,28 +25,16 @@ export function wakeUps(
   interval: number,
   signal: AbortSignal | undefined,
 ): WakeUps {
-  let woken = false;
-  let wake: () => void = () => undefined;
-  const tell = (): void => {
-    woken = true;
-    wake();
-  };
+  const pauses = new LoopPause(host.clock);
+  const tell = (): void => pauses.wake();
   const stops = [
     host.events.on(type, ({ aggregateId }) => (aggregateId === aggregate ? tell() : undefined)),
     host.onClosing(tell),
   ];
   signal?.addEventListener('abort', tell, { once: true });
   return {
-    arm: () => void (woken = false),
-    next: () =>
-      new Promise<void>((resolve) => {
-        if (woken) return resolve();
-        const timer = host.clock.after(interval, resolve);
-        wake = () => {
-          timer.cancel();
-          resolve();
-        };
-      }),
+    arm: () => pauses.look(),
+    next: () => pauses.pause(interval),
     stop: () => {
       signal?.removeEventListener('abort', tell);
       for (const stop of stops) stop();

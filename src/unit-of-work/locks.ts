@@ -8,7 +8,7 @@ import { ConflictError, invalid, isStorageError, StorageError } from '../errors.
 import { isPlainObject } from '../filter/json.js';
 import { HeldLock, type Lock } from './locks/lock.js';
 import { checkLockOptions, type LockOptions, type LockSettings } from './locks/options.js';
-import { joinQueue, wakeFirst, type Waiter } from './locks/queue.js';
+import { joinQueue, wakeFirst } from './locks/queue.js';
 import { freeLock, LOCKS, takeLock } from './locks/record.js';
 import { backoffDelay } from './relay/options.js';
 
@@ -100,7 +100,7 @@ export class Locks {
     // Whoever is not the first to wait does not ask the database, and is told of what is refused all the same.
     host.begin('lock', settings.call).end();
     const patience = host.clock.monotonic() + settings.wait;
-    const waiter = joinQueue(host.backend, host.tenant, name);
+    const waiter = joinQueue(host.backend, host.clock, host.tenant, name);
     let isClosing = false;
     const offClosing = host.onClosing(() => {
       isClosing = true;
@@ -117,7 +117,7 @@ export class Locks {
         }
         const remaining = patience - host.clock.monotonic();
         if (remaining <= 0) return undefined;
-        await pause(waiter, host, looks, remaining);
+        await waiter.pause(looks === 0 ? remaining : Math.min(remaining, backoffDelay(LOOKS, looks)));
         if (isClosing) throw closed();
         if (signal?.aborted === true) throw aborted(signal, 'lock');
       }
@@ -168,10 +168,6 @@ export class Locks {
     await lock[Symbol.asyncDispose]();
     throw closed();
   }
-}
-
-function pause(waiter: Waiter, { clock }: CollectionHost, looks: number, remaining: number): Promise<void> {
-  return waiter.pause(clock, looks === 0 ? remaining : Math.min(remaining, backoffDelay(LOOKS, looks)));
 }
 
 function closed(): StorageError {

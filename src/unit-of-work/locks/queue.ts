@@ -4,18 +4,20 @@
  */
 import type { RecordBackend } from '../../backends/backend.js';
 import type { Clock } from '../../clock.js';
+import { LoopPause } from '../loop-pause.js';
 
 const queues = new WeakMap<RecordBackend, Map<string, Waiter[]>>();
 
 export class Waiter {
-  private isWoken = false;
-  private wakeUp: (() => void) | undefined;
+  private readonly pauses: LoopPause;
   private readonly queue: Waiter[];
 
   constructor(
     private readonly all: Map<string, Waiter[]>,
     private readonly key: string,
+    clock: Clock,
   ) {
+    this.pauses = new LoopPause(clock);
     let queue = all.get(key);
     if (queue === undefined) all.set(key, (queue = []));
     queue.push(this);
@@ -28,22 +30,12 @@ export class Waiter {
 
   /** Ends the pause, or the next one if there is none now. */
   wake(): void {
-    this.isWoken = true;
-    this.wakeUp?.();
+    this.pauses.wake();
   }
 
-  /** Somebody waits for it, so it keeps the process alive. */
-  async pause(clock: Clock, milliseconds: number): Promise<void> {
-    if (!this.isWoken)
-      await new Promise<void>((resolve) => {
-        const timer = clock.after(milliseconds, resolve);
-        this.wakeUp = () => {
-          timer.cancel();
-          resolve();
-        };
-      });
-    this.wakeUp = undefined;
-    this.isWoken = false;
+  async pause(milliseconds: number): Promise<void> {
+    await this.pauses.pause(milliseconds);
+    this.pauses.look();
   }
 
   leave(): void {
@@ -54,10 +46,10 @@ export class Waiter {
   }
 }
 
-export function joinQueue(backend: RecordBackend, tenant: string, name: string): Waiter {
+export function joinQueue(backend: RecordBackend, clock: Clock, tenant: string, name: string): Waiter {
   let all = queues.get(backend);
   if (all === undefined) queues.set(backend, (all = new Map<string, Waiter[]>()));
-  return new Waiter(all, keyOf(tenant, name));
+  return new Waiter(all, keyOf(tenant, name), clock);
 }
 
 /** The lock is free: its first waiter need not wait for its next look. */
