@@ -1,8 +1,9 @@
 /** Imports into conversations that others write to, and of lines that are not as an export has them. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { createHash, randomUUID } from 'node:crypto';
-import { openStorage, type ConversationStore, type StorageManager } from '../../src/index.js';
+import type { ConversationStore } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
+import { useTwoStorages } from '../support/use-storage.js';
 
 type Line = Readonly<Record<string, unknown>>;
 
@@ -37,24 +38,13 @@ const contents = (from: number, to: number): string[] => seqs(from, to).map((seq
 
 for (const target of storageTargets('conversations: import').filter(({ transactions }) => transactions))
   describe(`imports of conversations on ${target.name}`, () => {
-    const managers: StorageManager[] = [];
-    let drop: () => Promise<void>;
-    beforeAll(async () => {
-      const prepared = await target.prepare();
-      drop = prepared.drop;
-      for (let i = 0; i < (target.server ? 2 : 1); i++)
-        managers.push(await openStorage({ databases: { main: prepared.url } }, { environment: {} }));
-    });
-    afterAll(async () => {
-      for (const manager of managers) await manager.close();
-      await drop();
-    });
-    const fresh = (): ConversationStore => managers[0]!.tenant(randomUUID()).conversations;
+    const managers = useTwoStorages(target);
+    const fresh = (): ConversationStore => managers()[0].tenant(randomUUID()).conversations;
 
     if (target.server)
       test('nothing is left of a conversation that is deleted between two batches of its import', async () => {
         const tenant = randomUUID();
-        const [mine, theirs] = managers.map((manager) => manager.tenant(tenant).conversations);
+        const [mine, theirs] = managers().map((manager) => manager.tenant(tenant).conversations);
         const id = randomUUID();
         const deleted = { deletedAt: new Date('2025-02-01'), deletedStatus: 'sent' };
         const lines = [conversation(id, 450), ...seqs(1, 450).map((seq) => message(id, seq, deleted))];

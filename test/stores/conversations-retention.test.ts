@@ -1,31 +1,20 @@
 /** Retention of conversations while others write to them, run by several at once, and beside what it cannot take. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { openStorage, type ConversationStore, type StorageManager } from '../../src/index.js';
+import type { ConversationStore } from '../../src/index.js';
 import { MESSAGES } from '../../src/adapters/conversations/records.js';
 import { STEP } from '../../src/adapters/conversations/retain.js';
 import { storageTargets } from '../support/storage-targets.js';
+import { useTwoStorages } from '../support/use-storage.js';
 
 const LONG_AGO = '2020-01-01';
 
 for (const target of storageTargets('conversations: retention').filter(({ transactions }) => transactions))
   describe(`retention of conversations on ${target.name}`, () => {
-    const managers: StorageManager[] = [];
-    let drop: () => Promise<void>;
-    beforeAll(async () => {
-      const prepared = await target.prepare();
-      drop = prepared.drop;
-      // What is no server is open once: by the same manager two calls are at once too.
-      for (let i = 0; i < (target.server ? 2 : 1); i++)
-        managers.push(await openStorage({ databases: { main: prepared.url } }, { environment: {} }));
-    });
-    afterAll(async () => {
-      for (const manager of managers) await manager.close();
-      await drop();
-    });
+    const managers = useTwoStorages(target);
     const both = (): [ConversationStore, ConversationStore, string] => {
       const tenant = randomUUID();
-      const [mine, theirs] = [managers[0]!, managers.at(-1)!].map((manager) => manager.tenant(tenant).conversations);
+      const [mine, theirs] = managers().map((manager) => manager.tenant(tenant).conversations);
       return [mine!, theirs!, tenant];
     };
     /** Conversations of one old message each. */
@@ -42,7 +31,7 @@ for (const target of storageTargets('conversations: retention').filter(({ transa
       work: () => Promise<R>,
     ): Promise<R> {
       let beside: Promise<R> | undefined;
-      const off = managers[0]!.on(event, ({ tenantId }) => {
+      const off = managers()[0].on(event, ({ tenantId }) => {
         if (tenantId === tenant) beside ??= work();
       });
       await run();

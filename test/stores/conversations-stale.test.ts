@@ -1,14 +1,16 @@
 /** What a process knows of a conversation is not what is true once another has written to it. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openStorage, type ConversationStore, type StorageManager } from '../../src/index.js';
+import type { ConversationStore } from '../../src/index.js';
 import { storageTargets, type StorageTarget } from '../support/storage-targets.js';
+import { useTwoStorages } from '../support/use-storage.js';
 
-const file: Pick<StorageTarget, 'name' | 'prepare'> = {
+const file: Pick<StorageTarget, 'name' | 'server' | 'prepare'> = {
   name: 'a file of sqlite',
+  server: true,
   async prepare() {
     const directory = await mkdtemp(join(tmpdir(), 'conversations-'));
     return { url: `sqlite:${join(directory, 'data.db')}`, drop: () => rm(directory, { recursive: true }) };
@@ -18,29 +20,16 @@ const shared = storageTargets('conversations: stale').filter(({ server, transact
 
 for (const target of [...shared, file])
   describe(`two managers on ${target.name}`, () => {
-    const managers: StorageManager[] = [];
-    let drop: () => Promise<void>;
-    beforeAll(async () => {
-      const prepared = await target.prepare();
-      drop = prepared.drop;
-      for (let i = 0; i < 2; i++)
-        managers.push(
-          await openStorage(
-            {
-              databases: { main: prepared.url, side: 'memory:' },
-              vectors: { default: 'memory', memory: { database: 'side' } },
-            },
-            { environment: {} },
-          ),
-        );
-    });
-    afterAll(async () => {
-      for (const manager of managers) await manager.close();
-      await drop();
+    const managers = useTwoStorages(target, {
+      databases: { side: 'memory:' },
+      vectors: { default: 'memory', memory: { database: 'side' } },
     });
     const both = (): [ConversationStore, ConversationStore] => {
       const tenant = randomUUID();
-      return managers.map((manager) => manager.tenant(tenant).conversations) as [ConversationStore, ConversationStore];
+      return managers().map((manager) => manager.tenant(tenant).conversations) as [
+        ConversationStore,
+        ConversationStore,
+      ];
     };
     const contents = async (store: ConversationStore, id: string): Promise<unknown[]> =>
       (await store.listMessages(id)).items.map(({ content, seq }) => [content, seq]);

@@ -1,4 +1,4 @@
-/** A manager over a target, for the tests of one block. */
+/** Managers over a target, for the tests of one block. */
 import { afterAll, beforeAll } from '@jest/globals';
 import { openStorage } from '../../src/index.js';
 import type { StorageManager } from '../../src/manager.js';
@@ -6,16 +6,37 @@ import type { StorageTarget } from './storage-targets.js';
 
 /** Opens the target before the tests and takes it away after them. */
 export function useStorage({ prepare }: Pick<StorageTarget, 'prepare'>, settings: object = {}): () => StorageManager {
-  let storage: StorageManager;
+  const managers = useManagers(prepare, 1, settings);
+  return () => managers[0]!;
+}
+
+/** The same of two managers; what only one process can open is open once, so there both are the same. */
+export function useTwoStorages(
+  { prepare, server }: Pick<StorageTarget, 'prepare' | 'server'>,
+  settings: object = {},
+): () => readonly [StorageManager, StorageManager] {
+  const managers = useManagers(prepare, server ? 2 : 1, settings);
+  return () => [managers[0]!, managers.at(-1)!];
+}
+
+function useManagers(
+  prepare: StorageTarget['prepare'],
+  count: number,
+  { databases, ...settings }: { readonly databases?: object },
+): readonly StorageManager[] {
+  const managers: StorageManager[] = [];
   let drop: () => Promise<void>;
   beforeAll(async () => {
     const prepared = await prepare();
     drop = prepared.drop;
-    storage = await openStorage({ databases: { main: prepared.url }, ...settings }, { environment: {} });
+    for (let i = 0; i < count; i++)
+      managers.push(
+        await openStorage({ databases: { main: prepared.url, ...databases }, ...settings }, { environment: {} }),
+      );
   });
   afterAll(async () => {
-    await storage.close();
+    for (const manager of managers) await manager.close();
     await drop();
   });
-  return () => storage;
+  return managers;
 }
