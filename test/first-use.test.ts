@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defineCollection, openStorage } from '../src/index.js';
 import { serverUrl } from './support/postgres/fixture.js';
+import { giveWay } from './support/run.js';
 import { createTestDatabase } from '../src/pools/postgres/test-database.js';
 
 const CHILD = fileURLToPath(new URL('./children/first-user.js', import.meta.url));
@@ -22,6 +23,7 @@ afterEach(() => clean());
 async function meet(url: string): Promise<string[]> {
   const children = Array.from({ length: PROCESSES }, () => {
     const child = spawn(process.execPath, ['--no-warnings', CHILD, url], { stdio: ['pipe', 'pipe', 'pipe'] });
+    giveWay(child);
     let said = '';
     child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
     const exit = once(child, 'exit').then(([code]) => (code === 0 ? '' : `${String(code)}: ${said}`));

@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { defineCollection, openStorage, type StorageManager } from '../src/index.js';
 import { until } from './support/postgres/fixture.js';
+import { giveWay } from './support/run.js';
 import { storageTargets } from './support/storage-targets.js';
 
 const CHILD = fileURLToPath(new URL('./children/lock-contender.js', import.meta.url));
@@ -49,6 +50,7 @@ describe.each(targets)('processes on $name', ({ prepare }) => {
 
   function start(task: 'count' | 'hold', figure: number): { child: ChildProcess; next: () => Promise<unknown> } {
     const child = spawn(process.execPath, [CHILD, url, task, String(figure)], { stdio: ['pipe', 'pipe', 'inherit'] });
+    giveWay(child);
     children.push(child);
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     return { child, next: async () => JSON.parse((await lines.next()).value as string) as unknown };

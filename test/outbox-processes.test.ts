@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { openStorage, type StorageManager } from '../src/index.js';
+import { giveWay } from './support/run.js';
 import { storageTargets } from './support/storage-targets.js';
 
 const CHILD = fileURLToPath(new URL('./children/outbox-dispatcher.js', import.meta.url));
@@ -33,6 +34,7 @@ for (const target of storageTargets('relays of several processes').filter(({ nam
       return Promise.all(
         Array.from({ length: PROCESSES }, (_, i) => {
           const child = spawn(process.execPath, [CHILD, url], { stdio: ['pipe', 'pipe', 'inherit'] });
+          giveWay(child);
           children.push(child);
           return new Promise<void>((resolve) => {
             createInterface({ input: child.stdout }).on('line', (line) =>

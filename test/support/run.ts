@@ -1,5 +1,6 @@
 /** Runs programs for tests: output and exit code, a safety limit, and no more at once than the machine can bear. */
-import { execFile } from 'node:child_process';
+import { execFile, type ChildProcess } from 'node:child_process';
+import { setPriority } from 'node:os';
 
 export interface Finished {
   /** `null`: it was ended by a signal, the safety limit's among others. */
@@ -27,6 +28,11 @@ export function run(command: string, parameters: string[], cwd: string, limit: n
     });
     child.stdin?.end();
   });
+}
+
+/** Lets one of many processes give way to the tests that run beside them, which would else wait for all of them. */
+export function giveWay({ pid }: ChildProcess): void {
+  if (pid !== undefined) setPriority(pid, 10);
 }
 
 /** Gives a function that runs tasks, at most `count` of them at once, in the order they came. */
