@@ -3,6 +3,7 @@ import { invalid, unknownKey } from '../errors.js';
 import { isDate, isPlainObject } from '../filter/json.js';
 import { encodeElement } from '../backends/value.js';
 import { checkId } from '../backends/value.js';
+import { isStorableTime } from '../collection/record-codec.js';
 import type { JsonObject, JsonValue, RecordSchema } from '../backends/backend.js';
 
 /** Gives the argument in its stored form. @throws `VALIDATION` that names `key`. */
@@ -93,10 +94,9 @@ const INSTANT = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?(?:Z|
 
 /** A Date, or text of ISO 8601; without an offset it is UTC. */
 export const instant: Reader<Date> = (value, key) => {
-  const expected = 'a Date or a time of ISO 8601, before the year 9999';
+  const expected = 'a Date or a time of ISO 8601, of the years 0000 to 9999';
   const date = isDate(value) ? new Date(value) : typeof value === 'string' ? parseInstant(value.trim()) : undefined;
-  if (date === undefined || Number.isNaN(date.getTime()) || Math.abs(date.getTime()) > Date.UTC(9999, 11, 31))
-    throw invalid(key, value, expected);
+  if (date === undefined || !isStorableTime(date)) throw invalid(key, value, expected);
   return date;
 };
 

@@ -137,7 +137,8 @@ export class Unit {
     const { id, version, createdAt } = record;
     const expiresAt = expiry ?? undefined;
     const encoded = this.encode(definition, value);
-    const write = { collection: definition.schema, kind: 'replace', id, value: encoded, ifVersion: version } as const;
+    const same = { ifVersion: version, ifCreatedAt: createdAt };
+    const write = { collection: definition.schema, kind: 'replace', id, value: encoded, ...same } as const;
     this.push(definition, expiresAt === undefined ? write : { ...write, expiresAt });
     const next = { id, version: version + 1, createdAt, updatedAt: this.now, value };
     return expiresAt === undefined ? next : { ...next, expiresAt };
@@ -158,8 +159,9 @@ export class Unit {
   }
 
   /** Deletes the record that was read. */
-  remove<T>(definition: CollectionDefinition<T>, { id, version }: StoredRecord<T>): void {
-    this.push(definition, { collection: definition.schema, kind: 'delete', id, ifVersion: version });
+  remove<T>(definition: CollectionDefinition<T>, { id, version, createdAt }: StoredRecord<T>): void {
+    const same = { ifVersion: version, ifCreatedAt: createdAt };
+    this.push(definition, { collection: definition.schema, kind: 'delete', id, ...same });
   }
 
   /** Changes a record that was not read: a counter. Its condition that fails makes the decision again. */

@@ -90,17 +90,23 @@ interface NewRecord {
   readonly expiresAt?: Date;
 }
 
+/** That nobody else wrote to the record since it was read. */
+export interface SameRecord {
+  readonly ifVersion?: number;
+  /** Beside `ifVersion`: the record's own, since versions begin anew for one that is made under the id of another. */
+  readonly ifCreatedAt?: Date;
+}
+
 export type Write = RecordKey &
   (
     | ({ readonly kind: 'insert' } & NewRecord)
     | ({ readonly kind: 'put' } & NewRecord)
-    | {
+    | ({
         readonly kind: 'replace';
         readonly value: JsonObject;
-        readonly ifVersion?: number;
         /** Absent: never expires. */
         readonly expiresAt?: Date;
-      }
+      } & SameRecord)
     | {
         readonly kind: 'patch';
         /** Touches no text path and no part of one: the collection replaces the whole value there. */
@@ -112,7 +118,7 @@ export type Write = RecordKey &
         /** A Date sets it, null removes it, absent keeps it (and with `orInsert` means never). */
         readonly expiresAt?: Date | null;
       }
-    | { readonly kind: 'delete'; readonly ifVersion?: number }
+    | ({ readonly kind: 'delete' } & SameRecord)
   );
 
 export type WriteResult =
@@ -122,7 +128,7 @@ export type WriteResult =
   | { readonly status: 'deleted'; readonly record: Stored }
   /** `insert` met a live record. */
   | { readonly status: 'exists'; readonly version: number }
-  /** The version differs. */
+  /** The version differs, or the time it was created at. */
   | { readonly status: 'conflict'; readonly version: number }
   /** The patch's `if` does not match. */
   | { readonly status: 'unmatched'; readonly version: number }

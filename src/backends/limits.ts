@@ -12,4 +12,6 @@ export const LIMITS = {
   /** A PostgreSQL btree entry ends at 2,704; the rest is for the row's own key parts. */
   indexEntryBytes: 2_600,
   pageItems: 1_000,
+  /** A server that gets each of them as parameters takes 65,535. */
+  patchPaths: 1_000,
 } as const;

@@ -1,6 +1,6 @@
 /** What a write means for the record it meets. Backends that decide in this process use it; the others answer the same. */
 import { evaluate, recordSubject } from '../filter/evaluate.js';
-import type { JsonObject, Stored, Write, WriteResult } from './backend.js';
+import type { JsonObject, SameRecord, Stored, Write, WriteResult } from './backend.js';
 import { LIMITS } from './limits.js';
 import { applyPatch, patchTree } from './patch.js';
 
@@ -25,6 +25,12 @@ export function withSkipped(results: readonly WriteResult[]): WriteResult[] {
   return results.map((result) => (isRefused(result) ? result : { status: 'skipped' }));
 }
 
+/** Whether the record is the one that the write is for. */
+export function isSame({ ifVersion, ifCreatedAt }: SameRecord, { version, createdAt }: Stored): boolean {
+  if (ifVersion !== undefined && ifVersion !== version) return false;
+  return ifCreatedAt === undefined || ifCreatedAt.getTime() === createdAt.getTime();
+}
+
 /** @param current the live record under the write's key. */
 export function planWrite(current: Stored | undefined, tenant: string, write: Write, now: Date): Planned {
   const row = (version: number, value: JsonObject, createdAt: Date, expiresAt: Date | undefined): Stored => {
@@ -41,8 +47,7 @@ export function planWrite(current: Stored | undefined, tenant: string, write: Wr
     if (write.kind !== 'patch' || write.orInsert === undefined) return { result: { status: 'missing' } };
     return patched(row(1, write.orInsert, now, write.expiresAt ?? undefined));
   }
-  if (write.ifVersion !== undefined && write.ifVersion !== current.version)
-    return { result: { status: 'conflict', version: current.version } };
+  if (!isSame(write, current)) return { result: { status: 'conflict', version: current.version } };
   if (write.kind === 'delete') return { result: { status: 'deleted', record: current } };
   if (write.kind === 'replace')
     return written(row(current.version + 1, write.value, current.createdAt, write.expiresAt));

@@ -79,9 +79,8 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     return this.run('update', options, (context) =>
       this.writer.readAndWrite(key, 'update', context, async (stored) => {
         if (stored === undefined) return undefined;
-        const { version, expiresAt } = stored;
         const { value } = await this.codec.encode(await change(this.codec.decode(stored).value));
-        return this.writer.replacement(key, value, version, expiresAt);
+        return this.writer.replacement(stored, value, stored.expiresAt);
       }),
     );
   }

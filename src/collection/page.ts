@@ -118,8 +118,9 @@ export async function deletePage(
   const rows = await backend.find(scope, { ...request, sort }, context);
   let deleted = 0;
   // One by one, each in the version that matched: what another writer changed or deleted meanwhile is no longer ours.
-  for (const { id, version } of rows) {
-    const write = { collection: request.collection, id, kind: 'delete', ifVersion: version } as const;
+  for (const { id, version, createdAt } of rows) {
+    const same = { ifVersion: version, ifCreatedAt: createdAt };
+    const write = { collection: request.collection, id, kind: 'delete', ...same } as const;
     const [result] = await backend.write(scope, [write], context);
     if (result?.status === 'deleted') deleted++;
   }

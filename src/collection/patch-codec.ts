@@ -1,4 +1,5 @@
 /** A host's changes to parts of a value: checked against the declaration, and in the form that backends get. */
+import { LIMITS } from '../backends/limits.js';
 import { encodeElement, checkField } from '../backends/value.js';
 import { patchSteps, patchTree, type PatchStep } from '../backends/patch.js';
 import type { FieldSchema, JsonObject, JsonValue, PatchChanges, RecordSchema } from '../backends/backend.js';
@@ -20,7 +21,14 @@ export function encodePatch(changes: unknown, schema: RecordSchema): PatchChange
     increment: encodeParts(increment, 'increment', schema) as Record<string, number>,
     push: encodeParts(push, 'push', schema),
   };
-  for (const [path, step] of patchSteps(encoded)) checkStep(path, step, schema);
+  const steps = [...patchSteps(encoded)];
+  if (steps.length > LIMITS.patchPaths)
+    throw invalid(
+      'changes',
+      changes,
+      `at most ${LIMITS.patchPaths} paths, not ${steps.length} (update takes any number)`,
+    );
+  for (const [path, step] of steps) checkStep(path, step, schema);
   const tree = patchTree(encoded);
   if ('overlap' in tree)
     throw new ValidationError('VALIDATION', `changes: two of them meet at ${tree.overlap}`, {

@@ -21,6 +21,7 @@ export interface StoredRecord<T> {
   readonly value: T;
 }
 
+const MIN_TIME = Date.parse('0000-01-01T00:00:00.000Z');
 const MAX_TIME = Date.UTC(9999, 11, 31);
 const MAX_TTL = 1_000 * 365.25 * 86_400_000;
 
@@ -205,11 +206,16 @@ export function checkVersion(ifVersion: unknown, key = 'ifVersion'): number | un
   return ifVersion as number;
 }
 
-/** @throws `VALIDATION` unless absent or a valid Date. */
+/** Whether the time of a record can be kept: its ISO text sorts as it does. */
+export function isStorableTime(date: Date): boolean {
+  const time = date.getTime();
+  return time >= MIN_TIME && time <= MAX_TIME;
+}
+
+/** @throws `VALIDATION` unless absent or a Date that can be kept. */
 export function checkDate(value: unknown, key: string): Date | undefined {
   if (value === undefined) return undefined;
-  if (!isDate(value) || Number.isNaN(value.getTime()) || Math.abs(value.getTime()) > MAX_TIME)
-    throw invalid(key, value, 'a Date before the year 9999');
+  if (!isDate(value) || !isStorableTime(value)) throw invalid(key, value, 'a Date of the years 0000 to 9999');
   return value;
 }
 

@@ -44,8 +44,14 @@ export class RecordWriter<T> {
     return writes.map((write, i) => this.codec.decode(this.stored(write, results[i]!, context.now)));
   }
 
-  replacement(id: string, value: JsonObject, ifVersion: number, expiresAt: Date | undefined): Write {
-    const write = { collection: this.schema, id, kind: 'replace', value, ifVersion } as const;
+  /** Of the record that was read, and of none that was made anew in its place. */
+  replacement(
+    { id, version, createdAt }: Pick<Stored, 'id' | 'version' | 'createdAt'>,
+    value: JsonObject,
+    expiresAt: Date | undefined,
+  ): Write {
+    const same = { ifVersion: version, ifCreatedAt: createdAt };
+    const write = { collection: this.schema, id, kind: 'replace', value, ...same } as const;
     return expiresAt === undefined ? write : { ...write, expiresAt };
   }
 
@@ -96,7 +102,7 @@ export class RecordWriter<T> {
       const outcome = applyPatch(stored.value, tree);
       if (!outcome.ok) return refuse({ status: 'invalid', path: outcome.path, reason: outcome.reason });
       const expiresAt = write.expiresAt === undefined ? stored.expiresAt : (write.expiresAt ?? undefined);
-      return this.replacement(id, outcome.value, version, expiresAt);
+      return this.replacement(stored, outcome.value, expiresAt);
     });
   }
 

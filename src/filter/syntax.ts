@@ -141,8 +141,8 @@ function parseObject(filter: unknown, state: State, at: string, depth: number): 
 function parseText(operand: unknown, state: State, at: string): FilterNode {
   if (state.domain.tokenize === undefined) throw refuse(at, 'a collection that declares `text`', operand);
   const text = checkString(operand, at);
-  count(state, 1, at);
   const words = state.domain.tokenize(text);
+  count(state, Math.max(1, words.length), at);
   return words.length === 0 ? NOTHING : { op: 'text', words };
 }
 

@@ -233,7 +233,7 @@ export async function compareLoads(backend: RecordBackend, options: PropertyOpti
         note: maybe(text),
         any: maybe(fc.oneof(text, fc.dictionary(text, text), fc.array(text), fc.constant(Number.NaN))),
       }),
-      createdAt: maybe(fc.constantFrom(new Date(0), new Date(Date.UTC(-40, 0, 1)), new Date(Date.UTC(9999, 0, 1)))),
+      createdAt: maybe(fc.constantFrom(new Date(0), new Date('0000-01-01'), new Date(Date.UTC(9999, 0, 1)))),
       expiresAt: maybe(fc.integer({ min: -1, max: 2 }).map((second) => new Date(NOW.getTime() + second * 1_000))),
     });
   const loads = (id: Arbitrary<string | undefined>) =>

@@ -12,6 +12,7 @@ import { describeQueries } from './record-queries.js';
 import { describeFilters } from './record-filters.js';
 import { compareLoads, describeLoads } from './record-loads.js';
 import { compareUnique } from './record-unique.js';
+import { describeRemade } from './record-remade.js';
 import type { OpenRecords, RecordTarget } from './record-target.js';
 import { describeSavepoints } from './record-savepoints.js';
 import { describeTransactions } from './record-transactions.js';
@@ -31,6 +32,7 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
 
     describeCollections(runner, opened);
     describeBatches(runner, opened);
+    describeRemade(runner, opened);
     describeQueries(runner, opened);
     describeFilters(runner, opened);
     describeBulk(runner, opened);

@@ -1,7 +1,7 @@
 /** One write outside of transactions: one atomic step of the server, and a read only to say why it was refused. */
 import { ConflictError } from '../../errors.js';
 import type { Document, MongoUse } from '../../pools/mongo/opened.js';
-import type { RecordSchema, Stored, Write, WriteResult } from '../backend.js';
+import type { RecordSchema, SameRecord, Stored, Write, WriteResult } from '../backend.js';
 import { isRefused, planWrite } from '../plan.js';
 import {
   contentOf,
@@ -143,7 +143,7 @@ async function attemptPutInTwo(
 async function attemptReplace(
   use: MongoUse,
   tenant: string,
-  { collection, id, value, ifVersion, expiresAt }: Extract<Write, { kind: 'replace' }>,
+  { collection, id, value, expiresAt, ...conditions }: Extract<Write, { kind: 'replace' }>,
   now: Date,
 ): Promise<WriteResult | undefined> {
   const content = contentOf(collection, value, expiresAt);
@@ -152,7 +152,7 @@ async function attemptReplace(
     $unset: unsetMissing(content),
     $inc: { n: 1 },
   };
-  const filter = { _id: documentId(tenant, id), x: { $gt: now }, ...(ifVersion === undefined ? {} : { n: ifVersion }) };
+  const filter = { _id: documentId(tenant, id), x: { $gt: now }, ...same(conditions) };
   const options = { ...use.short, returnDocument: 'after', projection: { n: 1, c: 1 } } as const;
   return writtenResult(await records(use, collection).findOneAndUpdate(filter, update, options));
 }
@@ -160,13 +160,20 @@ async function attemptReplace(
 async function attemptDelete(
   use: MongoUse,
   tenant: string,
-  { collection, id, ifVersion }: Extract<Write, { kind: 'delete' }>,
+  { collection, id, ...conditions }: Extract<Write, { kind: 'delete' }>,
   now: Date,
 ): Promise<WriteResult | undefined> {
-  const filter = { _id: documentId(tenant, id), x: { $gt: now }, ...(ifVersion === undefined ? {} : { n: ifVersion }) };
+  const filter = { _id: documentId(tenant, id), x: { $gt: now }, ...same(conditions) };
   const options = { ...use.short, ...withoutWords(collection) };
   const document = await records(use, collection).findOneAndDelete(filter, options);
   return document === null ? undefined : { status: 'deleted', record: toStored(document) };
+}
+
+function same({ ifVersion, ifCreatedAt }: SameRecord): Partial<Pick<RecordDocument, 'n' | 'c'>> {
+  return {
+    ...(ifVersion === undefined ? {} : { n: ifVersion }),
+    ...(ifCreatedAt === undefined ? {} : { c: ifCreatedAt }),
+  };
 }
 
 async function attemptPatch(

@@ -2,6 +2,7 @@
 import { evaluate, recordSubject } from '../../filter/evaluate.js';
 import type { JsonObject, Stored, Write, WriteResult } from '../backend.js';
 import { applyPatch } from '../patch.js';
+import { isSame } from '../plan.js';
 import { changesTree, type PatchWrite } from './changes.js';
 
 /** Whether the value that a patch makes is beyond the limit. */
@@ -17,7 +18,7 @@ export function refusal(write: Write, met: Stored | undefined, tooLarge: TooLarg
     case 'replace':
     case 'delete':
       if (met === undefined) return { status: 'missing' };
-      return versionRefusal(write.ifVersion, met);
+      return isSame(write, met) ? undefined : { status: 'conflict', version: met.version };
     case 'patch': {
       if (met === undefined) return write.orInsert === undefined ? { status: 'missing' } : undefined;
       const patched = patch(write, met, tooLarge);
@@ -33,16 +34,11 @@ export function patch(
   tooLarge: TooLarge,
 ): { readonly value: JsonObject } | { readonly refused: WriteResult } {
   const { version, value } = met;
-  const refused = versionRefusal(write.ifVersion, met);
-  if (refused !== undefined) return { refused };
+  if (!isSame(write, met)) return { refused: { status: 'conflict', version } };
   if (write.if !== undefined && !evaluate(write.if, recordSubject(met, write.collection.text)))
     return { refused: { status: 'unmatched', version } };
   const outcome = applyPatch(value, changesTree(write.changes));
   if (!outcome.ok) return { refused: { status: 'invalid', path: outcome.path, reason: outcome.reason } };
   if (tooLarge(write, outcome.value)) return { refused: { status: 'invalid', path: '', reason: 'too-large' } };
   return { value: outcome.value };
-}
-
-function versionRefusal(ifVersion: number | undefined, { version }: Stored): WriteResult | undefined {
-  return ifVersion === undefined || ifVersion === version ? undefined : { status: 'conflict', version };
 }

@@ -1,6 +1,6 @@
 /** One write in one statement of its key: what is bound, and what its result means. */
 import type { SqlResult, SqlValue } from '../../pools/pool.js';
-import type { JsonObject, RecordSchema, Write, WriteResult } from '../backend.js';
+import type { JsonObject, RecordSchema, SameRecord, Write, WriteResult } from '../backend.js';
 import type { Dialect, KeyStatement, Row } from './dialect.js';
 import { readRow, readTime } from './row.js';
 
@@ -43,7 +43,7 @@ export function keyOperation(
         JSON.stringify(write.value),
       ];
       pushWords(dialect, values, collection, write.value);
-      if (write.ifVersion !== undefined) values.push(write.ifVersion);
+      if (write.ifVersion !== undefined) values.push(...sameRecord(dialect, write));
       const { text, options } = write.ifVersion === undefined ? statements.replace : statements.replaceVersion;
       return { text, options, values: statements.arrange?.(values) ?? values };
     }
@@ -53,7 +53,7 @@ export function keyOperation(
       return {
         text,
         options,
-        values: write.ifVersion === undefined ? [tenant, id, time] : [tenant, id, time, write.ifVersion],
+        values: write.ifVersion === undefined ? [tenant, id, time] : [tenant, id, time, ...sameRecord(dialect, write)],
       };
     }
   }
@@ -78,6 +78,11 @@ export function keyResult(
 
 export function written(row: Row): WriteResult {
   return { status: 'written', version: Number(row['version']), createdAt: readTime(row['created_at']) };
+}
+
+/** The version, and the time of the creation where it is asked for. */
+function sameRecord(dialect: Dialect, { ifVersion, ifCreatedAt }: SameRecord): [SqlValue, SqlValue] {
+  return [ifVersion!, ifCreatedAt === undefined ? null : dialect.time(ifCreatedAt)];
 }
 
 function pushWords(dialect: Dialect, values: SqlValue[], collection: RecordSchema, value: JsonObject): void {

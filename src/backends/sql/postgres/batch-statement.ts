@@ -20,6 +20,9 @@ export interface Group {
   readonly places: Map<string, number>;
 }
 
+/** Stands for "any", as no record was created at it. */
+const ANY_TIME = '-infinity';
+
 /** Division by zero: what the statement raises when it wrote fewer records than it has items. */
 export const REFUSED = '22012';
 
@@ -141,7 +144,15 @@ function groupStatement(
     // A version no record has stands for "any": drivers differ over NULL in arrays.
     const versions = writes.map((write) => ('ifVersion' in write ? (write.ifVersion ?? -1) : -1));
     const expected = source.column('expected', versions, 'float8');
-    return `t.tenant = ${owner} AND t.id = ${id} AND t.expires_at > ${time} AND (${expected} < 0 OR t.version = ${expected})`;
+    const live = `t.tenant = ${owner} AND t.id = ${id} AND t.expires_at > ${time} AND (${expected} < 0 OR t.version = ${expected})`;
+    const times = writes.map((write) => ('ifCreatedAt' in write ? write.ifCreatedAt : undefined));
+    if (times.every((created) => created === undefined)) return live;
+    const born = source.column(
+      'born',
+      times.map((created) => (created === undefined ? ANY_TIME : timeText(created))),
+      'timestamptz',
+    );
+    return `${live} AND (${born} = '${ANY_TIME}' OR t.created_at = ${born})`;
   };
   if (group.kind === 'delete') {
     const live = isLive();

@@ -14,6 +14,11 @@ export const keyStatements = bySchema((schema) => makeStatements(schema, false))
 /** The same, freeing keys of what has expired: other texts under other names. */
 export const freeingStatements = bySchema((schema) => makeStatements(schema, true));
 
+/** @param first the place of the version; the time of the creation, or null, is the next one */
+function same(first: number): string {
+  return `t.version = $${first}::float8 AND t.created_at = coalesce($${first + 1}::timestamptz, t.created_at)`;
+}
+
 function makeStatements(schema: RecordSchema, free: boolean): KeyStatements {
   const table = tableName(schema.name);
   const words = schema.text.length > 0;
@@ -37,8 +42,8 @@ function makeStatements(schema: RecordSchema, free: boolean): KeyStatements {
     insert: named('insert', `${insert}${insertOver(words)} WHERE t.expires_at <= $4`),
     put: named('put', `${insert}${putOver(words, '$4')} ${written}`),
     replace: named('replace', `${replace} ${written}`),
-    replaceVersion: named('replacev', `${replace} AND t.version = ${words ? '$7' : '$6'}::float8 ${written}`),
+    replaceVersion: named('replacev', `${replace} AND ${same(words ? 7 : 6)} ${written}`),
     delete: named('delete', `${remove} ${deleted}`),
-    deleteVersion: named('deletev', `${remove} AND t.version = $4::float8 ${deleted}`),
+    deleteVersion: named('deletev', `${remove} AND ${same(4)} ${deleted}`),
   };
 }

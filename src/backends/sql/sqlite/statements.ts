@@ -5,6 +5,8 @@ import { CONTENT_COLUMNS } from '../row.js';
 import { bySchema, insertColumns, insertOver, namedStatement, putOver } from '../statements.js';
 import { tableName } from './expressions.js';
 
+const SAME = 't.version = ? AND t.created_at = coalesce(?, t.created_at)';
+
 export const keyStatements = bySchema((schema: RecordSchema): KeyStatements => {
   const table = tableName(schema.name);
   const words = schema.text.length > 0;
@@ -23,9 +25,9 @@ export const keyStatements = bySchema((schema: RecordSchema): KeyStatements => {
     insert: namedStatement('insert', `${insert}${insertOver(words)} WHERE t.expires_at <= excluded.updated_at`, schema),
     put: namedStatement('put', `${insert}${putOver(words, 'excluded.updated_at')} ${written}`, schema),
     replace: namedStatement('replace', `${replace} ${written}`, schema),
-    replaceVersion: namedStatement('replacev', `${replace} AND t.version = ? ${written}`, schema),
+    replaceVersion: namedStatement('replacev', `${replace} AND ${SAME} ${written}`, schema),
     delete: namedStatement('delete', `${remove} ${deleted}`, schema),
-    deleteVersion: namedStatement('deletev', `${remove} AND t.version = ? ${deleted}`, schema),
+    deleteVersion: namedStatement('deletev', `${remove} AND ${SAME} ${deleted}`, schema),
     arrange([tenant, id, now, expires, value, ...rest]) {
       const version = rest.splice(words ? 1 : 0);
       return [value!, now!, expires!, ...rest, tenant!, id!, now!, ...version];
