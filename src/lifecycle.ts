@@ -107,9 +107,14 @@ export class Lifecycle {
     return closing;
   }
 
-  /** Admits one operation and counts it as in flight until it is released. @throws `CLOSED` unless ready. */
-  begin(): Release {
+  /**
+   * Admits one operation and counts it as in flight until it is released.
+   * @throws `CLOSED` unless ready; `UNAVAILABLE` while the component that it is of has not opened.
+   */
+  begin(component?: string): Release {
     if (this.current !== 'ready') throw this.refusal();
+    const refusal = component === undefined ? undefined : this.set!.refusal(component);
+    if (refusal !== undefined) throw refusal;
     const work = this.work;
     work.count += 1;
     let released = false;

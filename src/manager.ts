@@ -230,7 +230,8 @@ export class StorageManager extends SubscribableStorage {
 
   private rawClient(language: RawClient['language'], name: string | undefined): unknown {
     const database = this.place().database(name);
-    const { raw } = database.pool;
+    const { name: component, raw } = database.pool;
+    this.#lifecycle.begin(component)();
     if (raw?.language === language) return raw.client();
     throw new UnsupportedError(`The database ${database.name} has no ${language} client`, { operation: language });
   }
@@ -265,8 +266,8 @@ export class StorageManager extends SubscribableStorage {
       tenancy: settings.tenancy,
       operationTimeout: settings.lifecycle.operationTimeout,
       clock: this.#clock,
-      admit: () => {
-        const end = this.#lifecycle.begin();
+      admit: (component) => {
+        const end = this.#lifecycle.begin(component);
         if (this.#parts === parts) return end;
         end();
         throw new StorageError('CLOSED', 'The handle is of an opening that was closed: take a new one of the manager');

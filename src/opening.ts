@@ -21,8 +21,11 @@ export interface OpenParts {
   readonly tenancy: 'optional' | 'required';
   readonly operationTimeout: number;
   readonly clock: Clock;
-  /** Counts one operation in flight. @throws `CLOSED` when this opening is over. */
-  admit(): () => void;
+  /**
+   * Counts one operation of a component in flight.
+   * @throws `CLOSED` when this opening is over, `UNAVAILABLE` while the component has not opened.
+   */
+  admit(component: string): () => void;
   /** Tells what went wrong where no caller waits for it. */
   report(error: StorageError): void;
   /** Calls back when this opening ends. Gives what ends the listening. */

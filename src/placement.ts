@@ -58,7 +58,7 @@ export class Placement {
       backend: database.backend,
       tenant,
       clock: database.clock,
-      begin: this.begin(database.pool, database.name, database.clock),
+      begin: this.beginOn(database),
       during: attempt?.during,
       ensure(schemas, context) {
         if (database.has(schemas)) return undefined;
@@ -90,8 +90,16 @@ export class Placement {
     );
   }
 
-  /** Admits the operations of a database or a provider. @throws `UNSUPPORTED` for one the transaction cannot be of. */
-  begin(pool: Pool | undefined, name: string, clock = this.parts.clock): BeginOperation {
+  /** Admits the operations of a database. */
+  beginOn({ pool, name, clock }: Database): BeginOperation {
+    return this.begin(pool, name, pool.name, clock);
+  }
+
+  /**
+   * Admits the operations of a database or a provider.
+   * @param component what has to be open @throws `UNSUPPORTED` for one the transaction cannot be of.
+   */
+  begin(pool: Pool | undefined, name: string, component = name, clock = this.parts.clock): BeginOperation {
     const { parts, attempt } = this;
     if (attempt !== undefined) {
       if (pool !== attempt.pool)
@@ -106,7 +114,7 @@ export class Placement {
     return (operation, options = {}) => {
       checkCallOptions(options);
       if (pool !== undefined) refuseInsideTransaction(pool, operation);
-      const end = parts.admit();
+      const end = parts.admit(component);
       const deadline = clock.monotonic() + (options.timeout ?? parts.operationTimeout);
       return { context: { now: clock.now(), deadline, signal: options.signal }, component: name, end };
     };

@@ -127,7 +127,7 @@ export abstract class Storage extends StoreFactory {
     const database = place.database(options.on);
     if (database.backend.capabilities.transactions === 'none')
       throw new UnsupportedError(`The database ${database.name} has no transactions`, { operation: 'transaction' });
-    const begin = place.begin(database.pool, database.name, database.clock);
+    const begin = place.beginOn(database);
     return runAdmitted(begin, 'transaction', options, (context) =>
       runTransaction(database, context, options, run, (error) => parts.report(error)),
     );

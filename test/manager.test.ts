@@ -236,7 +236,14 @@ describe('faulty parts', () => {
     await using manager = await openStorage(settings);
     expect((await manager.health()).overall).toBe('degraded');
     expect(await manager.collection(Notes).count()).toBe(0);
-    expect(['CLOSED', 'UNAVAILABLE']).toContain(await codeOf(manager.collection(Notes, { on: 'extra' }).count()));
+    const notYet = {
+      code: 'UNAVAILABLE',
+      retryable: true,
+      message: expect.stringContaining('extra has not opened yet') as unknown,
+    };
+    await expect(manager.collection(Notes, { on: 'extra' }).count()).rejects.toMatchObject(notYet);
+    await expect(manager.transaction(async () => undefined, { on: 'extra' })).rejects.toMatchObject(notYet);
+    expect(await codeOf(() => manager.sql('extra'))).toBe('UNAVAILABLE');
   });
 
   test('an optional database leaves the manager ready also where it is the default, with its vectors', async () => {
@@ -249,6 +256,8 @@ describe('faulty parts', () => {
       'unhealthy',
       'unhealthy',
     ]);
+    expect(await codeOf(storage.kv.get('a', 'b'))).toBe('UNAVAILABLE');
+    expect(await codeOf(storage.vectors().count('docs'))).toBe('UNAVAILABLE');
   });
 
   test('a provider that throws when it is made, opened or checked is named', async () => {

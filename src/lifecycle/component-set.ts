@@ -21,6 +21,7 @@ const LONGEST_RETRY = 60_000;
 /** The components of one opening: opened once, closed once, never used again. */
 export class ComponentSet {
   private readonly nodes: readonly Node[];
+  private readonly byName: ReadonlyMap<string, Node>;
   private readonly opened: Node[] = [];
   private readonly controller = new AbortController();
   private closing: Promise<void> | undefined;
@@ -31,6 +32,7 @@ export class ComponentSet {
     private readonly clock: Clock,
   ) {
     this.nodes = connect(managed);
+    this.byName = new Map(this.nodes.map((node) => [node.managed.component.name, node]));
   }
 
   /** Resolves when every critical component is open and each of the others has been tried once. */
@@ -64,6 +66,15 @@ export class ComponentSet {
       });
     }
     return undefined;
+  }
+
+  /** Why nothing can be asked of a component yet; `undefined` when it is open, or none of these. */
+  refusal(component: string): UnavailableError | undefined {
+    const node = this.byName.get(component);
+    if (node === undefined || node.state === 'open' || node.state === 'closed') return undefined;
+    const why = node.error === undefined ? node.state : `${node.error.code}: ${node.error.message}`;
+    const message = `${component} has not opened yet, and is tried again in the background (${why})`;
+    return new UnavailableError(message, { component, cause: node.error });
   }
 
   statuses(): ManagedStatus[] {
