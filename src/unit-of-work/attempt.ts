@@ -22,7 +22,7 @@ export interface TransactionDatabase {
 export class TablesMissing extends StorageError {
   constructor(readonly ensure: (context: OperationContext) => Promise<void>) {
     const message =
-      'The tables of a collection are not there yet: this run of the transaction is rolled back, and its function run again once they are';
+      'The tables of a collection are not there yet: this run of the transaction is rolled back, and its function run again once they are (where nobody catches this, a call of the transaction was not awaited)';
     super('UNAVAILABLE', message, { operation: 'transaction', details: { reason: 'tables' } });
   }
 }
