@@ -116,6 +116,8 @@ export interface PostgresDialectPool extends SqlPool {
    */
   copyIn(target: string, rows: Iterable<string>, context: OperationContext): Promise<void>;
   copyIn(target: string, rows: Iterable<Uint8Array>, context: OperationContext, format: 'binary'): Promise<void>;
+  /** Copies the database into a new file, as it is at one moment, and gives its bytes. Absent: a server is not copied so. */
+  backup?(file: string, context: OperationContext): Promise<number>;
 }
 
 /** Runs one statement now. @throws what `SqlPool.query` rejects with. */

@@ -17,7 +17,7 @@ const TAR = { magic: 'ustar', at: 257 } as const;
 export interface DatabasePlace {
   /** Absent: in memory. */
   readonly directory?: string;
-  /** What one in memory begins with: a file that PGlite's `dumpDataDir('none')` gave. */
+  /** What a database that is not there yet begins with: a file of `backup`, or of PGlite's own `dumpDataDir('none')`. */
   readonly dump?: string;
 }
 
@@ -74,9 +74,10 @@ export async function openDatabase(
   const packages = await loadPackages(component);
   const { serialize } = packages;
   const options = { parsers, serializers, extensions: { vector: packages.vector } };
+  const beginning = async (): Promise<{ loadDataDir?: Blob }> =>
+    dump === undefined ? {} : { loadDataDir: await readDump(dump, component) };
   if (directory === undefined) {
-    const loaded = dump === undefined ? {} : { loadDataDir: await readDump(dump, component) };
-    const client = await start(packages.PGlite, { ...options, ...loaded }, context, component);
+    const client = await start(packages.PGlite, { ...options, ...(await beginning()) }, context, component);
     return { client, serialize, lock: undefined, stopped: undefined };
   }
   let lock: DirectoryLock | undefined;
@@ -84,11 +85,12 @@ export async function openDatabase(
     await mkdir(directory, { recursive: true });
     lock = await lockDirectory(join(directory, 'lock'), context.clock, component);
     const created = await prepare(directory, component);
-    const dataDir = join(directory, 'data');
-    const client = await start(packages.PGlite, { ...options, dataDir: `file://${dataDir}` }, context, component);
+    const loaded = created === undefined ? {} : await beginning();
+    const dataDir = `file://${join(directory, 'data')}`;
+    const client = await start(packages.PGlite, { ...options, ...loaded, dataDir }, context, component);
     const database: Database = { client, serialize, lock, stopped: undefined };
     try {
-      await created();
+      await created?.();
       return database;
     } catch (error) {
       await closeDatabase(database);
@@ -107,14 +109,14 @@ async function readDump(file: string, component: string): Promise<Blob> {
     dump = await readFile(file);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    throw new StorageError('CONFIGURATION', `The dump ${file} cannot be read (${code ?? 'unknown'})`, {
+    throw new StorageError('CONFIGURATION', `The backup ${file} cannot be read (${code ?? 'unknown'})`, {
       ...options,
       cause,
     });
   }
   // PGlite takes what is no archive for a compressed one, and the fault of that is nobody's to catch.
   if (dump.toString('latin1', TAR.at, TAR.at + TAR.magic.length) !== TAR.magic)
-    throw new StorageError('CONFIGURATION', `${file} is no dump as dumpDataDir('none') gives it`, options);
+    throw new StorageError('CONFIGURATION', `${file} is no backup of a PGlite`, options);
   return new Blob([dump]);
 }
 
@@ -164,13 +166,13 @@ async function start(
 /**
  * Makes the data directory ready. PGlite copies a new database into it file by file: a marker tells a copy that was cut
  * short, which holds nothing yet, from a database.
- * @returns what to call when the database has started.
+ * @returns what to call when the database has started; `undefined` where it is there already.
  */
-async function prepare(directory: string, component: string): Promise<() => Promise<void>> {
+async function prepare(directory: string, component: string): Promise<(() => Promise<void>) | undefined> {
   const data = join(directory, 'data');
   const marker = join(directory, 'data.creating');
   if (await exists(marker)) await rm(data, { recursive: true, force: true });
-  else if (await exists(join(data, 'PG_VERSION'))) return () => Promise.resolve();
+  else if (await exists(join(data, 'PG_VERSION'))) return undefined;
   else if ((await readdir(data).catch(() => [])).length > 0)
     throw new StorageError('CONFIGURATION', `${data} holds something other than a database`, { component });
   await writeFile(marker, '');

@@ -6,17 +6,28 @@ import { createTestDatabase } from './test-database.js';
 import type { PoolDriver, SqlPool } from '../pool.js';
 
 const MEMORY = ':memory:';
-/** In memory, beginning with a dump. */
-const FROM = `${MEMORY}?from=`;
+/** Before the file of a backup that a new database begins with. */
+const FROM = '?from=';
 const ACQUIRE_TIMEOUT = 5_000;
 
-function location(url: string): string {
-  return url.slice(url.indexOf(':') + 1);
+interface Location {
+  /** `:memory:`, or a directory. */
+  readonly path: string;
+  /** What follows it, from its `?` on. */
+  readonly query: string;
 }
 
-function placeOf(path: string): DatabasePlace {
-  if (path === MEMORY) return {};
-  return path.startsWith(FROM) ? { dump: resolve(path.slice(FROM.length)) } : { directory: resolve(path) };
+function location(url: string): Location {
+  const place = url.slice(url.indexOf(':') + 1);
+  const end = place.indexOf('?');
+  return end === -1 ? { path: place, query: '' } : { path: place.slice(0, end), query: place.slice(end) };
+}
+
+function placeOf({ path, query }: Location): DatabasePlace {
+  return {
+    ...(path === MEMORY ? {} : { directory: resolve(path) }),
+    ...(query === '' ? {} : { dump: resolve(query.slice(FROM.length)) }),
+  };
 }
 
 export const pglite: PoolDriver<SqlPool> = {
@@ -32,23 +43,22 @@ export const pglite: PoolDriver<SqlPool> = {
     },
   },
   checkUrl(url) {
-    const path = location(url);
+    const { path, query } = location(url);
     if (path === '') return 'a directory or :memory: must follow pglite:';
     if (path.includes('\0')) return 'the directory contains a NUL character';
     if (path.startsWith('//')) return 'a directory is written pglite:./directory or pglite:/directory, without //';
-    if (path === FROM) return 'the file of a dump must follow ?from=';
-    if (path.startsWith(':') && path !== MEMORY && !path.startsWith(FROM))
-      return 'the only name between colons is :memory:, alone or with ?from= and the file of a dump';
+    if (path.startsWith(':') && path !== MEMORY) return 'the only name between colons is :memory:';
+    if (query === FROM) return 'the file of a backup must follow ?from=';
+    if (query !== '' && !query.startsWith(FROM)) return 'the only parameter is ?from= with the file of a backup';
     return undefined;
   },
   key(url, _options, name) {
-    const path = location(url);
-    return path.startsWith(MEMORY) ? `pglite::memory:${name}` : `pglite:${resolve(path)}`;
+    const { path } = location(url);
+    return path === MEMORY ? `pglite::memory:${name}` : `pglite:${resolve(path)}`;
   },
   create(url, options, environment) {
-    const path = location(url);
     const { acquireTimeout = ACQUIRE_TIMEOUT } = options as { acquireTimeout?: number };
-    return new PglitePool(placeOf(path), acquireTimeout, environment);
+    return new PglitePool(placeOf(location(url)), acquireTimeout, environment);
   },
   tests: [{ name: 'pglite', url: `pglite:${MEMORY}`, prepare: createTestDatabase }],
 };

@@ -1,7 +1,9 @@
 /** The pool over PGlite: one connection, whose turns a slot gives out. */
+import { writeFile } from 'node:fs/promises';
 import type { PGlite } from '@electric-sql/pglite';
 import type { OpenContext, OperationContext } from '../../component.js';
 import { StorageError, UnavailableError } from '../../errors.js';
+import { writeBackup } from '../backup-file.js';
 import { beginWith } from '../statement-settings.js';
 import { LocalPool, type Opened } from '../local-pool.js';
 import type { LocalSession } from '../local-session.js';
@@ -98,6 +100,18 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
       async ({ client, maintenance }) => maintenance.changed(await copy(client, target, rows, format)),
       isUniqueViolation,
     );
+  }
+
+  backup(file: string, context: OperationContext): Promise<number> {
+    const dump = (): Promise<Blob | File> =>
+      this.operate('backup', context, async ({ client }) => {
+        // What the engine has not written yet is a part of the copy.
+        await client.exec('CHECKPOINT');
+        return client.dumpDataDir('none');
+      });
+    const write = async (partial: string): Promise<void> =>
+      writeFile(partial, Buffer.from(await (await dump()).arrayBuffer()), { flush: true });
+    return writeBackup(file, this.name, write, (error) => mapError(error, this.name, 'backup'));
   }
 
   protected async openDatabase(context: OpenContext, slot: Slot): Promise<Maintained> {

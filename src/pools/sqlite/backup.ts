@@ -1,9 +1,6 @@
-/** A copy of an open database as a file that is whole or is not there. */
-import { randomUUID } from 'node:crypto';
-import { lstat, rename, rm, stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+/** A backup, page by page between the statements of others. */
 import type { OperationContext } from '../../component.js';
-import { ConflictError, invalid } from '../../errors.js';
+import { writeBackup } from '../backup-file.js';
 import type { Slot } from '../slot.js';
 import type { EngineDatabase } from './engine.js';
 import { mapError } from './errors.js';
@@ -59,30 +56,12 @@ export class BackupTurns {
 
 /**
  * @param between called between two parts of the copy; ends it by throwing.
- * @returns the file's bytes. @throws `ALREADY_EXISTS` when it is there, `VALIDATION` when its directory is not.
+ * @returns the file's bytes. @throws as `writeBackup`; what `between` throws.
  */
-export async function backUp(
-  engine: EngineDatabase,
-  path: string,
-  component: string,
-  between: () => void,
-): Promise<number> {
-  const file = resolve(path);
-  const options = { component, operation: 'backup' };
-  if (await lstat(file).then(Boolean, () => false))
-    throw new ConflictError('ALREADY_EXISTS', 'The file of the backup is there already', options);
-  if (
-    !(await stat(dirname(file)).then(
-      (found) => found.isDirectory(),
-      () => false,
-    ))
-  )
-    throw invalid('file', path, 'a path in a directory that is there', options);
-  // Whoever finds the file finds all of it.
-  const partial = `${file}.${randomUUID()}.partial`;
+export function backUp(engine: EngineDatabase, path: string, component: string, between: () => void): Promise<number> {
   let reason: unknown;
-  try {
-    await engine.backup(partial, () => {
+  const copy = (file: string): Promise<void> =>
+    engine.backup(file, () => {
       try {
         between();
       } catch (error) {
@@ -90,10 +69,5 @@ export async function backUp(
         throw (reason = error);
       }
     });
-    await rename(partial, file);
-    return (await stat(file)).size;
-  } catch (error) {
-    await Promise.all([partial, `${partial}-journal`].map((left) => rm(left, { force: true })));
-    throw mapError(reason ?? error, component, 'backup');
-  }
+  return writeBackup(path, component, copy, (error) => mapError(reason ?? error, component, 'backup'));
 }

@@ -1,5 +1,5 @@
 /** The operations of PostgreSQL, on a server or as PGlite. */
-import type { SqlPool } from '../../../../pools/pool.js';
+import type { PostgresDialectPool, SqlPool } from '../../../../pools/pool.js';
 import type { BackendOperations } from '../../../operations.js';
 import { blocking, connections, currentOperations } from './activity.js';
 import { ensureExtensions, extensions } from './extensions.js';
@@ -33,5 +33,11 @@ export function postgresOperations(pool: SqlPool): BackendOperations {
     unusedIndexes: ({ collection }, context) => indexes(pool, 'unused', collection, context),
     invalidIndexes: ({ collection }, context) => indexes(pool, 'invalid', collection, context),
     reindex: (options, context) => reindex(pool, options, context),
+    ...backupOf(pool),
   };
+}
+
+function backupOf(pool: SqlPool & Pick<PostgresDialectPool, 'backup'>): Pick<BackendOperations, 'backup'> {
+  if (pool.backup === undefined) return {};
+  return { backup: async ({ file }, context) => ({ bytes: await pool.backup!(file, context) }) };
 }
