@@ -10,6 +10,7 @@ import type { SqlPool } from '../src/pools/pool.js';
 import { checkSteps } from '../src/migrations/steps.js';
 import { ManualClock } from './support/manual-clock.js';
 import { databaseOf } from './support/open-parts.js';
+import { Folder } from './support/sqlite/fixture.js';
 import { openManager, sharedMemory } from './support/shared-memory.js';
 import { storageTargets } from './support/storage-targets.js';
 import { PGLITE_IN_MEMORY } from './support/pglite-memory.js';
@@ -350,6 +351,85 @@ for (const { name, prepare } of TARGETS.filter(({ server }) => server))
       await drop();
     });
   });
+
+/** Where a step that runs keeps everyone else out of the database. */
+describe.each<[string, () => { readonly url: string; readonly end: () => void }, managers: 1 | 2]>([
+  ['PGlite', () => ({ url: 'pglite::memory:', end: () => undefined }), 1],
+  ['SQLite', () => ({ url: 'sqlite::memory:', end: () => undefined }), 1],
+  [
+    'a file of SQLite',
+    () => {
+      const folder = new Folder();
+      return { url: `sqlite:${folder.file()}`, end: () => folder.remove() };
+    },
+    2,
+  ],
+])('one that waits for a step on %s', (_name, prepare, count) => {
+  /** Runs `work` while a step runs that ends after `duration`. */
+  const beside = async (duration: number, work: (storage: StorageManager, slow: Step) => Promise<void>) => {
+    const { url, end } = prepare();
+    const settings = { databases: { main: { url } }, lifecycle: { operationTimeout: 500 } };
+    const first = await openStorage(settings, { environment: {} });
+    const second = count === 1 ? first : await openStorage(settings, { environment: {} });
+    await first.migrations([step(1, 'one')]).status({ timeout: 60_000 });
+    await second.migrations([step(1, 'one')]).status({ timeout: 60_000 });
+    let begun!: () => void;
+    const running = new Promise<void>((resolve) => (begun = resolve));
+    const slow = step(1, 'one', {
+      up: () => {
+        begun();
+        return new Promise((resolve) => setTimeout(resolve, duration));
+      },
+    });
+    const migrating = first.migrations([slow]).up();
+    await running;
+    await work(second, slow);
+    expect((await migrating).steps).toHaveLength(1);
+    await Promise.all([first.close(), second.close()]);
+    end();
+  };
+
+  test('finds it done', () =>
+    beside(2_000, async (storage, slow) => {
+      expect(await storage.migrations([slow]).up({ wait: 60_000 })).toEqual({ dryRun: false, steps: [] });
+    }));
+
+  test('gives up when it may not wait for longer', () =>
+    beside(2_500, async (storage, slow) => {
+      const given = await refusal(storage.migrations([slow]).up({ wait: 200 }));
+      expect(given).toMatchObject({
+        code: 'TIMEOUT',
+        message: 'Another process has been migrating for longer than 200 ms',
+      });
+    }));
+});
+
+test('a step that takes longer than the lease keeps the lock from who waits for it', async () => {
+  const clock = new ManualClock();
+  const storage = await openManager('sqlite::memory:', clock);
+  let go!: () => void;
+  let begun!: () => void;
+  const gate = new Promise<void>((resolve) => (go = resolve));
+  const running = new Promise<void>((resolve) => (begun = resolve));
+  const slow = step(1, 'one', {
+    up: () => {
+      begun();
+      return gate;
+    },
+  });
+  const both = [slow, STEPS[1]!];
+  await storage.migrations(both).status();
+  const migrating = storage.migrations(both).up({ timeout: 3_600_000 });
+  await running;
+  const waiting = storage.migrations(both).up({ wait: 3_600_000 });
+  // The lease is over, and no sign of life waits for the turn.
+  for (let i = 0; i < 37; i++) await clock.advance(1_000);
+  go();
+  for (let i = 0; i < 5; i++) await clock.advance(1_000);
+  expect((await migrating).steps.map(({ version }) => version)).toEqual([1, 2]);
+  expect((await waiting).steps).toEqual([]);
+  await storage.close();
+});
 
 describe('two managers over one memory', () => {
   test.each([1, 2, 3, 4, 5, 6, 7, 8])('run each step once (seed %d)', async (seed) => {

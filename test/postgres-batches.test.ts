@@ -43,23 +43,47 @@ describeServer('batches on PostgreSQL', () => {
     expect((await batch.writing).map(({ status }) => status)).toEqual(['written', 'written']);
   });
 
-  test('a batch that a deadlock undid is written again', async () => {
-    await backend.write(T, [put('a'), put('b')], context());
+  const all = { collection, filter: ALL };
+  test.each<[string, readonly unknown[], () => Promise<unknown>]>([
+    [
+      'a batch',
+      [3, 3],
+      async () => {
+        const results = await backend.write(T, [put('a', 1), put('b', 1)], context());
+        return results.map((result) => 'version' in result && result.version);
+      },
+    ],
+    [
+      'a change of many',
+      [2, 2],
+      async () => {
+        const changed = await backend.updateMany!(T, { ...all, changes: { increment: { n: 1 } } }, context());
+        return [changed, await backend.count(T, all, context())];
+      },
+    ],
+    [
+      'a deletion of many',
+      [2, 0],
+      async () => {
+        const deleted = await backend.deleteMany!(T, { ...all, limit: 10 }, context());
+        return [deleted, await backend.count(T, all, context())];
+      },
+    ],
+  ])('%s that a deadlock undid is run again', async (_name, expected, run) => {
+    for (const id of ['a', 'b']) await backend.write(T, [put(id)], context());
     const { passed: locked, open: hasLocked } = gate();
     const holder = pool.transaction({ context: context() }, async (session) => {
-      // The batch is the one that looks for deadlocks first.
+      // The other one is the one that looks for deadlocks first.
       await rowsOf(pool, "SET LOCAL deadlock_timeout = '60s'", session);
       await lock('b', session);
       hasLocked();
       await until(waiting);
-      // The batch has `a`, and waits for `b`.
+      // It has `a`, and waits for `b`.
       await lock('a', session);
       await rowsOf(pool, `UPDATE quartermaster.rows SET value = '{"n": 5}', version = version + 1`, session);
     });
     await locked;
-    const results = await backend.write(T, [put('a', 1), put('b', 1)], context());
+    expect(await run()).toEqual(expected);
     await holder;
-    expect(results.map((result) => 'version' in result && result.version)).toEqual([3, 3]);
-    expect(await backend.count(T, { collection, filter: ALL }, context())).toBe(2);
   });
 });

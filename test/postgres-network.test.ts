@@ -61,6 +61,48 @@ describeServer('the network', () => {
     expect(await pool.check(AbortSignal.timeout(20_000))).toMatchObject({ status: 'healthy' });
   });
 
+  describe('a transaction on a server that is frozen between its statements', () => {
+    const never = new Promise<never>(() => undefined);
+    /** @returns when it ended, after it froze. */
+    const end = async (
+      bounds: Parameters<typeof context>[0],
+      work: () => Promise<unknown>,
+    ): Promise<{ readonly error: unknown; readonly elapsed: number; readonly pool: SqlPool }> => {
+      const pool = await through({ pool: { max: 2 } });
+      let frozen = 0;
+      const error: unknown = await pool
+        .transaction({ context: context(bounds) }, async (session) => {
+          await rowsOf(pool, 'SELECT 1', session);
+          proxy.freeze();
+          frozen = performance.now();
+          return work();
+        })
+        .catch((reason: unknown) => reason);
+      return { error, elapsed: performance.now() - frozen, pool };
+    };
+
+    test('ends by its deadline, also when its function threw', async () => {
+      const { error, elapsed } = await end({ timeout: 500 }, () => never);
+      expect(error).toMatchObject({ code: 'TIMEOUT' });
+      expect(elapsed).toBeLessThan(2_500);
+      proxy.thaw();
+      const own = new Error('of the function');
+      const thrown = await end({ timeout: 500 }, () => Promise.reject(own));
+      expect(thrown.error).toBe(own);
+      expect(thrown.elapsed).toBeLessThan(2_500);
+    });
+
+    test("ends by its signal, and its connection is nobody else's until it is clean", async () => {
+      const { error, elapsed, pool } = await end({ signal: AbortSignal.timeout(300) }, () => never);
+      expect(error).toMatchObject({ code: 'ABORTED' });
+      expect(elapsed).toBeLessThan(2_500);
+      expect(pool.figures()).toMatchObject({ size: 1, idle: 0 });
+      proxy.thaw();
+      await until(() => pool.figures().idle === pool.figures().size);
+      expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    });
+  });
+
   test('after a timeout the other idle connections are tried before they are used', async () => {
     const pool = await through({ pool: { max: 3 } });
     const pids = await Promise.all([1, 2, 3].map(() => rowsOf(pool, 'SELECT pg_backend_pid() AS pid, pg_sleep(0.05)')));

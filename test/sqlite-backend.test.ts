@@ -74,6 +74,29 @@ describe('the planner', () => {
   });
 });
 
+describe('a batch', () => {
+  test('takes effect by id within a kind, whatever the order it is given in', async () => {
+    const user = (id: string, shop: number): Write => ({
+      kind: 'put',
+      collection: users,
+      id,
+      value: { email: 'e', shop },
+    });
+    const [a, b] = [user('a', 1), user('b', 2)];
+    await open.backend.write(A, [a, b], ctx);
+    const handed = await open.backend.write(A, [user('b', 1), user('a', 9)], ctx);
+    expect(handed).toMatchObject([
+      { status: 'written', version: 2 },
+      { status: 'written', version: 2 },
+    ]);
+    await expect(open.backend.write(A, [user('b', 3), user('a', 1)], ctx)).rejects.toMatchObject({
+      code: 'ALREADY_EXISTS',
+    });
+    const fresh = await open.backend.write(A, [user('d', 4), user('a', 9), user('c', 5)], ctx);
+    expect(fresh.map((result) => 'version' in result && result.version)).toEqual([1, 3, 1]);
+  });
+});
+
 describe('values', () => {
   test('of the numbers that are hard are found, ordered and paged exactly', async () => {
     const hard = [5e-324, 2.2250738585072014e-308, 1e-17, 0.3112906610273454, 0.31129066102734543, 2 ** 60 + 256, 1e22];

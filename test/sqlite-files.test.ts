@@ -1,4 +1,15 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Write } from '../src/backends/backend.js';
@@ -11,6 +22,9 @@ import { context, Folder, openContext, openSqlite, parcels } from './support/sql
 const T = { tenant: 't' };
 const all = { collection: parcels, filter: ALL };
 const put = (id: string, value = {}): Write => ({ kind: 'put', collection: parcels, id, value });
+
+// Elsewhere a file that is open cannot be taken away.
+const onPosix = process.platform === 'win32' ? test.skip : test;
 
 let folder: Folder;
 beforeEach(() => {
@@ -87,6 +101,43 @@ describe('a file', () => {
       });
       await close();
     }
+  });
+
+  describe('that is taken away while it is open makes the check unhealthy', () => {
+    const check = async (spoil: (file: string) => void) => {
+      const file = folder.file();
+      const { pool, backend, close } = await openSqlite(`sqlite:${file}`);
+      await backend.ensure([parcels], context());
+      const writes = Array.from({ length: 200 }, (_, i) => put(`x${i}`, { filling: 'x'.repeat(1_000) }));
+      await backend.write(T, writes, context());
+      await pool.query('PRAGMA wal_checkpoint(TRUNCATE)', [], context());
+      expect(await pool.check(AbortSignal.timeout(20_000))).toMatchObject({ status: 'healthy' });
+      spoil(file);
+      const result = await pool.check(AbortSignal.timeout(20_000));
+      await close();
+      return result;
+    };
+
+    onPosix('when it was removed', async () => {
+      const found = await check((file) => rmSync(file));
+      expect(found).toMatchObject({
+        status: 'unhealthy',
+        message: expect.stringMatching(/removed or moved/) as unknown,
+      });
+    });
+
+    onPosix('when another stands in its place', async () => {
+      const found = await check((file) => {
+        renameSync(file, `${file}.old`);
+        copyFileSync(`${file}.old`, file);
+      });
+      expect(found).toMatchObject({ status: 'unhealthy', message: expect.stringMatching(/replaced/) as unknown });
+    });
+
+    onPosix('when it was cut', async () => {
+      const found = await check((file) => truncateSync(file, 3 * 4_096));
+      expect(found).toMatchObject({ status: 'unhealthy', message: 'The database file is damaged: it was cut' });
+    });
   });
 
   test('whose text is UTF-16 is refused', async () => {

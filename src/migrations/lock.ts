@@ -9,10 +9,11 @@ import { equals } from '../collection/conditions.js';
 import { COUNTERS, takeNumbers } from '../collection/counters.js';
 import { LIBRARY } from '../collection/library.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
-import { sleep, type Timer } from '../clock.js';
+import type { Timer } from '../clock.js';
 import type { OperationContext } from '../component.js';
-import { StorageError, TimeoutError } from '../errors.js';
+import { StorageError } from '../errors.js';
 import type { Attempt } from '../unit-of-work/attempt.js';
+import { hasOneWriter, type Patience } from './patience.js';
 import { MIGRATIONS } from './records.js';
 
 /** The records of the database under the reserved tenant, and transactions on it. */
@@ -24,13 +25,8 @@ export interface MigrationHost<Tx> {
   ): Promise<R>;
 }
 
-export interface LockOptions {
-  /** Milliseconds that a holder counts as alive without a sign of it. */
-  readonly lease: number;
-  /** Milliseconds to wait for another holder. */
-  readonly wait: number;
-  readonly signal?: AbortSignal | undefined;
-}
+/** Milliseconds that a holder counts as alive without a sign of it. */
+const LEASE = 30_000;
 
 export const LOCK_TABLES = [MIGRATIONS, COUNTERS];
 const LOCK: RecordKey = { collection: MIGRATIONS, id: 'lock' };
@@ -44,29 +40,21 @@ export class MigrationLock {
   private constructor(
     private readonly host: CollectionHost,
     private readonly token: number,
-    private readonly lease: number,
   ) {
     this.beatLater();
   }
 
-  /** Waits for the lock. @throws `TIMEOUT` when another process holds it for longer than `wait`. */
-  static async acquire<Tx>(host: MigrationHost<Tx>, { lease, wait, signal }: LockOptions): Promise<MigrationLock> {
-    const { clock } = host.records;
-    const patience = clock.monotonic() + wait;
-    await runOperation(host.records, LOCK_TABLES, 'migrate', undefined, async () => undefined);
+  /** Waits for the lock. @throws `TIMEOUT` when another process holds it for longer than the patience. */
+  static async acquire<Tx>(host: MigrationHost<Tx>, patience: Patience, signal?: AbortSignal): Promise<MigrationLock> {
+    const { records } = host;
+    const options = signal === undefined ? {} : { signal };
+    await patience.run(() => runOperation(records, LOCK_TABLES, 'migrate', options, async () => undefined));
     for (;;) {
-      const token = await host.transaction(
-        (_tx, attempt) => take(host.records.backend, lease, attempt.context('migrate')),
-        signal === undefined ? {} : { signal },
+      const token = await patience.run(() =>
+        host.transaction((_tx, attempt) => take(records.backend, attempt.context('migrate')), options),
       );
-      if (token !== undefined) return new MigrationLock(host.records, token, lease);
-      const remaining = patience - clock.monotonic();
-      if (remaining <= 0)
-        throw new TimeoutError(`Another process has been migrating for longer than ${wait} ms`, {
-          component: host.records.backend.name,
-          operation: 'migrate',
-        });
-      await sleep(clock, Math.min(remaining, 50 + Math.random() * 200), signal);
+      if (token !== undefined) return new MigrationLock(records, token);
+      await patience.pause();
     }
   }
 
@@ -87,6 +75,15 @@ export class MigrationLock {
       });
   }
 
+  /**
+   * The end of a step's transaction. One that kept the signs of life out gives one itself, or whoever waited for it would
+   * take the lock over as soon as it commits. With other writers about it would conflict with the renewals beside it.
+   */
+  async renew(context: OperationContext): Promise<void> {
+    if (!hasOneWriter(this.host)) return;
+    await this.host.backend.write(LIBRARY, [this.beatWrite({ until: leaseEnd(context.now) })], context);
+  }
+
   async release(): Promise<void> {
     this.released = true;
     this.timer?.cancel();
@@ -95,30 +92,33 @@ export class MigrationLock {
   }
 
   private beatLater(): void {
-    this.timer = this.host.clock.after(this.lease / 3, () => void this.beat(), { background: true });
+    this.timer = this.host.clock.after(LEASE / 3, () => void this.beat(), { background: true });
   }
 
   private async beat(): Promise<void> {
     // A beat that fails is tried again; whether the lock is still held is decided by the step's transaction.
-    await this.writeBeat((now) => ({ until: leaseEnd(now, this.lease) })).catch(() => undefined);
+    await this.writeBeat((now) => ({ until: leaseEnd(now) })).catch(() => undefined);
     if (!this.released) this.beatLater();
   }
 
   private writeBeat(change: (now: Date) => Record<string, string | number>): Promise<unknown> {
-    return runOperation(this.host, LOCK_TABLES, 'migrate', { timeout: this.lease }, (context) => {
-      const set = change(context.now);
-      const write: Write = { ...BEAT, kind: 'patch', changes: { set }, if: equals('token', this.token) };
+    return runOperation(this.host, LOCK_TABLES, 'migrate', { timeout: LEASE }, (context) => {
+      const write = this.beatWrite(change(context.now));
       return this.host.backend.write(LIBRARY, [write], context);
     });
+  }
+
+  private beatWrite(set: Record<string, string | number>): Write {
+    return { ...BEAT, kind: 'patch', changes: { set }, if: equals('token', this.token) };
   }
 }
 
 /** The token of the new holder; `undefined` while another one is alive. */
-async function take(backend: RecordBackend, lease: number, context: OperationContext): Promise<number | undefined> {
+async function take(backend: RecordBackend, context: OperationContext): Promise<number | undefined> {
   const [beat] = await backend.read(LIBRARY, [BEAT], context);
   if (beat !== undefined && (beat.value['until'] as string) > context.now.toISOString()) return undefined;
   const token = await takeNumbers(backend, LIBRARY, COUNTER, 1, context);
-  const until = leaseEnd(context.now, lease);
+  const until = leaseEnd(context.now);
   await backend.write(
     LIBRARY,
     [
@@ -130,6 +130,6 @@ async function take(backend: RecordBackend, lease: number, context: OperationCon
   return token;
 }
 
-function leaseEnd(now: Date, lease: number): string {
-  return new Date(now.getTime() + lease).toISOString();
+function leaseEnd(now: Date): string {
+  return new Date(now.getTime() + LEASE).toISOString();
 }

@@ -8,6 +8,7 @@ import type { SqlPool } from '../pools/pool.js';
 import { MIGRATIONS, readApplied, stepKey, type AppliedStep } from './records.js';
 import { MigrationLock, type MigrationHost } from './lock.js';
 import { checkSteps, type CheckedStep, type StepWork } from './steps.js';
+import { Patience } from './patience.js';
 import { planDown, planUp, statusOf, type StepStatus } from './plan.js';
 
 export interface MigrateOptions extends CallOptions {
@@ -27,7 +28,6 @@ export interface MigrateReport {
 
 const STEP_TIMEOUT = 600_000;
 const WAIT = 300_000;
-const LEASE = 30_000;
 
 export class Migrations<Tx> {
   private readonly steps: readonly CheckedStep<Tx>[];
@@ -92,11 +92,12 @@ export class Migrations<Tx> {
     const { signal, wait = WAIT } = options;
     if (typeof wait !== 'number' || !(wait >= 0)) throw invalid('wait', wait, 'a number of milliseconds, 0 or more');
     const callOptions = signal === undefined ? undefined : { signal };
-    const planned = plan(await this.applied(callOptions));
+    const patience = new Patience(this.host.records, wait, signal);
+    const planned = plan(await patience.run(() => this.applied(callOptions)));
     const named = planned.map(({ version, name }) => ({ version, name }));
     if (options.dryRun === true) return { dryRun: true, steps: named };
     if (planned.length === 0) return { dryRun: false, steps: [] };
-    const lock = await MigrationLock.acquire(this.host, { lease: LEASE, wait, signal });
+    const lock = await MigrationLock.acquire(this.host, patience, signal);
     try {
       // Again, now that nobody else changes them.
       const steps = plan(await this.applied(callOptions));
@@ -126,6 +127,7 @@ export class Migrations<Tx> {
           await this.work(step[direction]!, tx, context());
           const duration = Math.round(this.clock.monotonic() - started);
           await this.note(step, direction, duration, context());
+          await lock.renew(context());
           return duration;
         },
         signal === undefined ? { timeout } : { timeout, signal },

@@ -4,7 +4,7 @@
  */
 import { type Clock, timerDelay } from '../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../component.js';
-import { StorageError, ValidationError } from '../errors.js';
+import { isStorageError, StorageError, ValidationError } from '../errors.js';
 import { LocalSession } from './local-session.js';
 import type { Pool, PoolEnvironment, PoolFigures, TransactionOptions } from './pool.js';
 import { type Savepoint, withSavepoint } from './savepoint.js';
@@ -52,6 +52,7 @@ export abstract class LocalPool<D> implements Pool {
   protected abstract destroy(database: D): Promise<void>;
   /** Why no statement may be sent any more. */
   protected abstract unusable(database: D): StorageError | undefined;
+  /** @throws why the database does not work. */
   protected abstract ping(database: D): Promise<unknown>;
   protected abstract begin(opened: Opened<D>): Promise<void>;
   protected abstract commit(opened: Opened<D>, session: LocalSession, context: OperationContext): Promise<void>;
@@ -116,8 +117,9 @@ export abstract class LocalPool<D> implements Pool {
       await untilAborted(this.ping(opened.database), signal);
       opened.lastSuccess = this.clock.monotonic();
       return { status: 'healthy', details };
-    } catch {
-      return { status: 'unhealthy', message: 'The database does not answer', details };
+    } catch (error) {
+      const message = isStorageError(error) ? error.message : 'The database does not answer';
+      return { status: 'unhealthy', message, details };
     } finally {
       opened.slot.release();
     }

@@ -152,6 +152,22 @@ export function boundsExceeded(bounds: Bounds, now: number, component: string): 
   return undefined;
 }
 
+/** Waits for a promise that never rejects, which goes on when the deadline or the signal comes first. */
+export function untilBounds(promise: Promise<unknown>, bounds: Bounds, clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    const { deadline, signal } = bounds;
+    if (signal?.aborted === true) return resolve();
+    const settle = (): void => {
+      timer.cancel();
+      signal?.removeEventListener('abort', settle);
+      resolve();
+    };
+    const timer = clock.after(timerDelay(deadline - clock.monotonic()), settle);
+    signal?.addEventListener('abort', settle, { once: true });
+    void promise.then(settle);
+  });
+}
+
 /** Rejects with the signal's reason as soon as it aborts; the promise goes on. */
 export function untilAborted<R>(promise: Promise<R>, signal: AbortSignal): Promise<R> {
   return new Promise((resolve, reject) => {

@@ -1,18 +1,24 @@
 /** The text of a `timestamptz`, in which PostgreSQL knows infinity and years that ISO 8601 writes otherwise. */
 
-/** `infinity` is a value of timestamptz: the number `Infinity`; anything else is a Date. */
+/**
+ * `infinity` is a value of timestamptz: the number `Infinity`; anything else is a Date.
+ * @throws where the server writes times in another style than ISO.
+ */
 export function parseInstant(text: string): Date | number {
   if (text === 'infinity') return Infinity;
   if (text === '-infinity') return -Infinity;
   // Nearly every time there is, where the session's zone is UTC.
-  if (text.length <= 29 && text[10] === ' ' && text.endsWith('+00'))
+  if (text.length <= 29 && text[4] === '-' && text[10] === ' ' && text.endsWith('+00'))
     return new Date(`${text.slice(0, 10)}T${text.slice(11, -3)}Z`);
-  // PostgreSQL writes 2024-01-31 12:00:00.5+00, with ` BC` at the end for the years before 1.
-  const parts = /^(\d{4,})(-\d\d-\d\d) ([\d:.]+)([+-])(\d\d)(:?\d\d)?(?::\d\d)?( BC)?$/.exec(text);
-  if (parts === null) return new Date(text);
-  const [, year, day, time, sign, hours, minutes = ':00', era] = parts;
+  // PostgreSQL writes 2024-01-31 12:00:00.5+00, with ` BC` at the end for the years before 1. The local mean times of old
+  // have seconds in their offset, which ISO 8601 has not.
+  const parts = /^(\d{4,})(-\d\d-\d\d) ([\d:.]+)([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?( BC)?$/.exec(text);
+  if (parts === null) throw new Error('The server writes times in another style than ISO');
+  const [, year, day, time, sign, hours, minutes = '0', seconds = '0', era] = parts;
   const astronomical = era === undefined ? Number(year) : 1 - Number(year);
-  return new Date(`${isoYear(astronomical)}${day}T${time}${sign}${hours}${minutes}`);
+  const offset = (Number(hours) * 60 + Number(minutes)) * 60 + Number(seconds);
+  const local = Date.parse(`${isoYear(astronomical)}${day}T${time}Z`);
+  return new Date(local - (sign === '-' ? -1_000 : 1_000) * offset);
 }
 
 function isoYear(year: number): string {

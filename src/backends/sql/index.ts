@@ -24,6 +24,7 @@ import type { BackendOperations } from '../operations.js';
 import { LIMITS } from '../limits.js';
 import { aggregateStatement, readGroups } from './aggregate.js';
 import type { Database, Dialect, Row, Statement } from './dialect.js';
+import { againAfterDeadlock } from './deadlock.js';
 import { countStatement, deleteManyStatement, findStatement, sweepStatement } from './find.js';
 import { postgres } from './postgres/dialect.js';
 import { readKeys } from './read.js';
@@ -100,7 +101,8 @@ class SqlBackend implements RecordBackend, Database {
   }
 
   async sweep(collection: RecordSchema, before: Date, limit: number, context: OperationContext): Promise<number> {
-    return (await this.run(sweepStatement(this.dialect, collection.name, before, limit), context)).affected;
+    const statement = sweepStatement(this.dialect, collection.name, before, limit);
+    return (await againAfterDeadlock(context, () => this.run(statement, context))).affected;
   }
 
   async deleteMany(
@@ -110,7 +112,8 @@ class SqlBackend implements RecordBackend, Database {
   ): Promise<number> {
     const statement = deleteManyStatement(this.dialect, scope, request, context.now);
     const { session } = context;
-    const work = (): ReturnType<SqlPool['query']> => this.run(statement, context);
+    // Locked in the order in which they are found: all that match would be sorted to lock the first of them by their ids.
+    const work = (): ReturnType<SqlPool['query']> => againAfterDeadlock(context, () => this.run(statement, context));
     const inTurn = session !== undefined && this.dialect.inTurn !== undefined;
     return (await (inTurn ? this.dialect.inTurn!(session, work) : work())).affected;
   }

@@ -1,7 +1,9 @@
 /** The end of a transaction: a commit whose answer is lost is asked for again, and never reported as what it may not be. */
 import type { ClientSession } from 'mongodb';
 import { sleep, type Clock, timerDelay } from '../../clock.js';
+import type { OperationContext } from '../../component.js';
 import { StorageError } from '../../errors.js';
+import { untilBounds } from '../slot.js';
 import { hasLabel, isNetworkFault, mapError } from './errors.js';
 
 const PAUSE = 50;
@@ -27,15 +29,19 @@ export async function commit(session: ClientSession, clock: Clock, deadline: num
   }
 }
 
-/** Never rejects. */
-export async function rollBack(session: ClientSession, clock: Clock): Promise<void> {
+/** Waits no longer than the transaction's caller would. Never rejects. */
+export async function rollBack(
+  session: ClientSession,
+  clock: Clock,
+  { deadline, signal }: Pick<OperationContext, 'deadline' | 'signal'>,
+): Promise<void> {
   const ended = session
     .abortTransaction()
     // It is refused after an attempt to commit, which ended the transaction as well.
     .catch(() => undefined)
     .then(() => session.endSession())
     .catch(() => undefined);
-  await within(ended, clock, ROLLBACK_GRACE);
+  await untilBounds(ended, { deadline: Math.min(deadline, clock.monotonic() + ROLLBACK_GRACE), signal }, clock);
 }
 
 function isUnknown(error: unknown): boolean {

@@ -130,7 +130,7 @@ export class MongoPool implements Pool {
       return result;
     } catch (error) {
       session.end();
-      await rollBack(client, clock);
+      await rollBack(client, clock, context);
       throw error;
     } finally {
       opened.sessions.delete(session);

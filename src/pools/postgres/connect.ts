@@ -6,6 +6,7 @@ import { StorageError, UnavailableError } from '../../errors.js';
 import { requireChannelBinding } from './channel-binding.js';
 import { mapConnectError } from './errors.js';
 import type { Client, ClientConfig, Library } from './library.js';
+import { PINNED_OPTIONS } from './session-settings.js';
 import type { PostgresOptions } from './settings.js';
 
 const KEEP_ALIVE_AFTER = 10_000;
@@ -106,12 +107,10 @@ export class Connector {
     const session =
       pooler === 'transaction'
         ? []
-        : [
-            '-c DateStyle=ISO',
-            '-c TimeZone=UTC',
-            `-c statement_timeout=${statementTimeout ?? USUAL_STATEMENT_TIMEOUT}`,
-          ];
-    const options = [...session, ...(address.options === undefined ? [] : [address.options])].join(' ');
+        : ['-c TimeZone=UTC', `-c statement_timeout=${statementTimeout ?? USUAL_STATEMENT_TIMEOUT}`];
+    const own = address.options === undefined ? [] : [address.options];
+    // The last one that is said counts.
+    const options = [...session, ...own, ...(pooler === 'transaction' ? [] : [PINNED_OPTIONS])].join(' ');
     return {
       host: address.host,
       port: address.port,

@@ -17,6 +17,7 @@ import type {
   SqlValue,
   TransactionOptions,
 } from '../pool.js';
+import { untilBounds } from '../slot.js';
 import { Connector } from './connect.js';
 import { Connections } from './connections.js';
 import { CopyStatement } from './copy.js';
@@ -128,7 +129,8 @@ export class PostgresPool implements PostgresDialectPool {
       throw error;
     } finally {
       if (connection.status === 'I' || connection.endedBy !== undefined) connections.release(connection);
-      else await connections.clean(connection, 'ROLLBACK');
+      // It is undone when its caller hears of the end, unless the server takes longer than the caller gave.
+      else await untilBounds(connections.clean(connection, 'ROLLBACK'), context, this.#clock);
     }
   }
 

@@ -6,6 +6,7 @@ import { Connection, type ConnectionHost } from './connection.js';
 import type { Connector } from './connect.js';
 import { mapError } from './errors.js';
 import type { Client } from './library.js';
+import { requireSettings, SETTINGS_COLUMNS } from './session-settings.js';
 import { Statement } from './statement.js';
 
 export interface Measure extends ClockReading {
@@ -18,7 +19,8 @@ export interface Measure extends ClockReading {
 const QUESTION =
   'SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now, ' +
   "current_setting('server_version') AS version, " +
-  "(pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool) AS read_only";
+  "(pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool) AS read_only, " +
+  SETTINGS_COLUMNS;
 
 export class Probe implements ConnectionHost {
   private connection: Connection | undefined;
@@ -33,7 +35,7 @@ export class Probe implements ConnectionHost {
     readonly component: string,
   ) {}
 
-  /** Those that ask at once share an answer. @throws what opening a connection throws; `UNAVAILABLE`. */
+  /** Those that ask at once share an answer. @throws what opening a connection throws; `UNAVAILABLE`; `CONFIGURATION`, see `requireSettings`. */
   measure(signal: AbortSignal): Promise<Measure> {
     this.measuring ??= this.ask(signal).finally(() => (this.measuring = undefined));
     return this.measuring;
@@ -77,11 +79,12 @@ export class Probe implements ConnectionHost {
       const { rows } = await connection.run(new Statement(QUESTION, []));
       const latency = clock.monotonic() - before;
       const [row] = rows;
+      requireSettings(row!, this.component);
       return {
         latency,
-        ahead: Number(row?.['now']) - (wall + latency / 2),
-        version: String(row?.['version']),
-        readOnly: row?.['read_only'] === true,
+        ahead: Number(row!['now']) - (wall + latency / 2),
+        version: String(row!['version']),
+        readOnly: row!['read_only'] === true,
       };
     } catch (error) {
       throw mapError(error, this.component, 'check');

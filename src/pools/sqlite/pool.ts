@@ -1,7 +1,7 @@
 /** The pool over SQLite: one handle, whose turns a slot gives out, and statements that run in the caller's own turn. */
 import { sleep } from '../../clock.js';
 import type { OpenContext, OperationContext } from '../../component.js';
-import { isStorageError, type StorageError, TimeoutError } from '../../errors.js';
+import { isStorageError, type StorageError, TimeoutError, UnavailableError } from '../../errors.js';
 import { LocalPool, type Opened } from '../local-pool.js';
 import type { LocalSession } from '../local-session.js';
 import type {
@@ -17,6 +17,7 @@ import { boundsExceeded } from '../slot.js';
 import { backUp, BackupTurns } from './backup.js';
 import { type Database, openDatabase, type SqliteOptions } from './database.js';
 import { isBusy, sqliteCode } from './errors.js';
+import { OpenFile } from './open-file.js';
 
 /** The wait between two attempts on a database that another process has locked: it doubles, and differs at random. */
 const FIRST_WAIT = 2;
@@ -28,6 +29,7 @@ const LONGEST_WAIT = 64;
  */
 export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool {
   readonly dialect = 'sqlite';
+  private openFile: OpenFile | undefined;
   readonly raw: RawClient = { language: 'sql', client: () => this.require('client').database.hostClient() };
 
   /** @param file absolute; `undefined`: in memory. */
@@ -93,8 +95,10 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     }
   }
 
-  protected openDatabase(context: OpenContext): Promise<Database> {
-    return openDatabase(this.file, this.options, context, this.name);
+  protected async openDatabase(context: OpenContext): Promise<Database> {
+    const database = await openDatabase(this.file, this.options, context, this.name);
+    this.openFile = this.file === undefined ? undefined : new OpenFile(this.file);
+    return database;
   }
 
   protected async destroy(database: Database): Promise<void> {
@@ -106,7 +110,17 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
   }
 
   protected async ping(database: Database): Promise<void> {
-    database.query('SELECT 1', []);
+    const { openFile } = this;
+    // In memory the handle is the host's too, which may have a transaction open.
+    if (openFile === undefined) return void database.query('SELECT 1', []);
+    database.query('BEGIN', []);
+    let fault: string | undefined;
+    try {
+      fault = openFile.fault(sizeOf(database));
+    } finally {
+      database.rollBack();
+    }
+    if (fault !== undefined) throw new UnavailableError(fault, { component: this.name, operation: 'check' });
   }
 
   protected override async enter(context: OperationContext): Promise<Opened<Database>> {
@@ -226,6 +240,17 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
         session.failure ??= error;
       throw error;
     }
+  }
+}
+
+/** In bytes; 0 while another process has it locked. */
+function sizeOf(database: Database): number {
+  const ask = (pragma: string): number => Number(Object.values(database.query(`PRAGMA ${pragma}`, []).rows[0]!)[0]);
+  try {
+    return ask('page_count') * ask('page_size');
+  } catch (error) {
+    if (!isBusy(error)) throw error;
+    return 0;
   }
 }
 

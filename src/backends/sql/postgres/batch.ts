@@ -2,10 +2,9 @@
  * Batches: one statement with one modifying part for each collection and kind. As autocommit it raises an error when an
  * item's condition fails, which undoes all of it; what failed is then told from the records as they are.
  */
-import { sleep, systemClock } from '../../../clock.js';
 import type { OperationContext } from '../../../component.js';
-import { isSerializationFailure } from '../../../errors.js';
 import type { RecordSchema, Write, WriteResult } from '../../backend.js';
+import { againAfterDeadlock } from '../deadlock.js';
 import type { Database, Dialect, Row } from '../dialect.js';
 import { sqlFault } from '../fault.js';
 import { readRow } from '../row.js';
@@ -29,15 +28,10 @@ export async function writeBatch(
 ): Promise<WriteResult[]> {
   const statements = groupWrites(writes);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    try {
-      const results = await attemptBatch(database, tenant, writes, statements, free, context);
-      if (results !== undefined) return results;
-    } catch (error) {
-      // A deadlock has undone all of it; in a session it has undone more than that.
-      if (context.session !== undefined || !isSerializationFailure(error) || attempt === ATTEMPTS - 1) throw error;
-      await sleep(systemClock, Math.random() * 20 * (attempt + 1), context.signal);
-      continue;
-    }
+    const results = await againAfterDeadlock(context, () =>
+      attemptBatch(database, tenant, writes, statements, free, context),
+    );
+    if (results !== undefined) return results;
     const refusals = await readRefusals(database, tenant, writes, context);
     if (refusals.some((refused) => refused !== undefined))
       return refusals.map((refused) => refused ?? { status: 'skipped' });

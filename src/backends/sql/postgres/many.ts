@@ -6,6 +6,7 @@ import type { OperationContext } from '../../../component.js';
 import type { SqlResult } from '../../../pools/pool.js';
 import type { ClaimRequest, Scope, Stored, UpdateRequest } from '../../backend.js';
 import { changesTree } from '../changes.js';
+import { againAfterDeadlock } from '../deadlock.js';
 import type { Database, Dialect, Statement } from '../dialect.js';
 import { findColumns, orderBy, whereLive } from '../find.js';
 import { readRows } from '../row.js';
@@ -92,6 +93,6 @@ function run(
   const meets = mayMeet({ kind: 'patch', collection, id: '', changes });
   return writeUnique(database, [request], context, (free) => {
     const { text, parameters } = statement(free && meets);
-    return pool.query(text, parameters.values, context, namedStatement(pool, text));
+    return againAfterDeadlock(context, () => pool.query(text, parameters.values, context, namedStatement(pool, text)));
   });
 }

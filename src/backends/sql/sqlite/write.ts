@@ -5,7 +5,7 @@
 import type { OperationContext } from '../../../component.js';
 import type { RunStatement } from '../../../pools/pool.js';
 import type { JsonObject, RecordKey, RecordSchema, Stored, Write, WriteResult } from '../../backend.js';
-import { WRITE_ORDER } from '../../write-order.js';
+import { inWriteOrder } from '../../write-order.js';
 import { MAX_VALUE_BYTES, type PatchWrite } from '../changes.js';
 import type { Database, Dialect } from '../dialect.js';
 import { uniqueViolation } from '../fault.js';
@@ -93,14 +93,12 @@ export class Step {
 
   write(writes: readonly Write[]): WriteResult[] {
     const results: WriteResult[] = [];
-    for (const kind of WRITE_ORDER)
-      writes.forEach((write, place) => {
-        if (write.kind !== kind) return;
-        const result = this.writeOver(write);
-        // What the others met is as it was: no two have the same key.
-        if (result === undefined) throw new Refused(this.refusals(writes, (other) => results[other] !== undefined));
-        results[place] = result;
-      });
+    for (const place of inWriteOrder(writes)) {
+      const result = this.writeOver(writes[place]!);
+      // What the others met is as it was: no two have the same key.
+      if (result === undefined) throw new Refused(this.refusals(writes, (other) => results[other] !== undefined));
+      results[place] = result;
+    }
     return results;
   }
 
