@@ -14,6 +14,7 @@ import { describeVectorSearch } from './vector-search.js';
 import { describeVectorSparse } from './vector-sparse.js';
 import { VectorFixture, type VectorTarget } from './vector-target.js';
 import { describeVectorText } from './vector-text.js';
+import { describeVectorTransactions } from './vector-transactions.js';
 
 export function describeVectorProvider(target: VectorTarget, runner: TestRunner, options: PropertyOptions = {}): void {
   const { describe, test, beforeAll, afterAll } = runner;
@@ -33,6 +34,7 @@ export function describeVectorProvider(target: VectorTarget, runner: TestRunner,
     describeVectorFilters(runner, fixture);
     describeVectorText(runner, fixture);
     describeVectorSparse(runner, fixture);
+    describeVectorTransactions(runner, fixture);
 
     describe('against the oracle', () => {
       test('random records and filters: the same set, the same scores', async () => {
