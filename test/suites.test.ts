@@ -42,6 +42,11 @@ function withContext<T extends object>(
 
 const alone = ({ session: _session, ...context }: OperationContext): OperationContext => context;
 
+const unbounded = ({ signal: _signal, ...context }: OperationContext): OperationContext => ({
+  ...context,
+  deadline: Infinity,
+});
+
 type Change<T> = (right: T) => Partial<T>;
 
 function vectorSuite(change: Change<VectorProvider>, block: string): ReturnType<typeof runSuite> {
@@ -74,6 +79,15 @@ test.each<[string, Change<VectorProvider>]>([
   const { failed } = await vectorSuite(change, 'transactions');
   expect(failed).not.toEqual([]);
 });
+
+test.each([...VECTOR_WRITES, ...VECTOR_READS, 'createCollection', 'listCollections', 'searchText'] as const)(
+  'a vector provider whose %s goes on when it is given up does not pass',
+  async (method) => {
+    const block = 'an aborted signal and a passed deadline';
+    expect((await vectorSuite(() => ({}), block)).failed).toEqual([]);
+    expect((await vectorSuite((right) => withContext(right, [method], unbounded), block)).failed).toHaveLength(1);
+  },
+);
 
 test('a vector provider without transactions passes where they are refused', async () => {
   const capabilities = ({ capabilities: all }: VectorProvider) => ({ ...all, transactions: false });

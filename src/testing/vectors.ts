@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import type { PropertyOptions, TestRunner } from './runner.js';
+import { describeVectorBounds } from './vector-bounds.js';
 import { describeVectorCollections } from './vector-collections.js';
 import { describeVectorDeletion } from './vector-deletion.js';
 import { describeVectorFilters } from './vector-filters.js';
@@ -35,6 +36,7 @@ export function describeVectorProvider(target: VectorTarget, runner: TestRunner,
     describeVectorText(runner, fixture);
     describeVectorSparse(runner, fixture);
     describeVectorTransactions(runner, fixture);
+    describeVectorBounds(runner, fixture);
 
     describe('against the oracle', () => {
       test('random records and filters: the same set, the same scores', async () => {

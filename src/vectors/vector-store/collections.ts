@@ -135,11 +135,11 @@ export abstract class VectorCollections extends Handle {
     work: (context: OperationContext) => Promise<R>,
     collection?: string,
   ): Promise<R> {
-    const { name, capabilities } = this.provider;
+    const { provider } = this;
     const admitted = (context: OperationContext): Promise<R> => {
-      if (context.session !== undefined && !capabilities.transactions)
-        throw new UnsupportedError(`${name} cannot take part in a transaction`, { component: name, operation });
-      return work(context);
+      if (context.session === undefined || provider.capabilities.transactions) return work(context);
+      const { name } = provider;
+      throw new UnsupportedError(`${name} cannot take part in a transaction`, { component: name, operation });
     };
     return runAdmitted(this.begin, operation, options, admitted, collection);
   }
