@@ -1,9 +1,11 @@
 /** The conformance suites find what they are there to find: implementations that break the contract in one place each. */
 import { expect, test } from '@jest/globals';
 import { systemClock as clock } from '../src/clock.js';
-import type { OperationContext } from '../src/component.js';
+import type { RecordBackend } from '../src/backends/backend.js';
+import type { Component, OperationContext, Session } from '../src/component.js';
 import { memory as memoryPool } from '../src/pools/memory.js';
-import { describeVectorProvider } from '../src/testing/index.js';
+import { memory as memoryBackend } from '../src/backends/memory.js';
+import { describeRecordBackend, describeVectorProvider } from '../src/testing/index.js';
 import { memory as memoryVectors } from '../src/vectors/memory.js';
 import type { VectorProvider } from '../src/vectors/provider.js';
 import { runSuite } from './support/suite-run.js';
@@ -67,6 +69,24 @@ function vectorSuite(change: Change<VectorProvider>, block: string): ReturnType<
   }, block);
 }
 
+function recordSuite(change: Change<RecordBackend>, block: string): ReturnType<typeof runSuite> {
+  return runSuite((runner) => {
+    describeRecordBackend(
+      {
+        name: 'changed',
+        async open() {
+          const pool = memoryPool.create('memory:', { seed: null }, { clock, name: 'main' });
+          await pool.open();
+          const backend = memoryBackend.create(pool, 'records:main');
+          return { backend: changed(backend, change(backend)), close: () => pool.close() };
+        },
+      },
+      runner,
+    );
+  }, block);
+}
+
+const BOUNDS = 'an aborted signal and a passed deadline';
 const VECTOR_WRITES = ['upsert', 'delete'] as const;
 const VECTOR_READS = ['fetch', 'list', 'count', 'search'] as const;
 
@@ -83,9 +103,8 @@ test.each<[string, Change<VectorProvider>]>([
 test.each([...VECTOR_WRITES, ...VECTOR_READS, 'createCollection', 'listCollections', 'searchText'] as const)(
   'a vector provider whose %s goes on when it is given up does not pass',
   async (method) => {
-    const block = 'an aborted signal and a passed deadline';
-    expect((await vectorSuite(() => ({}), block)).failed).toEqual([]);
-    expect((await vectorSuite((right) => withContext(right, [method], unbounded), block)).failed).toHaveLength(1);
+    expect((await vectorSuite(() => ({}), BOUNDS)).failed).toEqual([]);
+    expect((await vectorSuite((right) => withContext(right, [method], unbounded), BOUNDS)).failed).toHaveLength(1);
   },
 );
 
@@ -95,3 +114,64 @@ test('a vector provider without transactions passes where they are refused', asy
   expect(failed).toEqual([]);
   expect(ran).toBeGreaterThan(2);
 });
+
+/** Others read what the latest transaction has written before it commits. */
+function readingDirt(right: RecordBackend): Partial<RecordBackend> {
+  let latest: Session | undefined;
+  const pool = changed(right.pool, {
+    transaction: (options, work) =>
+      right.pool.transaction(options, async (session) => {
+        latest = session;
+        return work(session).finally(() => (latest = undefined));
+      }),
+  });
+  const dirty = (context: OperationContext): OperationContext =>
+    context.session === undefined && latest !== undefined ? { ...context, session: latest } : context;
+  return { pool, ...withContext(right, ['read', 'find', 'count'], dirty) };
+}
+
+test.each<[string, string, Change<RecordBackend>]>([
+  ['shows what is not committed', 'transactions', readingDirt],
+  [
+    'sweeps by its own clock',
+    'the sweep',
+    (right) => ({ sweep: (c, _before, n, at) => right.sweep(c, at.now, n, at) }),
+  ],
+  [
+    'sweeps beyond the limit',
+    'the sweep',
+    (right) => ({ sweep: (c, before, _n, at) => right.sweep(c, before, 100, at) }),
+  ],
+])('a record backend that %s does not pass', async (_name, block, change) => {
+  expect((await recordSuite(() => ({}), block)).failed).toEqual([]);
+  expect((await recordSuite(change, block)).failed).toHaveLength(1);
+});
+
+test.each(['read', 'write', 'find', 'count', 'sweep'] as const)(
+  'a record backend whose %s goes on when it is given up does not pass',
+  async (method) => {
+    expect((await recordSuite(() => ({}), BOUNDS)).failed).toEqual([]);
+    expect((await recordSuite((right) => withContext(right, [method], unbounded), BOUNDS)).failed).toHaveLength(1);
+  },
+);
+
+test.each<[string, () => Partial<Component>]>([
+  ['never tells its health', () => ({ check: () => new Promise(() => undefined) })],
+  ['rejects when it is closed', () => ({ close: () => Promise.reject(new Error('no')) })],
+  [
+    'rejects when it is closed again',
+    () => {
+      let closed = false;
+      return { close: () => (closed ? Promise.reject(new Error('no')) : Promise.resolve(void (closed = true))) };
+    },
+  ],
+])(
+  'a component that %s does not pass',
+  async (_name, change) => {
+    for (const suite of [vectorSuite, recordSuite]) {
+      expect((await suite(() => ({}), 'the component')).failed).toEqual([]);
+      expect((await suite(change, 'the component')).failed).toHaveLength(1);
+    }
+  },
+  30_000,
+);

@@ -1,14 +1,12 @@
 /** Vectors in transactions of the pool that the provider rides on: wholly or not at all, and nobody else's before the end. */
 import assert from 'node:assert/strict';
-import { sleep, systemClock } from '../clock.js';
+import { systemClock } from '../clock.js';
 import type { Session } from '../component.js';
 import { isSerializationFailure } from '../errors.js';
 import type { VectorStore } from '../vectors/vector-store.js';
+import { letRead } from './outside-read.js';
 import type { TestRunner } from './runner.js';
 import { rejects, type VectorFixture } from './vector-target.js';
-
-/** Where one connection serves all, what others read waits for the end of the transaction: it is not waited for in there. */
-const PATIENCE = 200;
 
 export function describeVectorTransactions(runner: TestRunner, fixture: () => VectorFixture): void {
   const { describe } = runner;
@@ -84,7 +82,7 @@ export function describeVectorTransactions(runner: TestRunner, fixture: () => Ve
           await change(inside, name);
           const outside = idsOf(fixture().store(), name);
           seen.push(outside);
-          await Promise.race([outside, sleep(systemClock, PATIENCE)]);
+          await letRead(outside);
           throw fault;
         }),
         (error) => error === fault,

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import type { PropertyOptions, TestRunner } from './runner.js';
+import { describeComponent } from './component.js';
 import { describeVectorBounds } from './vector-bounds.js';
 import { describeVectorCollections } from './vector-collections.js';
 import { describeVectorDeletion } from './vector-deletion.js';
@@ -37,6 +38,10 @@ export function describeVectorProvider(target: VectorTarget, runner: TestRunner,
     describeVectorSparse(runner, fixture);
     describeVectorTransactions(runner, fixture);
     describeVectorBounds(runner, fixture);
+    describeComponent(runner, async () => {
+      const own = await target.open();
+      return { component: own.provider, close: () => own.close() };
+    });
 
     describe('against the oracle', () => {
       test('random records and filters: the same set, the same scores', async () => {
