@@ -6,6 +6,7 @@
 import { invalid, StorageError, UnsupportedError } from './errors.js';
 import type { BackendDriver } from './backends/backend.js';
 import type { PoolDriver } from './pools/pool.js';
+import { boundedProvider } from './vectors/bounded-provider.js';
 import type { ProviderClass, ProviderDriver, ProviderOptions } from './vectors/provider.js';
 
 type Kind = 'pool' | 'backend' | 'vector provider';
@@ -174,7 +175,7 @@ function vectorProviderDriver(name: string, target: ProviderClass, options: Prov
           throw new UnsupportedError(`The vector provider ${name} has no method ${method}`, {
             component: environment.name,
           });
-      return provider;
+      return boundedProvider(provider, environment.clock);
     },
   };
 }

@@ -28,6 +28,7 @@ const ROOMS: readonly Room[] = [
   { name: 'pool contract', files: ['pools/pool', 'pools/session-queue'], may: BASE },
   { name: 'backend contract', files: ['backends/backend', 'backends/operations'], may: [...BASE, 'pool contract'] },
   { name: 'vector contract', files: ['vectors/provider'], may: [...BASE, 'pool contract'] },
+  { name: 'bounded provider', files: ['vectors/bounded-provider'], may: [...BASE, 'vector contract'] },
   {
     name: 'record values',
     files: ['declaration', 'limits', 'patch', 'plan', 'sequence-id', 'value', 'write-order'].map(
@@ -123,7 +124,7 @@ const ROOMS: readonly Room[] = [
   {
     name: 'registry',
     files: ['registry'],
-    may: ['component', ...CONTRACTS],
+    may: ['component', ...CONTRACTS, 'bounded provider'],
     lazily: ['memory', 'pool', 'backend', 'vector provider'],
   },
   {

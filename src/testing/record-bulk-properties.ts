@@ -10,13 +10,13 @@ import { parseFilter } from '../filter/syntax.js';
 import { recordArbitraries, Samples } from './record-arbitraries.js';
 import { plain, seedOf, type PropertyReport } from './record-properties.js';
 import { contextAt, freshTenant, NOW } from './record-target.js';
-import type { PropertyOptions } from './runner.js';
+import type { DrawOptions } from './runner.js';
 
 const { schema, domain } = Samples;
 const EARLIER = new Date(NOW.getTime() - 120_000);
 
 /** Random filters, changes and groups: the backend's own form does what the derived one does. */
-export async function compareBulk(backend: RecordBackend, options: PropertyOptions): Promise<PropertyReport> {
+export async function compareBulk(backend: RecordBackend, options: DrawOptions): Promise<PropertyReport> {
   const fc = await import('fast-check');
   const arbitraries = recordArbitraries(fc, options.magnitudes);
   let cases = 0;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { isStorageError } from '../errors.js';
 import { defineCollection } from '../collection/definition.js';
-import { collectionOn, contextAt, freshTenant, NOW, WallClock, type OpenRecords } from './record-target.js';
+import { collectionOn, freshTenant, NOW, WallClock, type OpenRecords } from './record-target.js';
 import { Orders, refusedWith, type Order } from './record-orders.js';
 import type { TestRunner } from './runner.js';
 
@@ -279,20 +279,6 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
       assert.deepEqual((await all.get('o9')).createdAt, new Date(9));
       await all.load(source());
       assert.equal(await all.count(), 1_202);
-    });
-
-    test('the sweep deletes what has expired, in portions', async () => {
-      const { backend } = target();
-      const tenant = freshTenant();
-      const clock = new WallClock(NOW);
-      const all = collectionOn(backend, Orders, tenant, clock);
-      for (let i = 0; i < 5; i++) await all.save({ status: 's' }, { ttl: 1_000 });
-      await all.save({ status: 's' });
-      const later = new Date(NOW.getTime() + 1_000);
-      let swept = 0;
-      for (let n = 1; n > 0; swept += n) n = await backend.sweep(Orders.schema, later, 3, contextAt(later));
-      assert.ok(swept >= 5);
-      assert.equal(await all.count(), 1);
     });
   });
 }

@@ -9,7 +9,7 @@ import { isStorageError } from '../errors.js';
 import { seedOf, type PropertyReport } from './record-properties.js';
 import { Orders, refusedWith, type Order } from './record-orders.js';
 import { collectionOn, contextAt, freshTenant, NOW, WallClock, type OpenRecords } from './record-target.js';
-import type { PropertyOptions, TestRunner } from './runner.js';
+import type { DrawOptions, TestRunner } from './runner.js';
 
 type Arbitrary<T> = FastCheck.Arbitrary<T>;
 
@@ -213,7 +213,7 @@ const HOSTILE = [
 const CODES = ['x', 'y', '\\N', 'a"\\', null];
 
 /** Random loads over what earlier ones left: the bulk way in reports and leaves what the usual one does. */
-export async function compareLoads(backend: RecordBackend, options: PropertyOptions): Promise<PropertyReport> {
+export async function compareLoads(backend: RecordBackend, options: DrawOptions): Promise<PropertyReport> {
   const fc = await import('fast-check');
   let cases = 0;
   let nonEmpty = 0;

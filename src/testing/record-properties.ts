@@ -7,7 +7,7 @@ import { normalize } from '../filter/normalize.js';
 import { parseFilter, type Scalar } from '../filter/syntax.js';
 import { recordArbitraries, Samples, type Sample } from './record-arbitraries.js';
 import { contextAt, freshTenant, NOW, openOracle } from './record-target.js';
-import type { PropertyOptions } from './runner.js';
+import type { DrawOptions, PropertyOptions } from './runner.js';
 
 const { schema, domain } = Samples;
 const QUERIES_PER_SET = 20;
@@ -20,7 +20,7 @@ export interface PropertyReport {
 }
 
 /** Which of two tenants' records, in which order, from where: compared with the oracle. @throws on the first disagreement. */
-export async function compareQueries(backend: RecordBackend, options: PropertyOptions): Promise<PropertyReport> {
+export async function compareQueries(backend: RecordBackend, options: DrawOptions): Promise<PropertyReport> {
   const fc = await import('fast-check');
   const arbitraries = recordArbitraries(fc, options.magnitudes);
   const oracle = await openOracle();
@@ -72,7 +72,7 @@ export async function compareQueries(backend: RecordBackend, options: PropertyOp
 }
 
 /** Histories of writes: single ones, batches, patches, expiry; every result and every state compared with the oracle. */
-export async function compareWrites(backend: RecordBackend, options: PropertyOptions): Promise<PropertyReport> {
+export async function compareWrites(backend: RecordBackend, options: DrawOptions): Promise<PropertyReport> {
   const fc = await import('fast-check');
   const arbitraries = recordArbitraries(fc, options.magnitudes);
   const oracle = await openOracle();

@@ -190,17 +190,6 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
       assert.equal(await all.count(), 0);
     });
 
-    test('an aborted signal and a passed deadline are told apart', async () => {
-      const all = orders();
-      const { backend } = target();
-      const key = [{ collection: Orders.schema, id: 'x' }];
-      await backend.ensure([Orders.schema], contextAt(NOW));
-      const aborted = { ...contextAt(NOW), signal: AbortSignal.abort() };
-      await assert.rejects(backend.read({ tenant: 't' }, key, aborted), refusedWith('ABORTED'));
-      await assert.rejects(backend.read({ tenant: 't' }, key, { now: NOW, deadline: -1 }), refusedWith('TIMEOUT'));
-      assert.equal(await all.count(), 0);
-    });
-
     test('maintenance over every tenant sees all of them', async () => {
       const { backend } = target();
       const context = contextAt(NOW);

@@ -10,9 +10,11 @@ import { memory as memoryPool } from '../pools/memory.js';
 export interface RecordTarget {
   /** As it appears in the report: `pglite`. */
   readonly name: string;
-  /** An open backend over an open pool. Tables that are there already are left alone: the suites use tenants of their own. */
+  /** An open backend over an open pool, another one each time. Tables that are there already are left alone: the suites use tenants of their own. */
   open(): Promise<OpenRecords>;
+  /** The numbers that its server orders rightly, by their absolute value; 0 is always one. Absent: all. */
   readonly magnitudes?: Magnitudes | undefined;
+  /** Its server goes on refusing a unique key that a change took from its record. Default: false. */
   readonly keepsUniqueKeys?: boolean | undefined;
 }
 

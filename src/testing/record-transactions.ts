@@ -5,6 +5,7 @@ import type { Session } from '../component.js';
 import { isSerializationFailure, isStorageError } from '../errors.js';
 import { defineCollection } from '../collection/definition.js';
 import type { Collection } from '../collection/collection.js';
+import { letRead } from './outside-read.js';
 import { collectionOn, contextAt, freshTenant, type OpenRecords } from './record-target.js';
 import type { TestRunner } from './runner.js';
 
@@ -88,21 +89,28 @@ export function describeTransactions(runner: TestRunner, target: () => OpenRecor
       assert.equal(row?.numbers['balance']?.sum, 3);
     });
 
-    test('an error undoes everything', async () => {
+    test('an error undoes everything, and nobody else has seen any of it', async () => {
       const tenant = freshTenant();
       const accounts = await outside(tenant);
       await accounts.insert({ balance: 1 }, { id: 'a' });
       const fault = new Error('changed my mind');
+      const look = (): Promise<unknown[]> =>
+        Promise.all([accounts.get('a'), accounts.has('b'), accounts.count(), accounts.query({ balance: 2 })]);
+      const before = await look();
+      const seen: Promise<unknown[]>[] = [];
       await assert.rejects(
         within(tenant, async (inside) => {
           await inside.replace('a', { balance: 2 });
           await inside.insert({ balance: 3 }, { id: 'b' });
+          const others = look();
+          seen.push(others);
+          await letRead(others);
           throw fault;
         }),
         (error) => error === fault,
       );
-      assert.equal((await accounts.get('a')).value.balance, 1);
-      assert.equal(await accounts.has('b'), false);
+      for (const others of seen) assert.deepEqual(await others, before);
+      assert.deepEqual(await look(), before);
     });
 
     test('a refused condition leaves the transaction usable', async () => {

@@ -4,7 +4,7 @@ import type { RecordBackend, RecordSchema, TenantScope, Write } from '../backend
 import { isStorageError } from '../errors.js';
 import { plain, plainResults, seedOf, STEPS_PER_HISTORY, type PropertyReport } from './record-properties.js';
 import { contextAt, freshTenant, NOW, openOracle } from './record-target.js';
-import type { PropertyOptions } from './runner.js';
+import type { DrawOptions } from './runner.js';
 
 const UNIQUE: RecordSchema = {
   name: 'qm_suite_unique',
@@ -17,7 +17,7 @@ const UNIQUE: RecordSchema = {
 const KINDS = ['insert', 'put', 'replace', 'patch', 'delete'];
 
 /** Batches whose items take, free and hand over the keys of a unique constraint: accepted and refused as by the oracle. */
-export async function compareUnique(backend: RecordBackend, options: PropertyOptions): Promise<PropertyReport> {
+export async function compareUnique(backend: RecordBackend, options: DrawOptions): Promise<PropertyReport> {
   const fc = await import('fast-check');
   const oracle = await openOracle();
   const atomic = backend.capabilities.batch === 'atomic';

@@ -6,6 +6,8 @@ import assert from 'node:assert/strict';
 import { compareQueries, compareWrites } from './record-properties.js';
 import { describeBulk } from './record-bulk.js';
 import { compareBulk } from './record-bulk-properties.js';
+import { describeComponent } from './component.js';
+import { describeBounds } from './record-bounds.js';
 import { describeBatches } from './record-batches.js';
 import { describeCollections } from './record-collections.js';
 import { describeQueries } from './record-queries.js';
@@ -15,6 +17,7 @@ import { compareUnique } from './record-unique.js';
 import { describeRemade } from './record-remade.js';
 import type { OpenRecords, RecordTarget } from './record-target.js';
 import { describeSavepoints } from './record-savepoints.js';
+import { describeSweep } from './record-sweep.js';
 import { describeTransactions } from './record-transactions.js';
 import type { PropertyOptions, TestRunner } from './runner.js';
 
@@ -39,6 +42,12 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
     describeLoads(runner, opened);
     describeTransactions(runner, opened);
     describeSavepoints(runner, opened);
+    describeSweep(runner, opened);
+    describeBounds(runner, opened);
+    describeComponent(runner, async () => {
+      const own = await target.open();
+      return { component: own.backend, close: () => own.close() };
+    });
 
     describe('against the oracle', () => {
       test('random filters, sorts and cursors', async () => {

@@ -8,12 +8,17 @@ export interface TestRunner {
   readonly afterAll: (body: () => Promise<void> | void) => void;
 }
 
-/** How many cases the property tests run: `QUARTERMASTER_CASES`, else 2,000. `QUARTERMASTER_SEED` replays a failure. */
 export interface PropertyOptions {
-  /** The numbers to draw from, by their absolute value. */
-  readonly magnitudes?: Magnitudes | undefined;
-  /** Unique keys go by deletion only. */
-  readonly keepsUniqueKeys?: boolean | undefined;
+  /** How many cases each property test draws. Default: 2,000. */
   readonly cases?: number;
+  /** Repeats the cases of a run: a failure prints its seed. Default: another one each time. */
   readonly seed?: number;
+}
+
+/** What cases are drawn by: the options, and what the target says of its server. */
+export interface DrawOptions extends PropertyOptions {
+  /** The numbers to draw from, by their absolute value. Absent: all. */
+  readonly magnitudes?: Magnitudes | undefined;
+  /** Unique keys go by deletion only. Default: false. */
+  readonly keepsUniqueKeys?: boolean | undefined;
 }

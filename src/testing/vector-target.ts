@@ -9,7 +9,7 @@ import { VectorStore } from '../vectors/vector-store.js';
 export interface VectorTarget {
   /** As it appears in the report: `pglite`. */
   readonly name: string;
-  /** An open provider. What is there already is left alone: the suites use collections of their own, and delete them. */
+  /** An open provider, another one each time. What is there already is left alone: the suites use collections of their own, and delete them. */
   open(): Promise<OpenVectors>;
   /** Waits until what was written is seen; absent where the provider's own `settle` does, or reads are immediate. */
   settle?(): Promise<void>;

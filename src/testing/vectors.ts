@@ -4,6 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import type { PropertyOptions, TestRunner } from './runner.js';
+import { describeComponent } from './component.js';
+import { describeVectorBounds } from './vector-bounds.js';
 import { describeVectorCollections } from './vector-collections.js';
 import { describeVectorDeletion } from './vector-deletion.js';
 import { describeVectorFilters } from './vector-filters.js';
@@ -14,6 +16,7 @@ import { describeVectorSearch } from './vector-search.js';
 import { describeVectorSparse } from './vector-sparse.js';
 import { VectorFixture, type VectorTarget } from './vector-target.js';
 import { describeVectorText } from './vector-text.js';
+import { describeVectorTransactions } from './vector-transactions.js';
 
 export function describeVectorProvider(target: VectorTarget, runner: TestRunner, options: PropertyOptions = {}): void {
   const { describe, test, beforeAll, afterAll } = runner;
@@ -33,6 +36,12 @@ export function describeVectorProvider(target: VectorTarget, runner: TestRunner,
     describeVectorFilters(runner, fixture);
     describeVectorText(runner, fixture);
     describeVectorSparse(runner, fixture);
+    describeVectorTransactions(runner, fixture);
+    describeVectorBounds(runner, fixture);
+    describeComponent(runner, async () => {
+      const own = await target.open();
+      return { component: own.provider, close: () => own.close() };
+    });
 
     describe('against the oracle', () => {
       test('random records and filters: the same set, the same scores', async () => {

@@ -2,7 +2,7 @@
 import type { Clock } from '../../clock.js';
 import type { BeginOperation, CallOptions, DuringCall, OperationContext } from '../../component.js';
 import { runAdmitted } from '../../operation.js';
-import { ValidationError } from '../../errors.js';
+import { UnsupportedError, ValidationError } from '../../errors.js';
 import { compareText } from '../../filter/evaluate.js';
 import { Handle } from '../../handle.js';
 import { resolveSchema } from '../codec/schema.js';
@@ -135,6 +135,12 @@ export abstract class VectorCollections extends Handle {
     work: (context: OperationContext) => Promise<R>,
     collection?: string,
   ): Promise<R> {
-    return runAdmitted(this.begin, operation, options, work, collection);
+    const { provider } = this;
+    const admitted = (context: OperationContext): Promise<R> => {
+      if (context.session === undefined || provider.capabilities.transactions) return work(context);
+      const { name } = provider;
+      throw new UnsupportedError(`${name} cannot take part in a transaction`, { component: name, operation });
+    };
+    return runAdmitted(this.begin, operation, options, admitted, collection);
   }
 }
