@@ -226,6 +226,26 @@ describe('faults', () => {
     expect(settings.databases['main']).toMatchObject({ password: null });
   });
 
+  test('a URL that is undefined is a fault, and does not open the embedded database', async () => {
+    const environment = { NODE_ENV: 'production', DATABASE_URL: 'postgres://h/db' };
+    for (const main of [undefined, { url: undefined }, { url: undefined, critical: false }])
+      for (const sources of [{}, { environment }]) {
+        const { error, keys } = await faultsOf(load({ databases: { main } }, sources));
+        expect(keys).toEqual(['databases.main.url']);
+        expect(error.message).toContain('databases.main.url: expected a URL, got undefined (the settings passed in)');
+      }
+    const beside = { databases: { main: 'memory:', orders: undefined } };
+    expect((await faultsOf(load(beside))).keys).toEqual(['databases.orders.url']);
+    for (const overrides of [{ databases: {} }, { databases: undefined, tenancy: undefined }])
+      expect((await load(overrides)).databases['main']?.url).toBe('pglite:./.quartermaster');
+    expect(
+      (await load({ databases: { main: { url: 'memory:', critical: undefined } } })).databases['main'],
+    ).toMatchObject({
+      url: 'memory:',
+      critical: true,
+    });
+  });
+
   test('a database named constructor is a database', async () => {
     const settings = await load({ databases: { constructor: 'memory:', main: 'memory:' } });
     expect(settings.databases['constructor']).toMatchObject({ url: 'memory:' });

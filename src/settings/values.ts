@@ -79,6 +79,8 @@ function fromText(text: string, { format }: SettingSpec): unknown {
 /** What was expected, when the value does not fit. */
 function mismatch(value: unknown, spec: SettingSpec): string | undefined {
   if (value === null && spec.default === null && spec.format !== 'boolean') return undefined;
+  // Only the URL of a database comes here so, and its fault is told where the databases are.
+  if (value === undefined) return undefined;
   return fits(value, spec.format) ? undefined : describe(spec);
 }
 
