@@ -131,6 +131,21 @@ describe("the process's manager", () => {
     expect(states).toEqual(['draining', 'closed', 'opening', 'ready', 'draining', 'closed']);
   });
 
+  test('a function that listens twice is told twice, and each end ends one', async () => {
+    await using manager = await openStorage(SCRIPTED);
+    const told: unknown[] = [];
+    const listener = (of: unknown): void => void told.push(of);
+    const [first] = [manager.on('state', listener), manager.on('state', listener)];
+    const [begun] = [manager.on('agent.state_saved', listener), manager.on('agent.state_saved', listener)];
+    await manager.agents.saveState('a', 'k', {});
+    expect(told.splice(0)).toHaveLength(2);
+    for (const end of [first, first, begun, begun]) end();
+    await manager.agents.saveState('b', 'k', {});
+    expect(told.splice(0)).toHaveLength(1);
+    await manager.close();
+    expect(told).toEqual(['draining', 'closed']);
+  });
+
   test('a close waits for work in flight, then ends', async () => {
     const manager = await openStorage(SCRIPTED);
     let finish!: () => void;
