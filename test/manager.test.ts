@@ -70,6 +70,30 @@ describe("the process's manager", () => {
     expect([other === manager, other.state]).toEqual([false, 'ready']);
   });
 
+  test('of calls at once with other settings each gets its own manager or a refusal', async () => {
+    const [first, second] = ['scripted:first', 'scripted:second'].map((main) => ({ databases: { main } }));
+    const settle = (...calls: Promise<StorageManager>[]) =>
+      Promise.all(
+        calls.map((call) =>
+          call.then(
+            ({ settings }) => settings.databases['main']!.url,
+            (error: unknown) => (isStorageError(error) ? [error.code, error.details['faults'] !== undefined] : error),
+          ),
+        ),
+      );
+    const refused = ['CONFIGURATION', false];
+    await (await getStorageManager(SCRIPTED)).close();
+    expect(await settle(getStorageManager(first), getStorageManager(second))).toEqual(['scripted:first', refused]);
+    await (await getStorageManager()).close();
+    const calls = [getStorageManager(SCRIPTED), getStorageManager(second)];
+    const resetting = resetStorageManager();
+    expect(await settle(...calls)).toEqual(['scripted:', refused]);
+    await resetting;
+    await resetStorageManager();
+    const wrong = getStorageManager({ tenancy: 'perhaps' as never });
+    expect(await settle(wrong, getStorageManager(first))).toEqual([['CONFIGURATION', true], 'scripted:first']);
+  });
+
   test('a tenant that cannot be one is refused as the default', async () => {
     expect(await codeOf(openStorage({ ...SCRIPTED, defaultTenant: 'quartermaster' }))).toBe('VALIDATION');
   });
