@@ -108,7 +108,7 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
   };
   const files = [
     ...(await conventional('quartermaster')),
-    ...(mode !== undefined && /^[\w-]+$/.test(mode) ? await conventional(`quartermaster.${mode}`) : []),
+    ...(mode !== undefined && /^[\w-]+(?:\.[\w-]+)*$/.test(mode) ? await conventional(`quartermaster.${mode}`) : []),
     ...(file === undefined ? [] : [await read(file, false)]),
   ];
   const given = passedIn(overrides, faults);

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sameSettings, type SettingsSources } from '../src/settings.js';
-import { faultsOf, loadFrom, SECRET, shownOf } from './support/settings.js';
+import { faultsOf, loadFrom, makeRegistry, SECRET, shownOf } from './support/settings.js';
 
 let directory: string;
 beforeEach(async () => {
@@ -75,6 +75,29 @@ describe('sources', () => {
       'pinecone',
     );
     expect((await load(undefined, { environment: { STORAGE_EMULATOR_HOST: 'x' } })).stores.default).toBe('main');
+  });
+
+  test('a scheme is known in capitals too, and an environment with a dot has its file', async () => {
+    const environment = { MONGODB_URI: 'PostgreSQL://h/db', NODE_ENV: 'eu.prod' };
+    await writeFile(join(directory, 'quartermaster.eu.prod.yaml'), 'tenancy: required\n');
+    const settings = await load(undefined, { environment });
+    expect(settings.databases['mongo']?.url).toBe('PostgreSQL://h/db');
+    expect(settings.tenancy).toBe('required');
+    for (const NODE_ENV of ['../eu', '.', 'eu/prod', '..'])
+      expect((await load(undefined, { environment: { NODE_ENV } })).tenancy).toBe('optional');
+  });
+
+  test('a variable of a provider is that of no other whose name it begins with', async () => {
+    const registry = makeRegistry();
+    const url = { doc: 'URL.', format: 'string', default: null } as const;
+    for (const name of ['chroma', 'chroma-cloud']) {
+      const driver = { name, settings: { url }, create: () => undefined };
+      registry.addProvider(name, () => Promise.resolve(driver as never));
+    }
+    const names = async (environment: Record<string, string>) =>
+      Object.keys((await load({ databases: { main: 'memory:' } }, { registry, environment })).vectors.providers).sort();
+    expect(await names({ STORAGE_VECTORS_CHROMA_CLOUD_URL: 'x' })).toEqual(['chroma-cloud', 'memory']);
+    expect(await names({ STORAGE_VECTORS_CHROMA_URL: 'x' })).toEqual(['chroma', 'memory']);
   });
 
   test('two variables that disagree are a fault, two that agree are not', async () => {
@@ -201,8 +224,23 @@ describe('faults', () => {
       STORAGE_BUCKET_URL: 'x',
       STORAGE_ACCOUNT: 'x',
       STORAGE_DEFAULT_REGION: 'x',
+      STORAGE_STORE_NAME: 'x',
+      STORAGE_EVENT_HUB: 'x',
+      STORAGE_JOB_TIMEOUT: '5',
+      STORAGE_DATABASE_NAME: 'x',
+      STORAGE_VECTOR_SIZE: '3',
     };
     expect((await load(undefined, { environment: others })).tenancy).toBe('optional');
+    const mistakes = {
+      STORAGE_DATABASE_URL: 'memory:',
+      STORAGE_VECTOR_PINECONE_API_KEY: 'x',
+      STORAGE_STORE_DEFAULT: 'main',
+      STORAGE_LIFECYCL_DRAN_TIMEOT: '5',
+      STORAGE_EVENTS_HUB: 'x',
+    };
+    expect((await faultsOf(load(undefined, { environment: mistakes }))).keys.sort()).toEqual(
+      Object.keys(mistakes).sort(),
+    );
   });
 
   test('a group that is nearly ours, and the short form of a database in a variable, are told what they are meant for', async () => {
