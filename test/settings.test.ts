@@ -284,6 +284,23 @@ describe('faults', () => {
     });
   });
 
+  test('a timeout of nothing is none; other times may be 0', async () => {
+    const lifecycle = { openTimeout: 0, operationTimeout: 0, schemaTimeout: 0 };
+    const environment = { STORAGE_HEALTH_TIMEOUT: '0' };
+    const { error, keys } = await faultsOf(load({ lifecycle }, { environment }));
+    expect(keys.sort()).toEqual([
+      'health.timeout',
+      'lifecycle.openTimeout',
+      'lifecycle.operationTimeout',
+      'lifecycle.schemaTimeout',
+    ]);
+    expect(error.message).toContain('openTimeout: expected a whole number of milliseconds, 1 or more, got a number');
+    const none = { lifecycle: { drainTimeout: 0, sweepInterval: 0 }, health: { cache: 0 } };
+    expect(await load(none)).toMatchObject(none);
+    const least = { lifecycle: { openTimeout: 1, operationTimeout: 1, schemaTimeout: 1 }, health: { timeout: 1 } };
+    expect(await load(least)).toMatchObject(least);
+  });
+
   test('a database named constructor is a database', async () => {
     const settings = await load({ databases: { constructor: 'memory:', main: 'memory:' } });
     expect(settings.databases['constructor']).toMatchObject({ url: 'memory:' });
