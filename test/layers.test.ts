@@ -131,7 +131,7 @@ const ROOMS: readonly Room[] = [
   {
     name: 'settings',
     files: ['settings'],
-    may: ['component', 'filter', 'registry', 'stores by name'],
+    may: ['component', 'filter', 'record values', 'registry', 'stores by name'],
     types: CONTRACTS,
   },
   {

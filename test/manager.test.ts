@@ -95,7 +95,18 @@ describe("the process's manager", () => {
   });
 
   test('a tenant that cannot be one is refused as the default', async () => {
-    expect(await codeOf(openStorage({ ...SCRIPTED, defaultTenant: 'quartermaster' }))).toBe('VALIDATION');
+    for (const defaultTenant of ['quartermaster', 'a\u0000', 'x'.repeat(256)]) {
+      const settings = { ...SCRIPTED, defaultTenant, tenancy: 'perhaps' as never };
+      await expect(openStorage(settings)).rejects.toMatchObject({
+        code: 'CONFIGURATION',
+        details: {
+          faults: [
+            { key: 'tenancy' },
+            { key: 'defaultTenant', expected: expect.any(String) as unknown, source: 'the settings passed in' },
+          ],
+        },
+      });
+    }
   });
 
   test('a close while it opens wins', async () => {
@@ -153,6 +164,15 @@ describe("the process's manager", () => {
     await manager.open();
     await manager.close();
     expect(states).toEqual(['draining', 'closed', 'opening', 'ready', 'draining', 'closed']);
+  });
+
+  test('listens to its own events and to what can be an event of a store', async () => {
+    await using manager = await openStorage(SCRIPTED);
+    const on = manager.on.bind(manager) as (event: unknown, listener: () => void) => () => void;
+    for (const event of ['state', 'error', '*', 'task.created', 'task.of_the_host_2', 'conversation.message'])
+      on(event, () => undefined)();
+    for (const event of ['x.y.z', 'task.created.', 'tasks.created', 'task.', 'task', '.', 'State', 'toString', 5, null])
+      expect(await codeOf(() => on(event, () => undefined))).toBe('VALIDATION');
   });
 
   test('a function that listens twice is told twice, and each end ends one', async () => {
