@@ -93,8 +93,9 @@ export function boundsNow(
 /** One setting of a component: data, so that a fragment can be read before its component is loaded. */
 export interface SettingSpec {
   readonly doc: string;
+  /** `timeout`: milliseconds, of which 0 would be too few for anything. */
   readonly format:
-    'nat' | 'int' | 'port' | 'url' | 'number' | 'boolean' | 'string' | 'milliseconds' | readonly string[];
+    'nat' | 'int' | 'port' | 'url' | 'number' | 'boolean' | 'string' | 'milliseconds' | 'timeout' | readonly string[];
   /** `null` means: no value unless one is given. */
   readonly default: unknown;
   /** Masked in every dump, log line and error. */

@@ -39,7 +39,7 @@ export async function composeComponents(
   const providers = await composeProviders(settings, registry, clock, databases, managed);
   const { interval } = settings.retention;
   if (interval > 0) {
-    const component = new RetentionRuns({ name: 'retention', clock, interval, run: retain });
+    const component = new RetentionRuns({ name: 'retention:stores', clock, interval, run: retain });
     const after = [...databases.keys()].map((name) => `records:${name}`);
     managed.set(component.name, { component, critical: false, after });
   }

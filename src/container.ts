@@ -20,7 +20,8 @@ export interface StorageModuleOptions extends Omit<SettingsSources, 'registry' |
 
 /**
  * The module to load into a host's container: `await container.getAsync(StorageManager)` then gives the one manager of
- * that container, not yet open. Close it where the host closes its own.
+ * that container, not yet open. Close it where the host closes its own. The container remembers a failure too, of wrong
+ * settings: to try again takes another container.
  */
 export function storageModule({ settings, ...sources }: StorageModuleOptions = {}): ContainerModule {
   return new ContainerModule(({ bind }) => {

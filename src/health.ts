@@ -147,8 +147,10 @@ export class HealthMonitor {
     const { clock, timeout } = this.options;
     const started = clock.monotonic();
     const controller = new AbortController();
-    // An async arrow, so that a check that throws synchronously rejects like any other.
-    const check = (async () => monitored.component.check(controller.signal))().then(checked, rejected);
+    // An async arrow, so that a check that throws synchronously rejects like any other, and one whose answer throws when it is read.
+    const check = (async () => checked(await monitored.component.check(controller.signal)))()
+      .catch(rejected)
+      .catch(unreadable);
     return new Promise((resolve) => {
       const timer = clock.after(timeout, () => {
         track.overrunSince = started;
@@ -195,6 +197,11 @@ function notOpen(state: string): string {
 function rejected(reason: unknown): CheckResult {
   const message = isStorageError(reason) ? reason.message : `The health check failed (${foreignErrorName(reason)})`;
   return { status: 'unhealthy', message };
+}
+
+/** What a third party's check rejected with may throw by itself, when it is looked at. */
+function unreadable(): CheckResult {
+  return { status: 'unhealthy', message: 'The health check failed' };
 }
 
 /** A third party's check may answer anything: what is no result is unhealthy, what is no field of one is left out. */

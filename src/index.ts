@@ -34,20 +34,27 @@ let current: Promise<StorageManager> | undefined;
  * @throws `CONFIGURATION` with every fault of the settings, or when the settings differ from the live manager's.
  */
 export async function getStorageManager(settings?: SettingsInput, options: OpenOptions = {}): Promise<StorageManager> {
-  const known = current;
-  let manager = await (known ?? compose(settings, options));
   const asked = settings !== undefined || Object.values(options).some((option) => option !== undefined);
-  if (known !== undefined && asked && !(await hasSettings(manager, settings, options))) {
+  for (;;) {
+    const known = current;
+    const taken = known ?? compose(settings, options);
+    // The faults of one's own settings are thrown; those of somebody else's are theirs.
+    const manager = await (known === undefined ? taken : taken.catch(() => undefined));
+    const fits = known === undefined || !asked || (manager && (await hasSettings(manager, settings, options)));
+    // Others ask, and reset, at the same time: after every wait it must still be the process's one.
+    if (manager === undefined || current !== taken) continue;
+    if (fits === true) {
+      await manager.open();
+      return manager;
+    }
     if (!['closed', 'failed'].includes(manager.state))
       throw new StorageError(
         'CONFIGURATION',
         'The process has a storage manager with other settings; openStorage makes one of its own',
         { operation: 'getStorageManager' },
       );
-    manager = await (current === known ? compose(settings, options) : current!);
+    current = undefined;
   }
-  await manager.open();
-  return manager;
 }
 
 function compose(settings: SettingsInput | undefined, options: OpenOptions): Promise<StorageManager> {

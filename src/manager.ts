@@ -2,6 +2,7 @@
 import { EventBus, type StoreEvent } from './adapters/events.js';
 import type { StoreEvents } from './adapters/types.js';
 import { Retention } from './adapters/retention.js';
+import { isEventType } from './adapters/subscriptions.js';
 import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
 import type { CollectionDefinition } from './collection/definition.js';
@@ -215,8 +216,7 @@ export class StorageManager extends SubscribableStorage {
   on(event: '*', listener: (event: StoreEvent) => void): () => void;
   on(event: string, listener: (...told: never[]) => void): () => void {
     if (typeof listener !== 'function') throw invalid('listener', listener, 'a function');
-    if (event === '*' || (typeof event === 'string' && event.includes('.')))
-      return this.#events.on(event, listener as (event: StoreEvent) => void);
+    if (event === '*' || isEventType(event)) return this.#events.on(event, listener as (event: StoreEvent) => void);
     return this.#notices.on(event, listener as ManagerEvents[keyof ManagerEvents]);
   }
 
@@ -262,7 +262,7 @@ export class StorageManager extends SubscribableStorage {
       storeSettings: settings,
       events: this.#events,
       defaultProvider: settings.vectors.default,
-      defaultTenant: checkTenant(settings.defaultTenant),
+      defaultTenant: settings.defaultTenant,
       tenancy: settings.tenancy,
       operationTimeout: settings.lifecycle.operationTimeout,
       clock: this.#clock,

@@ -1,6 +1,7 @@
 /** What a manager tells of itself, where no caller waits for it. */
 import { foreignErrorName, invalid, type StorageError } from './errors.js';
 import type { LifecycleState } from './lifecycle.js';
+import { Listeners } from './listeners.js';
 
 export interface ManagerEvents {
   /** The lifecycle's state changed; `error` tells why an opening failed. */
@@ -14,38 +15,30 @@ export interface ManagerEvents {
 }
 
 export class Notices {
-  private readonly listeners: { readonly [E in keyof ManagerEvents]: Set<ManagerEvents[E]> } = {
-    state: new Set(),
-    error: new Set(),
+  private readonly listeners: { readonly [E in keyof ManagerEvents]: Listeners<ManagerEvents[E]> } = {
+    state: new Listeners(),
+    error: new Listeners(),
   };
 
   /** Listens until the returned function is called. @throws `VALIDATION` for an unknown event */
   on(event: string, listener: ManagerEvents[keyof ManagerEvents]): () => void {
     if (!Object.hasOwn(this.listeners, event))
       throw invalid('event', event, "'state', 'error', '*' or the type of a store's event");
-    const listeners = this.listeners[event as keyof ManagerEvents] as Set<typeof listener>;
-    listeners.add(listener);
-    return () => void listeners.delete(listener);
+    return (this.listeners[event as keyof ManagerEvents] as Listeners<typeof listener>).add(listener);
   }
 
   state(state: LifecycleState, error: StorageError | undefined): void {
-    for (const listener of [...this.listeners.state]) quietly('state', () => listener(state, error));
+    this.listeners.state.tell((listener) => listener(state, error), failed('state'));
   }
 
   report(error: StorageError): void {
-    const listeners = this.listeners.error;
-    if (listeners.size === 0) warn(error.message);
-    for (const listener of [...listeners]) quietly('error', () => listener(error));
+    if (this.listeners.error.size === 0) warn(error.message);
+    this.listeners.error.tell((listener) => listener(error), failed('error'));
   }
 }
 
-/** What it was told of is over and stands, whatever the listener makes of it; and the others are told too. */
-function quietly(event: string, tell: () => void): void {
-  try {
-    tell();
-  } catch (fault) {
-    warn(`A listener of the event ${event} threw (${foreignErrorName(fault)})`);
-  }
+function failed(event: string): (fault: unknown) => void {
+  return (fault) => warn(`A listener of the event ${event} threw (${foreignErrorName(fault)})`);
 }
 
 function warn(message: string): void {

@@ -1,7 +1,8 @@
 /** Settings: one tree from files, the environment and the host, validated whole. The only reader of either. */
 import { types } from 'node:util';
 import { STORE_NAMES, type StoreName, type StoreSettings } from './adapters/settings.js';
-import { typeName } from './errors.js';
+import { checkTenant } from './backends/value.js';
+import { isStorageError, typeName } from './errors.js';
 import { isPlainObject } from './filter/json.js';
 import type { Registry } from './registry.js';
 import { readNames, readVariables } from './settings/environment.js';
@@ -108,7 +109,7 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
   };
   const files = [
     ...(await conventional('quartermaster')),
-    ...(mode !== undefined && /^[\w-]+$/.test(mode) ? await conventional(`quartermaster.${mode}`) : []),
+    ...(mode !== undefined && /^[\w-]+(?:\.[\w-]+)*$/.test(mode) ? await conventional(`quartermaster.${mode}`) : []),
     ...(file === undefined ? [] : [await read(file, false)]),
   ];
   const given = passedIn(overrides, faults);
@@ -119,6 +120,7 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
   const layers = [base, ...files, variables, given];
   const tree = resolveValues(layers, schema, faults);
   checkReferences(tree, layers, defaults, faults);
+  checkDefaultTenant(tree, layers, faults);
   throwFaults(faults);
   inheritCritical(tree);
   const settings = seal(tree, schema);
@@ -201,6 +203,19 @@ function checkReferences(tree: Tree, layers: readonly Layer[], defaults: Layer, 
   for (const name of STORE_NAMES) check(`stores.${name}`, (tree['stores'] as Tree | undefined)?.[name]);
   for (const [name, provider] of Object.entries((tree['vectors'] ?? {}) as Tree))
     if (isPlainObject(provider)) check(`vectors.${name}.database`, provider['database']);
+}
+
+function checkDefaultTenant(tree: Tree, layers: readonly Layer[], faults: Fault[]): void {
+  const [key, tenant] = ['defaultTenant', tree['defaultTenant']];
+  // One that is no text has its fault already.
+  if (typeof tenant !== 'string') return;
+  try {
+    checkTenant(tenant);
+  } catch (error) {
+    if (!isStorageError(error, 'VALIDATION')) throw error;
+    const { expected, actual } = error.details as Pick<Fault, 'expected' | 'actual'>;
+    faults.push({ key, expected, actual, source: sourceOf(layers, key) });
+  }
 }
 
 function seal(tree: Tree, schema: Schema): Settings {

@@ -172,6 +172,43 @@ describe('a check that goes wrong', () => {
       () => Promise.resolve({ status: 'ok' }),
       'The health check did not answer with a status',
     ],
+    [
+      'answers with a status that throws',
+      () =>
+        Promise.resolve({
+          get status() {
+            throw new Error(secret);
+          },
+        }),
+      'The health check failed (Error)',
+    ],
+    [
+      'answers with details that throw',
+      () =>
+        Promise.resolve({
+          status: 'healthy',
+          details: {
+            get size() {
+              throw new Error(secret);
+            },
+          },
+        }),
+      'The health check failed (Error)',
+    ],
+    [
+      'rejects with an error that throws',
+      () =>
+        Promise.reject(
+          Object.create(null, {
+            code: {
+              get: () => {
+                throw new Error(secret);
+              },
+            },
+          }) as Error,
+        ),
+      'The health check failed',
+    ],
   ])('because it %s is unhealthy and shows no secret', async (_, check, message) => {
     const component = new ProbeComponent('main', { check: check as () => Promise<CheckResult> });
     const { monitor } = monitorOf([{ component, critical: true }]);

@@ -18,6 +18,7 @@ const CONTRACTS = ['pool contract', 'backend contract', 'vector contract'];
 const ROOMS: readonly Room[] = [
   { name: 'errors', files: ['errors'], may: [] },
   { name: 'clock', files: ['clock'], may: [] },
+  { name: 'listeners', files: ['listeners'], may: [] },
   { name: 'filter', files: ['filter'], may: [] },
   { name: 'component', files: ['component', 'handle'], may: ['clock'] },
   { name: 'operation', files: ['operation'], may: ['component'] },
@@ -99,6 +100,7 @@ const ROOMS: readonly Room[] = [
     files: ['adapters'],
     may: [
       ...BASE,
+      'listeners',
       ...CONTRACTS,
       ...[
         'record values',
@@ -130,7 +132,7 @@ const ROOMS: readonly Room[] = [
   {
     name: 'settings',
     files: ['settings'],
-    may: ['component', 'filter', 'registry', 'stores by name'],
+    may: ['component', 'filter', 'record values', 'registry', 'stores by name'],
     types: CONTRACTS,
   },
   {
@@ -153,7 +155,7 @@ const ROOMS: readonly Room[] = [
       ...BASE,
       ...CONTRACTS,
       ...['definition', 'collection', 'vector store', 'adapters', 'stores by name', 'unit of work', 'delivery'],
-      ...['settings', 'health', 'probes', 'lifecycle', 'record values', 'operation'],
+      ...['settings', 'health', 'probes', 'lifecycle', 'listeners', 'record values', 'operation'],
     ],
     types: ['registry'],
   },

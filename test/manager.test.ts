@@ -70,8 +70,43 @@ describe("the process's manager", () => {
     expect([other === manager, other.state]).toEqual([false, 'ready']);
   });
 
+  test('of calls at once with other settings each gets its own manager or a refusal', async () => {
+    const [first, second] = ['scripted:first', 'scripted:second'].map((main) => ({ databases: { main } }));
+    const settle = (...calls: Promise<StorageManager>[]) =>
+      Promise.all(
+        calls.map((call) =>
+          call.then(
+            ({ settings }) => settings.databases['main']!.url,
+            (error: unknown) => (isStorageError(error) ? [error.code, error.details['faults'] !== undefined] : error),
+          ),
+        ),
+      );
+    const refused = ['CONFIGURATION', false];
+    await (await getStorageManager(SCRIPTED)).close();
+    expect(await settle(getStorageManager(first), getStorageManager(second))).toEqual(['scripted:first', refused]);
+    await (await getStorageManager()).close();
+    const calls = [getStorageManager(SCRIPTED), getStorageManager(second)];
+    const resetting = resetStorageManager();
+    expect(await settle(...calls)).toEqual(['scripted:', refused]);
+    await resetting;
+    await resetStorageManager();
+    const wrong = getStorageManager({ tenancy: 'perhaps' as never });
+    expect(await settle(wrong, getStorageManager(first))).toEqual([['CONFIGURATION', true], 'scripted:first']);
+  });
+
   test('a tenant that cannot be one is refused as the default', async () => {
-    expect(await codeOf(openStorage({ ...SCRIPTED, defaultTenant: 'quartermaster' }))).toBe('VALIDATION');
+    for (const defaultTenant of ['quartermaster', 'a\u0000', 'x'.repeat(256)]) {
+      const settings = { ...SCRIPTED, defaultTenant, tenancy: 'perhaps' as never };
+      await expect(openStorage(settings)).rejects.toMatchObject({
+        code: 'CONFIGURATION',
+        details: {
+          faults: [
+            { key: 'tenancy' },
+            { key: 'defaultTenant', expected: expect.any(String) as unknown, source: 'the settings passed in' },
+          ],
+        },
+      });
+    }
   });
 
   test('a close while it opens wins', async () => {
@@ -129,6 +164,30 @@ describe("the process's manager", () => {
     await manager.open();
     await manager.close();
     expect(states).toEqual(['draining', 'closed', 'opening', 'ready', 'draining', 'closed']);
+  });
+
+  test('listens to its own events and to what can be an event of a store', async () => {
+    await using manager = await openStorage(SCRIPTED);
+    const on = manager.on.bind(manager) as (event: unknown, listener: () => void) => () => void;
+    for (const event of ['state', 'error', '*', 'task.created', 'task.of_the_host_2', 'conversation.message'])
+      on(event, () => undefined)();
+    for (const event of ['x.y.z', 'task.created.', 'tasks.created', 'task.', 'task', '.', 'State', 'toString', 5, null])
+      expect(await codeOf(() => on(event, () => undefined))).toBe('VALIDATION');
+  });
+
+  test('a function that listens twice is told twice, and each end ends one', async () => {
+    await using manager = await openStorage(SCRIPTED);
+    const told: unknown[] = [];
+    const listener = (of: unknown): void => void told.push(of);
+    const [first] = [manager.on('state', listener), manager.on('state', listener)];
+    const [begun] = [manager.on('agent.state_saved', listener), manager.on('agent.state_saved', listener)];
+    await manager.agents.saveState('a', 'k', {});
+    expect(told.splice(0)).toHaveLength(2);
+    for (const end of [first, first, begun, begun]) end();
+    await manager.agents.saveState('b', 'k', {});
+    expect(told.splice(0)).toHaveLength(1);
+    await manager.close();
+    expect(told).toEqual(['draining', 'closed']);
   });
 
   test('a close waits for work in flight, then ends', async () => {

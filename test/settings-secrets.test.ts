@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { type SettingsSources } from '../src/settings.js';
+import { sameSettings, type SettingsSources } from '../src/settings.js';
 import { faultsOf, loadFrom, SECRET, shownOf } from './support/settings.js';
 
 let directory: string;
@@ -53,6 +53,22 @@ describe('secrets', () => {
     expect(inspect(settings.databases['main'])).toContain('postgresql://ann:***@db.example:5432/app?***');
     expect(settings.databases['main']?.url).toBe(url);
     expect(Object.isFrozen(settings.databases['main'])).toBe(true);
+  });
+
+  test('are behind getters where what is shown is not masked', async () => {
+    const url = `postgresql://ann:${SECRET}@db.example:5432/app`;
+    const settings = await load({ databases: { main: { url, password: SECRET } } });
+    const plain = { customInspect: false, showHidden: true, depth: Infinity };
+    // As console.dir shows it.
+    for (const part of [settings, settings.databases['main']]) {
+      expect(inspect(part, plain)).toContain('url: [Getter]');
+      expect(inspect(part, plain)).not.toContain(SECRET);
+    }
+    expect({ ...settings.databases['main'] }).toMatchObject({ url, password: SECRET, tls: false });
+    expect(structuredClone(settings.databases)['main']).toMatchObject({ url, password: SECRET });
+    expect(() => Object.assign(settings.databases['main']!, { url: 'x' })).toThrow(TypeError);
+    expect(sameSettings(settings, await load({ databases: { main: { password: SECRET, url } } }))).toBe(true);
+    expect(sameSettings(settings, await load({ databases: { main: { url, password: 'other' } } }))).toBe(false);
   });
 });
 

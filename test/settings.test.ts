@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sameSettings, type SettingsSources } from '../src/settings.js';
-import { faultsOf, loadFrom, SECRET, shownOf } from './support/settings.js';
+import { faultsOf, loadFrom, makeRegistry, SECRET, shownOf } from './support/settings.js';
 
 let directory: string;
 beforeEach(async () => {
@@ -75,6 +75,29 @@ describe('sources', () => {
       'pinecone',
     );
     expect((await load(undefined, { environment: { STORAGE_EMULATOR_HOST: 'x' } })).stores.default).toBe('main');
+  });
+
+  test('a scheme is known in capitals too, and an environment with a dot has its file', async () => {
+    const environment = { MONGODB_URI: 'PostgreSQL://h/db', NODE_ENV: 'eu.prod' };
+    await writeFile(join(directory, 'quartermaster.eu.prod.yaml'), 'tenancy: required\n');
+    const settings = await load(undefined, { environment });
+    expect(settings.databases['mongo']?.url).toBe('PostgreSQL://h/db');
+    expect(settings.tenancy).toBe('required');
+    for (const NODE_ENV of ['../eu', '.', 'eu/prod', '..'])
+      expect((await load(undefined, { environment: { NODE_ENV } })).tenancy).toBe('optional');
+  });
+
+  test('a variable of a provider is that of no other whose name it begins with', async () => {
+    const registry = makeRegistry();
+    const url = { doc: 'URL.', format: 'string', default: null } as const;
+    for (const name of ['chroma', 'chroma-cloud']) {
+      const driver = { name, settings: { url }, create: () => undefined };
+      registry.addProvider(name, () => Promise.resolve(driver as never));
+    }
+    const names = async (environment: Record<string, string>) =>
+      Object.keys((await load({ databases: { main: 'memory:' } }, { registry, environment })).vectors.providers).sort();
+    expect(await names({ STORAGE_VECTORS_CHROMA_CLOUD_URL: 'x' })).toEqual(['chroma-cloud', 'memory']);
+    expect(await names({ STORAGE_VECTORS_CHROMA_URL: 'x' })).toEqual(['chroma', 'memory']);
   });
 
   test('two variables that disagree are a fault, two that agree are not', async () => {
@@ -201,8 +224,23 @@ describe('faults', () => {
       STORAGE_BUCKET_URL: 'x',
       STORAGE_ACCOUNT: 'x',
       STORAGE_DEFAULT_REGION: 'x',
+      STORAGE_STORE_NAME: 'x',
+      STORAGE_EVENT_HUB: 'x',
+      STORAGE_JOB_TIMEOUT: '5',
+      STORAGE_DATABASE_NAME: 'x',
+      STORAGE_VECTOR_SIZE: '3',
     };
     expect((await load(undefined, { environment: others })).tenancy).toBe('optional');
+    const mistakes = {
+      STORAGE_DATABASE_URL: 'memory:',
+      STORAGE_VECTOR_PINECONE_API_KEY: 'x',
+      STORAGE_STORE_DEFAULT: 'main',
+      STORAGE_LIFECYCL_DRAN_TIMEOT: '5',
+      STORAGE_EVENTS_HUB: 'x',
+    };
+    expect((await faultsOf(load(undefined, { environment: mistakes }))).keys.sort()).toEqual(
+      Object.keys(mistakes).sort(),
+    );
   });
 
   test('a group that is nearly ours, and the short form of a database in a variable, are told what they are meant for', async () => {
@@ -224,6 +262,43 @@ describe('faults', () => {
     expect(keys.sort()).toEqual(['health.timeout', 'stores.default', 'tenancy']);
     const settings = await load({ databases: { main: { url: 'postgresql://h/db', password: null } } });
     expect(settings.databases['main']).toMatchObject({ password: null });
+  });
+
+  test('a URL that is undefined is a fault, and does not open the embedded database', async () => {
+    const environment = { NODE_ENV: 'production', DATABASE_URL: 'postgres://h/db' };
+    for (const main of [undefined, { url: undefined }, { url: undefined, critical: false }])
+      for (const sources of [{}, { environment }]) {
+        const { error, keys } = await faultsOf(load({ databases: { main } }, sources));
+        expect(keys).toEqual(['databases.main.url']);
+        expect(error.message).toContain('databases.main.url: expected a URL, got undefined (the settings passed in)');
+      }
+    const beside = { databases: { main: 'memory:', orders: undefined } };
+    expect((await faultsOf(load(beside))).keys).toEqual(['databases.orders.url']);
+    for (const overrides of [{ databases: {} }, { databases: undefined, tenancy: undefined }])
+      expect((await load(overrides)).databases['main']?.url).toBe('pglite:./.quartermaster');
+    expect(
+      (await load({ databases: { main: { url: 'memory:', critical: undefined } } })).databases['main'],
+    ).toMatchObject({
+      url: 'memory:',
+      critical: true,
+    });
+  });
+
+  test('a timeout of nothing is none; other times may be 0', async () => {
+    const lifecycle = { openTimeout: 0, operationTimeout: 0, schemaTimeout: 0 };
+    const environment = { STORAGE_HEALTH_TIMEOUT: '0' };
+    const { error, keys } = await faultsOf(load({ lifecycle }, { environment }));
+    expect(keys.sort()).toEqual([
+      'health.timeout',
+      'lifecycle.openTimeout',
+      'lifecycle.operationTimeout',
+      'lifecycle.schemaTimeout',
+    ]);
+    expect(error.message).toContain('openTimeout: expected a whole number of milliseconds, 1 or more, got a number');
+    const none = { lifecycle: { drainTimeout: 0, sweepInterval: 0 }, health: { cache: 0 } };
+    expect(await load(none)).toMatchObject(none);
+    const least = { lifecycle: { openTimeout: 1, operationTimeout: 1, schemaTimeout: 1 }, health: { timeout: 1 } };
+    expect(await load(least)).toMatchObject(least);
   });
 
   test('a database named constructor is a database', async () => {

@@ -87,6 +87,24 @@ describe('hooks of onCommit that fail', () => {
     expect(output).toMatch(/StorageWarning: A listener of the event error threw/);
     expect(output).not.toContain('hunter2');
   });
+
+  test('an async listener that rejects is a warning too, and does not end the process', async () => {
+    const code = `
+      import { openStorage } from './build/src/index.js';
+      const storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+      storage.on('error', async () => { throw new Error('hunter2'); });
+      storage.on('state', async () => { throw new Error('hunter2'); });
+      storage.on('agent.state_saved', async () => { throw new Error('hunter2'); });
+      await storage.agents.saveState('a', 'k', {});
+      await storage.close();
+      console.log('closed');
+    `;
+    const { code: exit, output } = await run(process.execPath, ['--input-type=module', '-e', code], PROJECT, 60_000);
+    expect([exit, output.match(/^closed$/gm)]).toEqual([0, ['closed']]);
+    expect(output).toMatch(/StorageWarning: A listener of the event state threw \(Error\)/);
+    expect(output).toMatch(/StorageWarning: A listener of the event error threw \(Error\)/);
+    expect(output).not.toContain('hunter2');
+  });
 });
 
 test("a host's catch meets an error of a storage when tables are missing, and cannot lose the run", async () => {

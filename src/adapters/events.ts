@@ -2,6 +2,7 @@
 import type { JsonObject } from '../backends/backend.js';
 import { defineOwnCollection, type CollectionDefinition } from '../collection/definition.js';
 import { foreignErrorName, isStorageError, StorageError } from '../errors.js';
+import { Listeners } from '../listeners.js';
 
 /** Something that happened, as a listener, a reader and a relay's handler get it. */
 export interface StoreEvent<Type extends string = string, Payload = JsonObject> {
@@ -50,28 +51,23 @@ type Listener = (event: StoreEvent) => unknown;
 
 /** Tells the listeners of this process what this process has committed. */
 export class EventBus {
-  private readonly listeners = new Map<string, Set<Listener>>();
+  private readonly listeners = new Map<string, Listeners<Listener>>();
 
   constructor(private readonly report: (error: StorageError) => void) {}
 
   /** @param type `*` for every event. Listens until the returned function is called. */
   on(type: string, listener: Listener): () => void {
     let known = this.listeners.get(type);
-    if (known === undefined) this.listeners.set(type, (known = new Set()));
-    known.add(listener);
-    return () => void known.delete(listener);
+    if (known === undefined) this.listeners.set(type, (known = new Listeners()));
+    return known.add(listener);
   }
 
   emit(event: StoreEvent): void {
     for (const type of [event.type, '*'])
-      for (const listener of [...(this.listeners.get(type) ?? [])])
-        try {
-          const answer = listener(event);
-          if (answer instanceof Promise) answer.catch((error: unknown) => this.report(asStorageError(error)));
-        } catch (error) {
-          // What it was told of is committed, whatever the listener makes of it.
-          this.report(asStorageError(error));
-        }
+      this.listeners.get(type)?.tell(
+        (listener) => listener(event),
+        (fault) => this.report(asStorageError(fault)),
+      );
   }
 }
 

@@ -109,7 +109,7 @@ function kept(doc: string): { readonly doc: string; readonly format: 'nat'; read
   return { doc: `${doc}; 0: off.`, format: 'nat', default: 0 };
 }
 
-type Value<Format> = Format extends 'nat' | 'number' | 'milliseconds'
+type Value<Format> = Format extends 'nat' | 'number' | 'milliseconds' | 'timeout'
   ? number
   : Format extends 'boolean'
     ? boolean

@@ -149,11 +149,14 @@ function requireTransactions({ backend }: CollectionHost): void {
 }
 
 function checkTypes(types: unknown): void {
-  const prefixes: readonly string[] = Object.values(PREFIXES);
-  const known = (type: unknown): boolean =>
-    typeof type === 'string' && /^[a-z]+\.[a-z_]+$/.test(type) && prefixes.includes(type.slice(0, type.indexOf('.')));
-  if (!isList(types) || types.length === 0 || !types.every(known))
+  if (!isList(types) || types.length === 0 || !types.every(isEventType))
     throw invalid('options.types', types, "types of the stores' events, as ['task.created']");
+}
+
+/** Whether a store may tell it. What comes behind the dot may be a host's own, of a task. */
+export function isEventType(type: unknown): boolean {
+  const [, prefix = ''] = /^([a-z]+)\.[a-z][a-z0-9_]*$/.exec(typeof type === 'string' ? type : '') ?? [];
+  return Object.values<string>(PREFIXES).includes(prefix);
 }
 
 function checkNames(key: string, names: unknown, known: readonly unknown[]): void {

@@ -14,6 +14,8 @@ const DATABASE_URLS: readonly (readonly [variable: string, database: string])[] 
 ];
 /** Other programs have variables that begin with STORAGE_ too: only these groups are ours. */
 const GROUPS = ['DATABASES', 'STORES', 'VECTORS', 'HEALTH', 'LIFECYCLE', ...Object.keys(STORE_SETTINGS).map(capitals)];
+/** In these a name comes before the setting. */
+const OF_NAMES = ['DATABASES', 'VECTORS'];
 const OURS = new RegExp(`^STORAGE_(?:${GROUPS.join('|')})_`);
 
 type Variables = Readonly<Record<string, string | undefined>>;
@@ -34,7 +36,7 @@ export function readNames(environment: Variables, registry: Registry): Layer {
   for (const [variable, database] of DATABASE_URLS) {
     const url = setIn(environment, variable);
     // Another program may have it for a database that this version does not know; `main` is always meant for us.
-    const scheme = url?.slice(0, url.indexOf(':')) ?? '';
+    const scheme = url?.slice(0, url.indexOf(':')).toLowerCase() ?? '';
     if (url !== undefined && (database === 'main' || registry.knownSchemes().includes(scheme)))
       leaves.push(leaf(`databases.${database}.url`, url, variable));
   }
@@ -45,10 +47,18 @@ export function readNames(environment: Variables, registry: Registry): Layer {
     if (database !== undefined) leaves.push(leaf(`databases.${database.toLowerCase()}.url`, value, variable));
     if (variable === 'STORAGE_VECTORS_DEFAULT' || variable === 'STORAGE_STORES_DEFAULT')
       leaves.push(leaf(variable === 'STORAGE_VECTORS_DEFAULT' ? 'vectors.default' : 'stores.default', value, variable));
-    for (const provider of registry.names().providers)
-      if (variable.startsWith(`STORAGE_VECTORS_${capitals(provider)}_`)) groups.push(['vectors', provider]);
+    const provider = providerOf(variable, registry);
+    if (provider !== undefined) groups.push(['vectors', provider]);
   }
   return { leaves, groups };
+}
+
+/** Where one provider's name begins with another's, the longer one is meant. */
+function providerOf(variable: string, registry: Registry): string | undefined {
+  return registry
+    .names()
+    .providers.filter((provider) => variable.startsWith(`STORAGE_VECTORS_${capitals(provider)}_`))
+    .reduce<string | undefined>((best, name) => (name.length > (best?.length ?? 0) ? name : best), undefined);
 }
 
 /** Every variable that names a setting of the schema. Two that disagree, and ours that name none, are faults. */
@@ -80,7 +90,7 @@ export function readVariables(environment: Variables, schema: Schema, names: Lay
     if (known.has(variable) || setIn(environment, variable) === undefined) continue;
     // The short form of a database is one of files and arguments.
     const near = known.has(`${variable}_URL`) ? `${variable}_URL` : nearest(variable, known);
-    if (!OURS.test(variable) && near === undefined && !isNearlyOurs(variable)) continue;
+    if (!OURS.test(variable) && near === undefined && !isNearlyOurs(variable, known)) continue;
     faults.push({
       key: variable,
       expected: `a variable that names a setting${near === undefined ? '' : `; do you mean ${near}?`}`,
@@ -95,10 +105,15 @@ function nearest(variable: string, known: ReadonlySet<string>): string | undefin
   return variable.startsWith('STORAGE_') ? [...known].find((name) => distance(name, variable) <= 2) : undefined;
 }
 
-/** A group with one letter wrong is meant for us: a URL passed over would leave the data in the embedded database. */
-function isNearlyOurs(variable: string): boolean {
-  const group = /^STORAGE_([A-Z]+)_/.exec(variable)?.[1];
-  return group !== undefined && GROUPS.some((name) => distance(name, group) <= 1);
+/**
+ * A group with one letter wrong is meant for us where a path of the group follows: a URL passed over would leave the data in
+ * the embedded database. STORAGE_STORE_NAME is another program's.
+ */
+function isNearlyOurs(variable: string, known: ReadonlySet<string>): boolean {
+  const [, group = '', rest = ''] = /^STORAGE_([A-Z]+)_(.+)$/.exec(variable) ?? [];
+  return GROUPS.filter((name) => distance(name, group) <= 1).some((name) =>
+    OF_NAMES.includes(name) ? /^URL$|_/.test(rest) : nearest(`STORAGE_${name}_${rest}`, known) !== undefined,
+  );
 }
 
 function capitals(segment: string): string {

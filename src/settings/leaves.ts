@@ -16,16 +16,20 @@ export interface Layer {
   readonly groups: readonly (readonly string[])[];
 }
 
-/** @returns the leaves of a tree; arrays and whatever is no plain object are leaves. */
+/**
+ * @returns the leaves of a tree; arrays and whatever is no plain object are leaves. What is `undefined` is not given, but for
+ * a database's URL: who writes `process.env.DB` there means a database, and not the embedded one.
+ */
 export function leavesOf(tree: unknown, source: string): Layer {
   const leaves: Leaf[] = [];
   const groups: (readonly string[])[] = [];
   const visit = (value: unknown, path: readonly string[]): void => {
-    if (value === undefined) return;
+    const isDatabase = path.length === 2 && path[0] === 'databases';
+    if (value === undefined && !isDatabase && !isDatabaseUrl(path)) return;
     if (isPlainObject(value) && path.length < 16) {
       groups.push(path);
       for (const key of Object.keys(value)) visit(value[key], [...path, canonical(key, path)]);
-    } else if (path.length === 2 && path[0] === 'databases' && typeof value === 'string') {
+    } else if (isDatabase && (typeof value === 'string' || value === undefined)) {
       leaves.push({ path: [...path, 'url'], value, source, isText: false });
     } else {
       leaves.push({ path, value, source, isText: false });
@@ -33,6 +37,10 @@ export function leavesOf(tree: unknown, source: string): Layer {
   };
   visit(tree, []);
   return { leaves, groups };
+}
+
+function isDatabaseUrl(path: readonly string[]): boolean {
+  return path.length === 3 && path[0] === 'databases' && path[2] === 'url';
 }
 
 /** The names of vector providers are case-insensitive. */

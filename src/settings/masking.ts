@@ -3,10 +3,14 @@ import { inspect } from 'node:util';
 
 const MASK = '***';
 
-/** Freezes a tree; what `JSON.stringify` and `util.inspect` show of it, at every depth, has its secrets masked. */
+/**
+ * Freezes a tree; what `JSON.stringify` and `util.inspect` show of it, at every depth, has its secrets masked. Where custom
+ * inspection is passed by, as by `console.dir`, a secret is a getter, of which only that is shown.
+ */
 export function sealed<T extends object>(tree: T, isSecret: (path: string) => boolean, at = ''): T {
-  for (const [key, value] of Object.entries(tree))
-    if (typeof value === 'object' && value !== null) sealed(value as object, isSecret, `${at}${key}.`);
+  for (const [key, value] of Object.entries(tree) as [string, unknown][])
+    if (isSecret(at + key)) Object.defineProperty(tree, key, { get: () => value, enumerable: true });
+    else if (typeof value === 'object' && value !== null) sealed(value, isSecret, `${at}${key}.`);
   const shown = (): Record<string, unknown> =>
     Object.fromEntries(Object.entries(tree).map(([key, value]) => [key, isSecret(at + key) ? mask(value) : value]));
   Object.defineProperty(tree, 'toJSON', { value: shown });

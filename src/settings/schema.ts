@@ -24,14 +24,14 @@ const OWN: SettingsFragment = {
   tenancy: { doc: "Whether the manager's own stores may be used.", format: ['optional', 'required'], default: null },
   defaultTenant: { doc: 'Whose data it is when no tenant is named.', format: 'string', default: null },
   health: {
-    timeout: { doc: 'How long one check may take.', format: 'milliseconds', default: null },
+    timeout: { doc: 'How long one check may take.', format: 'timeout', default: null },
     cache: { doc: 'How long a result is answered again.', format: 'milliseconds', default: null },
   },
   lifecycle: {
-    openTimeout: { doc: 'How long the opening may take.', format: 'milliseconds', default: null },
+    openTimeout: { doc: 'How long the opening may take.', format: 'timeout', default: null },
     drainTimeout: { doc: 'How long work in flight gets at a close.', format: 'milliseconds', default: null },
-    operationTimeout: { doc: 'How long one operation may take.', format: 'milliseconds', default: null },
-    schemaTimeout: { doc: 'How long a change of one table may take.', format: 'milliseconds', default: null },
+    operationTimeout: { doc: 'How long one operation may take.', format: 'timeout', default: null },
+    schemaTimeout: { doc: 'How long a change of one table may take.', format: 'timeout', default: null },
     sweepInterval: { doc: 'How often expired records are deleted; 0: never.', format: 'milliseconds', default: null },
   },
 };

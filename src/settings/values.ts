@@ -71,7 +71,7 @@ function nearGroup([first = '', ...rest]: readonly string[], keys: readonly stri
 
 function fromText(text: string, { format }: SettingSpec): unknown {
   if (format === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
-  if (['nat', 'int', 'port', 'number', 'milliseconds'].includes(format as string))
+  if (['nat', 'int', 'port', 'number', 'milliseconds', 'timeout'].includes(format as string))
     return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
   return text;
 }
@@ -79,6 +79,8 @@ function fromText(text: string, { format }: SettingSpec): unknown {
 /** What was expected, when the value does not fit. */
 function mismatch(value: unknown, spec: SettingSpec): string | undefined {
   if (value === null && spec.default === null && spec.format !== 'boolean') return undefined;
+  // Only the URL of a database comes here so, and its fault is told where the databases are.
+  if (value === undefined) return undefined;
   return fits(value, spec.format) ? undefined : describe(spec);
 }
 
@@ -100,8 +102,13 @@ function fits(value: unknown, format: SettingSpec['format']): boolean {
     case 'port':
       return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= 65_535;
     case 'milliseconds':
+    case 'timeout':
       // The longest delay a timer of Node takes.
-      return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 31;
+      return (
+        Number.isSafeInteger(value) &&
+        (value as number) >= (format === 'timeout' ? 1 : 0) &&
+        (value as number) < 2 ** 31
+      );
   }
 }
 
@@ -116,6 +123,7 @@ function describe({ format }: SettingSpec): string {
     nat: 'a whole number, 0 or more',
     port: 'a port from 0 to 65535',
     milliseconds: 'a whole number of milliseconds, 0 or more',
+    timeout: 'a whole number of milliseconds, 1 or more',
   };
   return words[format];
 }

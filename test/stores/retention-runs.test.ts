@@ -34,7 +34,7 @@ describe('runs by itself', () => {
     const { tasks } = storage.tenant('acme');
     const { id } = await tasks.create({ title: 'x' });
     await tasks.transition(id, 'cancelled');
-    const health = async () => (await storage.health()).components['retention'];
+    const health = async () => (await storage.health()).components['retention:stores'];
     expect(await health()).toMatchObject({ status: 'healthy', critical: false, details: {} });
     // A run comes after nine to eleven days.
     await clock.advance(8 * DAY);
@@ -46,6 +46,16 @@ describe('runs by itself', () => {
     expect(await health()).toMatchObject({ status: 'healthy', details: { lastRun: last } });
   });
 
+  test('have a name that no database can have', async () => {
+    const storage = await open(new ManualClock(), {
+      databases: { retention: 'memory:' },
+      retention: { interval: DAY },
+    });
+    expect(Object.keys((await storage.health()).components)).toEqual(
+      expect.arrayContaining(['retention', 'retention:stores']),
+    );
+  });
+
   test('that fail are told, and tried again', async () => {
     const clock = new ManualClock();
     const databases = { main: 'memory:', other: 'memory:' };
@@ -53,7 +63,7 @@ describe('runs by itself', () => {
     const storage = await open(clock, { ...MAIN, databases, stores: { default: 'main', jobs: 'other' }, retention });
     await databaseOf(storage, 'other').pool.close(clock.monotonic());
     await clock.advance(1.2 * DAY);
-    expect((await storage.health()).components['retention']).toMatchObject({
+    expect((await storage.health()).components['retention:stores']).toMatchObject({
       status: 'degraded',
       message: 'The last run of the retention failed of jobs',
       details: { lastRun: { tasks: { status: 'done' }, jobs: { status: 'failed', error: 'CLOSED' } } },
@@ -63,13 +73,13 @@ describe('runs by itself', () => {
     expect(report.jobs).toMatchObject({ status: 'failed', error: { code: 'CLOSED' }, tenants: [] });
     await databaseOf(storage, 'other').pool.open({ clock, signal: new AbortController().signal });
     await clock.advance(1.2 * DAY);
-    expect((await storage.health()).components['retention']).toMatchObject({ status: 'healthy' });
+    expect((await storage.health()).components['retention:stores']).toMatchObject({ status: 'healthy' });
   });
 
   test('are none without an interval', async () => {
     const clock = new ManualClock();
     const storage = await open(clock, { ...MAIN, retention: { taskDays: 30 } });
-    expect((await storage.health()).components).not.toHaveProperty('retention');
+    expect((await storage.health()).components).not.toHaveProperty('retention:stores');
     expect(clock.timers).toBe(0);
   });
 });

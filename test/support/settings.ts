@@ -9,7 +9,7 @@ import { loadSettings, type Settings, type SettingsInput, type SettingsSources }
 export const SECRET = 'hunter2-the-secret';
 
 /** A registry with the shapes of pools and providers that later come with drivers of their own. */
-function makeRegistry(): Registry {
+export function makeRegistry(): Registry {
   const registry = new Registry();
   const postgres: SettingsFragment = {
     pool: { max: { doc: 'Connections.', format: 'nat', default: 10 } },
