@@ -65,6 +65,7 @@ const ROOMS: readonly Room[] = [
       'savepoint',
       'sqlstate',
       'command-tag',
+      'backup-file',
       'statement-settings',
       'timestamptz',
       'directory-lock',

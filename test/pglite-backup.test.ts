@@ -69,14 +69,13 @@ describe('a backup', () => {
     isOver = true;
     await writing;
     await using restored = await open(`pglite::memory:?from=${file}`);
-    const [first, second] = await Promise.all(['x', 'y'].map((text) => restored.collection(Notes).each({ text })));
-    const idsOf = async (records: typeof first): Promise<string[]> => {
+    const idsOf = async (text: string): Promise<string[]> => {
       const ids: string[] = [];
-      for await (const { id } of records!) ids.push(id.slice(1));
+      for await (const { id } of restored.collection(Notes).each({ text })) ids.push(id.slice(1));
       return ids.sort();
     };
-    const halves = await idsOf(first);
-    expect(await idsOf(second)).toEqual(halves);
+    const halves = await idsOf('x');
+    expect(await idsOf('y')).toEqual(halves);
     expect(halves.length).toBeGreaterThanOrEqual(before);
     expect(halves.length).toBeLessThanOrEqual(after + 1);
   });
