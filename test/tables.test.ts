@@ -101,5 +101,5 @@ test('one name stands for one form of ids', () => {
     tables.declare(defineCollection({ name: 'kinds', id }).schema, 'main');
   declare('uuid')();
   declare('given')();
-  expect(declare('sequence')).toThrow('declared twice, differently');
+  expect(declare('sequence')).toThrow('declared twice, with other id, ');
 });

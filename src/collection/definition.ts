@@ -79,12 +79,13 @@ const TYPES = ['string', 'number', 'boolean', 'date'];
  * every path counts as declared, and a sort by one that is not is refused when it is asked.
  * @throws `VALIDATION` for a malformed declaration.
  */
-export function defineCollection<S extends StandardSchemaV1, F extends SchemaPath<S> = never>(
-  spec: SchemaCollectionSpec<S, F>,
-): CollectionDefinition<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>, F>;
 export function defineCollection<T = Record<string, unknown>, F extends Path<T> = Path<T>>(
   spec: TypedCollectionSpec<T, F>,
 ): CollectionDefinition<T, T, F>;
+// The last one, of which compilers tell why it does not fit.
+export function defineCollection<S extends StandardSchemaV1, F extends SchemaPath<S> = never>(
+  spec: SchemaCollectionSpec<S, F>,
+): CollectionDefinition<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>, F>;
 export function defineCollection(
   spec: SpecOf<string, string> & { schema?: StandardSchemaV1 | undefined },
 ): CollectionDefinition<unknown> {
@@ -205,7 +206,11 @@ function parseIndex(
   const keys = index.keys.map((key, i) => {
     const [field, direction] = typeof key === 'string' ? [key, 'asc' as const] : key;
     if (field === 'id' || (!ENVELOPE.has(field) && !fields.has(field)))
-      throw invalid(`${at}.keys[${i}]`, field, 'a declared field, version, createdAt, updatedAt or expiresAt');
+      throw invalid(
+        `${at}.keys[${i}]`,
+        field,
+        `a declared field, version, createdAt, updatedAt or expiresAt (${String(field)} is not)`,
+      );
     if (direction !== 'asc' && direction !== 'desc') throw invalid(`${at}.keys[${i}]`, direction, "'asc' or 'desc'");
     return { field, direction };
   });

@@ -35,16 +35,17 @@ export class Tables {
   declare(schema: RecordSchema, database: string): void {
     const other = this.declared.get(schema.name);
     if (other === schema) return;
-    if (other !== undefined && describe(other) !== describe(schema))
+    const differing = other === undefined ? [] : differences(other, schema);
+    if (differing.length > 0)
       throw new ValidationError(
         'VALIDATION',
-        `The collection ${schema.name} is declared twice, differently, on the database ${database}`,
-        { details: { collection: schema.name, database } },
+        `The collection ${schema.name} is declared twice, with other ${differing.join(', ')}, on the database ${database}; its type and its schema may differ, the rest may not`,
+        { details: { collection: schema.name, database, differing } },
       );
     this.declared.set(schema.name, schema);
     // Made by a declaration of another process's, which is not this one's to go by any more.
     const made = this.there.get(schema.name);
-    if (made !== undefined && describe(made) !== describe(schema)) this.there.delete(schema.name);
+    if (made !== undefined && differences(made, schema).length > 0) this.there.delete(schema.name);
   }
 
   /** What the name stands for in this process. */
@@ -79,7 +80,7 @@ export class Tables {
   /** Whether the name stands for it in this process, or for nothing yet. */
   private isDeclared(schema: RecordSchema): boolean {
     const declared = this.declared.get(schema.name);
-    return declared === undefined || declared === schema || describe(declared) === describe(schema);
+    return declared === undefined || declared === schema || differences(declared, schema).length === 0;
   }
 
   private start(schema: RecordSchema, backend: RecordBackend): Promise<void> {
@@ -111,6 +112,18 @@ export class Tables {
   }
 }
 
-function describe({ fields, indexes, unique, text, numbered }: RecordSchema): string {
-  return JSON.stringify([[...fields].sort(([a], [b]) => (a < b ? -1 : 1)), indexes, unique, text, numbered]);
+/** The parts of two declarations that are not the same, by the names that `defineCollection` has for them. */
+function differences(one: RecordSchema, other: RecordSchema): string[] {
+  const [parts, others] = [describe(one), describe(other)];
+  return Object.keys(parts).filter((part) => parts[part] !== others[part]);
+}
+
+function describe({ fields, indexes, unique, text, numbered }: RecordSchema): Readonly<Record<string, string>> {
+  return {
+    fields: JSON.stringify([...fields].sort(([a], [b]) => (a < b ? -1 : 1))),
+    indexes: JSON.stringify(indexes),
+    unique: JSON.stringify(unique),
+    text: JSON.stringify(text),
+    id: String(numbered),
+  };
 }
