@@ -23,7 +23,11 @@ export const STORE_SETTINGS = {
       default: 0,
     },
     maxValueBytes: { doc: 'Bytes that one value may take.', format: 'nat', default: 1_048_576 },
-    defaultTtlSeconds: { doc: 'The TTL of what is set without one; 0: none.', format: 'number', default: 0 },
+    defaultTtlSeconds: {
+      doc: 'The TTL of what is set without one, a thousand years at most; 0: none.',
+      format: 'number',
+      default: 0,
+    },
   },
   tasks: {
     cancelledSatisfies: {

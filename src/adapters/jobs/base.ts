@@ -39,8 +39,8 @@ export abstract class JobStoreBase extends Store {
     aggregateId: string,
     options: CallOptions & { readonly after?: number; readonly limit?: number } = {},
   ): Promise<StoreEvent[]> {
-    const { after = 0, limit = 100 } = options;
     const kept = await super.listEvents(aggregateId, options);
+    const { after = 0, limit = 100 } = options;
     return kept
       .flatMap(withStart)
       .filter(({ seq }) => seq > after)

@@ -9,7 +9,7 @@ import { bytesOf, type Address } from './entry.js';
 
 /** Of a namespace and of a key, in bytes. */
 const NAME_BYTES = 1_020;
-const MAX_TTL_SECONDS = 1_000 * 365.25 * 86_400;
+export const MAX_TTL_SECONDS = 1_000 * 365.25 * 86_400;
 /** Of a record beside the value, the namespace and the key. */
 const RECORD_BYTES = 256;
 

@@ -5,7 +5,16 @@ import { invalid, isStorageError, UnsupportedError } from '../../errors.js';
 import { callOptions, checkIfVersion, type ChangeOptions } from '../store.js';
 import type { Unit } from '../unit.js';
 import { Accounting } from './accounting.js';
-import { expiry, readAddress, readOptions, readValue, ttlReader, VERSION, type ValueLimits } from './arguments.js';
+import {
+  expiry,
+  MAX_TTL_SECONDS,
+  readAddress,
+  readOptions,
+  readValue,
+  ttlReader,
+  VERSION,
+  type ValueLimits,
+} from './arguments.js';
 import { ENTRIES } from './entries.js';
 import { idOf, isLive, valueOf, type Address, type Entry, type KeyValue } from './entry.js';
 import { EntryUnit, type Outcome } from './entry-unit.js';
@@ -129,8 +138,9 @@ export abstract class KeyValueWriter extends KeyValueReader {
   }
 
   protected expiry(ttlSeconds: number | null | undefined, { now }: Unit): Date | undefined {
+    if (ttlSeconds !== undefined) return expiry(ttlSeconds, now);
     const usual = this.host.settings.kv.defaultTtlSeconds;
-    return expiry(ttlSeconds === undefined ? (usual > 0 ? usual : null) : ttlSeconds, now);
+    return expiry(usual > 0 ? Math.min(usual, MAX_TTL_SECONDS) : null, now);
   }
 
   private retime<Value>(
