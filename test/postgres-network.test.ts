@@ -219,7 +219,10 @@ describeServer('the network', () => {
     const { port } = proxy;
     await proxy.close();
     const pool = fixture.make({}, fixture.through(port));
-    await expect(pool.open(openContext())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(pool.open(openContext())).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: `The connection to 127.0.0.1:${port} failed (ECONNREFUSED)`,
+    });
     await expect(pool.query('SELECT 1', [], context())).rejects.toMatchObject({ code: 'CLOSED' });
     proxy = await Proxy.open(serverUrl, port);
     await pool.open(openContext());

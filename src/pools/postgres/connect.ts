@@ -4,7 +4,7 @@ import { connect as connectSocket } from 'node:net';
 import { aborted, type Clock } from '../../clock.js';
 import { StorageError, UnavailableError } from '../../errors.js';
 import { requireChannelBinding } from './channel-binding.js';
-import { mapConnectError } from './errors.js';
+import { mapConnectError, serverAt } from './errors.js';
 import type { Client, ClientConfig, Library } from './library.js';
 import { PINNED_OPTIONS } from './session-settings.js';
 import type { PostgresOptions } from './settings.js';
@@ -85,7 +85,7 @@ export class Connector {
       const onAbort = (): void => settle(aborted(signal, 'open'));
       const timer = this.clock.after(pool.connectTimeout, () =>
         settle(
-          new UnavailableError(`The server did not complete the handshake within ${pool.connectTimeout} ms`, {
+          new UnavailableError(`${serverAt(address)} did not complete the handshake within ${pool.connectTimeout} ms`, {
             component: this.component,
             operation: 'open',
           }),
@@ -95,7 +95,7 @@ export class Connector {
       if (address.channelBinding === 'require') requireChannelBinding(client.connection, this.component, settle);
       client.connect().then(
         () => settle(),
-        (error: unknown) => settle(mapConnectError(error, this.component, address.database)),
+        (error: unknown) => settle(mapConnectError(error, this.component, address)),
       );
     });
     return result;

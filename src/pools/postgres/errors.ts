@@ -1,5 +1,6 @@
 /** The errors of PostgreSQL's clients: the server's by SQLSTATE, and those of the way to it. */
 import { isStorageError, StorageError, UnavailableError } from '../../errors.js';
+import type { Address } from './address.js';
 import { fromSqlState, isDatabaseFault } from '../sqlstate.js';
 
 /** Whether the connection cannot be used after it. Duplicate keys and the like leave it as it was. */
@@ -29,7 +30,8 @@ export function isRefusal(error: unknown, completed: boolean, alive: boolean): b
   return isDatabaseFault(error) && (alive || (error.code === '57P01' && !completed));
 }
 
-export function mapError(error: unknown, component: string, operation: string): StorageError {
+/** @param server as it is to be called */
+export function mapError(error: unknown, component: string, operation: string, server = 'the server'): StorageError {
   if (isStorageError(error)) return error;
   if (isDatabaseFault(error)) return fromSqlState(error, component, operation);
   const options = { component, operation, cause: error };
@@ -43,13 +45,14 @@ export function mapError(error: unknown, component: string, operation: string): 
   if (typeof code === 'string' && /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|^ERR_(SSL|TLS|OSSL)/.test(code))
     return new StorageError('CONFIGURATION', `TLS with the server failed (${code})`, options);
   return new UnavailableError(
-    `The connection to the server failed${typeof code === 'string' ? ` (${code})` : ''}`,
+    `The connection to ${server} failed${typeof code === 'string' ? ` (${code})` : ''}`,
     options,
   );
 }
 
-/** @param database its name, which the server's own words may not hold. */
-export function mapConnectError(error: unknown, component: string, database: string | undefined): StorageError {
+/** The name of the database may not be in the server's own words, and the way to it is in nobody's. */
+export function mapConnectError(error: unknown, component: string, address: Address): StorageError {
+  const { database } = address;
   if (isDatabaseFault(error) && error.code === '3D000')
     return new StorageError('CONFIGURATION', `The server has no database ${JSON.stringify(database ?? '')}`, {
       component,
@@ -64,5 +67,10 @@ export function mapConnectError(error: unknown, component: string, database: str
       details: { sqlstate: error.code },
       cause: error,
     });
-  return mapError(error, component, 'open');
+  return mapError(error, component, 'open', serverAt(address));
+}
+
+/** The server of an address: its host, with its port or as a directory of sockets. */
+export function serverAt({ host, port }: Pick<Address, 'host' | 'port'>): string {
+  return host.startsWith('/') ? `${host}/.s.PGSQL.${port}` : `${host}:${port}`;
 }
