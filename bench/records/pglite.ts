@@ -68,6 +68,7 @@ export async function benchPglite(): Promise<Row[]> {
           'infinity',
           JSON.stringify(valueOf(i)),
           next(i),
+          null,
         ]),
       ),
     ),

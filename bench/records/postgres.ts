@@ -44,7 +44,7 @@ async function bench(url: string): Promise<Row[]> {
       'replace if version',
       '0.95',
       each((i) => orders.replace(`o${i}`, valueOf(i), { ifVersion: next(i) })),
-      each((i) => raw('replace', ['default', `o${i}`, now(), 'infinity', JSON.stringify(valueOf(i)), next(i)])),
+      each((i) => raw('replace', ['default', `o${i}`, now(), 'infinity', JSON.stringify(valueOf(i)), next(i), null])),
     ),
     await compare(
       'page of 20 by a declared index',
