@@ -47,12 +47,21 @@ export class Limit {
     this.refuse?.(error);
   }
 
-  /** What `work` gives, or the error of the cut: no later than it. */
-  race<R>(work: Promise<R>): Promise<R> {
+  /** What `work` gives, or the error of the cut: no later than it. @param onDone when `work` is over, cut or not */
+  race<R>(work: Promise<R>, onDone: () => void): Promise<R> {
     return new Promise((resolve, reject) => {
       if (this.reason !== undefined) reject(this.reason);
       this.refuse = reject;
-      work.then(resolve, reject);
+      work.then(
+        (result) => {
+          onDone();
+          resolve(result);
+        },
+        (error: Error) => {
+          onDone();
+          reject(error);
+        },
+      );
     });
   }
 

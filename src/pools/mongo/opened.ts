@@ -60,26 +60,42 @@ export function isIdle({ gate, sessions }: Opened): boolean {
   return gate.taken === 0 && sessions.size === 0;
 }
 
-export function useOf(
-  { library, db, deployment, collections }: Opened,
-  limit: Limit,
-  session: ClientSession | undefined,
-): MongoUse {
-  const short: ShortBounds =
-    session === undefined ? { maxTimeMS: limit.maxTimeMS } : { maxTimeMS: limit.maxTimeMS, session };
-  return {
-    db,
-    short,
-    get bounds() {
-      return { ...short, signal: limit.signal };
-    },
-    transactions: deployment.transactions,
-    double: library.double,
-    duplicateIndex,
-    collection<D extends Document>(name: string): Collection<D> {
-      let collection = collections.get(name);
-      if (collection === undefined) collections.set(name, (collection = db.collection(name)));
-      return collection as unknown as Collection<D>;
-    },
-  };
+/** A class, because an object made of accessors for each operation costs more than what it is for. */
+export class OperationUse implements MongoUse {
+  readonly duplicateIndex = duplicateIndex;
+
+  constructor(
+    private readonly opened: Opened,
+    private readonly limit: Limit,
+    private readonly session: ClientSession | undefined,
+  ) {}
+
+  get db(): Db {
+    return this.opened.db;
+  }
+
+  get short(): ShortBounds {
+    const { session, limit } = this;
+    const { maxTimeMS } = limit;
+    return session === undefined ? { maxTimeMS } : { maxTimeMS, session };
+  }
+
+  get bounds(): CallBounds {
+    return { ...this.short, signal: this.limit.signal };
+  }
+
+  get transactions(): Deployment['transactions'] {
+    return this.opened.deployment.transactions;
+  }
+
+  get double(): Library['double'] {
+    return this.opened.library.double;
+  }
+
+  collection<D extends Document>(name: string): Collection<D> {
+    const { collections, db } = this.opened;
+    let collection = collections.get(name);
+    if (collection === undefined) collections.set(name, (collection = db.collection(name)));
+    return collection as unknown as Collection<D>;
+  }
 }

@@ -13,7 +13,7 @@ import { isLostAnswer, isSystemFault, mapError, unsupported } from './errors.js'
 import { Gate } from './gate.js';
 import { healthOf } from './health.js';
 import { Limit } from './limit.js';
-import { isIdle, type MongoUse, type Opened, useOf } from './opened.js';
+import { isIdle, type MongoUse, type Opened, OperationUse } from './opened.js';
 import { Probe } from './probe.js';
 import { MongoSession } from './session.js';
 import type { MongoOptions } from './settings.js';
@@ -259,15 +259,12 @@ export class MongoPool implements Pool {
   ): Promise<R> {
     const limit = new Limit(context, this.clock, this.name);
     opened.limits.add(limit);
-    const working = work(useOf(opened, limit, session));
-    const giveBack = (): void => {
-      opened.gate.release();
-      this.tellIdle(opened);
-    };
-    // Work that is cut keeps its turn until the client is done with it: it still has the connection.
-    working.then(giveBack, giveBack);
     try {
-      return await limit.race(working);
+      return await limit.race(work(new OperationUse(opened, limit, session)), () => {
+        // Work that is cut keeps its turn until the client is done with it: it still has the connection.
+        opened.gate.release();
+        this.tellIdle(opened);
+      });
     } catch (error) {
       throw mapError(error, this.name, operation);
     } finally {
