@@ -29,7 +29,10 @@ describe('two databases of one URL', () => {
       await storage.collection(Notes).insert({ text: 'a' }, { id: 'a' });
       expect(await storage.collection(Notes, { on: 'alias' }).count({ text: 'a' })).toBe(1);
       expect(() => storage.collection(Others, { on: 'alias' })).toThrow(
-        expect.objectContaining({ code: 'VALIDATION', details: { collection: 'notes', database: 'alias' } }),
+        expect.objectContaining({
+          code: 'VALIDATION',
+          details: { collection: 'notes', database: 'alias', differing: ['fields'] },
+        }),
       );
     }
     const unequal = openStorage({ databases: { main: url, alias: { url, acquireTimeout: 1 } } }, { environment: {} });
