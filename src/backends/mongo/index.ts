@@ -101,7 +101,7 @@ class MongoBackend implements RecordBackend {
     request: Pick<FindRequest, 'collection' | 'filter' | 'limit'>,
     context: OperationContext,
   ): Promise<number> {
-    return this.pool.run('deleteMany', context, (use) => deleteMany(use, scope, request, context.now));
+    return this.pool.write('deleteMany', context, (use) => deleteMany(use, scope, request, context.now));
   }
 
   updateMany(scope: Scope, request: UpdateRequest, context: OperationContext): Promise<number> {

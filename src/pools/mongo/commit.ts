@@ -29,14 +29,19 @@ export async function commit(session: ClientSession, clock: Clock, deadline: num
   }
 }
 
-/** Waits no longer than the transaction's caller would. Never rejects. */
+/**
+ * Waits no longer than the transaction's caller would. Never rejects.
+ * @param quiet resolves when nothing is asked of the client in it any more: what still waits for a connection when the
+ * transaction is aborted would be sent outside of it, and stay
+ */
 export async function rollBack(
   session: ClientSession,
+  quiet: Promise<void>,
   clock: Clock,
   { deadline, signal }: Pick<OperationContext, 'deadline' | 'signal'>,
 ): Promise<void> {
-  const ended = session
-    .abortTransaction()
+  const ended = quiet
+    .then(() => session.abortTransaction())
     // It is refused after an attempt to commit, which ended the transaction as well.
     .catch(() => undefined)
     .then(() => session.endSession())

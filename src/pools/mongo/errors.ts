@@ -73,20 +73,29 @@ export function hasLabel(error: unknown, label: string): boolean {
   return Array.isArray(errorLabels) && errorLabels.includes(label);
 }
 
+/** What went wrong under a bulk write: the client wraps the loss of its connection as it does the server's own faults. */
+function unwrapped(error: unknown): unknown {
+  const { name, errorResponse } = (error ?? {}) as { name?: unknown; errorResponse?: unknown };
+  return name === 'MongoBulkWriteError' && errorResponse instanceof Error ? errorResponse : error;
+}
+
 export function isNetworkFault(error: unknown): boolean {
-  return error instanceof Error && NETWORK.has(error.name);
+  const fault = unwrapped(error);
+  return fault instanceof Error && NETWORK.has(fault.name);
 }
 
 /** Whether the server may have done what it was asked, though no answer came. */
-export function isLostAnswer(error: unknown): boolean {
+export function isLostAnswer(given: unknown): boolean {
+  const error = unwrapped(given);
   if (isSystemFault(error)) return (error as { code: string }).code !== 'ECONNREFUSED';
   if (!(error instanceof Error) || !LOST_ANSWER.has(error.name)) return false;
   // The client labels so what happens before a connection is there.
   return !hasLabel(error, 'HandshakeError') && !hasLabel(error, 'SystemOverloadedError');
 }
 
-export function mapError(error: unknown, component: string, operation?: string): StorageError {
-  if (isStorageError(error)) return error;
+export function mapError(given: unknown, component: string, operation?: string): StorageError {
+  if (isStorageError(given)) return given;
+  const error = isNetworkFault(given) ? unwrapped(given) : given;
   const options: StorageErrorOptions = { component, operation, cause: error };
   const fault = serverFault(error);
   if (fault !== undefined) return byCode(fault, options, error);

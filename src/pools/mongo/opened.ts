@@ -67,17 +67,21 @@ export class OperationUse implements MongoUse {
   constructor(
     private readonly opened: Opened,
     private readonly limit: Limit,
-    private readonly session: ClientSession | undefined,
+    private readonly session: MongoSession | undefined,
   ) {}
 
   get db(): Db {
     return this.opened.db;
   }
 
+  /** @throws when the transaction is over: the client would send what is asked of it then outside of any. */
   get short(): ShortBounds {
     const { session, limit } = this;
     const { maxTimeMS } = limit;
-    return session === undefined ? { maxTimeMS } : { maxTimeMS, session };
+    if (session === undefined) return { maxTimeMS };
+    const { over } = session;
+    if (over !== undefined) throw over;
+    return { maxTimeMS, session: session.client };
   }
 
   get bounds(): CallBounds {

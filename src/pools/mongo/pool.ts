@@ -1,5 +1,4 @@
 /** The pool over one MongoClient: turns, deadlines, transactions, health. */
-import type { ClientSession } from 'mongodb';
 import { sleep, type Clock, timerDelay } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
 import { isStorageError, StorageError, ValidationError } from '../../errors.js';
@@ -130,7 +129,7 @@ export class MongoPool implements Pool {
       return result;
     } catch (error) {
       session.end();
-      await rollBack(client, clock, context);
+      await rollBack(client, session.quiet(), clock, context);
       throw error;
     } finally {
       opened.sessions.delete(session);
@@ -241,7 +240,7 @@ export class MongoPool implements Pool {
       const turn = opened.gate.acquire(context, true);
       if (turn !== undefined) await turn;
       try {
-        return await this.onTurn(opened, operation, context, session.client, work);
+        return await this.onTurn(opened, operation, context, session, work);
       } catch (error) {
         // The server has ended the transaction with its first error.
         session.failure ??= error as StorageError;
@@ -254,13 +253,15 @@ export class MongoPool implements Pool {
     opened: Opened,
     operation: string,
     context: OperationContext,
-    session: ClientSession | undefined,
+    session: MongoSession | undefined,
     work: (use: MongoUse) => Promise<R>,
   ): Promise<R> {
     const limit = new Limit(context, this.clock, this.name);
     opened.limits.add(limit);
     try {
-      return await limit.race(work(new OperationUse(opened, limit, session)), () => {
+      const working = work(new OperationUse(opened, limit, session));
+      session?.track(working);
+      return await limit.race(working, () => {
         // Work that is cut keeps its turn until the client is done with it: it still has the connection.
         opened.gate.release();
         this.tellIdle(opened);

@@ -9,6 +9,7 @@ export class MongoSession extends LocalSession {
   // Private in earnest: what inspects or serialises a session must not meet the client, which holds the password.
   readonly #client: ClientSession;
   #turn: Promise<unknown> = Promise.resolve();
+  #calls = new Set<Promise<unknown>>();
 
   constructor(pool: Pool, client: ClientSession, bounds: OperationContext, clock: Clock) {
     super(pool, bounds, clock);
@@ -24,6 +25,18 @@ export class MongoSession extends LocalSession {
     const turn = this.#turn.then(work, work);
     this.#turn = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** What the client does for it, also when nobody waits for it any more. */
+  track(call: Promise<unknown>): void {
+    this.#calls.add(call);
+    const forget = (): void => void this.#calls.delete(call);
+    call.then(forget, forget);
+  }
+
+  /** Resolves when the client does nothing for it any more. To be asked once it has ended. */
+  async quiet(): Promise<void> {
+    await Promise.allSettled(this.#calls);
   }
 
   /** Resolves when no operation of it runs any more, awaited by the caller or not. */
