@@ -1,6 +1,6 @@
 /** Transactions within each other, hooks that fail, and what a host's catch meets. */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { defineCollection, isStorageError, openStorage, type StorageError } from '../src/index.js';
+import { defineCollection, isStorageError, openStorage, StorageError } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 import { PROJECT } from './support/project.js';
 import { run } from './support/run.js';
@@ -120,4 +120,15 @@ test("a host's catch meets an error of a storage when tables are missing, and ca
   expect(isStorageError(met[0], 'UNAVAILABLE')).toBe(true);
   expect((met[0] as StorageError).message).toMatch(/tables .* run again/);
   expect((await fresh.collection(Notes).get('a')).value).toEqual({ n: 1 });
+});
+
+test('compensations run where the function itself met an unknown outcome elsewhere: its own is known', async () => {
+  const elsewhere = new StorageError('OUTCOME_UNKNOWN', 'of another database');
+  const ran: string[] = [];
+  const work = storage.transaction(async (tx) => {
+    tx.onRollback(() => void ran.push('undone'));
+    throw elsewhere;
+  });
+  await expect(work).rejects.toBe(elsewhere);
+  expect(ran).toEqual(['undone']);
 });

@@ -37,6 +37,8 @@ export class Attempt {
   private inner: Attempt | undefined;
   private lacking: TablesMissing | undefined;
   private ended = false;
+  /** Whether its function has returned, so that what fails from then on is the commit. */
+  isToCommit = false;
   /** Operations that have not answered yet, by the ends that they will tell. */
   private readonly pending = new Map<() => void, string>();
   /** Calls that have not answered yet, and may be between two operations. */
@@ -151,6 +153,7 @@ export class Attempt {
       const value = await running.run(this, () => work(this));
       await this.finish();
       if (this.missing !== undefined) throw this.missing;
+      this.isToCommit = true;
       return value;
     } finally {
       this.end();

@@ -45,8 +45,9 @@ export async function runTransaction<R>(
       return outcome.result;
     }
     const { attempt, error } = outcome;
-    // Whether it is committed nobody knows: to undo outside what may well have happened would be the half that is promised not to be.
-    const undone = isStorageError(error, 'OUTCOME_UNKNOWN') ? [] : (attempt?.takeCompensations() ?? []);
+    // Whether it is committed nobody knows, once its commit was sent: to undo outside what may well have happened would be the half that is promised not to be.
+    const isUnknown = attempt?.isToCommit === true && isStorageError(error, 'OUTCOME_UNKNOWN');
+    const undone = isUnknown ? [] : (attempt?.takeCompensations() ?? []);
     const failed = await runHooks(undone);
     if (failed.length > 0) throw compensationFailure(error, failed);
     if (attempt?.missing !== undefined) {
