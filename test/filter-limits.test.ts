@@ -41,3 +41,13 @@ test.each([['createdAt'], ['expiresAt']])(
     ]);
   },
 );
+
+test('what is pushed counts the list it goes into', async () => {
+  await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+  const lists = storage.collection(defineCollection<{ list: unknown[] }>({ name: 'lists', id: 'given' }));
+  const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)]);
+  await lists.insert({ list: [] }, { id: 'a' });
+  await expect(lists.patch('a', { push: { list: nested(63) } })).rejects.toMatchObject({ code: 'VALIDATION' });
+  const { value } = await lists.patch('a', { push: { list: nested(62) } });
+  expect((await lists.replace('a', value)).version).toBe(3);
+});

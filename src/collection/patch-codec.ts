@@ -55,7 +55,7 @@ function encodeParts(
     checkPath(path, at);
     if (kind === 'increment' && (typeof value !== 'number' || !Number.isFinite(value)))
       throw invalid(at, value, 'a finite number');
-    encoded[path] = encodeElement(value, schema, kind === 'push' ? `${path}[]` : path, at);
+    encoded[path] = encodeElement(value, schema, kind === 'push' ? `${path}.[]` : path, at);
   }
   return encoded;
 }
