@@ -188,6 +188,23 @@ describeChroma('chroma', () => {
     expect(await other.count('anew')).toBe(1);
   });
 
+  test('what is written while another process makes the collection anew is in the new one', async () => {
+    const proxy = await fixture.proxy();
+    const behind = await fixture.store({ url: proxy.url });
+    const spec = { name: 'overtaken', dimension: 2 } as const;
+    await store.createCollection(spec);
+    // Between the look at the collection and the making of what keeps its records.
+    proxy.hold(/^POST .*\/collections$/, async () => {
+      await store.deleteCollection('overtaken');
+      await store.createCollection(spec);
+      await store.upsert('overtaken', [{ id: 'a', vector: [1, 2] }]);
+    });
+    for (const id of ['b', 'c']) await behind.upsert('overtaken', [{ id, vector: [1, 2] }]);
+    for (const view of [store, behind])
+      expect((await view.list('overtaken')).items.map(({ id }) => id).sort()).toEqual(['a', 'b', 'c']);
+    expect((await fixture.collections()).filter(({ name }) => name.startsWith('qm.overtaken.'))).toHaveLength(2);
+  });
+
   test('what is left of a deletion that did not end is not seen, and goes with the next one', async () => {
     await store.createCollection({ name: 'left', dimension: 2 });
     await store.upsert('left', [{ id: 'a', vector: [1, 2] }]);

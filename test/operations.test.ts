@@ -39,6 +39,16 @@ test('a call is checked before anything else', async () => {
   await expect(operations.stats()).rejects.toMatchObject({ code: 'CLOSED' });
 });
 
+test('what has vectors beside it tells of its collections', async () => {
+  await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+  await storage.collection(Notes).insert({ text: 'a', size: 1 }, { id: 'a' });
+  await storage.vectors().createCollection({ name: 'docs', dimension: 2 });
+  await storage.vectors().upsert('docs', [{ id: 'a', vector: [1, 2] }]);
+  const { collections } = await storage.operations().stats();
+  const names = collections.map(({ collection }) => collection);
+  expect(names.filter((name) => !name.startsWith('qm_'))).toEqual(['notes']);
+});
+
 for (const target of storageTargets('operations'))
   describe(`operations on ${target.name}`, () => {
     test('are there as the capabilities say, and stats tells what a collection takes', async () => {

@@ -123,6 +123,44 @@ describeServer('the index of vectors', () => {
     expect(await indexesOf('refused')).toEqual([{ valid: true }]);
   });
 
+  test('loads that defer it at the same time leave a build that is under way to who builds', async () => {
+    await store.createCollection({ name: 'together', dimension: DIMENSION });
+    const loads = [0, 1, 2].map((i) => store.load('together', records(i * 1_000, 1_000), { deferIndex: true }));
+    expect(await Promise.all(loads)).toEqual(Array(3).fill(expect.objectContaining({ written: 1_000, failed: 0 })));
+    expect(await indexesOf('together')).toEqual([{ valid: true }]);
+  });
+
+  test('a load in a transaction is refused with the index as it is', async () => {
+    await store.createCollection({ name: 'inside', dimension: DIMENSION });
+    await expect(
+      pool.transaction({ context: context() }, (session) =>
+        storeOn(provider, 'main', session).load('inside', records(0, 1), { deferIndex: true }),
+      ),
+    ).rejects.toMatchObject({ code: 'VALIDATION', message: 'An index is built and dropped outside of transactions' });
+    expect(await indexesOf('inside')).toEqual([{ valid: true }]);
+  });
+
+  test('a write that gathers statistics does not wait for a build', async () => {
+    await store.createCollection({ name: 'counted', dimension: DIMENSION });
+    const table = await tableOf(provider, 'counted');
+    // What a build holds.
+    await pool.transaction({ context: context() }, async (session) => {
+      await pool.script(`LOCK TABLE ${table} IN SHARE UPDATE EXCLUSIVE MODE`, context({ session }));
+      await store.upsert('counted', records(0, 1_001));
+      expect(await store.count('counted')).toBe(1_001);
+    });
+  });
+
+  test('the first use of a collection waits for nobody who has looked at another', async () => {
+    await store.createCollection({ name: 'looked', dimension: DIMENSION });
+    await pool.transaction({ context: context() }, async (session) => {
+      await storeOn(providerOn(pool), 'main', session).count('looked');
+      const other = storeOn(providerOn(pool), 'main');
+      await other.createCollection({ name: 'beside', dimension: DIMENSION });
+      expect(await storeOn(providerOn(pool), 'main').count('looked')).toBe(0);
+    });
+  });
+
   test('a load that is given up builds it again all the same', async () => {
     await store.createCollection({ name: 'aborted', dimension: DIMENSION });
     const controller = new AbortController();

@@ -126,6 +126,11 @@ export class Parts {
         component: this.component,
         details: { collection: schema.name },
       });
+    // A collection that was made anew meanwhile has parts of other names, and nobody looks into this one.
+    if ((await this.nameOf(schema, scope, context, operation)) !== name) {
+      await this.drop(name, context);
+      return this.make(schema, scope, context, operation);
+    }
     this.remember(schema, scope, id);
     return id;
   }

@@ -23,7 +23,8 @@ export class Statistics {
   }
 
   async gather(schema: VectorSchema, context: OperationContext): Promise<void> {
-    // The rows are written: only the plans of searches are worse without it.
-    await this.pool.script(`ANALYZE ${tableName(schema)}`, context).catch(() => undefined);
+    // The rows are written: only the plans of searches are worse without it. A build of the index would be waited for, which
+    // waits for everyone who waits: then those that it ends with do.
+    await this.pool.script(`ANALYZE (SKIP_LOCKED) ${tableName(schema)}`, context).catch(() => undefined);
   }
 }

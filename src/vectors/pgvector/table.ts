@@ -7,8 +7,11 @@ import { precisionOf, type Precision } from './precision.js';
 export const SCHEMA = '"quartermaster"';
 export const CATALOGUE = `${SCHEMA}."qm_vectors"`;
 
-/** Beyond it a vector of float32 does not fit into a page of 8 kB with its row. */
-const MAX_INLINE_DIMENSION = 2_000;
+/**
+ * Beyond it a vector of float32 does not fit into a page of 8 kB with its row: 4 bytes each, and besides them up to 24 bytes of
+ * every other column, since what is no longer than that is not moved out of the row.
+ */
+const MAX_INLINE_DIMENSION = 1_980;
 
 interface Operator {
   readonly sign: string;
@@ -85,8 +88,9 @@ export function createCatalogue(): string {
     `CREATE SCHEMA IF NOT EXISTS ${SCHEMA}; CREATE TABLE IF NOT EXISTS ${CATALOGUE} (` +
     'name text COLLATE "C" PRIMARY KEY, dimension integer NOT NULL, metric text NOT NULL, ' +
     'fields jsonb NOT NULL, index jsonb NOT NULL, text jsonb); ' +
-    // As it was made before texts could be searched.
-    `ALTER TABLE ${CATALOGUE} ADD COLUMN IF NOT EXISTS text jsonb`
+    // As it was made before texts could be searched. Even a column that is there is only added once nobody reads the table.
+    `DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = '${CATALOGUE}'::regclass AND attname = 'text') ` +
+    `THEN ALTER TABLE ${CATALOGUE} ADD COLUMN IF NOT EXISTS text jsonb; END IF; END $$`
   );
 }
 

@@ -32,7 +32,7 @@ export class VectorIndexes {
           break;
         case 'broken':
           // What a build that failed has left behind: it is kept up to date, and used by nobody.
-          await this.race(() => this.drop(schema, context), context);
+          await this.race(() => this.dropNow(schema, context), context);
           break;
         case 'absent':
           await this.race(() => this.pool.script(statement, context), context);
@@ -56,8 +56,20 @@ export class VectorIndexes {
     return sleep(this.clock, POLL, context.signal);
   }
 
+  /** One that another process builds is left to it: who waited for its end would have to be waited for by it. */
   async drop(schema: VectorSchema, context: OperationContext): Promise<void> {
     this.refuseSession('dropIndex', context);
+    for (let isGone = false; !isGone;) {
+      const state = await this.state(schema, context);
+      if (state === 'absent' || state === 'building') return;
+      await this.race(async () => {
+        await this.dropNow(schema, context);
+        isGone = true;
+      }, context);
+    }
+  }
+
+  private async dropNow(schema: VectorSchema, context: OperationContext): Promise<void> {
     const concurrently = this.pool.concurrent === true ? 'CONCURRENTLY ' : '';
     await this.pool.script(`DROP INDEX ${concurrently}IF EXISTS ${SCHEMA}."${indexName(schema)}"`, context);
   }

@@ -66,8 +66,16 @@ export abstract class VectorWriter extends VectorCollections {
     };
     const dropIndex = async (schema: VectorSchema): Promise<void> => {
       if (!deferIndex || provider.dropIndex === undefined) return;
-      dropped = true;
-      await this.run('dropIndex', rest, (context) => provider.dropIndex!(schema, context), name);
+      await this.run(
+        'dropIndex',
+        rest,
+        (context) => {
+          // Refused before anything is done: the index is there.
+          if (context.session === undefined) dropped = true;
+          return provider.dropIndex!(schema, context);
+        },
+        name,
+      );
     };
     // Without the caller's signal: the index is every tenant's, and missed by all.
     const build = async (details: object, cause?: unknown): Promise<void> => {

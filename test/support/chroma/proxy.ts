@@ -43,6 +43,7 @@ export class ChromaProxy {
   private readonly sockets = new Set<Socket>();
   private faults: { readonly path: RegExp; readonly fault: Fault; times: number }[] = [];
   private active = 0;
+  private held: { readonly path: RegExp; readonly work: () => Promise<void> } | undefined;
 
   private constructor(
     private readonly server: Server,
@@ -72,6 +73,11 @@ export class ChromaProxy {
     this.faults.push({ path, fault, times });
   }
 
+  /** Holds the next request whose method and path fit until `work` is done. */
+  hold(path: RegExp, work: () => Promise<void>): void {
+    this.held = { path, work };
+  }
+
   heal(): void {
     this.faults = [];
   }
@@ -95,6 +101,11 @@ export class ChromaProxy {
     to.on('close', () => this.active--);
     const chunks: Buffer[] = [];
     for await (const chunk of from) chunks.push(chunk as Buffer);
+    if (this.held?.path.test(`${method} ${path}`)) {
+      const { work } = this.held;
+      this.held = undefined;
+      await work();
+    }
     const fault = this.faultFor(`${method} ${path}`) ?? this.refusal(path, headers);
     if (fault === 'hang') return;
     if (fault === 'reset') return void from.socket.resetAndDestroy();
