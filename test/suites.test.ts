@@ -51,14 +51,19 @@ const unbounded = ({ signal: _signal, ...context }: OperationContext): Operation
 
 type Change<T> = (right: T) => Partial<T>;
 
+async function openPool(): Promise<ReturnType<typeof memoryPool.create>> {
+  const pool = memoryPool.create('memory:', { seed: null }, { clock, name: 'main' });
+  await pool.open();
+  return pool;
+}
+
 function vectorSuite(change: Change<VectorProvider>, block: string): ReturnType<typeof runSuite> {
   return runSuite((runner) => {
     describeVectorProvider(
       {
         name: 'changed',
         async open() {
-          const pool = memoryPool.create('memory:', { seed: null }, { clock, name: 'main' });
-          await pool.open();
+          const pool = await openPool();
           const provider = memoryVectors.create({}, { clock, name: 'vectors:memory', pool });
           await provider.open(opening);
           return { provider: changed(provider, change(provider)), close: () => pool.close() };
@@ -75,8 +80,7 @@ function recordSuite(change: Change<RecordBackend>, block: string): ReturnType<t
       {
         name: 'changed',
         async open() {
-          const pool = memoryPool.create('memory:', { seed: null }, { clock, name: 'main' });
-          await pool.open();
+          const pool = await openPool();
           const backend = memoryBackend.create(pool, 'records:main');
           return { backend: changed(backend, change(backend)), close: () => pool.close() };
         },
