@@ -237,8 +237,10 @@ for (const target of targets)
       await tx.deliver.kv.delete('counts', `${id} kept`);
       await tx.deliver.collection(Orders, { on: 'side' }).insert({ total: 1 }, { id });
       await tx.deliver.collection(Orders, { on: 'side' }).patch(id, { increment: { total: 1 } });
+      await tx.deliver.collection(Orders, { on: 'side' }).delete(`${id} kept`);
     });
     for (const deliver of messages) await deliver(1);
+    await storage.collection(Orders, { on: 'side' }).insert({ total: 7 }, { id: `${id} kept` });
     await storage.kv.set('counts', `${id} set`, 'later');
     await storage.kv.set('counts', `${id} kept`, 'later');
     // A relay that takes over counts its own attempts: that it was delivered, only the mark tells.
@@ -255,6 +257,7 @@ for (const target of targets)
       version: 2,
       value: { total: 2 },
     });
+    expect(await storage.collection(Orders, { on: 'side' }).get(`${id} kept`)).toMatchObject({ value: { total: 7 } });
     await storage.close();
     await drop();
   });

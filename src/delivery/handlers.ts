@@ -98,13 +98,18 @@ async function deliverWrite(targets: DeliveryTargets, { id, tenant, payload }: O
     const mark = { collection: DELIVERED.schema, kind: 'insert', id, value: {}, expiresAt } as const;
     const [written, marked] = await host.backend.write({ tenant }, [write, mark], context);
     if (marked?.status === 'exists') return;
-    const failure = failureOf(written!, write.kind, `${name} ${JSON.stringify(write.id)} on ${database}`);
+    // Nothing of the batch was written: without a mark, a second delivery would delete what has been made since.
+    if (write.kind === 'delete' && written?.status === 'missing') {
+      await host.backend.write({ tenant }, [mark], context);
+      return;
+    }
+    const failure = failureOf(written!, `${name} ${JSON.stringify(write.id)} on ${database}`);
     if (failure !== undefined) throw failure;
   };
   await once(host, id, () => runOperation(host, [write.collection, DELIVERED.schema], 'deliver', undefined, deliver));
 }
 
-function failureOf({ status }: WriteResult, kind: string, what: string): StorageError | undefined {
+function failureOf({ status }: WriteResult, what: string): StorageError | undefined {
   const options = { operation: 'deliver' };
   switch (status) {
     case 'written':
@@ -112,7 +117,7 @@ function failureOf({ status }: WriteResult, kind: string, what: string): Storage
     case 'deleted':
       return undefined;
     case 'missing':
-      return kind === 'delete' ? undefined : new NotFoundError(`${what} is not there`, options);
+      return new NotFoundError(`${what} is not there`, options);
     case 'exists':
       return new ConflictError('ALREADY_EXISTS', `${what} is there already`, options);
     default:
