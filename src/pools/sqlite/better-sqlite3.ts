@@ -11,6 +11,23 @@ export async function loadBetterSqlite3(): Promise<OpenEngine> {
   return (path) => new BetterDatabase(new Sqlite(path));
 }
 
+/** A quarter of the time of a first row goes into naming its columns: here they are asked for once. */
+function firstRow(prepare: () => Database.Statement): EngineStatement['get'] {
+  let statement: Database.Statement | undefined;
+  let names: readonly string[] = [];
+  return (parameters) => {
+    if (statement === undefined) {
+      statement = prepare().raw(true);
+      names = statement.columns().map(({ name }) => name);
+    }
+    const values = statement.get(...parameters) as readonly unknown[] | undefined;
+    if (values === undefined) return undefined;
+    const row: Record<string, unknown> = {};
+    for (let i = 0; i < names.length; i++) row[names[i]!] = values[i];
+    return row;
+  };
+}
+
 class BetterDatabase implements EngineDatabase {
   constructor(readonly client: Database.Database) {}
 
@@ -22,7 +39,7 @@ class BetterDatabase implements EngineDatabase {
     const statement = this.client.prepare(text);
     return {
       reader: statement.reader,
-      get: (parameters) => statement.get(...parameters) as Row | undefined,
+      get: firstRow(() => this.client.prepare(text)),
       all: (parameters) => statement.all(...parameters) as Row[],
       run: (parameters) => statement.run(...parameters).changes,
     };

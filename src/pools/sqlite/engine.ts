@@ -5,7 +5,10 @@ export type BoundValue = null | number | string | Uint8Array;
 export interface EngineStatement {
   /** Whether it gives rows. */
   readonly reader: boolean;
-  /** Its first row. Not for statements that write: one that is not run to its end makes no checkpoint. */
+  /**
+   * Its first row. Not for statements that write: one that is not run to its end makes no checkpoint; nor for `SELECT *`,
+   * whose columns may change.
+   */
   get(parameters: readonly BoundValue[]): Row | undefined;
   all(parameters: readonly BoundValue[]): Row[];
   /** @returns the number of changed rows. */
