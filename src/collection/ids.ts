@@ -1,5 +1,5 @@
 /** The ids that a collection makes. */
-import { randomFillSync, randomInt } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { v7 } from 'uuid';
 import type { OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
@@ -7,18 +7,7 @@ import type { RecordBackend, TenantScope } from '../backends/backend.js';
 import { skipNumber, takeNumbers } from './counters.js';
 import { decodeSequenceId, encodeSequenceId } from '../backends/sequence-id.js';
 import type { CollectionDefinition } from './definition.js';
-
-/** Random bytes are asked for many at a time: each asking takes longer than all else of an id. */
-const POOL = new Uint8Array(16 * 256);
-let used = POOL.length;
-
-function random(): Uint8Array {
-  if (used === POOL.length) {
-    randomFillSync(POOL);
-    used = 0;
-  }
-  return POOL.subarray(used, (used += 16));
-}
+import { takeRandom } from './random.js';
 
 let lastTime = 0;
 let sequence = 0;
@@ -34,7 +23,7 @@ export function makeUuid(now: Date): string {
     // From a random start, with room to count: two processes in one millisecond do not meet.
     sequence = randomInt(2 ** 31);
   }
-  return v7({ msecs: lastTime, seq: sequence, random: random() });
+  return v7({ msecs: lastTime, seq: sequence, random: takeRandom(16) });
 }
 
 export class IdSource {

@@ -1,6 +1,7 @@
 /** An entry: how it is kept, what it counts for, and what a caller gets of it. */
-import { hash, randomBytes } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { JsonValue } from '../../backends/backend.js';
+import { takeRandom } from '../../collection/random.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { Filter } from '../../filter/syntax.js';
 
@@ -63,7 +64,7 @@ export function makeValue(at: Address, value: JsonValue): EntryValue {
 }
 
 export function makeMark(): string {
-  return randomBytes(9).toString('base64url');
+  return takeRandom(9).toString('base64url');
 }
 
 export function bytesOf(value: JsonValue): number {

@@ -1,0 +1,14 @@
+/** Random bytes, asked for many at a time: each asking takes longer than all else of an id. */
+import { randomFillSync } from 'node:crypto';
+
+const POOL = Buffer.alloc(4_096);
+let used = POOL.length;
+
+/** @param count at most 4,096. What is given is nobody else's until 4,096 more were asked for: copy what is kept. */
+export function takeRandom(count: number): Buffer {
+  if (used + count > POOL.length) {
+    randomFillSync(POOL);
+    used = 0;
+  }
+  return POOL.subarray(used, (used += count));
+}
