@@ -60,7 +60,7 @@ export class Placement {
       clock: database.clock,
       begin: this.beginOn(database),
       during: attempt?.during,
-      ensure(schemas, context) {
+      ensure: (schemas, context) => {
         if (database.has(schemas)) return undefined;
         if (attempt !== undefined) return attempt.require((outside) => database.make(schemas, outside));
         return database.make(schemas, context);

@@ -1,8 +1,7 @@
 /** What callers give to stores: read, checked and put into the one form that is stored, before any I/O. */
 import { invalid, unknownKey } from '../errors.js';
 import { isDate, isPlainObject } from '../filter/json.js';
-import { encodeElement } from '../backends/value.js';
-import { checkId } from '../backends/value.js';
+import { checkId, copyJson, encodeElement } from '../backends/value.js';
 import { isStorableTime } from '../collection/record-codec.js';
 import type { JsonObject, JsonValue, RecordSchema } from '../backends/backend.js';
 
@@ -50,12 +49,12 @@ export function nullable<T>(reader: Reader<T>): Reader<T | null> {
   return (value, key) => (isAbsent(value) ? null : reader(value, key));
 }
 
-/** `usual` for what is absent, null or a blank string; each time a copy, which the caller may keep and write into. */
+/** `usual` (JSON) for what is absent, null or a blank string; each time a copy, which the caller may keep and write into. */
 export function withDefault<T>(reader: Reader<T>, usual: T): Reader<T> {
   const isShared = typeof usual === 'object' && usual !== null;
   return (value, key) => {
     if (!isAbsent(value)) return reader(value, key);
-    return isShared ? structuredClone(usual) : usual;
+    return isShared ? (copyJson(usual as JsonValue) as T) : usual;
   };
 }
 

@@ -19,7 +19,9 @@ export const STORES = {
 } as const satisfies { readonly [name in StoreName]: new (host: StoreHost) => Store };
 
 export abstract class StoreFactory extends Handle {
-  private readonly made = new WeakMap<object, Map<StoreName, Store>>();
+  /** Those of one opening. */
+  private readonly made = new Map<StoreName, Store>();
+  private madeOf: object | undefined;
 
   /** One opening of the manager: its stores end with it. */
   protected abstract parts(): object;
@@ -52,10 +54,10 @@ export abstract class StoreFactory extends Handle {
 
   private store<N extends StoreName>(name: N): InstanceType<(typeof STORES)[N]> {
     const opening = this.parts();
-    let stores = this.made.get(opening);
-    if (stores === undefined) this.made.set(opening, (stores = new Map<StoreName, Store>()));
-    let store = stores.get(name);
-    if (store === undefined) stores.set(name, (store = new STORES[name](this.storeHost(name))));
+    if (this.madeOf !== opening) this.made.clear();
+    this.madeOf = opening;
+    let store = this.made.get(name);
+    if (store === undefined) this.made.set(name, (store = new STORES[name](this.storeHost(name))));
     return store as InstanceType<(typeof STORES)[N]>;
   }
 }

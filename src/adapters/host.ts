@@ -18,7 +18,7 @@ export interface StoreHost extends CollectionHost {
   /** The same for the tenant that a record of every tenant's work names. Only for stores that asked `requireAll`. */
   of(tenant: string): StoreHost;
   /** Present inside a transaction. */
-  readonly outbox?: TransactionOutbox;
+  readonly outbox?: TransactionOutbox | undefined;
   /** Present where what is decided was left by a transaction elsewhere: the id of its message. */
   readonly delivery?: string;
   /** Runs after the commit; at once outside a transaction. */

@@ -66,11 +66,12 @@ interface Run {
 
 type StoreReports = { [Name in RetainedStore]?: StoreRetentionReport<RetentionCounts[Name]> };
 
+const NO_POLICIES: Run['own'] = new Map();
 const STORES = Object.keys(RETAINED) as readonly RetainedStore[];
 const OPTIONS = shape({
   signal: optional(signal),
   dryRun: withDefault(flag, false),
-  tenants: withDefault(readPolicies, new Map()),
+  tenants: optional(readPolicies),
 });
 /** Of the reserved tenant: one run at a time works a database. It saves work, no more: the steps of two would each be whole. */
 const LOCK = 'retention';
@@ -89,7 +90,7 @@ export class Retention {
    * the next. @throws `VALIDATION` before any I/O; `ABORTED`; `CLOSED` when the manager is not open, or closes meanwhile.
    */
   async run(options: RetentionOptions = {}): Promise<RetentionReport> {
-    const { dryRun, tenants: own, signal } = OPTIONS(options, 'options');
+    const { dryRun, tenants: own = NO_POLICIES, signal } = OPTIONS(options, 'options');
     const standard = policyOf(this.host.settings);
     const stop = new AbortController();
     const run = { dryRun, standard, own, signal: stop.signal };

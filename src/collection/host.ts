@@ -12,7 +12,7 @@ export interface CollectionHost {
   /** In a transaction: refuses it where a call of it was not awaited. */
   readonly during?: DuringCall | undefined;
   /** Makes the collections' tables on first use; `undefined` once they are known to be there. */
-  ensure(schemas: readonly RecordSchema[], context: OperationContext): Promise<void> | undefined;
+  readonly ensure: (schemas: readonly RecordSchema[], context: OperationContext) => Promise<void> | undefined;
 }
 
 /** Admits an operation, makes sure of the tables, and runs it. What `work` throws at once rejects too. */

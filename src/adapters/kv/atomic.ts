@@ -1,6 +1,7 @@
 /** Writing what follows from what is there, in one atomic step. */
 import { isDeepStrictEqual } from 'node:util';
 import type { JsonValue } from '../../backends/backend.js';
+import { copyJson } from '../../backends/value.js';
 import { within } from '../../clock.js';
 import type { CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
@@ -172,7 +173,7 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
     const written = await this.change('update', options, async (entries) => {
       const met = await entries.read(at);
       // A copy: what the function changes in it is not what was read.
-      const current = met.live === undefined ? undefined : structuredClone(valueOf(met.live.value));
+      const current = met.live === undefined ? undefined : copyJson(valueOf(met.live.value));
       const stored = readValue(at, await change(current as Value | undefined), this.valueLimits);
       const kept = met.live !== undefined && ttlSeconds === undefined;
       return entries.write(met, stored, kept ? expiryOf(met.live) : this.expiry(ttlSeconds, entries.unit), true);
@@ -226,9 +227,10 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
   }
 }
 
+const INCREMENT = { delta: countReader, initialValue: countReader, min: countReader, max: countReader, ...TTL };
+
 function readIncrement(options: IncrementEntryOptions): IncrementEntryOptions {
-  const numbers = { delta: countReader, initialValue: countReader, min: countReader, max: countReader };
-  return readOptions(options, { ...numbers, ...TTL });
+  return readOptions(options, INCREMENT);
 }
 
 interface Conditions extends SetOptions {
