@@ -168,6 +168,25 @@ describeServer('transactions', () => {
     await until(async () => (await rowsOf(pool, `SELECT 1 FROM pg_stat_activity WHERE pid = ${pid}`)).length === 0);
   });
 
+  test('a commit that the server is at is ended by the signal: nobody knows what became of it', async () => {
+    await pool.script(
+      `CREATE TABLE slow (id int);
+       CREATE FUNCTION sleep_on() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$;
+       CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION sleep_on()`,
+      context(),
+    );
+    const controller = new AbortController();
+    const committing = pool.transaction({ context: context({ signal: controller.signal }) }, (session) =>
+      rowsOf(pool, 'INSERT INTO slow VALUES (1) RETURNING id', session),
+    );
+    const busy = `SELECT pid FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active' AND datname = current_database()`;
+    await until(async () => (await rowsOf(pool, busy)).length === 1);
+    controller.abort();
+    await expect(committing).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    await until(async () => (await rowsOf(pool, busy)).length === 0);
+    expect(await rowsOf(pool, 'SELECT id FROM slow')).toEqual([]);
+  });
+
   test('two that read what the other writes: one fails with a serialization failure, run again it succeeds', async () => {
     await Promise.all([insert(1), insert(2)]);
     const [first, second] = [gate(), gate()];

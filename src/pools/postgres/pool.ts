@@ -118,7 +118,7 @@ export class PostgresPool implements PostgresDialectPool {
     const session = new PostgresSession(this, connection, isolation, limit, context, this.#clock);
     try {
       const result = await session.run(work);
-      await session.commit();
+      await session.commit((on, statement) => runner.runInSession(on, statement, context));
       return result;
     } catch (error) {
       const cut = session.refusal();

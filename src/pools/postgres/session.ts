@@ -113,9 +113,10 @@ export class PostgresSession extends LocalSession implements Holder {
 
   /**
    * Commits what was begun; where nothing was sent there is nothing to commit.
+   * @param run sends it, within the bounds of the transaction.
    * @throws its failure, what the server found at the commit, `OUTCOME_UNKNOWN`.
    */
-  async commit(): Promise<void> {
+  async commit(run: (connection: Connection, statement: Statement) => Promise<unknown>): Promise<void> {
     await this.idle();
     const refusal = this.refusal();
     this.end();
@@ -124,9 +125,8 @@ export class PostgresSession extends LocalSession implements Holder {
     const { connection } = this;
     const component = this.pool.name;
     const statement = new Statement('COMMIT');
-    statement.deadline = this.deadline;
     try {
-      await connection.run(statement);
+      await run(connection, statement);
     } catch (error) {
       throw commitFault(error, statement, connection, component);
     }
