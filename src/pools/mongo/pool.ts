@@ -124,7 +124,7 @@ export class MongoPool implements Pool {
       const refusal = session.refusal();
       session.end();
       if (refusal !== undefined) throw refusal;
-      await commit(client, clock, context.deadline, this.name);
+      await commit(client, clock, context, this.name);
       void client.endSession().catch(() => undefined);
       return result;
     } catch (error) {
