@@ -9,6 +9,7 @@ import { parseFilter } from '../src/filter/syntax.js';
 import type { MongoUse } from '../src/pools/mongo/opened.js';
 import type { MongoPool } from '../src/pools/mongo/pool.js';
 import { backendOn, context, describeServer, Fixture, type ServerName, write } from './support/mongo/fixture.js';
+import { Proxy } from './support/mongo/proxy.js';
 
 const { schema, domain } = defineCollection<Record<string, unknown>>({
   name: 'claims',
@@ -27,7 +28,7 @@ function claiming(state: string, changes: object, limit: number): ClaimRequest {
 function around(use: MongoUse, before: () => Promise<unknown>, after: () => Promise<unknown>): MongoUse {
   let met = false;
   const collection = (name: string): object =>
-    new Proxy(use.collection(name), {
+    new globalThis.Proxy(use.collection(name), {
       get(target, key) {
         const member: unknown = Reflect.get(target, key);
         if (typeof member !== 'function') return member;
@@ -69,6 +70,28 @@ for (const server of ['mongo', 'ferretdb'] as ServerName[])
       await expect(backend.claim!(scope, request, context())).rejects.toMatchObject(broken);
       const left = await backend.count(scope, { collection: schema, filter: request.filter }, context());
       expect(left).toBe(2);
+    });
+
+    test('what a claim took is told, though the answer to its second portion is lost', async () => {
+      const scope = { tenant: 'lost' };
+      const due = (n: number) => ({ kind: 'put', value: { state: 'due', n } }) as const;
+      for (const [n, id] of ['a', 'b', 'c'].entries())
+        await backend.write(scope, [write(schema, id, due(n))], context());
+      const proxy = await Proxy.open(fixture.url);
+      const far = await fixture.pool({}, proxy.through(fixture.url));
+      // With a gone to another it looks for one more.
+      const lose = () => backend.write(scope, [write(schema, 'a', { kind: 'delete' })], context());
+      const since = (): Promise<void> => Promise.resolve(proxy.loseAnswers('update', 9));
+      const own = context();
+      const taken = await far.write('claim', own, (use) =>
+        claim(around(use, lose, since), scope, claiming('due', { state: 'taken', by: 'me' }, 2), own.now),
+      );
+      expect(taken.map(({ id, version }) => [id, version])).toEqual([
+        ['b', 2],
+        ['c', 2],
+      ]);
+      await far.close(0);
+      await proxy.close();
     });
 
     test.each([

@@ -6,6 +6,7 @@ import type { JsonObject, RecordBackend, Stored } from '../src/backends/backend.
 import { decodeKeys, encodeKeys, hasOddKeys } from '../src/backends/mongo/keys.js';
 import { normalize } from '../src/filter/normalize.js';
 import { parseFilter } from '../src/filter/syntax.js';
+import { openOracle } from '../src/testing/record-target.js';
 import type { MongoPool } from '../src/pools/mongo/pool.js';
 import {
   backendOn,
@@ -75,6 +76,34 @@ for (const server of ['mongo', 'ferretdb'] as ServerName[])
       const found = await backend.find(scope, { collection: schema, filter: node, sort, limit: 50 }, context());
       return found.map(({ id }) => id);
     };
+
+    test.each([
+      ['put', 'put'],
+      ['put', 'insert'],
+      ['insert', 'put'],
+      ['insert', 'insert'],
+    ] as const)('an expired record has given its key up when a batch writes it anew: %s, %s', async (first, second) => {
+      const now = new Date();
+      const oracle = await openOracle();
+      const own = { tenant: `${first} ${second}` };
+      for (const records of [oracle.backend, backend]) {
+        const kept = write(schema, 'z', { kind: 'put', value: { s: 'k' }, expiresAt: now });
+        await records.write(own, [kept], context({ now: new Date(now.getTime() - 1_000) }));
+        const batch = [
+          write(schema, 'a', { kind: first, value: { s: 'k' } }),
+          write(schema, 'z', { kind: second, value: { s: 'other' } }),
+        ];
+        const results = await records.write(own, batch, context({ now }));
+        expect(results).toMatchObject([
+          { status: 'written', version: 1 },
+          { status: 'written', version: 1 },
+        ]);
+        const ids = ['a', 'z'].map((id) => ({ collection: schema, id }));
+        const found = await records.read(own, ids, context({ now }));
+        expect(found.map((record) => record?.value['s'])).toEqual(['k', 'other']);
+      }
+      await oracle.close();
+    });
 
     test('keys that servers or the client take for something come back as they were, as plain objects', async () => {
       for (const kind of ['insert', 'put', 'replace'] as const) {

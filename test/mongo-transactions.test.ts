@@ -6,7 +6,16 @@ import { defineCollection } from '../src/collection/definition.js';
 import { isSerializationFailure, isStorageError } from '../src/errors.js';
 import type { RecordBackend } from '../src/backends/backend.js';
 import type { MongoPool } from '../src/pools/mongo/pool.js';
-import { backendOn, context, describeServer, failure, Fixture, gate, write } from './support/mongo/fixture.js';
+import {
+  backendOn,
+  clientOf,
+  context,
+  describeServer,
+  failure,
+  Fixture,
+  gate,
+  write,
+} from './support/mongo/fixture.js';
 import { Proxy } from './support/mongo/proxy.js';
 
 const { schema } = defineCollection<{ n: number; key?: string }>({
@@ -80,6 +89,77 @@ describeServer('mongo', 'transactions', () => {
       }, 500),
     );
     proxy.thaw();
+    expect(isStorageError(error, 'OUTCOME_UNKNOWN')).toBe(true);
+    expect(took).toBeLessThan(20_000);
+  });
+
+  test('a commit whose connection broke while it was written to is asked for again', async () => {
+    const client = clientOf(pool);
+    const startSession = client.startSession.bind(client);
+    let tries = 0;
+    // What the client throws then is an error of the system, not of its own.
+    client.startSession = (options) => {
+      const session = startSession(options);
+      const commitTransaction = session.commitTransaction.bind(session);
+      session.commitTransaction = async () => {
+        await commitTransaction();
+        if (++tries === 1) throw Object.assign(new Error('write EPIPE'), { code: 'EPIPE' });
+      };
+      return session;
+    };
+    await within((session) => insert('a', 1, session)).finally(() => (client.startSession = startSession));
+    expect([tries, await valueOf('a')]).toEqual([2, 1]);
+  });
+
+  test('a commit that is refused after one that got no answer may have been made', async () => {
+    const { error } = await failure(
+      within(async (session) => {
+        await insert('a', 1, session);
+        proxy.loseAnswers('commitTransaction');
+        proxy.answerWith('commitTransaction', { ok: 0, code: 13, codeName: 'Unauthorized', errmsg: '' });
+      }),
+    );
+    expect(error).toMatchObject({ code: 'OUTCOME_UNKNOWN', retryable: false });
+    expect(await valueOf('a')).toBe(1);
+  });
+
+  test('a commit that is refused at once was not made', async () => {
+    const { error } = await failure(
+      within(async (session) => {
+        await insert('a', 1, session);
+        proxy.answerWith('commitTransaction', { ok: 0, code: 13, codeName: 'Unauthorized', errmsg: '' });
+      }),
+    );
+    expect(isStorageError(error, 'UNAUTHORIZED')).toBe(true);
+    expect(await valueOf('a')).toBeUndefined();
+  });
+
+  test('the signal ends the wait for a commit, whose outcome is unknown', async () => {
+    const controller = new AbortController();
+    const committing = failure(
+      pool.transaction({ context: context({ signal: controller.signal }) }, async (session) => {
+        await insert('a', 1, session);
+        proxy.freeze();
+        setTimeout(() => controller.abort(), 100);
+      }),
+    );
+    const { error, took } = await committing;
+    proxy.thaw();
+    expect(error).toMatchObject({ code: 'OUTCOME_UNKNOWN', retryable: false });
+    expect(took).toBeLessThan(20_000);
+  });
+
+  test('the signal ends the pause between two tries of a commit', async () => {
+    const controller = new AbortController();
+    const committing = failure(
+      pool.transaction({ context: context({ signal: controller.signal }) }, async (session) => {
+        await insert('a', 1, session);
+        proxy.loseAnswers('commitTransaction', 1_000);
+        setTimeout(() => controller.abort(), 300);
+      }),
+    );
+    const { error, took } = await committing;
+    proxy.loseAnswers('none', 0);
     expect(isStorageError(error, 'OUTCOME_UNKNOWN')).toBe(true);
     expect(took).toBeLessThan(20_000);
   });

@@ -35,9 +35,17 @@ export async function writePlanned(
     const rows = own.map(({ row }) => row).filter((row): row is Stored => row !== undefined);
     await dropExpired(use, tenant, collection, rows, now);
     const keys = writes.filter((write) => write.collection === collection);
-    await apply(use, tenant, collection, keys, own, met.get(collection)!);
+    await apply(use, tenant, collection, keys, own, await withoutExpired(use, collection, met.get(collection)!, now));
   }
   return results;
+}
+
+/** What expired and is written anew gives its keys up before any other record of the batch wants one. */
+async function withoutExpired(use: MongoUse, collection: RecordSchema, met: Documents, now: Date): Promise<Documents> {
+  const expired = collection.unique.length === 0 ? [] : [...met.values()].filter(({ x }) => x <= now);
+  if (expired.length === 0) return met;
+  await records(use, collection).deleteMany({ _id: { $in: expired.map(({ _id }) => _id) } }, use.bounds);
+  return new Map([...met].filter(([, { x }]) => x > now));
 }
 
 async function apply(

@@ -44,7 +44,7 @@ export async function claim(use: MongoUse, scope: Scope, request: ClaimRequest, 
       for (const record of found) tried.push(keyOf(record));
     } catch (error) {
       // What is taken already must be told, or it would be nobody's.
-      if (claimed.length === 0 || use.short.session !== undefined) throw error;
+      if (claimed.length === 0 || use.inTransaction) throw error;
       return claimed;
     }
   }
@@ -77,13 +77,15 @@ async function take(use: MongoUse, request: ClaimRequest, found: readonly Stored
     if (matchedCount === operations.length) return own;
   } catch (error) {
     const refusal = uniqueError(use, error, [{ collection }]);
-    if (refusal === undefined || use.short.session !== undefined) throw refusal ?? error;
-    // Those before the one that was refused are written.
-    const before = await marked(use, request, own, mark);
-    if (before.length === 0) throw refusal;
-    return before;
+    if (use.inTransaction || (refusal === undefined && !use.isLostAnswer(error))) throw refusal ?? error;
+    // Those before the one that was refused are written, and all of them may be where the answer was lost.
+    const written = await marked(use, request, own, mark).catch((reason: unknown) => {
+      throw refusal === undefined ? error : reason;
+    });
+    if (written.length === 0) throw refusal ?? error;
+    return written;
   }
-  if (use.short.session !== undefined) throw serializationFailure('claim');
+  if (use.inTransaction) throw serializationFailure('claim');
   return own.length === 1 ? [] : marked(use, request, own, mark);
 }
 

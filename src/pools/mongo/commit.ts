@@ -1,31 +1,35 @@
 /** The end of a transaction: a commit whose answer is lost is asked for again, and never reported as what it may not be. */
 import type { ClientSession } from 'mongodb';
-import { sleep, type Clock, timerDelay } from '../../clock.js';
+import { sleep, type Clock, within } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
-import { StorageError } from '../../errors.js';
+import { isStorageError, StorageError } from '../../errors.js';
 import { untilBounds } from '../slot.js';
-import { hasLabel, isNetworkFault, mapError } from './errors.js';
+import { hasLabel, isNetworkFault, isSystemFault, mapError } from './errors.js';
 
 const PAUSE = 50;
 
 /** How long a caller waits for its rollback; the server drops the transaction in any case. */
 const ROLLBACK_GRACE = 1_000;
 
+type Bounds = Pick<OperationContext, 'deadline' | 'signal'>;
+
 /**
  * Commits; the server knows a commit that it has made, so asking again is safe.
- * @throws `CONFLICT` (a serialization failure), `OUTCOME_UNKNOWN` when no answer came until `deadline`.
+ * @throws `CONFLICT` (a serialization failure), `OUTCOME_UNKNOWN` when no answer came until the deadline or the signal.
  */
-export async function commit(session: ClientSession, clock: Clock, deadline: number, component: string): Promise<void> {
-  for (;;) {
+export async function commit(session: ClientSession, clock: Clock, bounds: Bounds, component: string): Promise<void> {
+  for (let lost = false; ; lost = true) {
     try {
-      const answered = await within(session.commitTransaction(), clock, deadline - clock.monotonic());
-      if (!answered) throw unknown(component);
-      return;
+      return await within(session.commitTransaction(), bounds, clock, 'The commit was not answered in time');
     } catch (error) {
-      if (!isUnknown(error)) throw mapError(error, component, 'transaction');
-      if (clock.monotonic() + PAUSE >= deadline) throw unknown(component, error);
-      await sleep(clock, PAUSE);
+      // Of the bounds: the client has none of ours.
+      if (isStorageError(error)) throw unknown(component, error);
+      if (!isUnknown(error)) throw refusal(error, lost || session.serverSession.isDirty, component);
+      if (clock.monotonic() + PAUSE >= bounds.deadline) throw unknown(component, error);
     }
+    await sleep(clock, PAUSE, bounds.signal).catch((cause: unknown) => {
+      throw unknown(component, cause);
+    });
   }
 }
 
@@ -38,7 +42,7 @@ export async function rollBack(
   session: ClientSession,
   quiet: Promise<void>,
   clock: Clock,
-  { deadline, signal }: Pick<OperationContext, 'deadline' | 'signal'>,
+  { deadline, signal }: Bounds,
 ): Promise<void> {
   const ended = quiet
     .then(() => session.abortTransaction())
@@ -50,8 +54,15 @@ export async function rollBack(
 }
 
 function isUnknown(error: unknown): boolean {
-  if (hasLabel(error, 'TransientTransactionError')) return false;
-  return hasLabel(error, 'UnknownTransactionCommitResult') || isNetworkFault(error);
+  if (isNetworkFault(error) || isSystemFault(error)) return true;
+  return hasLabel(error, 'UnknownTransactionCommitResult') && !hasLabel(error, 'TransientTransactionError');
+}
+
+/** @param lost whether an earlier try got no answer, be it one of the client's own */
+function refusal(error: unknown, lost: boolean, component: string): StorageError {
+  // With this label a majority of the servers has no such transaction, whatever became of the answers before.
+  const isCertain = !lost || hasLabel(error, 'TransientTransactionError');
+  return isCertain ? mapError(error, component, 'transaction') : unknown(component, error);
 }
 
 function unknown(component: string, cause?: unknown): StorageError {
@@ -59,22 +70,5 @@ function unknown(component: string, cause?: unknown): StorageError {
     component,
     operation: 'transaction',
     cause,
-  });
-}
-
-/** Whether `promise` resolved within `milliseconds`. @throws what it rejects with until then. */
-function within(promise: Promise<unknown>, clock: Clock, milliseconds: number): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const timer = clock.after(timerDelay(milliseconds), () => resolve(false));
-    promise.then(
-      () => {
-        timer.cancel();
-        resolve(true);
-      },
-      (error: Error) => {
-        timer.cancel();
-        reject(error);
-      },
-    );
   });
 }

@@ -1,4 +1,5 @@
 /** The errors of the MongoDB client and its servers, as the library's own. */
+import type { MongoBulkWriteError } from 'mongodb';
 import {
   ConflictError,
   isStorageError,
@@ -40,7 +41,7 @@ const NETWORK = new Set([
   'MongoWaitQueueTimeoutError',
   'MongoPoolClearedError',
   'MongoPoolClosedError',
-  'MongoPoolClearedOnNetworkError',
+  'PoolClearedOnNetworkError',
   'MongoNotConnectedError',
   'MongoTopologyClosedError',
   'MongoServerClosedError',
@@ -49,7 +50,7 @@ const NETWORK = new Set([
   'MongoUnexpectedServerResponseError',
 ]);
 
-const LOST_ANSWER = new Set(['MongoNetworkError', 'MongoNetworkTimeoutError', 'MongoPoolClearedOnNetworkError']);
+const LOST_ANSWER = new Set(['MongoNetworkError', 'MongoNetworkTimeoutError', 'PoolClearedOnNetworkError']);
 
 function serverFault(error: unknown): ServerFault | undefined {
   if (!(error instanceof Error)) return undefined;
@@ -79,6 +80,13 @@ function unwrapped(error: unknown): unknown {
   return name === 'MongoBulkWriteError' && errorResponse instanceof Error ? errorResponse : error;
 }
 
+/** Whether the server says that it made the write, but not that a majority has it: its code may be that of any fault. */
+function isUnconfirmed(error: unknown): boolean {
+  const { name, writeErrors, result } = (error ?? {}) as Partial<MongoBulkWriteError>;
+  if (name !== 'MongoBulkWriteError') return name === 'MongoWriteConcernError';
+  return [writeErrors ?? []].flat().length === 0 && result?.getWriteConcernError() !== undefined;
+}
+
 export function isNetworkFault(error: unknown): boolean {
   const fault = unwrapped(error);
   return fault instanceof Error && NETWORK.has(fault.name);
@@ -97,6 +105,12 @@ export function mapError(given: unknown, component: string, operation?: string):
   if (isStorageError(given)) return given;
   const error = isNetworkFault(given) ? unwrapped(given) : given;
   const options: StorageErrorOptions = { component, operation, cause: error };
+  if (isUnconfirmed(error))
+    return new StorageError(
+      'OUTCOME_UNKNOWN',
+      'The write was made, but not confirmed by a majority of the servers',
+      options,
+    );
   const fault = serverFault(error);
   if (fault !== undefined) return byCode(fault, options, error);
   const { name, cause } = (error ?? {}) as { name?: unknown; cause?: unknown };

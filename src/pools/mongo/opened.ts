@@ -1,13 +1,15 @@
 /** An open pool: its client, who uses it, and what an operation gets of it. */
 import type { ClientSession, Collection, Db, Document, MongoClient } from 'mongodb';
+import { StorageError } from '../../errors.js';
 import type { Deployment } from './connect.js';
 import type { Connections } from './connections.js';
-import { duplicateIndex } from './errors.js';
+import { duplicateIndex, isLostAnswer } from './errors.js';
 import type { Gate } from './gate.js';
 import type { Library } from './library.js';
 import type { Limit } from './limit.js';
 import type { Probe } from './probe.js';
 import type { MongoSession } from './session.js';
+import { WriteSession } from './write-session.js';
 
 export type {
   AnyBulkWriteOperation,
@@ -35,8 +37,10 @@ export interface MongoUse {
   readonly short: ShortBounds;
   readonly bounds: CallBounds;
   readonly transactions: Deployment['transactions'];
+  readonly inTransaction: boolean;
   readonly double: Library['double'];
   readonly duplicateIndex: typeof duplicateIndex;
+  readonly isLostAnswer: typeof isLostAnswer;
   collection<D extends Document>(name: string): Collection<D>;
 }
 
@@ -63,6 +67,8 @@ export function isIdle({ gate, sessions }: Opened): boolean {
 /** A class, because an object made of accessors for each operation costs more than what it is for. */
 export class OperationUse implements MongoUse {
   readonly duplicateIndex = duplicateIndex;
+  readonly isLostAnswer = isLostAnswer;
+  private writes: WriteSession | undefined;
 
   constructor(
     private readonly opened: Opened,
@@ -76,8 +82,9 @@ export class OperationUse implements MongoUse {
 
   /** @throws when the transaction is over: the client would send what is asked of it then outside of any. */
   get short(): ShortBounds {
-    const { session, limit } = this;
+    const { session, limit, writes } = this;
     const { maxTimeMS } = limit;
+    if (writes !== undefined) return { maxTimeMS, session: writes.forCall() };
     if (session === undefined) return { maxTimeMS };
     const { over } = session;
     if (over !== undefined) throw over;
@@ -92,8 +99,28 @@ export class OperationUse implements MongoUse {
     return this.opened.deployment.transactions;
   }
 
+  get inTransaction(): boolean {
+    return this.session !== undefined;
+  }
+
   get double(): Library['double'] {
     return this.opened.library.double;
+  }
+
+  /** Runs writes outside of transactions. @throws `OUTCOME_UNKNOWN` for one that was sent and whose answer was lost */
+  async writing<R>(work: (use: MongoUse) => Promise<R>, told: { component: string; operation: string }): Promise<R> {
+    // Where there are no transactions the client tries no write again: its error is that of the only try.
+    if (this.transactions !== 'none') this.writes = new WriteSession(this.opened.client);
+    const { writes } = this;
+    try {
+      return await work(this);
+    } catch (cause) {
+      if (!(writes?.mayBeMade(cause) ?? isLostAnswer(cause))) throw cause;
+      const message = 'The answer to the write was lost: it may have been made';
+      throw new StorageError('OUTCOME_UNKNOWN', message, { ...told, cause });
+    } finally {
+      writes?.end();
+    }
   }
 
   collection<D extends Document>(name: string): Collection<D> {

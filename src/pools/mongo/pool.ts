@@ -8,7 +8,7 @@ import { boundsExceeded, untilAborted } from '../slot.js';
 import { commit, rollBack } from './commit.js';
 import { clientOptions, connect } from './connect.js';
 import { Connections } from './connections.js';
-import { isLostAnswer, isSystemFault, mapError, unsupported } from './errors.js';
+import { isSystemFault, mapError, unsupported } from './errors.js';
 import { Gate } from './gate.js';
 import { healthOf } from './health.js';
 import { Limit } from './limit.js';
@@ -63,10 +63,7 @@ export class MongoPool implements Pool {
   /** Runs `work` on one turn, in the context's session when it has one. What it throws becomes the library's error. */
   async run<R>(operation: string, context: OperationContext, work: (use: MongoUse) => Promise<R>): Promise<R> {
     if (context.session !== undefined) return this.inSession(context.session, operation, context, work);
-    const opened = this.require(operation);
-    const turn = opened.gate.acquire(context);
-    if (turn !== undefined) await turn;
-    return this.onTurn(opened, operation, context, undefined, work);
+    return this.alone(operation, context, work);
   }
 
   /**
@@ -90,15 +87,7 @@ export class MongoPool implements Pool {
   /** As `run`, for writes: outside of transactions one whose answer was lost may have been made. */
   write<R>(operation: string, context: OperationContext, work: (use: MongoUse) => Promise<R>): Promise<R> {
     if (context.session !== undefined) return this.run(operation, context, work);
-    return this.run(operation, context, async (use) => {
-      try {
-        return await work(use);
-      } catch (cause) {
-        if (!isLostAnswer(cause)) throw cause;
-        const message = 'The answer to the write was lost: it may have been made';
-        throw new StorageError('OUTCOME_UNKNOWN', message, { component: this.name, operation, cause });
-      }
-    });
+    return this.alone(operation, context, (use) => use.writing(work, { component: this.name, operation }));
   }
 
   async transaction<R>({ context }: TransactionOptions, work: (session: Session) => Promise<R>): Promise<R> {
@@ -124,7 +113,7 @@ export class MongoPool implements Pool {
       const refusal = session.refusal();
       session.end();
       if (refusal !== undefined) throw refusal;
-      await commit(client, clock, context.deadline, this.name);
+      await commit(client, clock, context, this.name);
       void client.endSession().catch(() => undefined);
       return result;
     } catch (error) {
@@ -222,6 +211,18 @@ export class MongoPool implements Pool {
     await this.until(this.clock.monotonic() + CLOSE_GRACE, closed);
   }
 
+  /** Outside of transactions. */
+  private async alone<R>(
+    operation: string,
+    context: OperationContext,
+    work: (use: OperationUse) => Promise<R>,
+  ): Promise<R> {
+    const opened = this.require(operation);
+    const turn = opened.gate.acquire(context);
+    if (turn !== undefined) await turn;
+    return this.onTurn(opened, operation, context, undefined, work);
+  }
+
   private inSession<R>(
     session: Session,
     operation: string,
@@ -254,7 +255,7 @@ export class MongoPool implements Pool {
     operation: string,
     context: OperationContext,
     session: MongoSession | undefined,
-    work: (use: MongoUse) => Promise<R>,
+    work: (use: OperationUse) => Promise<R>,
   ): Promise<R> {
     const limit = new Limit(context, this.clock, this.name);
     opened.limits.add(limit);

@@ -1,9 +1,19 @@
-/** A way to the server that a test can cut, freeze, close, or make lose an answer. */
+/** A way to the server that a test can cut, freeze, close, or make lose or replace an answer. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { BSON, type Document } from 'mongodb';
 
 interface Loss {
   readonly command: string;
+  readonly times: number;
+  /** Whether the server is gone with the answer. */
+  readonly forGood: boolean;
+}
+
+interface Instead {
+  readonly command: string;
+  readonly answer: Document;
+  readonly reaches: boolean;
   readonly times: number;
 }
 
@@ -13,7 +23,10 @@ export class Proxy {
   /** How many connections clients have opened. */
   accepted = 0;
   private frozen = false;
+  private coldCommand: string | undefined;
+  private gone = false;
   private loss: Loss | undefined;
+  private instead: Instead | undefined;
   private constructor(
     private readonly server: Server,
     private readonly target: { readonly host: string; readonly port: number },
@@ -53,6 +66,11 @@ export class Proxy {
     this.frozen = true;
   }
 
+  /** The next of the command does not pass, nor does anything after it. */
+  freezeAt(command: string): void {
+    this.coldCommand = command;
+  }
+
   thaw(): void {
     this.frozen = false;
     for (const [client, server] of this.pairs) {
@@ -72,7 +90,27 @@ export class Proxy {
 
   /** The next `times` of the command reach the server; instead of the answer the connection is reset. */
   loseAnswers(command: string, times = 1): void {
-    this.loss = { command, times };
+    this.loss = { command, times, forGood: false };
+  }
+
+  /** The next of the command reaches the server; instead of the answer the server is `gone`. */
+  loseServerAt(command: string): void {
+    this.loss = { command, times: 1, forGood: true };
+  }
+
+  /** Resets every connection, and each that is opened until `comeBack`. */
+  goAway(): void {
+    this.gone = true;
+    this.cut();
+  }
+
+  comeBack(): void {
+    this.gone = false;
+  }
+
+  /** The next `times` of the command, but for those whose answers are lost, are answered with this; `reaches`: the server has them all the same. */
+  answerWith(command: string, answer: Document, { reaches = false, times = 1 } = {}): void {
+    this.instead = { command, answer, reaches, times };
   }
 
   async close(): Promise<void> {
@@ -82,28 +120,44 @@ export class Proxy {
   }
 
   private accept(client: Socket): void {
+    if (this.gone) return void client.resetAndDestroy();
     const server = connect(this.target.port, this.target.host);
     this.pairs.set(client, server);
     this.accepted++;
-    let loses = false;
+    let loses: Loss | undefined;
+    let replaced: Buffer | undefined;
     client.on('data', (chunk: Buffer) => {
+      const command = commandOf(chunk);
+      if (command !== undefined && command === this.coldCommand) {
+        this.coldCommand = undefined;
+        this.freeze();
+      }
       if (this.frozen) {
         client.pause();
         client.unshift(chunk);
         return;
       }
-      const command = commandOf(chunk);
       if (command !== undefined) this.sent.set(command, this.count(command) + 1);
       if (command !== undefined && command === this.loss?.command && this.loss.times > 0) {
-        this.loss = { command, times: this.loss.times - 1 };
-        loses = true;
+        loses = this.loss;
+        this.loss = { ...loses, times: loses.times - 1 };
+      } else if (command !== undefined && command === this.instead?.command && this.instead.times > 0) {
+        const { answer, reaches, times } = this.instead;
+        this.instead = { ...this.instead, times: times - 1 };
+        const message = answerTo(chunk, answer);
+        if (!reaches) return void client.write(message);
+        replaced = message;
       }
       server.write(chunk);
     });
     server.on('data', (chunk: Buffer) => {
-      if (loses) {
-        client.resetAndDestroy();
+      if (loses !== undefined) {
+        if (loses.forGood) this.goAway();
+        else client.resetAndDestroy();
         server.destroy();
+      } else if (replaced !== undefined) {
+        client.write(replaced);
+        replaced = undefined;
       } else if (this.frozen) {
         server.pause();
         server.unshift(chunk);
@@ -124,9 +178,21 @@ export class Proxy {
   }
 }
 
+const OP_MSG = 2013;
+
+/** An OP_MSG that answers `request`. */
+function answerTo(request: Buffer, answer: Document): Buffer {
+  const body = BSON.serialize(answer);
+  const message = Buffer.alloc(21 + body.length);
+  message.writeInt32LE(message.length, 0);
+  message.writeInt32LE(request.readInt32LE(4), 8);
+  message.writeInt32LE(OP_MSG, 12);
+  message.set(body, 21);
+  return message;
+}
+
 /** The name of the command in an OP_MSG: the first key of its document. */
 function commandOf(message: Buffer): string | undefined {
-  const OP_MSG = 2013;
   if (message.length < 27 || message.readInt32LE(12) !== OP_MSG || message[20] !== 0) return undefined;
   return message.toString('latin1', 26, message.indexOf(0, 26));
 }
