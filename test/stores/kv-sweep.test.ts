@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals';
 import { bareUnit } from '../../src/adapters/kv/bare-unit.js';
 import { ENTRIES } from '../../src/adapters/kv/entries.js';
-import { makeValue } from '../../src/adapters/kv/entry.js';
+import { makeValue, sized } from '../../src/adapters/kv/entry.js';
 import { GLOBAL, namespaceCounter, TENANT_COUNTER, USAGE } from '../../src/adapters/kv/usage.js';
 import { memory as backends } from '../../src/backends/memory.js';
 import { memory as pools } from '../../src/pools/memory.js';
@@ -24,7 +24,7 @@ test('the sweeper deletes expired entries of every tenant and gives their bytes 
   for (const tenant of ['a', 'b']) {
     const unit = unitOf(tenant);
     for (let i = 0; i < 70; i++) {
-      const value = makeValue({ namespace: 'n', key: `k${i}` }, i % 2 === 0 ? 'four' : 7);
+      const value = makeValue({ namespace: 'n', key: `k${i}` }, sized(i % 2 === 0 ? 'four' : 7));
       unit.insert(ENTRIES, i < 2 ? value : { ...value, expires: new Date(clock.now().getTime() + 1_000) });
     }
     unit.insert(USAGE, { bytes: 35 * 7 }, { id: namespaceCounter('n') });

@@ -1,11 +1,10 @@
 /** What callers give to the key-value store, checked before any I/O. */
-import type { JsonValue } from '../../backends/backend.js';
 import { LIMITS } from '../../backends/limits.js';
 import type { CallOptions } from '../../component.js';
 import { invalid, ValidationError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { integer, json, text, type Reader } from '../arguments.js';
-import { bytesOf, type Address } from './entry.js';
+import { bytesOf, sized, type Address, type Sized } from './entry.js';
 
 /** Of a namespace and of a key, in bytes. */
 const NAME_BYTES = 1_020;
@@ -58,10 +57,10 @@ export function readOptions<O extends CallOptions>(
   return options;
 }
 
-/** A copy of the value. @throws `VALIDATION` for what is no JSON, and for too many bytes */
-export function readValue(at: Address, value: unknown, limits: ValueLimits, name = 'value'): JsonValue {
-  const copy = json(value, name);
-  const bytes = bytesOf(copy);
+/** A copy of the value, and its bytes. @throws `VALIDATION` for what is no JSON, and for too many bytes */
+export function readValue(at: Address, value: unknown, limits: ValueLimits, name = 'value'): Sized {
+  const copy = sized(json(value, name));
+  const { bytes } = copy;
   // A record that is too large is refused before it is read what it replaces.
   const room = limits.maxRecordBytes - RECORD_BYTES - bytesOf(at.namespace) - bytesOf(at.key);
   const maxBytes = Math.min(limits.maxValueBytes, room);

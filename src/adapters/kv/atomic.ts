@@ -9,7 +9,7 @@ import { json } from '../arguments.js';
 import { callOptions } from '../store.js';
 import { countReader, readAddress, readOptions, readValue, VERSION } from './arguments.js';
 import { KeyValueBulk } from './bulk.js';
-import { expiryOf, idOf, valueOf, type Entry, type KeyValue } from './entry.js';
+import { expiryOf, idOf, sized, valueOf, type Entry, type KeyValue } from './entry.js';
 import type { Met } from './entry-unit.js';
 import { Flights } from './flights.js';
 import { add, countable, countableLike, mayBegin, type Increment } from './increment.js';
@@ -84,7 +84,7 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
         return entries.add(at, delta, condition, lifetime);
       }
       const kept = met.live !== undefined && ttlSeconds === undefined;
-      return entries.write(met, sum, kept ? expiryOf(met.live) : usual, true);
+      return entries.write(met, sized(sum), kept ? expiryOf(met.live) : usual, true);
     });
     return counted as Entry<number>;
   }

@@ -1,5 +1,4 @@
 /** Writing and deleting several entries, and counting anew what they take. */
-import type { JsonValue } from '../../backends/backend.js';
 import { LIBRARY } from '../../collection/library.js';
 import type { CallOptions } from '../../component.js';
 import { invalid, UnsupportedError } from '../../errors.js';
@@ -10,7 +9,7 @@ import { keyReader, namespaceReader, readKeys, readOptions, readValue, ttlReader
 import { bareUnit } from './bare-unit.js';
 import { countUsage, type Counted } from './count.js';
 import { ENTRIES } from './entries.js';
-import { bytesOf, idOf, isLive, type Address, type Entry } from './entry.js';
+import { idOf, isLive, type Address, type Entry, type Sized } from './entry.js';
 import { GLOBAL, namespaceCounter, TENANT_COUNTER, USAGE } from './usage.js';
 import { KeyValueWriter, TTL, type Deletion, type SetOptions } from './writer.js';
 
@@ -158,7 +157,7 @@ export abstract class KeyValueBulk extends KeyValueWriter {
       return { at, id: idOf(at), stored, ttl: ttlSeconds };
     });
     if (new Set(read.map(({ id }) => id)).size !== read.length) throw invalid('items', items, 'each key once');
-    if (read.reduce((sum, { stored }) => sum + bytesOf(stored), 0) > maxBatchBytes)
+    if (read.reduce((sum, { stored }) => sum + stored.bytes, 0) > maxBatchBytes)
       throw invalid('items', items, `at most ${maxBatchBytes} bytes of JSON together`);
     return read;
   }
@@ -172,7 +171,7 @@ export abstract class KeyValueBulk extends KeyValueWriter {
 interface Item {
   readonly at: Address;
   readonly id: string;
-  readonly stored: JsonValue;
+  readonly stored: Sized;
   readonly ttl: number | null | undefined;
 }
 

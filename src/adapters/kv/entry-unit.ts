@@ -2,7 +2,6 @@
  * The entries that a decision reads and writes. Without quotas an entry expires as its record does, and nothing counts it.
  * With quotas what the entries grow by is noted, each write proving that its entry still takes what it took when it was read.
  */
-import type { JsonValue } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { Filter } from '../../filter/syntax.js';
 import type { Unit } from '../unit.js';
@@ -23,6 +22,7 @@ import {
   type EntryRecord,
   type EntryValue,
   type KeyValue,
+  type Sized,
 } from './entry.js';
 import { removeEntry } from './expired.js';
 
@@ -66,13 +66,13 @@ export class EntryUnit {
   }
 
   /** Whatever was there. Only where nothing is counted. */
-  put(at: Address, value: JsonValue, expiresAt: Date | undefined): Outcome<Entry> {
+  put(at: Address, value: Sized, expiresAt: Date | undefined): Outcome<Entry> {
     const put = this.unit.put(ENTRIES, idOf(at), makeValue(at, value), expiresAt);
     return () => this.entry(put.record());
   }
 
   /** @param exact only over the version that was read: the value was made of it */
-  write({ at, record, live }: Met, value: JsonValue, expiresAt: Date | undefined, exact: boolean): Outcome<Entry> {
+  write({ at, record, live }: Met, value: Sized, expiresAt: Date | undefined, exact: boolean): Outcome<Entry> {
     const { unit, counted } = this;
     const made = makeValue(at, value);
     const next: EntryValue = {

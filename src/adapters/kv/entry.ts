@@ -57,14 +57,24 @@ export function idOf({ namespace, key }: Address): string {
   return hash('sha256', `${namespace.length}:${namespace}${key}`);
 }
 
-export function makeValue(at: Address, value: JsonValue): EntryValue {
+/** A value, and its bytes as compact JSON. */
+export interface Sized {
+  readonly value: JsonValue;
+  readonly bytes: number;
+}
+
+export function makeValue(at: Address, { value, bytes }: Sized): EntryValue {
   const mark = makeMark();
   if (Number.isSafeInteger(value)) return { ...at, integer: value as number, mark };
-  return { ...at, value, sizeBytes: bytesOf(value), mark };
+  return { ...at, value, sizeBytes: bytes, mark };
 }
 
 export function makeMark(): string {
   return takeRandom(9).toString('base64url');
+}
+
+export function sized(value: JsonValue): Sized {
+  return { value, bytes: bytesOf(value) };
 }
 
 export function bytesOf(value: JsonValue): number {

@@ -16,7 +16,7 @@ import {
   type ValueLimits,
 } from './arguments.js';
 import { ENTRIES } from './entries.js';
-import { idOf, isLive, valueOf, type Address, type Entry, type KeyValue } from './entry.js';
+import { idOf, isLive, sizeOf, valueOf, type Address, type Entry, type KeyValue } from './entry.js';
 import { EntryUnit, type Outcome } from './entry-unit.js';
 import { KeyValueReader } from './reader.js';
 
@@ -152,7 +152,9 @@ export abstract class KeyValueWriter extends KeyValueReader {
     return this.change<KeyValue<Value>>(operation, options, async (entries) => {
       const met = await entries.read(at);
       if (met.live === undefined) return () => ({ ...at, found: false });
-      const written = entries.write(met, valueOf(met.live.value), expiry(ttl, entries.unit.now), true);
+      const { value } = met.live;
+      const same = { value: valueOf(value), bytes: sizeOf(value) };
+      const written = entries.write(met, same, expiry(ttl, entries.unit.now), true);
       return () => written() as Entry<Value>;
     });
   }
