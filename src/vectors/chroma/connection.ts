@@ -23,10 +23,18 @@ const UNREADABLE = JSON.stringify({ ids: ['none'], limit: 'none' });
 /** What may be said of a server that was never reached. */
 const UNKNOWN: ServerChecks = { maxBatch: LIMITS.batchItems, base64: false };
 
+/** A client, and the signal of the attempt that has it. */
+interface SignalledClient {
+  readonly client: ChromaClient;
+  signal: AbortSignal | undefined;
+}
+
 export class Connection {
   private readonly limiter: Limiter;
   private library: Library | undefined;
   private checks: ServerChecks = UNKNOWN;
+  /** To make one takes as long as a good part of a request. */
+  private free: SignalledClient[] = [];
 
   constructor(
     private readonly options: ChromaOptions,
@@ -54,6 +62,8 @@ export class Connection {
       const { max_batch_size: most = 0, supports_base64_encoding: base64 } = await client.getPreflightChecks();
       return { maxBatch: most > 0 ? Math.min(most, LIMITS.batchItems) : LIMITS.batchItems, base64: base64 === true };
     });
+    // Those that were made before did not know them.
+    this.free = [];
   }
 
   /** Needs no turn: requests that take long are no sign of a server that is ill. */
@@ -61,7 +71,9 @@ export class Connection {
     const details = this.limiter.figures();
     if (this.library === undefined) return { status: 'unknown', message: 'The provider is not open' };
     try {
-      await this.client(this.library, signal).heartbeat();
+      const own = this.client(this.library);
+      own.signal = signal;
+      await own.client.heartbeat();
       return { status: 'healthy', details };
     } catch (error) {
       return { status: 'unhealthy', message: classify(error, this.environment.name, 'check').error.message, details };
@@ -72,7 +84,7 @@ export class Connection {
     return this.limiter.close(deadline);
   }
 
-  /** Makes a call with a client of its own for each attempt. @throws as `callRemote` */
+  /** Makes a call: each attempt has a client to itself. @throws as `callRemote` */
   call<R>(
     bounds: Bounds,
     operation: string,
@@ -81,7 +93,13 @@ export class Connection {
     const { library } = this;
     const { name: component } = this.environment;
     if (library === undefined) throw new StorageError('CLOSED', 'The provider is not open', { component, operation });
-    return callRemote(bounds, this.policy(operation), (attempt) => work(this.client(library, attempt.signal), attempt));
+    return callRemote(bounds, this.policy(operation), async (attempt) => {
+      const free = this.free.pop() ?? this.client(library);
+      free.signal = attempt.signal;
+      const result = await work(free.client, attempt);
+      this.free.push(free);
+      return result;
+    });
   }
 
   /**
@@ -137,7 +155,7 @@ export class Connection {
     const { url, headers, serverTenant, serverDatabase } = this.options;
     const database = `/tenants/${encodeURIComponent(serverTenant)}/databases/${encodeURIComponent(serverDatabase)}`;
     return callRemote(bounds, this.policy(operation), async ({ signal }) => {
-      const response = await this.transport(signal)(`${url}/api/v2${database}${path}`, {
+      const response = await this.transport(() => signal)(`${url}/api/v2${database}${path}`, {
         ...init,
         headers: { ...headers, 'content-type': 'application/json' },
       });
@@ -145,16 +163,18 @@ export class Connection {
     });
   }
 
-  private client(library: Library, signal: AbortSignal): ChromaClient {
+  private client(library: Library): SignalledClient {
     const { url, headers, serverTenant: tenant, serverDatabase: database } = this.options;
     const { checks } = this;
-    return library.client({
-      ...{ url, headers, tenant, database, transport: this.transport(signal) },
+    const client = library.client({
+      ...{ url, headers, tenant, database, transport: this.transport(() => made.signal) },
       ...(checks === UNKNOWN ? {} : { checks }),
     });
+    const made: SignalledClient = { client, signal: undefined };
+    return made;
   }
 
-  private transport(signal: AbortSignal): typeof fetch {
+  private transport(signal: () => AbortSignal | undefined): typeof fetch {
     return makeTransport(signal, () => this.environment.clock.now(), this.options.token);
   }
 

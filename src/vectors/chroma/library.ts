@@ -22,7 +22,7 @@ export interface ClientOptions {
 }
 
 export interface Library {
-  /** Cheap, and without a connection of its own: one is made for every attempt, with a signal that ends with it. */
+  /** Without a connection of its own. */
   client(options: ClientOptions): ChromaClient;
 }
 

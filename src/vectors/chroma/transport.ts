@@ -8,9 +8,13 @@ import { ChromaFault } from './fault.js';
 const SHOWN_MESSAGE = 500;
 
 /** @param token taken out of what the server says: a proxy may echo the request. */
-export function makeTransport(signal: AbortSignal, now: () => Date, token: string | undefined): typeof fetch {
+export function makeTransport(
+  signal: () => AbortSignal | undefined,
+  now: () => Date,
+  token: string | undefined,
+): typeof fetch {
   return async (input, init) => {
-    const response = await fetch(input, { ...init, signal, redirect: 'manual' });
+    const response = await fetch(input, { ...init, signal: signal() ?? null, redirect: 'manual' });
     const isJson = /\bjson\b/i.test(response.headers.get('content-type') ?? '');
     if (response.ok && isJson) return response;
     const text = await response.text();

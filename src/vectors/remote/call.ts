@@ -57,7 +57,7 @@ export async function callRemote<R>(
     const wait = retryDelay(retry, number, outcome.retryAfter, random);
     // There would be no time left to ask again: the failure says more than a deadline does.
     if (clock.monotonic() + wait >= context.deadline) throw outcome.error;
-    const ended = await within(context, policy, undefined, (signal) => sleep(clock, wait, signal));
+    const ended = await within(context, policy, Infinity, (signal) => sleep(clock, wait, signal));
     if ('cut' in ended) throw ended.cut;
   }
 }
@@ -68,23 +68,23 @@ async function attemptOnce<R>(
   number: number,
   attempt: (attempt: RemoteAttempt) => Promise<R>,
 ): Promise<{ readonly value: R } | RemoteFailure> {
-  const { attemptTimeout, component } = policy;
-  const late = new TimeoutError(`The service did not answer within ${attemptTimeout} ms`, { component });
-  const ended = await within(context, policy, late, (signal) => attempt({ number, signal }));
+  const { attemptTimeout } = policy;
+  const ended = await within(context, policy, attemptTimeout, (signal) => attempt({ number, signal }));
   if ('value' in ended) return ended;
   if ('failure' in ended) return policy.classify(ended.failure);
-  if (ended.cut === late) return { error: late, retry: true };
+  if (ended.isLate) return { error: ended.cut, retry: true };
   throw ended.cut;
 }
 
 /** How work ended: by itself, or cut by the signal, the deadline, the close, or the time of one attempt. */
-type Ended<R> = { readonly value: R } | { readonly failure: unknown } | { readonly cut: StorageError };
+type Ended<R> =
+  { readonly value: R } | { readonly failure: unknown } | { readonly cut: StorageError; readonly isLate: boolean };
 
-/** @param late what cuts an attempt off; absent for what is no attempt. */
+/** @param attemptTimeout `Infinity` for what is no attempt. */
 function within<R>(
   { signal, deadline }: Bounds,
-  { clock, component, limiter, attemptTimeout }: RemotePolicy,
-  late: TimeoutError | undefined,
+  { clock, component, limiter }: RemotePolicy,
+  attemptTimeout: number,
   work: (signal: AbortSignal) => Promise<R>,
 ): Promise<Ended<R>> {
   return new Promise((resolve) => {
@@ -95,16 +95,19 @@ function within<R>(
       forget();
       resolve(ended);
     };
-    const cut = (error: StorageError): void => {
-      settle({ cut: error });
+    const cut = (error: StorageError, isLate = false): void => {
+      settle({ cut: error, isLate });
       controller.abort(error);
     };
     const onAbort = (): void => cut(aborted(signal!));
-    const forget = limiter.onCut(cut);
+    const forget = limiter.onCut((error) => cut(error));
     const remaining = deadline - clock.monotonic();
-    const isAttempt = late !== undefined && attemptTimeout < remaining;
-    const timer = clock.after(timerDelay(isAttempt ? attemptTimeout : remaining), () =>
-      cut(isAttempt ? late : new TimeoutError('The deadline of the operation has passed', { component })),
+    const isShorter = attemptTimeout < remaining;
+    const over = isShorter
+      ? `The service did not answer within ${attemptTimeout} ms`
+      : 'The deadline of the operation has passed';
+    const timer = clock.after(timerDelay(isShorter ? attemptTimeout : remaining), () =>
+      cut(new TimeoutError(over, { component }), isShorter),
     );
     signal?.addEventListener('abort', onAbort, { once: true });
     if (signal?.aborted === true) return onAbort();
