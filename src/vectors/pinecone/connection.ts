@@ -73,15 +73,20 @@ export class Connection {
     return this.limiter.close(deadline);
   }
 
-  /** Makes a call with a client of its own for each attempt. @throws as `callRemote` */
+  /**
+   * Makes a call with a client of its own for each attempt.
+   * @param once milliseconds of the one attempt that it is worth; absent: as the settings say.
+   * @throws as `callRemote`
+   */
   call<R>(
     bounds: Bounds,
     operation: string,
     work: (client: Pinecone, attempt: RemoteAttempt) => Promise<R>,
+    once?: number,
   ): Promise<R> {
     const { library } = this;
     if (library === undefined) throw this.notOpen(operation);
-    return callRemote(bounds, this.policy(operation), (attempt) =>
+    return callRemote(bounds, this.policy(operation, once), (attempt) =>
       work(this.client(library, attempt.signal, {}), attempt),
     );
   }
@@ -152,15 +157,15 @@ export class Connection {
     return makeTransport(signal, () => this.environment.clock.now(), this.#options.apiKey, marks);
   }
 
-  private policy(operation: string): RemotePolicy {
+  private policy(operation: string, once?: number): RemotePolicy {
     const { clock, name: component } = this.environment;
     const { requestTimeout, retry } = this.#options;
     return {
       clock,
       component,
       limiter: this.limiter,
-      attemptTimeout: requestTimeout,
-      retry,
+      attemptTimeout: Math.min(requestTimeout, once ?? requestTimeout),
+      retry: once === undefined ? retry : { ...retry, attempts: 1 },
       classify: (error) => classify(error, component, operation),
     };
   }
