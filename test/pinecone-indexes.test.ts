@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { systemClock, type Clock } from '../src/clock.js';
+import type { VectorStore } from '../src/vectors/vector-store.js';
 import { fill, usePinecone } from './support/pinecone/fixture.js';
 
 const opened = usePinecone();
@@ -42,10 +43,64 @@ describe('an index', () => {
     await Promise.all(Array.from({ length: 10 }, search));
     expect(standIn.seen('describe_index')).toHaveLength(described + 1);
     later += 6_000;
-    standIn.fail('describe_index', { status: 503 }, 3);
+    standIn.fail('describe_index', { status: 503 });
     expect(await search()).toHaveLength(1);
     expect(await search()).toHaveLength(1);
-    expect(standIn.seen('describe_index')).toHaveLength(described + 4);
+    expect(standIn.seen('describe_index')).toHaveLength(described + 2);
+  });
+
+  describe('that is in use is used on', () => {
+    let later = 0;
+    const clock: Clock = { ...systemClock, monotonic: () => systemClock.monotonic() + later };
+    // The deadline is told by a clock that does not run ahead.
+    const search = (store: VectorStore, timeout = 5_000): Promise<unknown[]> =>
+      store.search('docs', { vector: [1, 0], timeout: later + timeout });
+
+    test('while the control plane hangs, also by who has little time', async () => {
+      const { store, standIn } = await opened({}, {}, clock);
+      await fill(store, 'docs', 1);
+      later += 6_000;
+      standIn.fail('describe_index', 'hang', 1_000);
+      expect(await search(store, 400)).toHaveLength(1);
+      const described = standIn.seen('describe_index').length;
+      expect(await search(store, 400)).toHaveLength(1);
+      expect(standIn.seen('describe_index')).toHaveLength(described);
+    });
+
+    test('after a call to it that failed, while the control plane fails', async () => {
+      const { store, standIn } = await opened({}, {}, clock);
+      await fill(store, 'docs', 1);
+      standIn.fail('describe_index', { status: 503 }, 1_000);
+      standIn.fail('queryVectors', { status: 503 }, 3);
+      await expect(search(store)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+      expect(await search(store)).toHaveLength(1);
+    });
+
+    test('after a caller that gave up while it was described, and is described for the next one', async () => {
+      const { store, standIn } = await opened({}, {}, clock);
+      await fill(store, 'docs', 1);
+      later += 6_000;
+      standIn.fail('describe_index', 'hang');
+      const controller = new AbortController();
+      const described = standIn.seen('describe_index').length;
+      const given = store.search('docs', { vector: [1, 0], signal: controller.signal, timeout: later + 5_000 });
+      const refused = expect(given).rejects.toMatchObject({ code: 'ABORTED' });
+      while (standIn.seen('describe_index').length === described) await new Promise((resolve) => setImmediate(resolve));
+      controller.abort();
+      await refused;
+      standIn.fail('describe_index', { status: 503 }, 1_000);
+      expect(await search(store)).toHaveLength(1);
+      expect(standIn.seen('describe_index')).toHaveLength(described + 2);
+    });
+
+    test('after a read of a namespace that is not there, while the control plane fails', async () => {
+      const { store, standIn } = await opened({}, {}, clock);
+      await fill(store, 'docs', 1);
+      standIn.fail('describe_index', { status: 503 }, 1_000);
+      standIn.fail('queryVectors', { status: 404, message: 'Namespace not found' });
+      await expect(search(store)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+      expect(await search(store)).toHaveLength(1);
+    });
   });
 
   test('that is being deleted is made anew afterwards', async () => {

@@ -130,6 +130,22 @@ describe('requests', () => {
     expect([...standIn.indexes.get('docs')!.namespaces.keys()]).toEqual(scopes.map(([, , name]) => name));
   });
 
+  test('have a URL that is not too long, whatever the names take', async () => {
+    const { provider } = await opened();
+    const long = 'é'.repeat(127);
+    const store = storeOn(provider, long);
+    const namespace = long;
+    await store.createCollection({ name: 'docs', dimension: 2 });
+    const ids = Array.from({ length: 100 }, (_, i) => `${'é'.repeat(80)}${i}`);
+    await store.upsert(
+      'docs',
+      ids.map((id) => ({ id, vector: [1, 0] })),
+      { namespace },
+    );
+    expect((await store.fetch('docs', ids, { namespace })).map((record) => record?.id)).toEqual(ids);
+    expect((await store.list('docs', { namespace, limit: 100 })).items).toHaveLength(100);
+  });
+
   test('that count by a filter change nothing and name no id', async () => {
     const { store, standIn } = await opened();
     await fill(store, 'docs', 10);

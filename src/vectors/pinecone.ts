@@ -91,11 +91,9 @@ class PineconeProvider implements VectorProvider {
   }
 
   async deleteCollection(name: string, context: OperationContext): Promise<boolean> {
-    try {
-      return await this.indexes.delete(name, context);
-    } finally {
-      this.freshness.forget(name);
-    }
+    const deleted = await this.indexes.delete(name, context);
+    this.freshness.forget(name);
+    return deleted;
   }
 
   readonly recordFault = recordFault;

@@ -25,6 +25,7 @@ import type {
 } from './vector-store/options.js';
 import {
   checkInclude,
+  checkOptions,
   planDeletion,
   planFilter,
   planSearch,
@@ -73,24 +74,30 @@ export class VectorStore extends VectorWriter {
 
   /** A page of records, in the provider's order (`capabilities.listOrder`). */
   async list<M = Metadata>(name: string, options: VectorListOptions<M> = {}): Promise<VectorPage<M>> {
+    checkOptions(options, ['include', 'filter', 'limit', 'after']);
     const include = checkInclude(options.include);
     const limit = checkWhole(options.limit ?? 50, 'limit', 1, LIMITS.pageItems);
     const scope = this.scope(options);
-    const keys = ['include', 'filter', 'limit', 'after'];
-    return this.inCollection('list', name, options, keys, async (schema, context, confirm): Promise<VectorPage<M>> => {
-      const filter = planFilter(options, schema, this.capabilities);
-      if (filter === 'nothing') return confirm().then(() => ({ items: [] }));
-      const hash = listHash(schema, scope, filter);
-      const after = options.after === undefined ? {} : { after: decodeListCursor(options.after, hash) };
-      const page = await this.provider.list(
-        schema,
-        scope,
-        { limit, include, ...after, ...restriction(filter) },
-        context,
-      );
-      const items = page.items.map((vector) => decodeVector<M>(vector, schema, include));
-      return page.next === undefined ? { items } : { items, next: encodeListCursor(page.next, hash) };
-    });
+    return this.inCollection(
+      'list',
+      name,
+      options,
+      undefined,
+      async (schema, context, confirm): Promise<VectorPage<M>> => {
+        const filter = planFilter(options, schema, this.capabilities);
+        if (filter === 'nothing') return confirm().then(() => ({ items: [] }));
+        const hash = listHash(schema, scope, filter);
+        const after = options.after === undefined ? {} : { after: decodeListCursor(options.after, hash) };
+        const page = await this.provider.list(
+          schema,
+          scope,
+          { limit, include, ...after, ...restriction(filter) },
+          context,
+        );
+        const items = page.items.map((vector) => decodeVector<M>(vector, schema, include));
+        return page.next === undefined ? { items } : { items, next: encodeListCursor(page.next, hash) };
+      },
+    );
   }
 
   /** Every record that `list` would give, page by page; each page is an operation of its own. */

@@ -48,7 +48,7 @@ export class Calls {
     try {
       return { made, answer: await work(host) };
     } catch (error) {
-      if (isStorageError(error, 'UNAVAILABLE')) this.indexes.forget(name);
+      if (isStorageError(error, 'UNAVAILABLE')) this.indexes.expire(name);
       // The collection was made anew: the caller asks for its dimension again.
       if (isStorageError(error, 'VALIDATION') && /dimension/i.test(saidBy(error) ?? ''))
         throw new ValidationError('VALIDATION', error.message, {
@@ -59,8 +59,7 @@ export class Calls {
         });
       if (!isStorageError(error, 'NOT_FOUND')) throw error;
       // Either the namespace is not there, or the whole index: that one is asked for.
-      this.indexes.forget(name);
-      const now = await this.indexes.locate(schema, context, operation);
+      const now = await this.indexes.locateAnew(schema, context, operation);
       return { made: now.made, answer: now.host === host ? undefined : await work(now.host) };
     }
   }

@@ -8,7 +8,7 @@ import { callRemote, type RemoteAttempt, type RemotePolicy } from '../remote/cal
 import { Limiter, type Bounds } from '../remote/limiter.js';
 import { classify } from './fault.js';
 import { loadLibrary, type Library } from './library.js';
-import type { PineconeOptions } from './settings.js';
+import { isLoopback, type PineconeOptions } from './settings.js';
 import { makeTransport, type Marks } from './transport.js';
 
 /** The version of the service's interface that the client speaks, for the one call that it cannot make. */
@@ -73,15 +73,20 @@ export class Connection {
     return this.limiter.close(deadline);
   }
 
-  /** Makes a call with a client of its own for each attempt. @throws as `callRemote` */
+  /**
+   * Makes a call with a client of its own for each attempt.
+   * @param once milliseconds of the one attempt that it is worth; absent: as the settings say.
+   * @throws as `callRemote`
+   */
   call<R>(
     bounds: Bounds,
     operation: string,
     work: (client: Pinecone, attempt: RemoteAttempt) => Promise<R>,
+    once?: number,
   ): Promise<R> {
     const { library } = this;
     if (library === undefined) throw this.notOpen(operation);
-    return callRemote(bounds, this.policy(operation), (attempt) =>
+    return callRemote(bounds, this.policy(operation, once), (attempt) =>
       work(this.client(library, attempt.signal, {}), attempt),
     );
   }
@@ -137,10 +142,12 @@ export class Connection {
     }
   }
 
-  /** A service on this machine has no certificate; the hosts that it names come without a scheme. */
+  /** The hosts that the service names come without a scheme. In clear only to this machine, which has no certificate. */
   private urlOf(host: string): string {
-    if (/^https?:\/\//.test(host)) return host;
-    return `${new URL(this.#options.controllerHost).protocol}//${host}`;
+    const { protocol } = new URL(this.#options.controllerHost);
+    const [, scheme = protocol, address = host] = /^(?:(https?:)\/\/)?(.*)$/.exec(host) ?? [];
+    const url = `${scheme}//${address}`;
+    return URL.canParse(url) && isLoopback(new URL(url)) ? url : `https://${address}`;
   }
 
   private client(library: Library, signal: AbortSignal, marks: Marks): Pinecone {
@@ -152,15 +159,15 @@ export class Connection {
     return makeTransport(signal, () => this.environment.clock.now(), this.#options.apiKey, marks);
   }
 
-  private policy(operation: string): RemotePolicy {
+  private policy(operation: string, once?: number): RemotePolicy {
     const { clock, name: component } = this.environment;
     const { requestTimeout, retry } = this.#options;
     return {
       clock,
       component,
       limiter: this.limiter,
-      attemptTimeout: requestTimeout,
-      retry,
+      attemptTimeout: Math.min(requestTimeout, once ?? requestTimeout),
+      retry: once === undefined ? retry : { ...retry, attempts: 1 },
       classify: (error) => classify(error, component, operation),
     };
   }

@@ -14,8 +14,10 @@ export interface Write {
   readonly made: string;
   /** `undefined`: the service did not say. */
   readonly mark: number | undefined;
-  /** It took every record, so that the namespace may be gone by it. */
-  readonly isErasure: boolean;
+  /** Of `begin`. */
+  readonly began: number;
+  /** What the namespace has after it. Where that is nothing, it may be gone, and the next one counts anew. */
+  readonly leaves: 'records' | 'nothing' | 'unknown';
 }
 
 /** How far a read was. */
@@ -27,7 +29,13 @@ export interface Sight {
 }
 
 type Place = Pick<Write, 'schema' | 'namespace'>;
-type Kept = Write & { seen: number | undefined };
+interface Kept extends Write {
+  /** In the order of `began`. */
+  readonly ended: number;
+  /** When that was. */
+  readonly at: number;
+  seen: number | undefined;
+}
 
 /** Namespaces whose last write is remembered; the one written longest ago is forgotten first. */
 const MAX_WRITES = 100_000;
@@ -40,18 +48,24 @@ const KEPT = 60_000;
 
 export class Freshness {
   private readonly writes = new Map<string, Kept>();
+  private turns = 0;
 
   constructor(
     private readonly component: string,
     private readonly clock: Clock,
   ) {}
 
+  /** To be called before a write is sent. @returns its place among the others of this process. */
+  begin(): number {
+    return ++this.turns;
+  }
+
   wrote(write: Write): void {
     const key = keyOf(write, write.made);
     const before = this.writes.get(key);
     this.writes.delete(key);
-    const isLater = write.mark === undefined || before === undefined || write.mark >= (before.mark ?? write.mark);
-    this.writes.set(key, { ...(isLater ? write : before), seen: undefined });
+    const kept = { ...write, ended: this.begin(), at: this.clock.monotonic() };
+    this.writes.set(key, { ...(before === undefined || isLater(write, before) ? kept : before), seen: undefined });
     if (this.writes.size <= MAX_WRITES) return;
     for (const oldest of this.writes.keys()) {
       this.writes.delete(oldest);
@@ -69,7 +83,8 @@ export class Freshness {
     if (write === undefined) return true;
     const now = this.clock.monotonic();
     if (write.seen !== undefined && now - write.seen > KEPT) return this.writes.delete(key);
-    if (!isAbsent || !write.isErasure) {
+    // Who has seen nothing of the log shows what is left when nothing is.
+    if (write.leaves !== 'nothing' || !(isAbsent || indexed === 0)) {
       const seen = isAbsent ? 0 : indexed;
       if (write.mark === undefined || seen === undefined)
         throw new UnsupportedError(
@@ -80,6 +95,12 @@ export class Freshness {
     }
     write.seen ??= now;
     return true;
+  }
+
+  /** Whether a namespace must be there: this process wrote records to it lately. Others may empty it, so not for ever. */
+  isThere(place: Place, made: string): boolean {
+    const write = this.writes.get(keyOf(place, made));
+    return write?.leaves === 'records' && this.clock.monotonic() - write.at <= KEPT;
   }
 
   /** What no read has seen yet. */
@@ -97,6 +118,11 @@ export class Freshness {
   forget(name: string): void {
     for (const [key, { schema }] of this.writes) if (schema.name === name) this.writes.delete(key);
   }
+}
+
+/** Of two writes at the same time the numbers tell, which may begin anew between two that follow one another. */
+function isLater({ began, mark }: Write, before: Kept): boolean {
+  return began > before.ended || mark === undefined || mark >= (before.mark ?? mark);
 }
 
 function keyOf({ schema, namespace }: Place, made: string): string {

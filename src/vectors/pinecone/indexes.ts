@@ -26,6 +26,9 @@ interface Known extends Located {
  */
 const TRUSTED = 5_000;
 
+/** Milliseconds that a description may take where what is known of an index will do. */
+const REFRESH = 2_000;
+
 export class Indexes {
   /** Of indexes that were ready. */
   private readonly known = new Map<string, Known>();
@@ -64,7 +67,7 @@ export class Indexes {
   /** Returns when the name is free again. */
   async delete(name: string, context: OperationContext): Promise<boolean> {
     const operation = 'deleteCollection';
-    this.forget(name);
+    this.expire(name);
     const found = await this.find(name, context, operation);
     // An index of somebody else is not ours to delete.
     if (found === undefined || decodeTags(found.tags, name) === undefined) return false;
@@ -86,38 +89,55 @@ export class Indexes {
    * @throws `NOT_FOUND`, also when it is declared otherwise; `TIMEOUT` when the index is not ready in time.
    */
   async locate(schema: VectorSchema, context: OperationContext, operation: string): Promise<Located> {
-    const { name } = schema;
-    const known = this.known.get(name);
+    const known = this.known.get(schema.name);
     const isTrusted = known !== undefined && known.until > this.connection.clock.monotonic();
-    const found = isTrusted ? known : await this.lookUp(name, known, context, operation);
-    if (found.schema === undefined || !sameSchema(found.schema, schema)) throw this.missing(name);
+    return this.declared(schema, isTrusted ? known : await this.lookUp(schema.name, known, context, operation));
+  }
+
+  /** As `locate`, by what the service says now. @throws as `locate`, and what keeps the service from saying it. */
+  async locateAnew(schema: VectorSchema, context: OperationContext, operation: string): Promise<Located> {
+    return this.declared(schema, await this.lookUp(schema.name, undefined, context, operation));
+  }
+
+  private declared(schema: VectorSchema, found: Known): Located {
+    if (found.schema === undefined || !sameSchema(found.schema, schema)) throw this.missing(schema.name);
     return found;
   }
 
-  /** One asks again while the others go on; where the service cannot say, what was known is believed on. */
+  /**
+   * One asks again while the others go on; where the service cannot say, what was known is believed on.
+   * @param known what will do; absent: only the service's answer will.
+   */
   private async lookUp(
     name: string,
     known: Known | undefined,
     context: OperationContext,
     operation: string,
   ): Promise<Known> {
-    if (known !== undefined) this.known.set(name, { ...known, until: this.connection.clock.monotonic() + TRUSTED });
+    const now = this.connection.clock.monotonic();
+    if (known !== undefined) this.known.set(name, { ...known, until: now + TRUSTED });
+    // What the caller came for needs its time too.
+    let once = known === undefined ? undefined : Math.min(REFRESH, (context.deadline - now) / 2);
     try {
       return await this.connection.until(context, operation, `The index ${name} was not ready in time`, async () => {
-        const found = await this.find(name, context, operation);
+        const found = await this.find(name, context, operation, once);
+        once = undefined;
         if (found === undefined || isGoing(found)) throw this.missing(name);
         return this.noteReady(found);
       });
     } catch (error) {
-      if (known !== undefined && isStorageError(error, 'UNAVAILABLE')) return known;
-      this.forget(name);
+      const isSilent = isStorageError(error, 'UNAVAILABLE') || isStorageError(error, 'TIMEOUT');
+      if (known !== undefined && once !== undefined && isSilent) return known;
+      if (isStorageError(error, 'NOT_FOUND')) this.known.delete(name);
+      else this.expire(name);
       throw error;
     }
   }
 
-  /** What was known of an index may be wrong: the next call asks anew. */
-  forget(name: string): void {
-    this.known.delete(name);
+  /** What is known of an index may be wrong: the next call asks anew. */
+  expire(name: string): void {
+    const known = this.known.get(name);
+    if (known !== undefined) this.known.set(name, { ...known, until: -Infinity });
   }
 
   private missing(name: string): NotFoundError {
@@ -127,9 +147,14 @@ export class Indexes {
     });
   }
 
-  private async find(name: string, context: OperationContext, operation: string): Promise<IndexModel | undefined> {
+  private async find(
+    name: string,
+    context: OperationContext,
+    operation: string,
+    once?: number,
+  ): Promise<IndexModel | undefined> {
     try {
-      return await this.connection.call(context, operation, (client) => client.describeIndex(name));
+      return await this.connection.call(context, operation, (client) => client.describeIndex(name), once);
     } catch (error) {
       if (isStorageError(error, 'NOT_FOUND')) return undefined;
       throw error;

@@ -22,8 +22,9 @@ import { readScore } from './score.js';
 
 /** What a page of the service holds at most, when nothing is said. */
 const PAGE = 100;
-/** Ids are fetched by a URL: at most so many, and so many bytes of them. */
+/** Ids are fetched by a URL: at most so many, and so many bytes of it. */
 const FETCH_LIMITS = { items: 100, bytes: 6_000 };
+const FETCH_PATH = '/vectors/fetch?namespace=';
 
 export class Reads {
   constructor(
@@ -39,7 +40,9 @@ export class Reads {
   ): Promise<(FetchedVector | undefined)[]> {
     const found = new Map<string, FetchedVector>();
     const encoded = ids.map((id) => encodeId(id, this.calls.connection.component));
-    const parts = cut(encoded, FETCH_LIMITS, (id) => encodeURIComponent(id).length + '&ids='.length);
+    const around = FETCH_PATH.length + encodeURIComponent(target.namespace).length;
+    const limits = { ...FETCH_LIMITS, bytes: FETCH_LIMITS.bytes - around };
+    const parts = cut(encoded, limits, (id) => encodeURIComponent(id).length + '&ids='.length);
     await all(parts, async (part) => {
       const { namespace } = target;
       const { records } = await this.seen(target, consistency, () =>
@@ -188,6 +191,7 @@ export class Reads {
       throw isStorageError(error, 'VALIDATION') ? refusal : error;
     });
     const ids = found.value.map((hit) => decodeVector(hit, request.include).id);
+    // As fresh as the search is to be: a reader that is behind would give a record as it was before it was replaced.
     const fetched = await this.fetch(target, ids, request.include, request.consistency);
     const value = found.value.flatMap((hit, i) => {
       const vector = fetched[i];

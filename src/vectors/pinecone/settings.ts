@@ -49,8 +49,9 @@ export function readOptions(given: Readonly<Record<string, unknown>>, component:
   if (typeof apiKey !== 'string' || !/^[\x21-\x7e]+$/.test(apiKey))
     throw fault('apiKey', "the project's key (or set PINECONE_API_KEY)");
   const url = typeof controllerHost === 'string' && URL.canParse(controllerHost) ? new URL(controllerHost) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '')
-    throw fault('controllerHost', 'a URL of https or http, without a user and a password');
+  const isSafe = url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url));
+  if (url === undefined || !isSafe || url.username !== '' || url.password !== '')
+    throw fault('controllerHost', 'a URL of https, or of http on this machine, without a user and a password');
   if (!CLOUDS.includes(cloud as PineconeOptions['cloud'])) throw fault('cloud', `one of ${CLOUDS.join(', ')}`);
   if (typeof region !== 'string' || region === '') throw fault('region', 'the name of a region');
   return {
@@ -60,4 +61,9 @@ export function readOptions(given: Readonly<Record<string, unknown>>, component:
     cloud: cloud as PineconeOptions['cloud'],
     region,
   };
+}
+
+/** Whether it is this machine: no other one gets the key in clear. */
+export function isLoopback({ hostname }: URL): boolean {
+  return /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
 }

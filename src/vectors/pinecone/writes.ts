@@ -3,10 +3,10 @@ import type { Index, PineconeRecord } from '@pinecone-database/pinecone';
 import { isStorageError, UnavailableError } from '../../errors.js';
 import type { CompiledFilter, StoredVector, VectorSelection } from '../provider.js';
 import { all, cut } from './batches.js';
-import type { Calls, Target } from './calls.js';
+import type { Calls, Found, Target } from './calls.js';
 import { saidBy } from './fault.js';
 import { compileFilter } from './filter.js';
-import type { Freshness } from './freshness.js';
+import type { Freshness, Write } from './freshness.js';
 import { encodeId } from './names.js';
 import type { Reads } from './reads.js';
 import { encodeHead, encodeVectors, type RecordHead } from './record.js';
@@ -28,14 +28,16 @@ export class Writes {
     const { component } = this.calls.connection;
     const heads = records.map((record) => encodeHead(record, component));
     const parts = cut(whole(heads, records), UPSERT_LIMITS, (record) => Buffer.byteLength(JSON.stringify(record)) + 1);
-    const marks = await all(parts, (part) => this.write(target, (index) => index.upsert({ records: part, namespace })));
+    const marks = await all(parts, (part) =>
+      this.send(target, 'records', (index) => index.upsert({ records: part, namespace })),
+    );
     const known = marks.filter((mark) => mark !== undefined);
     return known.length === 0 ? {} : { token: String(Math.max(...known)) };
   }
 
   async delete(target: Target, selection: VectorSelection): Promise<void> {
     const { namespace } = target;
-    if ('all' in selection) await this.erase(target, (index) => index.deleteAll({ namespace }), true);
+    if ('all' in selection) await this.send(target, 'nothing', (index) => index.deleteAll({ namespace }));
     else if ('ids' in selection) await this.deleteIds(target, selection.ids);
     else await this.deleteMatching(target, selection.filter);
   }
@@ -45,25 +47,24 @@ export class Writes {
     const { component } = this.calls.connection;
     const encoded = given.map((id) => encodeId(id, component));
     const parts = cut(encoded, DELETE_LIMITS, (id) => id.length);
-    await all(parts, (ids) => this.erase(target, (index) => index.deleteMany({ ids, namespace })));
+    await all(parts, (ids) => this.send(target, 'unknown', (index) => index.deleteMany({ ids, namespace })));
   }
 
   private async deleteMatching(target: Target, filter: CompiledFilter): Promise<void> {
     const { namespace } = target;
     const compiled = compileFilter(filter.pushed);
     try {
-      await this.erase(target, (index) => index.deleteMany({ filter: compiled, namespace }));
+      await this.send(target, 'unknown', (index) => index.deleteMany({ filter: compiled, namespace }));
     } catch (error) {
       // Not every kind of index takes a filter here.
       if (!isStorageError(error, 'VALIDATION') || !/not support/i.test(saidBy(error) ?? '')) throw error;
       const { context, operation } = target;
       await this.calls.connection.until(context, operation, 'Not all that matches was deleted in time', async () => {
-        if (!(await this.deletePages(target, filter))) return true;
         // Where nothing tells what a read has seen, it is looked at again until nothing is found.
         await this.reads.settleTarget(target).catch((refusal: unknown) => {
           if (!isStorageError(refusal, 'UNSUPPORTED')) throw refusal;
         });
-        return undefined;
+        return (await this.deletePages(target, filter)) ? undefined : true;
       });
     }
   }
@@ -85,28 +86,37 @@ export class Writes {
     return found;
   }
 
-  private async erase(target: Target, work: (index: Index) => Promise<void>, isErasure = false): Promise<void> {
-    const { schema, namespace } = target;
-    const { value, written, made } = await this.calls.index(target, false, async (index) => {
-      await work(index);
-      return true;
-    });
-    if (value) this.freshness.wrote({ schema, namespace, made, mark: written, isErasure });
-  }
-
-  private async write(target: Target, work: (index: Index) => Promise<void>): Promise<number | undefined> {
-    const { schema, namespace, operation } = target;
-    const { value, written, made } = await this.calls.index(target, false, async (index) => {
-      await work(index);
-      return true;
-    });
-    if (!value)
-      throw new UnavailableError('The index does not have its namespaces yet', {
-        component: this.calls.connection.component,
-        operation,
+  /**
+   * Sends a write, and again while the service does not have a namespace that must be there. Another one that is not there
+   * has nothing to delete.
+   * @returns the number of the write.
+   * @throws `UNAVAILABLE` when the namespace is not there in time.
+   */
+  private async send(
+    target: Target,
+    leaves: Write['leaves'],
+    work: (index: Index) => Promise<void>,
+  ): Promise<number | undefined> {
+    const { schema, namespace, operation, context } = target;
+    const { connection } = this.calls;
+    const began = this.freshness.begin();
+    const message = 'The index does not have its namespaces yet';
+    let isMissing = false;
+    const ask = async (): Promise<Found<boolean> | undefined> => {
+      const found = await this.calls.index(target, false, async (index) => {
+        await work(index);
+        return true;
       });
-    this.freshness.wrote({ schema, namespace, made, mark: written, isErasure: false });
-    return written;
+      isMissing = !found.value && (leaves === 'records' || this.freshness.isThere(target, found.made));
+      return isMissing ? undefined : found;
+    };
+    const sent = await connection.until(context, operation, message, ask).catch((cause: unknown) => {
+      if (!isMissing || !isStorageError(cause, 'TIMEOUT')) throw cause;
+      throw new UnavailableError(message, { component: connection.component, operation, cause });
+    });
+    const { value: isWritten, written: mark, made } = sent;
+    if (isWritten) this.freshness.wrote({ schema, namespace, made, mark, began, leaves });
+    return mark;
   }
 }
 

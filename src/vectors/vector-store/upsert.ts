@@ -25,7 +25,7 @@ export async function upsertEncoded(records: readonly EncodedVector[], target: U
 
 /**
  * Writes what a source gives; what cannot be stored is reported.
- * @param encode throws `VALIDATION` for what cannot be stored.
+ * @param encode throws `VALIDATION` or `UNSUPPORTED` for what cannot be stored.
  */
 export async function upsertSource(
   records: Source<unknown>,
@@ -37,7 +37,7 @@ export async function upsertSource(
     try {
       return encode(input, `records[${index}]`);
     } catch (error) {
-      if (!isStorageError(error, 'VALIDATION')) throw error;
+      if (!isStorageError(error, 'VALIDATION') && !isStorageError(error, 'UNSUPPORTED')) throw error;
       const id = isPlainObject(input) && typeof input['id'] === 'string' ? input['id'] : undefined;
       upsert.refuse({ index, ...(id === undefined ? {} : { id }), error });
       return undefined;

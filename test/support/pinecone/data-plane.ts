@@ -43,7 +43,10 @@ export class DataPlane {
   constructor(
     private readonly options: StandInOptions,
     private readonly index: IndexState,
-  ) {}
+  ) {
+    if (!options.dropsErased) return;
+    for (const [name, { isErased }] of index.namespaces) if (isErased) index.namespaces.delete(name);
+  }
 
   handle(operation: string, path: Readonly<Record<string, string>>, query: URLSearchParams, body: Body): Reply {
     switch (operation) {
@@ -188,9 +191,13 @@ export class DataPlane {
     const from = this.existing(namespace ?? '');
     const matches = filter === undefined ? () => deleteAll : compile(filter, this.options);
     const named = new Set(ids);
-    const reply = this.written(from, (rows) => {
-      for (const row of [...rows.values()]) if (named.has(row.id) || matches(row.metadata)) rows.delete(row.id);
-    });
+    const reply = this.written(
+      from,
+      (rows) => {
+        for (const row of [...rows.values()]) if (named.has(row.id) || matches(row.metadata)) rows.delete(row.id);
+      },
+      deleteAll,
+    );
     return { ...reply, body: {} };
   }
 
@@ -239,8 +246,8 @@ export class DataPlane {
     return { rows, headers: this.options.marks ? { 'x-pinecone-max-indexed-lsn': String(indexed) } : {} };
   }
 
-  private written(into: Namespace, apply: (rows: Rows) => void): Reply {
-    const number = into.write(apply, this.options.lag);
+  private written(into: Namespace, apply: (rows: Rows) => void, isErasure = false): Reply {
+    const number = into.write(apply, this.options.lag, isErasure);
     return { status: 200, headers: this.options.marks ? { 'x-pinecone-request-lsn': String(number) } : {} };
   }
 

@@ -20,7 +20,11 @@ export interface StandInOptions {
   terminating: number;
   maxIndexes: number;
   deletesByFilter: boolean;
+  /** Whether a namespace goes when all of it is deleted, so that the next one of its name counts anew. */
+  dropsErased: boolean;
   missingIsUnequal: boolean;
+  /** By which its indexes are described. */
+  hostName: string;
 }
 
 /** What happens to a request instead of an answer. `lost`: it is carried out, its answer never comes. */
@@ -42,7 +46,7 @@ export interface SeenRequest {
 
 const DEFAULTS: StandInOptions = {
   ...{ apiKey: 'the-key-of-the-stand-in', lag: 0, marks: true, unready: 0, terminating: 0, maxIndexes: 1_000 },
-  ...{ deletesByFilter: true, missingIsUnequal: false },
+  ...{ deletesByFilter: true, dropsErased: true, missingIsUnequal: false, hostName: '127.0.0.1' },
 };
 const REQUEST_BYTES = 2 * 1_048_576;
 const URL_BYTES = 8_192;
@@ -68,7 +72,7 @@ export class StandIn {
     options: Partial<StandInOptions>,
   ) {
     this.options = { ...DEFAULTS, ...options };
-    this.control = new ControlPlane(this.options, (name) => `127.0.0.1:${this.port}/index/${name}`);
+    this.control = new ControlPlane(this.options, (name) => `${this.options.hostName}:${this.port}/index/${name}`);
     server.on('request', (request, response) => void this.serve(request, response));
   }
 

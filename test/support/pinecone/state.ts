@@ -16,6 +16,7 @@ export type Rows = Map<string, Row>;
 interface Write {
   readonly number: number;
   readonly apply: (rows: Rows) => void;
+  readonly isErasure: boolean;
   reads: number;
 }
 
@@ -24,6 +25,7 @@ export class Namespace {
   private readonly pending: Write[] = [];
   private written = 0;
   private indexed = 0;
+  private erased = false;
 
   /** How many records there are as reads see them. */
   get size(): number {
@@ -35,9 +37,14 @@ export class Namespace {
     return this.rows;
   }
 
+  /** Whether the last write took everything, and reads see it. */
+  get isErased(): boolean {
+    return this.erased && this.pending.length === 0;
+  }
+
   /** @returns the number of the write. */
-  write(apply: (rows: Rows) => void, lag: number): number {
-    this.pending.push({ number: ++this.written, apply, reads: 0 });
+  write(apply: (rows: Rows) => void, lag: number, isErasure = false): number {
+    this.pending.push({ number: ++this.written, apply, isErasure, reads: 0 });
     if (lag === 0) this.index(0);
     return this.written;
   }
@@ -53,6 +60,7 @@ export class Namespace {
       const write = this.pending.shift()!;
       write.apply(this.rows);
       this.indexed = write.number;
+      this.erased = write.isErasure;
     }
     for (const write of this.pending) write.reads++;
   }
