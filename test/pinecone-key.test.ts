@@ -26,7 +26,7 @@ test.each(['http://api.pinecone.io', 'http://10.0.0.1:5080', 'http://localhost.e
   },
 );
 
-test.each(['https://relay.example/pinecone', 'http://localhost:5080', 'http://127.1:5080', 'http://[::1]:5080'])(
+test.each(['https://relay.example/pinecone', 'http://pinecone:5080', 'http://127.1:5080', 'http://[::1]:5080'])(
   '%s is one',
   (controllerHost) => {
     expect(createProvider({ apiKey: 'k', controllerHost }).name).toBe('vectors:pinecone');

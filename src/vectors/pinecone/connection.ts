@@ -8,7 +8,7 @@ import { callRemote, type RemoteAttempt, type RemotePolicy } from '../remote/cal
 import { Limiter, type Bounds } from '../remote/limiter.js';
 import { classify } from './fault.js';
 import { loadLibrary, type Library } from './library.js';
-import { isLoopback, type PineconeOptions } from './settings.js';
+import { isNear, type PineconeOptions } from './settings.js';
 import { makeTransport, type Marks } from './transport.js';
 
 /** The version of the service's interface that the client speaks, for the one call that it cannot make. */
@@ -142,12 +142,12 @@ export class Connection {
     }
   }
 
-  /** The hosts that the service names come without a scheme. In clear only to this machine, which has no certificate. */
+  /** The hosts that the service names come without a scheme. In clear only to what is near, which has no certificate. */
   private urlOf(host: string): string {
     const { protocol } = new URL(this.#options.controllerHost);
     const [, scheme = protocol, address = host] = /^(?:(https?:)\/\/)?(.*)$/.exec(host) ?? [];
     const url = `${scheme}//${address}`;
-    return URL.canParse(url) && isLoopback(new URL(url)) ? url : `https://${address}`;
+    return URL.canParse(url) && isNear(new URL(url)) ? url : `https://${address}`;
   }
 
   private client(library: Library, signal: AbortSignal, marks: Marks): Pinecone {

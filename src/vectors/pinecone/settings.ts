@@ -49,9 +49,12 @@ export function readOptions(given: Readonly<Record<string, unknown>>, component:
   if (typeof apiKey !== 'string' || !/^[\x21-\x7e]+$/.test(apiKey))
     throw fault('apiKey', "the project's key (or set PINECONE_API_KEY)");
   const url = typeof controllerHost === 'string' && URL.canParse(controllerHost) ? new URL(controllerHost) : undefined;
-  const isSafe = url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url));
+  const isSafe = url?.protocol === 'https:' || (url?.protocol === 'http:' && isNear(url));
   if (url === undefined || !isSafe || url.username !== '' || url.password !== '')
-    throw fault('controllerHost', 'a URL of https, or of http on this machine, without a user and a password');
+    throw fault(
+      'controllerHost',
+      'a URL of https, or of http on this machine or under a name without dots, without a user and a password',
+    );
   if (!CLOUDS.includes(cloud as PineconeOptions['cloud'])) throw fault('cloud', `one of ${CLOUDS.join(', ')}`);
   if (typeof region !== 'string' || region === '') throw fault('region', 'the name of a region');
   return {
@@ -63,7 +66,7 @@ export function readOptions(given: Readonly<Record<string, unknown>>, component:
   };
 }
 
-/** Whether it is this machine: no other one gets the key in clear. */
-export function isLoopback({ hostname }: URL): boolean {
-  return /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
+/** Whether it is this machine, or a container beside it (a name without dots): nobody else gets the key in clear. */
+export function isNear({ hostname }: URL): boolean {
+  return /^(?:[^.:]+|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
 }
