@@ -3,8 +3,17 @@ import 'reflect-metadata';
 import { Container, ContainerModule, type ServiceIdentifier } from 'inversify';
 import { systemClock, type Clock } from './clock.js';
 import { StorageManager } from './manager.js';
+import { checkOpenOptions, type OpenOptions } from './open-options.js';
 import { registry, type Registry } from './registry.js';
-import { loadSettings, type Settings, type SettingsInput, type SettingsSources } from './settings.js';
+import { loadSettings, type Settings, type SettingsInput } from './settings.js';
+
+/** The token of the manager is its class. */
+export { StorageManager };
+export type { Clock } from './clock.js';
+export type { ManagerOptions } from './manager.js';
+export type { OpenOptions } from './open-options.js';
+export type { Registry } from './registry.js';
+export type { Settings, SettingsInput } from './settings.js';
 
 /** What is bound, for hosts that bind another one in its place before the manager is first asked for. */
 export const TOKENS = {
@@ -14,16 +23,18 @@ export const TOKENS = {
   settings: Symbol.for('quartermaster.settings') as ServiceIdentifier<Promise<Settings>>,
 } as const;
 
-export interface StorageModuleOptions extends Omit<SettingsSources, 'registry' | 'overrides'> {
-  readonly settings?: SettingsInput;
+export interface StorageModuleOptions extends OpenOptions {
+  readonly settings?: SettingsInput | undefined;
 }
 
 /**
  * The module to load into a host's container: `await container.getAsync(StorageManager)` then gives the one manager of
  * that container, not yet open. Close it where the host closes its own. The container remembers a failure too, of wrong
- * settings: to try again takes another container.
+ * settings: to try again takes another container. @throws `VALIDATION` for an option that there is not.
  */
-export function storageModule({ settings, ...sources }: StorageModuleOptions = {}): ContainerModule {
+export function storageModule(options: StorageModuleOptions = {}): ContainerModule {
+  checkOpenOptions(options, 'settings');
+  const { settings, ...sources } = options;
   return new ContainerModule(({ bind }) => {
     bind(TOKENS.clock).toConstantValue(systemClock);
     bind(TOKENS.registry).toConstantValue(registry);

@@ -102,6 +102,8 @@ function shownCause(cause: unknown): unknown {
 
 /** `NOT_FOUND`: the record is not there, has expired, or is another tenant's. */
 export class NotFoundError extends StorageError {
+  declare readonly code: 'NOT_FOUND';
+
   constructor(message: string, options?: StorageErrorOptions) {
     super('NOT_FOUND', message, options);
   }
@@ -109,6 +111,8 @@ export class NotFoundError extends StorageError {
 
 /** `CONFLICT` (another version, a serialization failure) or `ALREADY_EXISTS` (an id or a unique constraint). */
 export class ConflictError extends StorageError {
+  declare readonly code: 'CONFLICT' | 'ALREADY_EXISTS';
+
   constructor(code: 'CONFLICT' | 'ALREADY_EXISTS', message: string, options?: StorageErrorOptions) {
     super(code, message, options);
   }
@@ -116,6 +120,8 @@ export class ConflictError extends StorageError {
 
 /** `VALIDATION`, `INVALID_FILTER`, `INVALID_CURSOR`: bad input, refused before any I/O. */
 export class ValidationError extends StorageError {
+  declare readonly code: 'VALIDATION' | 'INVALID_FILTER' | 'INVALID_CURSOR';
+
   constructor(
     code: 'VALIDATION' | 'INVALID_FILTER' | 'INVALID_CURSOR',
     message: string,
@@ -127,6 +133,8 @@ export class ValidationError extends StorageError {
 
 /** `TIMEOUT`: the operation's deadline passed. */
 export class TimeoutError extends StorageError {
+  declare readonly code: 'TIMEOUT';
+
   constructor(message: string, options?: StorageErrorOptions) {
     super('TIMEOUT', message, options);
   }
@@ -134,6 +142,8 @@ export class TimeoutError extends StorageError {
 
 /** `UNAVAILABLE`: the server cannot be reached, the pool is exhausted, the service is overloaded. */
 export class UnavailableError extends StorageError {
+  declare readonly code: 'UNAVAILABLE';
+
   constructor(message: string, options?: StorageErrorOptions) {
     super('UNAVAILABLE', message, options);
   }
@@ -141,6 +151,8 @@ export class UnavailableError extends StorageError {
 
 /** `UNSUPPORTED`: the backend or provider cannot do it; refused before any I/O. */
 export class UnsupportedError extends StorageError {
+  declare readonly code: 'UNSUPPORTED';
+
   constructor(message: string, options?: StorageErrorOptions) {
     super('UNSUPPORTED', message, options);
   }
@@ -168,7 +180,12 @@ export function reworded(error: StorageError, message: string, more: StorageErro
 }
 
 /** Whether `error` is a StorageError (of any installed copy of the library), optionally one with this code. */
-export function isStorageError(error: unknown, code?: ErrorCode): error is StorageError {
+export function isStorageError(error: unknown): error is StorageError;
+export function isStorageError<C extends ErrorCode>(
+  error: unknown,
+  code: C,
+): error is StorageError & { readonly code: C };
+export function isStorageError(error: unknown, code?: ErrorCode): boolean {
   return (
     typeof error === 'object' &&
     error !== null &&

@@ -2,6 +2,7 @@
 import { StorageError } from './errors.js';
 import { registry } from './registry.js';
 import type { StorageManager } from './manager.js';
+import { checkOpenOptions, type OpenOptions } from './open-options.js';
 import type { SettingsInput } from './settings.js';
 
 export { defineCollection } from './collection/definition.js';
@@ -17,23 +18,16 @@ export {
 } from './errors.js';
 export { registerBackend, registerPool, registerVectorProvider } from './registry.js';
 
-export interface OpenOptions {
-  /** A settings file that must be there, beside the conventional `quartermaster.yaml`. */
-  readonly file?: string | undefined;
-  /** Where `quartermaster.yaml` is looked for. Default: the working directory. */
-  readonly directory?: string | undefined;
-  /** Default: the process's; `{}` for none. */
-  readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
-}
-
 let current: Promise<StorageManager> | undefined;
 
 /**
  * The process's one manager, open. A thousand calls at once open it once; a failed opening is not remembered. Settings are
  * those of the first call, over the environment and the files; without any, PGlite in `./.quartermaster`.
- * @throws `CONFIGURATION` with every fault of the settings, or when the settings differ from the live manager's.
+ * @throws `CONFIGURATION` with every fault of the settings, or when the settings differ from the live manager's;
+ * `VALIDATION` for an option that there is not.
  */
 export async function getStorageManager(settings?: SettingsInput, options: OpenOptions = {}): Promise<StorageManager> {
+  checkOpenOptions(options);
   const asked = settings !== undefined || Object.values(options).some((option) => option !== undefined);
   for (;;) {
     const known = current;
@@ -89,6 +83,7 @@ export async function resetStorageManager(): Promise<void> {
 
 /** An open manager of one's own, beside the process's one: scripts, tests, a copy between two. Close it, or `await using`. */
 export async function openStorage(settings?: SettingsInput, options: OpenOptions = {}): Promise<StorageManager> {
+  checkOpenOptions(options);
   const { composeManager } = await import('./container.js');
   const manager = await composeManager(settings === undefined ? options : { ...options, settings });
   await manager.open();
@@ -188,6 +183,7 @@ export type { ComponentHealth, HealthReport, Verdict } from './health.js';
 export type { CloseOptions, LifecycleState } from './lifecycle.js';
 export type { StorageManager } from './manager.js';
 export type { ManagerEvents } from './notices.js';
+export type { OpenOptions } from './open-options.js';
 export type { Migrations, MigrateOptions, MigrateReport } from './migrations/migrations.js';
 export type { StepStatus } from './migrations/plan.js';
 export type { MigrationStep } from './migrations/steps.js';

@@ -3,7 +3,7 @@
  * component has to know of the others, nor guard itself against a second opening.
  */
 import { LONGEST_DELAY, type Clock } from './clock.js';
-import { foreignErrorName, invalid, isStorageError, StorageError, TimeoutError } from './errors.js';
+import { foreignErrorName, invalid, isStorageError, StorageError, TimeoutError, unknownKey } from './errors.js';
 import { CLOSE_GRACE, ComponentSet, type ManagedStatus } from './lifecycle/component-set.js';
 import type { Managed } from './lifecycle/graph.js';
 import { Opening, overtaken } from './lifecycle/opening.js';
@@ -31,7 +31,7 @@ export interface LifecycleOptions {
 
 export interface CloseOptions {
   /** Milliseconds that work in flight may still take. Default: `drainTimeout`. */
-  readonly deadline?: number;
+  readonly deadline?: number | undefined;
 }
 
 /** The operations of one opening. Kept apart from the next one's, so that a late release is not counted there. */
@@ -85,10 +85,12 @@ export class Lifecycle {
 
   /**
    * Refuses new work, gives work in flight its deadline, closes the components in the reverse order of their opening.
-   * Concurrent calls share one closing; it never hangs, and rejects only a wrong `deadline` (`VALIDATION`). A component
+   * Concurrent calls share one closing; it never hangs, and rejects only wrong options (`VALIDATION`). A component
    * whose close does not settle is abandoned a second after the deadline.
    */
   close(options: CloseOptions = {}): Promise<void> {
+    const fault = optionsFault(options);
+    if (fault !== undefined) return Promise.reject(fault);
     const wait = options.deadline ?? this.options.drainTimeout;
     if (typeof wait !== 'number' || !(wait >= 0 && wait <= LONGEST_DELAY))
       return Promise.reject(invalid('deadline', wait, `milliseconds from 0 to ${LONGEST_DELAY}`));
@@ -221,4 +223,10 @@ export class Lifecycle {
       : `The storage manager is not open (${this.current}): await open() first`;
     return new StorageError('CLOSED', message, { details: { state: this.current }, cause: this.failure });
   }
+}
+
+function optionsFault(options: unknown): StorageError | undefined {
+  if (typeof options !== 'object' || options === null) return invalid('options', options, 'an object');
+  const unknown = Object.keys(options).find((key) => key !== 'deadline');
+  return unknown === undefined ? undefined : unknownKey(`options.${unknown}`, ['deadline']);
 }

@@ -33,7 +33,7 @@ import { Outbox } from './unit-of-work/outbox/outbox.js';
 export interface ManagerOptions {
   readonly registry: Registry;
   readonly settings: Settings;
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 export class StorageManager extends SubscribableStorage {
@@ -98,7 +98,7 @@ export class StorageManager extends SubscribableStorage {
    */
   migrations(
     steps: readonly MigrationStep<Transaction>[],
-    options: { readonly on?: string; readonly tenant?: string } = {},
+    options: { readonly on?: string | undefined; readonly tenant?: string | undefined } = {},
   ): Migrations<Transaction> {
     const place = this.place();
     const { parts } = place;

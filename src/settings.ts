@@ -4,10 +4,12 @@ import { STORE_NAMES, type StoreName, type StoreSettings } from './adapters/sett
 import { checkTenant } from './backends/value.js';
 import { isStorageError, typeName } from './errors.js';
 import { isPlainObject } from './filter/json.js';
+import type { OpenOptions } from './open-options.js';
 import type { Registry } from './registry.js';
+import { DEFAULTS } from './settings/defaults.js';
 import { readNames, readVariables } from './settings/environment.js';
 import { throwFaults, type Fault } from './settings/faults.js';
-import { readDefaults, readSettingsFile } from './settings/files.js';
+import { readSettingsFile } from './settings/files.js';
 import { leavesOf, namesUnder, sourceOf, type Layer } from './settings/leaves.js';
 import { sealed } from './settings/masking.js';
 import { composeSchema, type Schema } from './settings/schema.js';
@@ -53,42 +55,45 @@ export interface Settings extends StoreSettings {
 
 type Options = Readonly<Record<string, unknown>>;
 
-/** What a host passes or writes in a file: any part of the tree. */
-export interface SettingsInput extends Partial<{
-  readonly [Group in keyof StoreSettings]: Partial<StoreSettings[Group]>;
-}> {
-  /** A string is short for `{ url }`. */
-  readonly databases?: Readonly<
-    Record<string, string | ({ readonly url: string; readonly critical?: boolean } & Options)>
-  >;
-  /** Names of databases. */
-  readonly stores?: { readonly [store in StoreName | 'default']?: string | undefined };
-  /** `default` names a provider; the others are the providers' own settings. */
-  readonly vectors?: { readonly default?: string | undefined } & {
-    readonly [provider: string]: string | Options | undefined;
-  };
-  readonly tenancy?: 'optional' | 'required' | undefined;
-  readonly defaultTenant?: string | undefined;
-  readonly health?: { readonly timeout?: number | undefined; readonly cache?: number | undefined };
-  readonly lifecycle?: {
-    readonly openTimeout?: number | undefined;
-    readonly drainTimeout?: number | undefined;
-    readonly operationTimeout?: number | undefined;
-    readonly schemaTimeout?: number | undefined;
-    readonly sweepInterval?: number | undefined;
-  };
+/** Beside it stand the pool's own options; a host's interface of them has no index signature, and fits too. */
+interface DatabaseInput {
+  readonly url: string;
+  readonly critical?: boolean | undefined;
 }
 
-export interface SettingsSources {
+type GroupsInput = {
+  readonly [Group in keyof StoreSettings]?:
+    { readonly [Key in keyof StoreSettings[Group]]?: StoreSettings[Group][Key] | undefined } | undefined;
+};
+
+/** What a host passes or writes in a file: any part of the tree. */
+export interface SettingsInput extends GroupsInput {
+  /** A string is short for `{ url }`. Here `undefined` is a fault: it would open the embedded database in place of another. */
+  readonly databases?: Readonly<Record<string, string | (DatabaseInput & Options) | DatabaseInput>>;
+  /** Names of databases. */
+  readonly stores?: { readonly [store in StoreName | 'default']?: string | undefined } | undefined;
+  /** `default` names a provider; the others are the providers' own settings. */
+  readonly vectors?:
+    | ({ readonly default?: string | undefined } & { readonly [provider: string]: string | object | undefined })
+    | undefined;
+  readonly tenancy?: 'optional' | 'required' | undefined;
+  readonly defaultTenant?: string | undefined;
+  readonly health?: { readonly timeout?: number | undefined; readonly cache?: number | undefined } | undefined;
+  readonly lifecycle?:
+    | {
+        readonly openTimeout?: number | undefined;
+        readonly drainTimeout?: number | undefined;
+        readonly operationTimeout?: number | undefined;
+        readonly schemaTimeout?: number | undefined;
+        readonly sweepInterval?: number | undefined;
+      }
+    | undefined;
+}
+
+export interface SettingsSources extends OpenOptions {
   readonly registry: Registry;
   /** Wins over everything. */
   readonly overrides?: SettingsInput | undefined;
-  /** A file that must be there, beside the conventional ones. */
-  readonly file?: string | undefined;
-  /** Default: the process's. */
-  readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
-  /** Where `quartermaster.yaml` is looked for. Default: the working directory. */
-  readonly directory?: string | undefined;
 }
 
 /**
@@ -101,7 +106,7 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
   const read = (name: string, mayBeMissing: boolean): Promise<Layer> =>
     readSettingsFile(directory, name, mayBeMissing, faults);
   const mode = environment['NODE_ENV'];
-  const defaults = await readDefaults(faults);
+  const defaults = leavesOf(DEFAULTS, "the library's defaults");
   const conventional = async (name: string): Promise<Layer[]> => {
     const found = [await read(`${name}.yaml`, true), await read(`${name}.yml`, true)].filter(isSaid);
     if (found.length === 2) faults.push(twoNames(name));

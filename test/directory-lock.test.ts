@@ -82,6 +82,7 @@ describe('a directory lock', () => {
       code: 'UNAVAILABLE',
       retryable: false,
       details: { pid: process.pid, host: hostname(), since: clock.now().toISOString() },
+      message: expect.stringContaining('by this process itself: another manager, or another copy of quartermaster'),
     });
     await lock.release();
     await lock.release();

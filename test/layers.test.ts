@@ -19,6 +19,7 @@ const ROOMS: readonly Room[] = [
   { name: 'errors', files: ['errors'], may: [] },
   { name: 'clock', files: ['clock'], may: [] },
   { name: 'listeners', files: ['listeners'], may: [] },
+  { name: 'open options', files: ['open-options'], may: [] },
   { name: 'filter', files: ['filter'], may: [] },
   { name: 'component', files: ['component', 'handle'], may: ['clock'] },
   { name: 'operation', files: ['operation'], may: ['component'] },
@@ -134,7 +135,7 @@ const ROOMS: readonly Room[] = [
     name: 'settings',
     files: ['settings'],
     may: ['component', 'filter', 'record values', 'registry', 'stores by name'],
-    types: CONTRACTS,
+    types: [...CONTRACTS, 'open options'],
   },
   {
     name: 'manager',
@@ -164,7 +165,7 @@ const ROOMS: readonly Room[] = [
   {
     name: 'index',
     files: ['index'],
-    may: [...BASE, ...CONTRACTS, 'registry', 'definition', 'manager'],
+    may: [...BASE, ...CONTRACTS, 'open options', 'registry', 'definition', 'manager'],
     types: [
       'adapters',
       'operation',

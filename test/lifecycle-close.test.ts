@@ -165,6 +165,20 @@ describe('closing', () => {
     expect((await failureOf(lifecycle.close({ deadline }))).code).toBe('VALIDATION');
     expect(lifecycle.state).toBe('ready');
   });
+
+  test.each([null, 5, { deadlin: 4 }, { deadline: 4, force: true }])('options of %j are refused', async (options) => {
+    const { lifecycle } = setUp(() => []);
+    await lifecycle.open();
+    expect((await failureOf(lifecycle.close(options as never))).code).toBe('VALIDATION');
+    expect(lifecycle.state).toBe('ready');
+  });
+
+  test('a deadline that is undefined is the usual one', async () => {
+    const { lifecycle } = setUp(() => []);
+    await lifecycle.open();
+    await lifecycle.close({ deadline: undefined });
+    expect(lifecycle.state).toBe('closed');
+  });
 });
 
 describe('work in flight', () => {

@@ -1,7 +1,7 @@
 /** Packs the library as it would be published, and uses the package as a host does. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parsePage } from './support/examples.js';
@@ -24,12 +24,20 @@ const ENTRIES = Object.keys(manifest.exports)
 /** A host's code: compiled in its two usual forms, then run. */
 const CONSUMER = `
 import { defineCollection, getStorageManager, openStorage, StorageError, type Filter } from 'quartermaster';
+import { StorageManager, TOKENS, storageModule, type Registry, type StorageModuleOptions } from 'quartermaster/inversify';
+import { Container } from 'inversify';
 
 interface Order { status: string; total: number }
 const Orders = defineCollection<Order>({ name: 'orders', fields: { status: 'string', total: 'number' } });
 const open: Filter<Order> = { status: 'open', total: { $gte: 10 } };
 
 export const shared: typeof getStorageManager = getStorageManager;
+
+export async function composed(options: StorageModuleOptions): Promise<[StorageManager, Registry]> {
+  const container = new Container();
+  await container.load(storageModule(options));
+  return [await container.getAsync(StorageManager), container.get(TOKENS.registry)];
+}
 
 const storage = await openStorage({ databases: { main: { url: 'memory:' } } });
 try {
@@ -76,13 +84,12 @@ beforeAll(async () => {
 afterAll(() => rm(host, { recursive: true, force: true }));
 
 describe('the package', () => {
-  test('holds the code, its defaults and its papers, and nothing else', () => {
+  test('holds the code and its papers, and nothing else', () => {
     expect(readdirSync(unpacked).sort()).toEqual([
       'CHANGELOG.md',
       'CONTRIBUTING.md',
       'LICENSE',
       'README.md',
-      'config',
       'dist',
       'docs',
       'package.json',
@@ -115,16 +122,33 @@ describe('the package', () => {
     expect(missing).toEqual([]);
   });
 
-  test('has in config values only', () => {
-    const config = packed.filter((path) => path.startsWith('config/'));
-    expect(config).toContain('config/default.yaml');
-    expect(config.filter((path) => !path.endsWith('.yaml'))).toEqual([]);
-  });
-
   test.each(ENTRIES)('can be imported as %s', async (entry) => {
     const code = `console.log(Object.keys(await import(${JSON.stringify(entry)})).length > 0)`;
     const finished = await run(process.execPath, ['--input-type=module', '-e', code], host, SAFETY_LIMIT);
     expect(finished).toEqual({ code: 0, output: 'true\n' });
+  });
+
+  test('works outside of its folder: a bundle, or a copy of its code, has no file beside it', async () => {
+    await cp(join(unpacked, 'dist'), join(host, 'copied'), { recursive: true });
+    const code = `
+      const { openStorage } = await import('./copied/index.js');
+      const storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+      console.log(storage.state, storage.settings.lifecycle.openTimeout);
+      await storage.close();`;
+    const finished = await run(process.execPath, ['--input-type=module', '-e', code], host, SAFETY_LIMIT);
+    expect(finished).toEqual({ code: 0, output: 'ready 30000\n' });
+  });
+
+  test('gives the manager to a container of the host, by its class', async () => {
+    const code = `
+      import { Container } from 'inversify';
+      import { StorageManager, storageModule } from 'quartermaster/inversify';
+      const container = new Container();
+      container.load(storageModule({ settings: { databases: { main: 'memory:' } }, environment: {} }));
+      const storage = await container.getAsync(StorageManager);
+      console.log(storage instanceof StorageManager, storage.state);`;
+    const finished = await run(process.execPath, ['--input-type=module', '-e', code], host, SAFETY_LIMIT);
+    expect(finished).toEqual({ code: 0, output: 'true idle\n' });
   });
 
   test('keeps what no entry names to itself', async () => {

@@ -274,7 +274,12 @@ describe('faults', () => {
       }
     const beside = { databases: { main: 'memory:', orders: undefined } };
     expect((await faultsOf(load(beside))).keys).toEqual(['databases.orders.url']);
-    for (const overrides of [{ databases: {} }, { databases: undefined, tenancy: undefined }])
+    for (const sources of [{}, { environment }]) {
+      const { error, keys } = await faultsOf(load({ databases: undefined }, sources));
+      expect(keys).toEqual(['databases']);
+      expect(error.message).toContain('databases: expected an object of settings, got undefined');
+    }
+    for (const overrides of [{ databases: {} }, { tenancy: undefined }])
       expect((await load(overrides)).databases['main']?.url).toBe('pglite:./.quartermaster');
     expect(
       (await load({ databases: { main: { url: 'memory:', critical: undefined } } })).databases['main'],

@@ -55,7 +55,7 @@ export class Agent<Tx extends AgentHost<Tx>> {
   }
 
   /** As `agents.listStates`. */
-  listStates(options?: PageOptions & { readonly prefix?: string }): Promise<ListPage<AgentState>> {
+  listStates(options?: PageOptions & { readonly prefix?: string | undefined }): Promise<ListPage<AgentState>> {
     return this.host.agents.listStates(this.id, options);
   }
 

@@ -110,7 +110,10 @@ export class AgentStore extends Store {
   }
 
   /** One page of an agent's states in the order of their keys; with `prefix` those whose keys begin with it. */
-  listStates(agentId: string, options: PageOptions & { readonly prefix?: string } = {}): Promise<ListPage<AgentState>> {
+  listStates(
+    agentId: string,
+    options: PageOptions & { readonly prefix?: string | undefined } = {},
+  ): Promise<ListPage<AgentState>> {
     const { prefix, ...page } = readList(options, 'options');
     const keys = prefix === undefined ? {} : { key: { $startsWith: prefix } };
     return this.page(STATES, { agentId: id(agentId, 'agentId'), ...keys }, { agentId: 'asc', key: 'asc' }, page);

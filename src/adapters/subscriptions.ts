@@ -60,7 +60,7 @@ export class Subscription {
   }
 
   /** As a relay's: the subscription stays, and its events wait for the next `subscribe` of any process. */
-  async stop(options?: { readonly deadline?: number }): Promise<void> {
+  async stop(options?: { readonly deadline?: number | undefined }): Promise<void> {
     await Promise.all(this.relays.map((relay) => relay.stop(options)));
   }
 

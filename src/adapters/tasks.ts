@@ -27,18 +27,18 @@ export interface NewTask {
   /** 1 to 255 characters. */
   readonly title: string;
   /** Up to 64 KiB. */
-  readonly description?: string | null;
+  readonly description?: string | null | undefined;
   /** Default: `draft`. */
-  readonly status?: TaskStatus;
+  readonly status?: TaskStatus | undefined;
   /** 0 to 100; default 0. */
-  readonly priority?: number;
-  readonly ownerId?: string | null;
-  readonly sessionId?: string | null;
-  readonly conversationId?: string | null;
-  readonly parentTaskId?: string | null;
+  readonly priority?: number | undefined;
+  readonly ownerId?: string | null | undefined;
+  readonly sessionId?: string | null | undefined;
+  readonly conversationId?: string | null | undefined;
+  readonly parentTaskId?: string | null | undefined;
   /** A text is a time of ISO 8601. */
-  readonly dueAt?: Date | string | null;
-  readonly metadata?: Readonly<Record<string, unknown>>;
+  readonly dueAt?: Date | string | null | undefined;
+  readonly metadata?: object | undefined;
 }
 
 /** What is left out stays, null clears. The status changes by `transition` alone. */
@@ -47,8 +47,8 @@ export type TaskUpdate = Partial<Omit<NewTask, 'status' | 'conversationId'>>;
 export interface TaskTransition {
   readonly id: string;
   readonly status: TaskStatus;
-  readonly ifVersion?: number;
-  readonly reason?: string;
+  readonly ifVersion?: number | undefined;
+  readonly reason?: string | undefined;
 }
 
 export class TaskStore extends TaskRemover {
@@ -113,7 +113,7 @@ export class TaskStore extends TaskRemover {
   async transition(
     id: string,
     status: TaskStatus,
-    options: TaskChangeOptions & { readonly reason?: string } = {},
+    options: TaskChangeOptions & { readonly reason?: string | undefined } = {},
   ): Promise<TaskChange> {
     const change = { id: uuid(id, 'id'), status: statusArgument(status, 'status') };
     const { ifVersion, reason, ...actor } = transitionArguments(options, 'options');
@@ -127,7 +127,7 @@ export class TaskStore extends TaskRemover {
    */
   async transitionMany(
     transitions: readonly TaskTransition[],
-    options: CallOptions & Actor & { readonly reason?: string } = {},
+    options: CallOptions & Actor & { readonly reason?: string | undefined } = {},
   ): Promise<TaskChange[]> {
     const changes = manyTransitions(transitions, 'transitions');
     const { reason, ...actor } = transitionManyArguments(options, 'options');

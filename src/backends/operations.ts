@@ -131,7 +131,7 @@ export interface PageCount {
 
 interface OfCollection extends CallOptions {
   /** The name of a collection, or what `defineCollection` gave. Default: all. */
-  readonly collection?: string | { readonly name: string };
+  readonly collection?: string | { readonly name: string } | undefined;
 }
 
 export interface StatsOptions extends CallOptions {
@@ -158,7 +158,7 @@ export interface IntegrityOptions extends OfCollection {
 
 export interface ReindexOptions extends OfCollection {
   /** One index, as `indexes` or `invalidIndexes` gave it; not together with `collection`. */
-  readonly index?: Pick<IndexInfo, 'schema' | 'name'>;
+  readonly index?: Pick<IndexInfo, 'schema' | 'name'> | undefined;
 }
 
 /**

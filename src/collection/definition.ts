@@ -24,14 +24,15 @@ interface SpecOf<P extends string, F extends string> {
   /** `[a-z][a-z0-9_]{0,47}` */
   readonly name: string;
   /** Typed when written; only these and the envelope can be sorted by and indexed. A `'date'` takes and gives a Date. */
-  readonly fields?: { readonly [K in F]?: FieldDeclaration };
-  readonly indexes?: readonly { readonly keys: readonly IndexKey<NoInfer<F>>[]; readonly scope?: 'tenant' | 'all' }[];
+  readonly fields?: { readonly [K in F]?: FieldDeclaration } | undefined;
+  readonly indexes?:
+    readonly { readonly keys: readonly IndexKey<NoInfer<F>>[]; readonly scope?: 'tenant' | 'all' }[] | undefined;
   /** Within the tenant; a record that lacks one of the fields is outside the constraint. */
-  readonly unique?: readonly { readonly name: string; readonly fields: readonly NoInfer<F>[] }[];
+  readonly unique?: readonly { readonly name: string; readonly fields: readonly NoInfer<F>[] }[] | undefined;
   /** `$text` searches these strings: lower-cased words, all of which must occur. */
-  readonly text?: readonly P[];
+  readonly text?: readonly P[] | undefined;
   /** Default: `uuid`. */
-  readonly id?: IdKind;
+  readonly id?: IdKind | undefined;
 }
 
 type SchemaPath<S extends StandardSchemaV1> = Path<StandardSchemaV1.InferOutput<S>>;

@@ -17,10 +17,10 @@ import { checkDate } from './record-codec.js';
 
 export interface LoadItem<T> {
   readonly value: T;
-  readonly id?: string;
+  readonly id?: string | undefined;
   /** Default: now. What an import keeps. */
-  readonly createdAt?: Date;
-  readonly expiresAt?: Date;
+  readonly createdAt?: Date | undefined;
+  readonly expiresAt?: Date | undefined;
 }
 
 export interface LoadOptions extends CallOptions {
@@ -28,7 +28,7 @@ export interface LoadOptions extends CallOptions {
    * Called after each batch, with counts; they are no place in the source, of whose batches the later may be written first.
    * `timeout` bounds each batch, and where it is given each wait for the source too; not the whole load.
    */
-  readonly onProgress?: (progress: LoadProgress) => void;
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
 export async function loadRecords<T>(

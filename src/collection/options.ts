@@ -10,8 +10,8 @@ export interface SaveOptions extends CallOptions {
 }
 
 export interface VersionOptions extends CallOptions {
-  /** Only when the record has this version: else `CONFLICT`. */
-  readonly ifVersion?: number;
+  /** Only when the record has this version: else `CONFLICT`. `undefined` counts as absent, and asks for nothing. */
+  readonly ifVersion?: number | undefined;
 }
 
 export interface ReplaceOptions extends VersionOptions {
@@ -27,24 +27,33 @@ export interface SaveManyItem<T> {
 }
 
 type Changed<T, P extends string> = NonNullable<PathValue<T, P>>;
-type NumberPath<T> = { [P in Path<T>]: unknown extends PathValue<T, P> ? P : Changed<T, P> extends number ? P : never };
-type Element<V> = unknown extends V ? unknown : NonNullable<V> extends readonly (infer E)[] ? E : never;
+type NumberPath<T, P extends string> = P extends unknown
+  ? unknown extends PathValue<T, P>
+    ? P
+    : [Changed<T, P>] extends [never]
+      ? never
+      : [Changed<T, P>] extends [number]
+        ? P
+        : never
+  : never;
+type Element<V> = unknown extends V ? unknown : V extends readonly (infer E)[] ? E : never;
 
 /** The paths of a record type that `increment` takes. */
-export type Incrementable<T> = string extends Path<T> ? string : NumberPath<T>[Path<T>];
+export type Incrementable<T> = string extends Path<T> ? string : NumberPath<T, Path<T>> & string;
 
 /** Changes to parts of a value, in one atomic step. */
 export interface Patch<T> {
-  readonly set?: { readonly [P in Path<T>]?: PathValue<T, P> };
-  readonly unset?: readonly Path<T>[];
+  readonly set?: { readonly [P in Path<T>]?: PathValue<T, P> } | undefined;
+  readonly unset?: readonly Path<T>[] | undefined;
   /** A missing number counts as 0. */
-  readonly increment?: { readonly [P in Incrementable<T>]?: number };
+  readonly increment?: { readonly [P in Incrementable<T>]?: number } | undefined;
   /** Appends one element; a missing array counts as empty. */
-  readonly push?: { readonly [P in Path<T>]?: Element<PathValue<T, P>> };
+  readonly push?: { readonly [P in Path<T>]?: Element<PathValue<T, P>> } | undefined;
 }
 
 export interface PatchOptions<T> extends VersionOptions {
-  readonly if?: Filter<T>;
+  /** Only when the record fits: else `CONFLICT`. `undefined` counts as absent, and asks for nothing. */
+  readonly if?: Filter<T> | undefined;
   /**
    * The value to insert, as it is, when the record is not there. Not together with `ifVersion`. Where ids are a `sequence` it
    * costs a second write, of the counter.

@@ -13,29 +13,68 @@ export { FILTER_LIMITS, type FieldReference, type FieldType, type FilterDomain }
 type Primitive = string | number | boolean | bigint | symbol | null | undefined | Date;
 type Depth = [never, 0, 1, 2, 3, 4];
 
-/** The dotted paths of a record type, five levels deep. Arrays end a path: no filter looks inside one by index. */
-export type Path<T, D extends number = 5> = unknown extends T
-  ? string
+/** The part of a type that has members. Arrays end a path: no filter looks inside one by index. */
+type Part<V> = Exclude<V, Primitive | readonly unknown[]>;
+/** Is assignable to that of the same type alone. */
+type Same<T> = (value: T) => T;
+
+/**
+ * The dotted paths of a record type, five levels deep. Below a type that occurs again on its own way (a tree) every path
+ * counts as one, and is unchecked; a member of type `unknown` is such a place from the first.
+ */
+export type Path<T> = unknown extends T ? string : Members<Part<T>, 5, Same<Part<T>>>;
+
+type Members<T, D extends number, Seen> = T extends unknown
+  ? string extends keyof T
+    ? string
+    : { [K in keyof T & string]: K | Below<K, T[K], Depth[D], Seen> }[keyof T & string]
+  : never;
+
+/** The paths that go on from `K`, whose value is a `V`. */
+type Below<K extends string, V, D extends number, Seen> = unknown extends V
+  ? `${K}.${string}`
   : [D] extends [never]
     ? never
-    : T extends Primitive | readonly unknown[]
+    : [Part<V>] extends [never]
       ? never
-      : string extends keyof T
-        ? string
-        : {
-            [K in keyof T & string]: K | `${K}.${Path<NonNullable<T[K]>, Depth[D]>}`;
-          }[keyof T & string];
+      : Same<Part<V>> extends Seen
+        ? `${K}.${string}`
+        : Ways<K, Part<V>, D, Seen | Same<Part<V>>>;
 
-export type PathValue<T, P extends string> = P extends keyof T
-  ? T[P]
-  : P extends `${infer K}.${infer Rest}`
-    ? K extends keyof T
-      ? PathValue<NonNullable<T[K]>, Rest>
+type Ways<K extends string, T, D extends number, Seen> = T extends unknown
+  ? string extends keyof T
+    ? `${K}.${string}` | Below<`${K}.${string}`, T[keyof T & string], Depth[D], Seen>
+    : `${K}.${Members<T, D, Seen>}`
+  : never;
+
+/** What stands at a path; in a union, what the variants that have it hold there. */
+export type PathValue<T, P extends string> = ValueAt<T, P, false>;
+
+type ValueAt<T, P extends string, Within extends boolean> = unknown extends T ? unknown : ValueIn<Part<T>, P, Within>;
+
+type ValueIn<T, P extends string, Within extends boolean> = T extends unknown
+  ? string extends P
+    ? string extends keyof T
+      ? AnyValue<T[keyof T & string], Within>
       : unknown
-    : unknown;
+    : P extends `${infer K}.${infer Rest}`
+      ? K extends keyof T
+        ? ValueAt<T[K], Rest, Within>
+        : never
+      : P extends keyof T
+        ? T[P]
+        : never
+  : never;
+
+/** At any name of a record: its value, or one inside of it, for the text after the name may be a path. */
+type AnyValue<V, Within extends boolean> = [Part<V>] extends [never]
+  ? V
+  : Within extends true
+    ? unknown
+    : V | ValueAt<V, Path<V>, true>;
 
 type Operand<V> = unknown extends V ? Scalar | Date : Extract<V, string | number | boolean | Date> | null;
-type Element<V> = unknown extends V ? Scalar : NonNullable<V> extends readonly (infer E)[] ? Extract<E, Scalar> : never;
+type Element<V> = unknown extends V ? Scalar : V extends readonly (infer E)[] ? Extract<E, Scalar> : never;
 
 export interface Operators<V> {
   $eq?: Operand<V>;

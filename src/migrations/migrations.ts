@@ -69,7 +69,7 @@ export class Migrations<Tx> {
    * @throws `MIGRATION` for an applied step that was changed, renamed or removed, and for a step that fails
    * (`details.version`, `details.name`, `cause`): that one is rolled back, those before it stay. `TIMEOUT` after `wait`.
    */
-  async up(options: MigrateOptions & { readonly to?: number } = {}): Promise<MigrateReport> {
+  async up(options: MigrateOptions & { readonly to?: number | undefined } = {}): Promise<MigrateReport> {
     checkTarget(options.to, this.steps, false);
     return this.run(options, (applied) => planUp(this.steps, applied, options.to), 'up');
   }

@@ -14,12 +14,12 @@ export interface MigrationStep<Tx> {
   readonly name: string;
   readonly up: StepWork<Tx>;
   /** Takes back what `up` did. A step without it cannot be taken back. */
-  readonly down?: StepWork<Tx>;
+  readonly down?: StepWork<Tx> | undefined;
   /**
    * Stands for what `up` does: change it when that changes. Default: the SQL text, or the function's source text
    * (`toString()`), which another compiler or a minifier writes differently.
    */
-  readonly checksum?: string;
+  readonly checksum?: string | undefined;
 }
 
 /** A step, checked. */

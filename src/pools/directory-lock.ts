@@ -7,23 +7,13 @@
  * do; its owner then renames its own file over the lock. A claim whose owner died is claimed in the same way.
  */
 import { randomUUID } from 'node:crypto';
-import {
-  constants,
-  copyFile,
-  type FileHandle,
-  link,
-  open,
-  readdir,
-  readFile,
-  rename,
-  stat,
-  unlink,
-} from 'node:fs/promises';
+import { constants, type FileHandle } from 'node:fs/promises';
+import { copyFile, link, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { uptime } from 'node:os';
 import { dirname, basename, join } from 'node:path';
 import type { Clock, Timer } from '../clock.js';
 import { type StorageError, UnavailableError } from '../errors.js';
-import { currentProcess, liveness, type ProcessIdentity } from './process-identity.js';
+import { currentProcess, isSame, liveness, type ProcessIdentity } from './process-identity.js';
 
 export const HEARTBEAT_INTERVAL = 10_000;
 export const HEARTBEAT_LIMIT = 60_000;
@@ -114,13 +104,17 @@ async function refuseIfHeld(
   if (state === 'dead') return;
   // Both times were set by the file system: the clocks of two hosts are not compared.
   if (state === 'unknown' && (await mine.modified()) - found.heartbeat > limitOf(holder, self)) return;
-  const who =
-    holder === undefined ? 'an unreadable lock' : `process ${holder.pid} on ${holder.host}, since ${holder.since}`;
-  throw new UnavailableError(`The directory is in use by ${who} (${path})`, {
+  throw new UnavailableError(`The directory is in use by ${nameOf(holder, self)} (${path})`, {
     component,
     retryable: false,
     details: holder === undefined ? { path } : { path, pid: holder.pid, host: holder.host, since: holder.since, state },
   });
+}
+
+function nameOf(holder: Holder | undefined, self: ProcessIdentity): string {
+  if (holder === undefined) return 'an unreadable lock';
+  if (isSame(holder, self)) return 'this process itself: another manager, or another copy of quartermaster';
+  return `process ${holder.pid} on ${holder.host}, since ${holder.since}`;
 }
 
 /**

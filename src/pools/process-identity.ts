@@ -31,6 +31,12 @@ export async function currentProcess(): Promise<ProcessIdentity> {
   };
 }
 
+/** Whether both are one process; where no start can be read, as far as the pid tells. */
+export function isSame(one: ProcessIdentity, other: ProcessIdentity): boolean {
+  const keys = ['pid', 'host', 'started', 'boot', 'pidNamespace'] as const;
+  return keys.every((key) => one[key] === other[key]);
+}
+
 /**
  * Whether `other` runs: `unknown` when this process cannot see it, because it is on another host or in a container, or of
  * another start of this one (or of another host with its name), and when its pid is in use but no start can be compared

@@ -1,31 +1,10 @@
 /** Settings from files. A message never repeats a file's text, which may hold a secret. */
 import { readFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { foreignErrorName, StorageError, typeName } from '../errors.js';
+import { resolve } from 'node:path';
+import { foreignErrorName, typeName } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
 import type { Fault } from './faults.js';
 import { leavesOf, type Layer } from './leaves.js';
-
-/**
- * The library's defaults: beside the package's manifest, wherever the compiled files stand below it. The manifest tells
- * whose `config/default.yaml` it is: hosts have files of that name too.
- */
-export async function readDefaults(faults: Fault[]): Promise<Layer> {
-  let directory = dirname(fileURLToPath(import.meta.url));
-  for (;;) {
-    if (await isOwnPackage(directory))
-      return parse(await readFile(join(directory, 'config', 'default.yaml'), 'utf8'), "the library's defaults", faults);
-    if (dirname(directory) === directory)
-      throw new StorageError('CONFIGURATION', "The library's own package.json is missing above its files");
-    directory = dirname(directory);
-  }
-}
-
-async function isOwnPackage(directory: string): Promise<boolean> {
-  const manifest = await readFile(join(directory, 'package.json'), 'utf8').catch(() => undefined);
-  return manifest !== undefined && /^\s*"name":\s*"quartermaster"/m.test(manifest);
-}
 
 /** @returns the file's settings; nothing, and a fault unless it may be missing, when it cannot be read. */
 export async function readSettingsFile(

@@ -18,14 +18,14 @@ export interface Layer {
 
 /**
  * @returns the leaves of a tree; arrays and whatever is no plain object are leaves. What is `undefined` is not given, but for
- * a database's URL: who writes `process.env.DB` there means a database, and not the embedded one.
+ * the databases, one of them or its URL: who writes `process.env.DB` there means a database, and not the embedded one.
  */
 export function leavesOf(tree: unknown, source: string): Layer {
   const leaves: Leaf[] = [];
   const groups: (readonly string[])[] = [];
   const visit = (value: unknown, path: readonly string[]): void => {
     const isDatabase = path.length === 2 && path[0] === 'databases';
-    if (value === undefined && !isDatabase && !isDatabaseUrl(path)) return;
+    if (value === undefined && !isDatabase && !isDatabases(path) && !isDatabaseUrl(path)) return;
     if (isPlainObject(value) && path.length < 16) {
       groups.push(path);
       for (const key of Object.keys(value)) visit(value[key], [...path, canonical(key, path)]);
@@ -37,6 +37,10 @@ export function leavesOf(tree: unknown, source: string): Layer {
   };
   visit(tree, []);
   return { leaves, groups };
+}
+
+function isDatabases(path: readonly string[]): boolean {
+  return path.length === 1 && path[0] === 'databases';
 }
 
 function isDatabaseUrl(path: readonly string[]): boolean {

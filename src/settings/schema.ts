@@ -12,7 +12,7 @@ export type Schema = ReadonlyMap<string, SettingSpec>;
 
 const DATABASE_NAME = /^[a-z][a-z0-9_]{0,47}$/;
 
-// Their values stand in config/default.yaml.
+// Their values stand in defaults.ts.
 const OWN: SettingsFragment = {
   stores: {
     default: { doc: 'The database of collections and stores that name none.', format: 'string', default: null },

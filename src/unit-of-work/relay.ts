@@ -89,7 +89,7 @@ export class Relay {
    * `deadline` (milliseconds, default 10,000) are aborted, and will be delivered again. Where the database does not answer
    * within a second more, their leases are left to run out. Nothing runs afterwards. Called again, the shorter deadline counts.
    */
-  stop(options: { readonly deadline?: number } = {}): Promise<void> {
+  stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
     const { deadline = 10_000 } = options;
     if (typeof deadline !== 'number' || !(deadline >= 0) || deadline > LONGEST_DELAY)
       throw invalid('deadline', deadline, 'a number of milliseconds, 0 or more');

@@ -28,18 +28,18 @@ export interface VectorCollectionSpec {
   /** Of the vectors, 1 to 20,000; 0 with `sparse`: sparse vectors alone. */
   readonly dimension: number;
   /** Default: `cosine`, and with `sparse` `dot`, the only one that sparse vectors have. */
-  readonly metric?: Metric;
+  readonly metric?: Metric | undefined;
   /** Records may have a sparse vector; the score is the sum of both inner products. Default: false. */
-  readonly sparse?: boolean;
+  readonly sparse?: boolean | undefined;
   /** Checked on write and indexed; metadata keys that are not declared stay allowed. */
-  readonly fields?: Readonly<Record<string, VectorFieldType>>;
+  readonly fields?: Readonly<Record<string, VectorFieldType>> | undefined;
   /** Default: `{ kind: 'hnsw' }` where the provider has indexes of its own. */
-  readonly index?: VectorIndex;
+  readonly index?: VectorIndex | undefined;
   /**
    * The records' texts can be searched. `language` (default: `simple`, the words as they are, lower-cased) is a text search
    * configuration of the server: `english` finds `run` by `running`. Default: texts are kept and not searched.
    */
-  readonly text?: { readonly language?: string };
+  readonly text?: { readonly language?: string | undefined } | undefined;
 }
 
 /** A collection as a provider gets and keeps it: every default filled in. */

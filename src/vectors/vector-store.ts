@@ -153,7 +153,10 @@ export class VectorStore extends VectorWriter {
    * for what the provider cannot do.
    */
   search<M = Metadata>(name: string, query: VectorQuery<M> & { readonly explain: true }): Promise<ExplainedHits<M>>;
-  search<M = Metadata>(name: string, query: VectorQuery<M> & { readonly explain?: false }): Promise<VectorHit<M>[]>;
+  search<M = Metadata>(
+    name: string,
+    query: VectorQuery<M> & { readonly explain?: false | undefined },
+  ): Promise<VectorHit<M>[]>;
   async search<M = Metadata>(name: string, query: VectorQuery<M>): Promise<VectorHit<M>[] | ExplainedHits<M>> {
     const options = typeof query === 'object' && query !== null ? query : undefined;
     const scope = this.scope(options);

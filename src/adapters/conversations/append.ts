@@ -26,28 +26,28 @@ export interface NewAsset {
   readonly assetType?: string | undefined;
   readonly type?: string | undefined;
   readonly uri?: string | undefined;
-  readonly metadata?: JsonObject | undefined;
+  readonly metadata?: object | undefined;
 }
 
 export interface NewMessageEvent {
   /** Default: `event`. `type` says the same. */
   readonly eventType?: string | undefined;
   readonly type?: string | undefined;
-  readonly metadata?: JsonObject | undefined;
+  readonly metadata?: object | undefined;
 }
 
 export interface NewConversationMessage {
   /** Default: `assistant`. */
   readonly role?: string | undefined;
   /** A text, or any JSON but null; `$text` finds the words of a text, or of its `text`. */
-  readonly content: JsonValue;
+  readonly content: JsonValue | object;
   /** Default: `text`. */
   readonly messageType?: string | undefined;
   /** Default: `sent`. */
   readonly status?: string | undefined;
-  readonly metadata?: JsonObject | undefined;
+  readonly metadata?: object | undefined;
   /** What is kept beside; `audio`, `audioId` and `audioFormat` make an asset when there is none. */
-  readonly extra?: JsonObject | undefined;
+  readonly extra?: object | undefined;
   /** The caller's own id: the same again gives the stored message, and writes nothing. */
   readonly clientMessageId?: string | undefined;
   /** The time that it bears; its place is by the order of insertion. Default: now. */
@@ -56,11 +56,11 @@ export interface NewConversationMessage {
   readonly userId?: string | undefined;
   readonly user?: string | undefined;
   readonly userDisplayName?: string | undefined;
-  readonly userMetadata?: JsonObject | undefined;
+  readonly userMetadata?: object | undefined;
   /** A session that is there; or `session`, its external id, made when new. It gets the user, the conversation gets it. */
   readonly sessionId?: string | undefined;
   readonly session?: string | undefined;
-  readonly sessionMetadata?: JsonObject | undefined;
+  readonly sessionMetadata?: object | undefined;
   readonly assets?: readonly NewAsset[] | undefined;
   /** Told before `created`. */
   readonly events?: readonly NewMessageEvent[] | undefined;

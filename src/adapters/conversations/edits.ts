@@ -22,11 +22,11 @@ import type { ConversationChangeOptions } from './threads.js';
 import { isSame } from './users.js';
 
 export interface MessageChanges {
-  readonly content?: JsonValue | undefined;
+  readonly content?: JsonValue | object | undefined;
   /** Merged, key by key. */
-  readonly metadata?: JsonObject | undefined;
+  readonly metadata?: object | undefined;
   /** Merged, key by key. */
-  readonly extra?: JsonObject | undefined;
+  readonly extra?: object | undefined;
   readonly messageType?: string | undefined;
   readonly status?: string | undefined;
   /** Added to those that are there. */
@@ -38,7 +38,7 @@ export interface MessageChanges {
 export type DeletionOptions = ConversationChangeOptions & {
   readonly reason?: string | undefined;
   /** Kept in the event. */
-  readonly metadata?: JsonObject | undefined;
+  readonly metadata?: object | undefined;
   /** Default: `deleted`. */
   readonly status?: string | undefined;
 };

@@ -9,7 +9,7 @@ import type { MessageValue } from './records.js';
 
 interface MessageFilter {
   /** Members that the metadata have; an array has to hold the elements given. */
-  readonly metadata?: JsonObject | undefined;
+  readonly metadata?: object | undefined;
   /** Default: false. */
   readonly includeDeleted?: boolean | undefined;
   readonly messageTypes?: readonly string[] | undefined;

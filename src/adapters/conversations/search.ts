@@ -18,7 +18,7 @@ export interface MessageSearch extends CallOptions {
   readonly vector?: readonly number[] | Float32Array | undefined;
   /** Makes the vector of the text, which is then searched by its words and by its meaning. */
   readonly embed?: ((text: string) => Promise<readonly number[] | Float32Array>) | undefined;
-  readonly metadata?: JsonObject | undefined;
+  readonly metadata?: object | undefined;
   readonly conversationIds?: readonly string[] | undefined;
   /** 1 to 100; default 20. */
   readonly limit?: number | undefined;

@@ -25,13 +25,13 @@ export interface ConversationChanges {
   readonly title?: string | undefined;
   /** A session that is there. */
   readonly sessionId?: string | undefined;
-  readonly metadata?: JsonObject | undefined;
+  readonly metadata?: object | undefined;
 }
 
 export type ArchiveOptions = ConversationChangeOptions & {
   /** Default: now. */
   readonly at?: Date | string | undefined;
-  readonly metadata?: JsonObject | undefined;
+  readonly metadata?: object | undefined;
 };
 
 export interface ConversationListOptions extends CallOptions {

@@ -16,12 +16,12 @@ import { SESSIONS, USERS, type Session, type SessionValue, type User, type UserV
 
 export interface UserChanges {
   readonly displayName?: string | undefined;
-  readonly metadata?: JsonObject | undefined;
+  readonly metadata?: object | undefined;
 }
 
 export interface SessionChanges {
   readonly userId?: string | undefined;
-  readonly metadata?: JsonObject | undefined;
+  readonly metadata?: object | undefined;
   /** From then on it is not there; `null`: never. Absent: as before. */
   readonly expiresAt?: Date | string | null | undefined;
 }
@@ -37,9 +37,9 @@ export interface UserProfile {
 export interface ProfileChanges {
   readonly displayName?: string | undefined;
   /** Replaces the profile. */
-  readonly profile?: JsonObject | undefined;
+  readonly profile?: object | undefined;
   /** Replace the documents, or with `mergeDocuments` are put over them, key by key. */
-  readonly documents?: JsonObject | undefined;
+  readonly documents?: object | undefined;
   readonly mergeDocuments?: boolean | undefined;
 }
 
@@ -146,7 +146,7 @@ export abstract class UserStore extends ConversationBase {
     unit: Unit,
     externalId: string,
     known: StoredRecord<UserValue> | undefined,
-    { displayName, metadata = {} }: UserChanges,
+    { displayName, metadata = {} }: { displayName?: string | undefined; metadata?: JsonObject | undefined },
   ): StoredRecord<UserValue> {
     if (known === undefined) return unit.insert(USERS, defined({ externalId, displayName, metadata }));
     const { value } = known;

@@ -24,7 +24,7 @@ export interface NewMessageVector {
   readonly id?: string | undefined;
   /** Default: SHA-1 over the components as big-endian 64-bit floats, in hex. */
   readonly checksum?: string | undefined;
-  readonly metadata?: JsonObject | undefined;
+  readonly metadata?: object | undefined;
 }
 
 export interface MessageVector {

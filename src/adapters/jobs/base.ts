@@ -37,7 +37,7 @@ export abstract class JobStoreBase extends Store {
 
   override async listEvents(
     aggregateId: string,
-    options: CallOptions & { readonly after?: number; readonly limit?: number } = {},
+    options: CallOptions & { readonly after?: number | undefined; readonly limit?: number | undefined } = {},
   ): Promise<StoreEvent[]> {
     const kept = await super.listEvents(aggregateId, options);
     const { after = 0, limit = 100 } = options;

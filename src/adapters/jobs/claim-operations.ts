@@ -25,13 +25,13 @@ export interface JobClaimOptions extends CallOptions {
   /** Who claims: kept on the run. */
   readonly workerId: string;
   /** 1 to 1,000; default 1. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** Only runs of the jobs of these names, 1 to 100, of every tenant; default: of all. */
-  readonly jobs?: readonly string[];
+  readonly jobs?: readonly string[] | undefined;
   /** Default 60. */
-  readonly leaseSeconds?: number;
+  readonly leaseSeconds?: number | undefined;
   /** What is due is due by this time, and leases begin at it; default: now. */
-  readonly now?: Date | string;
+  readonly now?: Date | string | undefined;
 }
 
 /** Schedules and ended leases that one claim looks after; the next one goes on. */

@@ -28,18 +28,18 @@ export type RunHandlers = Readonly<Record<string, RunHandler>>;
 
 export interface WorkOptions {
   /** Default: host, process id and a random part. */
-  readonly workerId?: string;
+  readonly workerId?: string | undefined;
   /** Runs that it handles at once, 1 to 1,000; default 4. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** Extended while the handler runs; default 60. After it, a run of a worker that is gone is another's. */
-  readonly leaseSeconds?: number;
+  readonly leaseSeconds?: number | undefined;
   /** Milliseconds between looks when nothing was due; default 1,000. What this process enqueues is seen at once. */
-  readonly poll?: number;
+  readonly poll?: number | undefined;
   /**
    * Told of each attempt that failed, once that is written. What it throws is ignored. Absent: the manager's event `error` has
    * those after which none follows.
    */
-  readonly onFailure?: (failure: RunFailure) => void;
+  readonly onFailure?: ((failure: RunFailure) => void) | undefined;
 }
 
 export interface RunFailure {

@@ -33,18 +33,18 @@ import {
 export interface NewJob {
   /** Unique within the tenant. */
   readonly name: string;
-  readonly description?: string | null;
+  readonly description?: string | null | undefined;
   /** Default: `draft`. */
-  readonly status?: JobStatus;
-  readonly ownerId?: string | null;
-  readonly conversationId?: string | null;
-  readonly metadata?: object;
+  readonly status?: JobStatus | undefined;
+  readonly ownerId?: string | null | undefined;
+  readonly conversationId?: string | null | undefined;
+  readonly metadata?: object | undefined;
   /** How long one attempt of a run may take. */
-  readonly timeoutSeconds?: number | null;
+  readonly timeoutSeconds?: number | null | undefined;
   /** How many runs may be held at once; default: any number. */
-  readonly maxConcurrent?: number | null;
+  readonly maxConcurrent?: number | null | undefined;
   /** Of its runs; default: 3 attempts, after 30 s, twice that, ... and up to 5 s more. */
-  readonly retry?: Partial<RetryPolicy> | null;
+  readonly retry?: Partial<RetryPolicy> | null | undefined;
 }
 
 /** `null` clears. The status is changed by `transition`. */
@@ -52,15 +52,15 @@ export type JobChanges = Partial<Omit<NewJob, 'status'>>;
 
 export interface CreateOptions extends CallOptions, Actor {
   /** The same key and content within 24 hours give the same again, and write nothing. */
-  readonly idempotencyKey?: string;
+  readonly idempotencyKey?: string | undefined;
 }
 
 export interface GetJobOptions extends CallOptions {
-  readonly withSchedule?: boolean;
+  readonly withSchedule?: boolean | undefined;
   /** The newest 50. */
-  readonly withRuns?: boolean;
+  readonly withRuns?: boolean | undefined;
   /** The oldest 100 of the job's own; those of a run are under the run's id (`listEvents`). */
-  readonly withEvents?: boolean;
+  readonly withEvents?: boolean | undefined;
 }
 
 export interface JobDetails extends Job {
@@ -71,8 +71,8 @@ export interface JobDetails extends Job {
 
 export interface ListJobsOptions extends PageOptions {
   /** One or several; none of an empty list. */
-  readonly status?: JobStatus | readonly JobStatus[];
-  readonly ownerId?: string;
+  readonly status?: JobStatus | readonly JobStatus[] | undefined;
+  readonly ownerId?: string | undefined;
 }
 
 /** Runs that one decision ends; a job that has more of them ends them page by page. */
@@ -215,7 +215,7 @@ export abstract class JobOperations extends JobStoreBase {
    */
   async delete(
     id: string,
-    options: ChangeOptions & Actor & { readonly force?: boolean } = {},
+    options: ChangeOptions & Actor & { readonly force?: boolean | undefined } = {},
   ): Promise<{ readonly deleted: true; readonly runs: number }> {
     const { ifVersion, force, ...actor } = OPTIONS.delete(options, 'options');
     const jobId = readId(id, 'id');

@@ -34,7 +34,7 @@ export abstract class LeaseOperations extends RunOperations {
   async heartbeat(
     runId: string,
     token: number,
-    options: CallOptions & { readonly leaseSeconds?: number } = {},
+    options: CallOptions & { readonly leaseSeconds?: number | undefined } = {},
   ): Promise<Heartbeat> {
     const { leaseSeconds } = OPTIONS.heartbeat(options, 'options');
     const run = await this.whileHeld('heartbeat', runId, token, options, (unit, held) =>

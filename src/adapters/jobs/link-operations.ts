@@ -35,7 +35,7 @@ export abstract class LinkOperations extends ScheduleOperations {
   async linkTask(
     jobId: string,
     taskId: string,
-    link: { readonly relationshipType?: string; readonly metadata?: object } = {},
+    link: { readonly relationshipType?: string | undefined; readonly metadata?: object | undefined } = {},
     options: ChangeOptions & Actor = {},
   ): Promise<LinkedTask> {
     const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
@@ -60,7 +60,7 @@ export abstract class LinkOperations extends ScheduleOperations {
   /** Gives the link that was. `ifVersion` is the job's. @throws `NOT_FOUND`, `CONFLICT`, `VALIDATION` when neither is named */
   async unlinkTask(
     jobId: string,
-    which: { readonly linkId?: string; readonly taskId?: string },
+    which: { readonly linkId?: string | undefined; readonly taskId?: string | undefined },
     options: ChangeOptions & Actor = {},
   ): Promise<JobLink> {
     const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
@@ -119,7 +119,7 @@ export abstract class LinkOperations extends ScheduleOperations {
   /** Notes something that happened to the job: an event `job.` and its type. @throws `NOT_FOUND`, `CONFLICT` */
   async recordEvent(
     jobId: string,
-    event: { readonly eventType: string; readonly payload?: object },
+    event: { readonly eventType: string; readonly payload?: object | undefined },
     options: ChangeOptions & Actor = {},
   ): Promise<StoreEvent> {
     const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
@@ -137,7 +137,7 @@ export abstract class LinkOperations extends ScheduleOperations {
   async assign(
     jobId: string,
     assigneeId: string,
-    assignment: { readonly role?: string; readonly metadata?: object } = {},
+    assignment: { readonly role?: string | undefined; readonly metadata?: object | undefined } = {},
     options: ChangeOptions & Actor = {},
   ): Promise<AssignmentChange> {
     const { ifVersion, ...actor } = OPTIONS.change(options, 'options');

@@ -34,9 +34,9 @@ export interface JobStats {
 
 export interface JobRetention {
   /** Deletes jobs that ended (and have no schedule), and runs, when that is more than so many days ago. 0: keeps them. */
-  readonly jobDays?: number;
+  readonly jobDays?: number | undefined;
   /** Deletes runs that ended beyond the newest so many of a job. 0: keeps them. Default 100. */
-  readonly keepRuns?: number;
+  readonly keepRuns?: number | undefined;
 }
 
 export interface JobRetentionReport {
@@ -88,7 +88,7 @@ export abstract class MaintenanceOperations extends ClaimOperations {
    */
   async retain(
     policy: JobRetention = {},
-    options: CallOptions & { readonly dryRun?: boolean } = {},
+    options: CallOptions & { readonly dryRun?: boolean | undefined } = {},
   ): Promise<JobRetentionReport> {
     const { jobDays, keepRuns } = readRetention(policy, 'policy');
     const { dryRun } = OPTIONS.retain(options, 'options');

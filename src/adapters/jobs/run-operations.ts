@@ -18,22 +18,22 @@ import { compact, JOBS, NUMBERS, RUNS, type JobRun, type JobStatus, type RunStat
 
 export interface NewRun {
   /** Default: `scheduled`. Nobody claims it: `enqueueRun` makes those that are. */
-  readonly status?: RunStatus;
-  readonly startedAt?: Date | string | null;
-  readonly finishedAt?: Date | string | null;
-  readonly metadata?: object;
+  readonly status?: RunStatus | undefined;
+  readonly startedAt?: Date | string | null | undefined;
+  readonly finishedAt?: Date | string | null | undefined;
+  readonly metadata?: object | undefined;
 }
 
 export interface EnqueuedRun {
   /** Default: now. */
-  readonly runAt?: Date | string | null;
+  readonly runAt?: Date | string | null | undefined;
   /** Any JSON. */
   readonly payload?: unknown;
   /** Greater ones are claimed first; default 0. */
-  readonly priority?: number;
-  readonly metadata?: object;
+  readonly priority?: number | undefined;
+  readonly metadata?: object | undefined;
   /** The same key and content within 24 hours give the same run again. */
-  readonly idempotencyKey?: string;
+  readonly idempotencyKey?: string | undefined;
 }
 
 export type RunChange = JobRun & { readonly events: readonly StoreEvent[] };

@@ -11,40 +11,40 @@ import { compact, SCHEDULES, type JobSchedule, type ScheduleValue } from './reco
 
 export interface NewSchedule {
   /** Default: `cron`. */
-  readonly scheduleType?: ScheduleValue['scheduleType'];
+  readonly scheduleType?: ScheduleValue['scheduleType'] | undefined;
   /**
    * `cron`: 5 or 6 fields (the first of 6 are seconds), or `@daily` and its like. `interval`: seconds, or `15m`, `2h`, `1d`.
    * `once`: a time of ISO 8601.
    */
   readonly expression: string;
   /** Of cron's local times; default: `UTC`. */
-  readonly timezone?: string;
+  readonly timezone?: string | undefined;
   /** In place of the first occurrence. */
-  readonly nextRunAt?: Date | string | null;
+  readonly nextRunAt?: Date | string | null | undefined;
   /** No occurrence before it. */
-  readonly startAt?: Date | string | null;
+  readonly startAt?: Date | string | null | undefined;
   /** No occurrence at it or after. */
-  readonly endAt?: Date | string | null;
+  readonly endAt?: Date | string | null | undefined;
   /** What an interval counts from; default: `startAt`, or now. */
-  readonly anchorAt?: Date | string | null;
-  readonly paused?: boolean;
+  readonly anchorAt?: Date | string | null | undefined;
+  readonly paused?: boolean | undefined;
   /**
    * What becomes of occurrences that nobody met within the grace: one run for all of them (`runOnce`, the default), none
    * (`skip`), or one each, the last 100 (`runAll`).
    */
-  readonly misfire?: ScheduleValue['misfire'];
+  readonly misfire?: ScheduleValue['misfire'] | undefined;
   /** Default 60. */
-  readonly misfireGraceSeconds?: number;
+  readonly misfireGraceSeconds?: number | undefined;
   /**
    * What becomes of an occurrence while a run of the job waits or is held: nothing (`skip`, the default), a run that waits
    * for its turn (`queue`), or a run beside it (`allow`).
    */
-  readonly overlap?: ScheduleValue['overlap'];
+  readonly overlap?: ScheduleValue['overlap'] | undefined;
   /** Of each run. */
   readonly payload?: unknown;
   /** Of each run; greater ones are claimed first. Default 0. */
-  readonly priority?: number;
-  readonly metadata?: object;
+  readonly priority?: number | undefined;
+  readonly metadata?: object | undefined;
 }
 
 export abstract class ScheduleOperations extends JobOperations {
@@ -102,7 +102,7 @@ export abstract class ScheduleOperations extends JobOperations {
   /** The next occurrences after now, whether it is paused or not; fewer when it ends. @throws `NOT_FOUND` */
   async previewNextRuns(
     jobId: string,
-    options: CallOptions & { readonly count?: number } = {},
+    options: CallOptions & { readonly count?: number | undefined } = {},
   ): Promise<readonly Date[]> {
     const { count } = OPTIONS.previews(options, 'options');
     const id = readId(jobId, 'jobId');

@@ -75,7 +75,7 @@ export class JobWorker {
    * Claims nothing more and waits for the runs in flight. Those that take longer than `deadline` (milliseconds, default
    * 10,000) are aborted and given back, due at once; those that cannot be given back within a second are left to their leases.
    */
-  stop(options: { readonly deadline?: number } = {}): Promise<void> {
+  stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
     const { deadline } = readStop(options, 'options');
     if (deadline === 0) this.giveUp();
     return (this.stopped ??= this.finish(deadline));

@@ -40,7 +40,7 @@ export interface TaskChangeOptions extends ChangeOptions, Actor {}
 /** What adds something, once under a key however often it is asked for within 24 hours. */
 export interface KeyedOptions extends CallOptions, Actor {
   /** Up to 255 bytes. The same key with other content: `CONFLICT`. */
-  readonly idempotencyKey?: string;
+  readonly idempotencyKey?: string | undefined;
 }
 
 interface Recorded {
@@ -59,7 +59,7 @@ export abstract class TaskLinker extends TaskReader {
   async addDependency(
     id: string,
     dependsOnId: string,
-    options: TaskChangeOptions & { readonly type?: DependencyType } = {},
+    options: TaskChangeOptions & { readonly type?: DependencyType | undefined } = {},
   ): Promise<TaskDependency> {
     const taskId = uuid(id, 'id');
     const otherId = uuid(dependsOnId, 'dependsOnId');
@@ -117,7 +117,7 @@ export abstract class TaskLinker extends TaskReader {
   async assign(
     id: string,
     assigneeId: string,
-    options: TaskChangeOptions & { readonly role?: string; readonly metadata?: Readonly<Record<string, unknown>> } = {},
+    options: TaskChangeOptions & { readonly role?: string | undefined; readonly metadata?: object | undefined } = {},
   ): Promise<TaskAssignment> {
     const taskId = uuid(id, 'id');
     const who = uuid(assigneeId, 'assigneeId');
@@ -138,7 +138,7 @@ export abstract class TaskLinker extends TaskReader {
     id: string,
     assigneeId: string,
     status: 'accepted' | 'declined',
-    options: TaskChangeOptions & { readonly role?: string } = {},
+    options: TaskChangeOptions & { readonly role?: string | undefined } = {},
   ): Promise<TaskAssignment> {
     return this.answer('respond', id, assigneeId, answer(status, 'status'), options);
   }
@@ -147,7 +147,7 @@ export abstract class TaskLinker extends TaskReader {
   async completeAssignment(
     id: string,
     assigneeId: string,
-    options: TaskChangeOptions & { readonly role?: string } = {},
+    options: TaskChangeOptions & { readonly role?: string | undefined } = {},
   ): Promise<TaskAssignment> {
     return this.answer('completeAssignment', id, assigneeId, 'completed', options);
   }
@@ -157,7 +157,7 @@ export abstract class TaskLinker extends TaskReader {
     id: string,
     assigneeId: string,
     status: AssignmentStatus,
-    options: TaskChangeOptions & { readonly role?: string },
+    options: TaskChangeOptions & { readonly role?: string | undefined },
   ): Promise<TaskAssignment> {
     const taskId = uuid(id, 'id');
     const who = uuid(assigneeId, 'assigneeId');
@@ -186,8 +186,8 @@ export abstract class TaskLinker extends TaskReader {
    */
   async recordEvent(
     id: string,
-    event: { readonly eventType: string; readonly payload?: Readonly<Record<string, unknown>> } & Actor,
-    options: CallOptions & { readonly idempotencyKey?: string } = {},
+    event: { readonly eventType: string; readonly payload?: object | undefined } & Actor,
+    options: CallOptions & { readonly idempotencyKey?: string | undefined } = {},
   ): Promise<StoreEvent> {
     const taskId = uuid(id, 'id');
     const { eventType, payload, ...actor } = newEvent(event, 'event');

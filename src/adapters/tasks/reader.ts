@@ -40,46 +40,46 @@ import { satisfies } from './transitions.js';
 
 export interface TaskFilter {
   /** None at all match an empty list. */
-  readonly status?: TaskStatus | readonly TaskStatus[];
-  readonly ownerId?: string;
-  readonly conversationId?: string;
+  readonly status?: TaskStatus | readonly TaskStatus[] | undefined;
+  readonly ownerId?: string | undefined;
+  readonly conversationId?: string | undefined;
 }
 
 export interface TaskListOptions extends TaskFilter, PageOptions {
   /** Who has an assignment, whatever its status. */
-  readonly assigneeId?: string;
+  readonly assigneeId?: string | undefined;
   /** A job that is linked to them: of its first 1,000 links. A cursor holds as long as the links stay as they are. */
-  readonly jobId?: string;
-  readonly parentTaskId?: string;
+  readonly jobId?: string | undefined;
+  readonly parentTaskId?: string | undefined;
   /** Both ends are included. */
-  readonly priorityMin?: number;
-  readonly priorityMax?: number;
+  readonly priorityMin?: number | undefined;
+  readonly priorityMax?: number | undefined;
   /** Neither end is included; a text is a time of ISO 8601. */
-  readonly dueBefore?: Date | string;
-  readonly dueAfter?: Date | string;
+  readonly dueBefore?: Date | string | undefined;
+  readonly dueAfter?: Date | string | undefined;
   /** True: those that are open and were due before now. False: the others. */
-  readonly overdue?: boolean;
+  readonly overdue?: boolean | undefined;
   /** Default: `createdAt`. Tasks that are never due come last in either order. */
-  readonly sort?: TaskSort;
+  readonly sort?: TaskSort | undefined;
   /** Default: `desc`, and `asc` for `dueAt`. */
-  readonly order?: 'asc' | 'desc';
+  readonly order?: 'asc' | 'desc' | undefined;
 }
 
 export interface TaskSearch extends TaskFilter, CallOptions {
   /** A part of the title or of the description; ASCII letters match in either case. */
-  readonly text?: string;
+  readonly text?: string | undefined;
   /** Values of members of `metadata`: all must be equal. */
-  readonly metadata?: Readonly<Record<string, string | number | boolean | null>>;
+  readonly metadata?: Readonly<Record<string, string | number | boolean | null>> | undefined;
   /** 1 to 100; default 20. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** 0 to 10,000; default 0. */
-  readonly offset?: number;
+  readonly offset?: number | undefined;
 }
 
 export interface AssignmentListOptions extends PageOptions {
-  readonly taskId?: string;
-  readonly assigneeId?: string;
-  readonly status?: AssignmentStatus;
+  readonly taskId?: string | undefined;
+  readonly assigneeId?: string | undefined;
+  readonly status?: AssignmentStatus | undefined;
 }
 
 const STORE = defineStore('tasks', 'task', [TASKS, ASSIGNMENTS, DEPENDENCIES, GRAPH]);
@@ -97,8 +97,11 @@ export abstract class TaskReader extends Store {
 
   /** @param options `withEvents`: with the first 1,000 events, the oldest first. @throws `NOT_FOUND` */
   async get(id: string, options: CallOptions & { readonly withEvents: true }): Promise<TaskChange>;
-  async get(id: string, options?: CallOptions & { readonly withEvents?: boolean }): Promise<Task>;
-  async get(id: string, options: CallOptions & { readonly withEvents?: boolean } = {}): Promise<Task | TaskChange> {
+  async get(id: string, options?: CallOptions & { readonly withEvents?: boolean | undefined }): Promise<Task>;
+  async get(
+    id: string,
+    options: CallOptions & { readonly withEvents?: boolean | undefined } = {},
+  ): Promise<Task | TaskChange> {
     const key = uuid(id, 'id');
     const { withEvents } = getArguments(options, 'options');
     return this.reading('get', callOptions(options), async (unit) => {
@@ -182,7 +185,7 @@ export abstract class TaskReader extends Store {
   }
 
   /** Tasks not begun (draft or ready) that wait for nothing: the greatest priority first, then the earliest due. */
-  async ready(options: CallOptions & { readonly limit?: number } = {}): Promise<Task[]> {
+  async ready(options: CallOptions & { readonly limit?: number | undefined } = {}): Promise<Task[]> {
     const { limit } = readyArguments(options, 'options');
     const settings = this.host.settings.tasks;
     const found = await this.reading('ready', callOptions(options), (unit) =>

@@ -12,7 +12,7 @@ import { deletable, endedBefore, RETAIN_AT_ONCE, type TaskRetention } from './re
 
 /** Days since the last change of what has ended; 0, null or absent: kept for ever. */
 export interface TaskRetentionPolicy {
-  readonly taskDays?: number | null;
+  readonly taskDays?: number | null | undefined;
 }
 
 /** So many tasks are deleted by one batch of a transaction. */
@@ -27,7 +27,10 @@ export abstract class TaskRemover extends TaskLinker {
    * @param options `cascade`: the subtasks go too, and theirs
    * @throws `NOT_FOUND`; `CONFLICT` (`details.reason` `subtasks`) for open subtasks without `cascade`.
    */
-  async delete(id: string, options: TaskChangeOptions & { readonly cascade?: boolean } = {}): Promise<void> {
+  async delete(
+    id: string,
+    options: TaskChangeOptions & { readonly cascade?: boolean | undefined } = {},
+  ): Promise<void> {
     const taskId = uuid(id, 'id');
     const { ifVersion, cascade, ...actor } = deleteArguments(options, 'options');
     const call = callOptions(options);
@@ -89,7 +92,7 @@ export abstract class TaskRemover extends TaskLinker {
    */
   async retain(
     policy: TaskRetentionPolicy,
-    options: CallOptions & { readonly dryRun?: boolean } = {},
+    options: CallOptions & { readonly dryRun?: boolean | undefined } = {},
   ): Promise<TaskRetention> {
     const { taskDays } = retention(policy, 'policy');
     const { dryRun } = retainArguments(options, 'options');

@@ -47,9 +47,9 @@ export interface RelayOptions {
    * Told of each failed delivery. What it throws is ignored, as of `onError`. Absent: the manager's event `error` has those that
    * made a dead letter.
    */
-  readonly onFailure?: (failure: DeliveryFailure) => void;
+  readonly onFailure?: ((failure: DeliveryFailure) => void) | undefined;
   /** Told of the relay's own faults: the database cannot be reached. It goes on by itself. Absent: the manager's event `error`. */
-  readonly onError?: (error: unknown) => void;
+  readonly onError?: ((error: unknown) => void) | undefined;
 }
 
 export interface RelaySettings {

@@ -65,6 +65,7 @@ export interface ReadOptions extends NamespaceOptions {
 }
 
 export interface VectorListOptions<M = Metadata> extends ReadOptions {
+  /** One that is `undefined` is refused: it was meant to restrict something. */
   readonly filter?: Filter<M>;
   /** 1 to 1,000; default 50. */
   readonly limit?: number | undefined;
@@ -89,9 +90,10 @@ export interface VectorQuery<M = Metadata> extends ReadOptions {
   /** Looks for what is near to this record, which is then itself among the hits. */
   readonly id?: string | undefined;
   /** Words, all of which the record's text has; alone, or together with `vector` or `id`. */
-  readonly text?: string;
+  readonly text?: string | undefined;
   /** 1 to 10,000, among sparse vectors alone 1 to 1,000; default 10. */
   readonly topK?: number | undefined;
+  /** One that is `undefined` is refused: it was meant to restrict something. */
   readonly filter?: Filter<M>;
   /** Inclusive. Hits below it are left out after the query. Not together with `text`. */
   readonly minScore?: number | undefined;
@@ -110,7 +112,7 @@ export interface UpsertProgress {
 
 export interface UpsertOptions extends NamespaceOptions {
   /** Called after each batch. `timeout` bounds each wait for the source and each batch, not the whole. */
-  readonly onProgress?: (progress: UpsertProgress) => void;
+  readonly onProgress?: ((progress: UpsertProgress) => void) | undefined;
 }
 
 export interface VectorLoadOptions extends UpsertOptions {
@@ -118,9 +120,9 @@ export interface VectorLoadOptions extends UpsertOptions {
    * Drops the index before and builds it after, which is several times as fast for many records; meanwhile searches compare
    * with every record. `signal` ends the writing and not the building. Default: false.
    */
-  readonly deferIndex?: boolean;
+  readonly deferIndex?: boolean | undefined;
   /** Milliseconds for building it. Default: an hour. */
-  readonly indexTimeout?: number;
+  readonly indexTimeout?: number | undefined;
 }
 
 export interface UpsertReport extends UpsertProgress {
