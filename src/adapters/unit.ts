@@ -10,13 +10,14 @@ import { makeUuid } from '../collection/ids.js';
 import type { Patch, Sort } from '../collection/options.js';
 import { RecordCodec, type StoredRecord } from '../collection/record-codec.js';
 import type { OperationContext } from '../component.js';
-import { ConflictError, invalid, StorageError, UnsupportedError } from '../errors.js';
+import { ConflictError, invalid, StorageError } from '../errors.js';
 import { parseSort } from '../filter/cursor.js';
 import { normalize } from '../filter/normalize.js';
 import { parseFilter, type Filter, type Path } from '../filter/syntax.js';
 import { digest } from '../collection/digest.js';
 import { DELIVERED, DELIVERED_FOR } from '../unit-of-work/delivered.js';
 import { IDEMPOTENCY, REMEMBERED_FOR } from './idempotency.js';
+import { checkBatch } from './batch-limits.js';
 import { EVENTS_PER_WRITE, type Actor, type EventValue, type StoreEvent } from './events.js';
 
 export interface Insertion {
@@ -56,6 +57,8 @@ export class Unit {
   private readonly eventCounts = new Map<string, number>();
   private readonly pending: Pending[] = [];
   private readonly inserted = new Set<string>();
+  /** The values of the batch have no more bytes together than this. */
+  private bound = 0;
   private readonly backend: RecordBackend;
 
   constructor(
@@ -260,12 +263,8 @@ export class Unit {
   async commit(operation: string): Promise<StorageError | undefined> {
     const { pending, backend } = this;
     if (pending.length === 0) return undefined;
-    const { maxBatchItems, batch } = backend.capabilities;
-    if (pending.length > maxBatchItems)
-      throw invalid('changes', pending, `at most ${maxBatchItems} records to change at once, not ${pending.length}`);
-    if (pending.length > 1 && batch !== 'atomic')
-      throw new UnsupportedError(`${operation}: ${backend.name} has no atomic batches`, { operation });
     const writes = pending.map(({ write }) => write);
+    checkBatch(backend, writes, this.bound, operation);
     const results = await backend.write({ tenant: this.host.tenant }, writes, this.context);
     for (const [i, result] of results.entries()) {
       const { failure, done } = pending[i]!;
@@ -293,6 +292,8 @@ export class Unit {
   }
 
   private encode<T>(definition: CollectionDefinition<T>, value: T): JsonObject {
-    return encodeValue(value, definition.schema, this.backend.capabilities.maxRecordBytes).value;
+    const encoded = encodeValue(value, definition.schema, this.backend.capabilities.maxRecordBytes);
+    this.bound += encoded.bound;
+    return encoded.value;
   }
 }

@@ -30,12 +30,14 @@ export async function* watchEvents(
   { after: first, signal, interval }: ReturnType<typeof readWatchOptions>,
 ): AsyncGenerator<StoreEvent, void, undefined> {
   let after = first;
+  const isAborted = (): boolean => signal?.aborted === true;
   const wakes = wakeUps(host, '*', aggregateId, interval, signal);
   try {
-    while (signal?.aborted !== true) {
+    while (!isAborted()) {
       wakes.arm();
       const events = await list(after);
       for (const event of events) {
+        if (isAborted()) return;
         yield event;
         after = event.seq;
       }

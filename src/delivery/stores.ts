@@ -96,10 +96,13 @@ export function operationOf(store: object, operation: string): Operation {
   return (store as Record<string, Operation>)[operation]!.bind(store);
 }
 
+/** With its hyphens or without. */
+const UUID = /^([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})$/;
+
 /** What is done to one thing is done in order: it is named first. A new thing has no name yet. */
 function keyOf(name: StoreName, [first, second]: readonly unknown[]): string {
   if (typeof first !== 'string') return randomUUID();
   // As the readers of arguments have it, and rather one lane for two things than two for one.
   const named = [first, name === 'kv' && typeof second === 'string' ? second : ''];
-  return digest([name, ...named.map((part) => part.trim().toLowerCase())]);
+  return digest([name, ...named.map((part) => part.trim().toLowerCase().replace(UUID, '$1-$2-$3-$4-$5'))]);
 }

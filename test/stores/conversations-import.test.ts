@@ -1,32 +1,10 @@
 /** Imports into conversations that others write to, and of lines that are not as an export has them. */
 import { describe, expect, test } from '@jest/globals';
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { ConversationStore } from '../../src/index.js';
+import { conversation, exported, message } from '../support/exported-conversations.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { useTwoStorages } from '../support/use-storage.js';
-
-type Line = Readonly<Record<string, unknown>>;
-
-/** The lines of an export of these records. */
-function exported(records: readonly Line[]): string[] {
-  const header = { kind: 'header', format: 'quartermaster.conversations', version: 1 };
-  const lines = [header, ...records].map((line) => `${JSON.stringify(line)}\n`);
-  const sha256 = createHash('sha256').update(lines.join('')).digest('hex');
-  return [...lines, `${JSON.stringify({ kind: 'footer', records: records.length, sha256 })}\n`];
-}
-
-function conversation(id: string, lastSeq: number): Line {
-  const createdAt = new Date('2025-01-01');
-  const value = { metadata: {}, messageCount: lastSeq, lastSeq, activeAt: createdAt };
-  return { kind: 'conversation', id, createdAt, value };
-}
-
-function message(conversationId: string, seq: number, members: object = {}, id: string = randomUUID()): Line {
-  const [messageType, status] = ['text', 'sent'];
-  const rest = { role: 'user', messageType, status, metadata: {}, extra: {}, revisions: 0 };
-  const createdAt = new Date(Date.UTC(2025, 0, 1) + seq * 1_000);
-  return { kind: 'message', id, createdAt, value: { conversationId, seq, content: `a${seq}`, ...rest, ...members } };
-}
 
 async function contentsOf(store: ConversationStore, id: string): Promise<unknown[]> {
   const found: unknown[] = [];

@@ -107,6 +107,27 @@ for (const target of storageTargets('conversations: people'))
       );
     });
 
+    test('a conversation is whose session it takes, and nobody’s with a session of nobody', async () => {
+      const store = fresh();
+      const [added, ensured] = [randomUUID(), randomUUID()];
+      const nobody = await store.ensureSession('nobody');
+      for (const id of [added, ensured]) await store.addMessage(id, { content: 'a', user: 'ann', session: 's1' });
+      const { userId } = (await store.getConversation(added))!;
+      expect(userId).toBeDefined();
+      await store.addMessage(added, { content: 'b', session: 'nobody' });
+      await store.ensureConversation(ensured, { sessionId: nobody.id });
+      for (const id of [added, ensured]) {
+        const left = await store.getConversation(id);
+        expect(left).toMatchObject({ sessionId: nobody.id });
+        expect(left).not.toHaveProperty('userId');
+      }
+      expect((await store.listConversations({ userId: userId! })).items).toEqual([]);
+      // A message without a session leaves it to whom it is.
+      await store.addMessage(added, { content: 'c', session: 's1' });
+      await store.addMessage(added, { content: 'd' });
+      expect(await store.getConversation(added)).toMatchObject({ userId });
+    });
+
     test('the manager lists the tenants that have conversations', async () => {
       const names = ['b', 'a', 'c'].map((name) => `${name}-${randomUUID()}`);
       for (const name of names) await storage().tenant(name).conversations.ensureConversation(undefined);

@@ -1,9 +1,10 @@
 /** Retention of conversations while others write to them, run by several at once, and beside what it cannot take. */
 import { describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import type { ConversationStore } from '../../src/index.js';
+import type { ConversationStore, Message } from '../../src/index.js';
 import { MESSAGES } from '../../src/adapters/conversations/records.js';
 import { STEP } from '../../src/adapters/conversations/retain.js';
+import { conversation, exported, message } from '../support/exported-conversations.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { useTwoStorages } from '../support/use-storage.js';
 
@@ -69,6 +70,56 @@ for (const target of storageTargets('conversations: retention').filter(({ transa
       expect(message).toMatchObject({ seq: 2 });
       expect((await mine.getConversation(last))!.archivedAt).toBeUndefined();
       expect(await mine.statistics()).toMatchObject({ conversations: 40, archived: 39 });
+    });
+
+    test('an archived conversation that is written to stays, until that is old too', async () => {
+      const [mine] = both();
+      const [written, quiet] = (await add(mine, 2)) as [string, string];
+      for (const id of [written, quiet]) await mine.archiveConversation(id, { at: LONG_AGO });
+      await mine.addMessage(written, { content: 'new' });
+      const policy = { archivedConversationRetentionDays: 30 };
+      const deleted = { conversations: { archived: 0, deleted: 1 } };
+      expect(await mine.retain(policy, { dryRun: true })).toMatchObject(deleted);
+      expect(await mine.retain(policy)).toMatchObject(deleted);
+      expect(await mine.getConversation(written)).toMatchObject({ messageCount: 2, archivedAt: new Date(LONG_AGO) });
+      expect(await mine.getConversation(quiet)).toBeNull();
+    });
+
+    test('messages that together are larger than a batch are marked, trimmed and purged', async () => {
+      const [mine] = both();
+      const id = randomUUID();
+      const content = { data: 'x'.repeat(1_000_000) };
+      for (let i = 0; i < 12; i++) await mine.addMessage(id, { content, createdAt: LONG_AGO, status: 'read' });
+      const listed = async (): Promise<Message[]> => (await mine.listMessages(id, { includeDeleted: true })).items;
+      expect(await mine.trimHistory(id, { keep: 1 })).toBe(11);
+      const marked = { deletedAt: expect.any(Date), status: 'deleted', content };
+      expect((await listed()).slice(0, -1)).toMatchObject(Array.from({ length: 11 }, () => marked));
+      for (const message of (await listed()).slice(0, -1))
+        expect(await mine.restoreMessage(id, message.id)).toMatchObject({ status: 'read' });
+      expect(await mine.retain({ softDeleteAfterDays: 30 })).toMatchObject({ messages: { softDeleted: 12 } });
+      expect(await listed()).toMatchObject(Array.from({ length: 12 }, () => marked));
+      const events = await mine.listMessageEvents({ conversationId: id, limit: 1_000 });
+      expect(events.filter(({ eventType }) => eventType === 'soft_deleted')).toHaveLength(23);
+      expect(await mine.getConversation(id)).toMatchObject({ messageCount: 0, lastSeq: 12 });
+      expect(await mine.retain({ messageRetentionDays: 30 })).toMatchObject({ messages: { hardDeleted: 12 } });
+    });
+
+    test('a message that is restored while a history is trimmed is trimmed again, not one of the newest', async () => {
+      const [mine, theirs] = both();
+      const id = randomUUID();
+      const count = 2 * STEP + 50;
+      const messages = Array.from({ length: count }, (_, i) => message(id, i + 1, {}));
+      await theirs.importConversations(exported([conversation(id, count), ...messages]));
+      const own = mine['decideOn'].bind(mine);
+      let steps = 0;
+      mine['decideOn'] = async (...given) => {
+        const decided = await own(...given);
+        if (++steps === 2) await theirs.restoreMessage(id, messages[0]!['id'] as string);
+        return decided;
+      };
+      expect(await mine.trimHistory(id, { keep: 10 })).toBe(count - 10 + 1);
+      const left = (await mine.listMessages(id)).items.map(({ seq }) => seq);
+      expect(left).toEqual(Array.from({ length: 10 }, (_, i) => count - 9 + i));
     });
 
     test('two that archive what is too much at the same time archive no more than one', async () => {

@@ -146,4 +146,33 @@ for (const target of storageTargets('conversations: search'))
       await reading;
       expect(seen).toEqual(['one', 'two']);
     });
+
+    test('a tail and a watcher give nothing more once they are told to stop, though they have read more', async () => {
+      const store = fresh();
+      const id = randomUUID();
+      for (let i = 0; i < 4; i++) await store.addMessage(id, { content: i });
+      const [tail, watch] = [new AbortController(), new AbortController()];
+      const seen: number[] = [];
+      for await (const { seq } of store.tail(id, { signal: tail.signal })) if (seen.push(seq) === 2) tail.abort();
+      expect(seen).toEqual([1, 2]);
+      const told: string[] = [];
+      for await (const { type } of store.watchEvents(id, { signal: watch.signal }))
+        if (told.push(type) === 2) watch.abort();
+      expect(told).toEqual(['conversation.created', 'conversation.message']);
+    });
   });
+
+test('more vectors than one call of a provider takes are deleted', async () => {
+  await using storage = await openStorage(
+    { databases: { main: 'memory:' }, vectors: { default: 'memory' } },
+    { environment: {} },
+  );
+  const store = storage.conversations;
+  const { id, conversationId } = await store.addMessage(randomUUID(), { content: 'a' });
+  for (let i = 0; i <= 10; i++) {
+    const made = Array.from({ length: i < 10 ? 1_000 : 1 }, (_, n) => ({ embedding: [1, n], id: `${i}-${n}` }));
+    await store.upsertMessageVectors(id, made);
+  }
+  expect(await store.deleteMessageVectors({ conversationId })).toBe(10_001);
+  expect(await store.listMessageVectors({ conversationId })).toEqual([]);
+});

@@ -16,3 +16,21 @@ test('a record that is inserted twice is refused before anything is written', as
   await expect(decided).rejects.toMatchObject({ code: 'INTERNAL' });
   expect(await agents['reading']('none', {}, (unit) => unit.find(NOTES, 'a'))).toBeUndefined();
 });
+
+test('what is more than a batch may have is refused before anything is written, by its bytes', async () => {
+  await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+  const { agents } = storage;
+  const decided = (text: string): Promise<void> =>
+    agents['decide']('large', {}, (unit) => {
+      for (let i = 0; i < 9; i++) unit.put(NOTES, `${i}`, { text });
+      return Promise.resolve();
+    });
+  await expect(decided('x'.repeat(1_000_000))).rejects.toMatchObject({
+    code: 'VALIDATION',
+    message: expect.stringContaining('at most 8388608 bytes'),
+  });
+  expect(await agents['reading']('none', {}, (unit) => unit.find(NOTES, '0'))).toBeUndefined();
+  // Bytes, not what they could be at most.
+  await decided('x'.repeat(900_000));
+  expect(await agents['reading']('one', {}, (unit) => unit.find(NOTES, '8'))).toMatchObject({ version: 1 });
+});

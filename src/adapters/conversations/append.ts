@@ -177,15 +177,18 @@ export abstract class AppendStore extends HistoryStore {
     { input, session }: Growth,
   ): Patched<ConversationValue> {
     const time = input.createdAt ?? unit.now;
-    const { messageCount, lastSeq, lastMessageAt } = conversation.value;
+    const { messageCount, lastSeq, lastMessageAt, userId } = conversation.value;
     const latest = lastMessageAt !== undefined && lastMessageAt > time ? lastMessageAt : time;
-    return this.touch(unit, conversation, {
+    // With a session of nobody it is nobody's.
+    const unset = userId === undefined || session === undefined || session.value.userId !== undefined ? [] : USER;
+    const changes = {
       messageCount: messageCount + 1,
       lastSeq: lastSeq + 1,
       lastMessageAt: latest,
       activeAt: latest,
       ...belonging(session),
-    });
+    };
+    return this.touch(unit, conversation, changes, unset);
   }
 
   private insertMessage(
@@ -213,6 +216,8 @@ export abstract class AppendStore extends HistoryStore {
     return unit.insert<MessageValue>(MESSAGES, defined({ ...value, revisions: 0 }), { createdAt });
   }
 }
+
+const USER = ['userId'] as const;
 
 interface Growth {
   readonly input: MessageInput;

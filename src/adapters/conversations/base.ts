@@ -143,12 +143,13 @@ export abstract class ConversationBase extends Store {
     unit: Unit,
     { id, version, value }: StoredRecord<ConversationValue>,
     changes: Partial<ConversationValue>,
+    unset: readonly 'userId'[] = [],
   ): Patched<ConversationValue> {
     const { lastSeq, messageCount, activeAt } = value;
     return unit.patch<ConversationValue>(
       CONVERSATIONS,
       id,
-      { set: { messageCount, ...changes } },
+      unset.length === 0 ? { set: { messageCount, ...changes } } : { set: { messageCount, ...changes }, unset },
       { ifVersion: version, if: { lastSeq, messageCount, activeAt } },
     );
   }

@@ -88,7 +88,12 @@ export abstract class EditStore extends AppendStore {
   ): Promise<Message> {
     const number = integer(1, Number.MAX_SAFE_INTEGER)(revision, 'revision');
     return this.changeMessage('restoreRevision', conversationId, id, options, async ({ unit, message }) => {
-      const [former] = await unit.query(REVISIONS, { messageId: message.id, revision: number }, { limit: 1 });
+      // An import may have brought another of the same number: the newest.
+      const [former] = await unit.query(
+        REVISIONS,
+        { messageId: message.id, revision: number },
+        { sort: { createdAt: 'desc' }, limit: 1 },
+      );
       if (former === undefined) throw this.missing('revision', `${message.id}:${number}`, 'restoreRevision');
       const { content, metadata, extra, messageType, status } = former.value;
       return this.replaced(message, { ...message.value, content, metadata, extra, messageType, status }, []);

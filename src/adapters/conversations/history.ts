@@ -197,9 +197,10 @@ export abstract class HistoryStore extends ThreadStore {
     const { interval, signal, ...rest } = TAIL(options, 'options');
     let { after } = rest;
     const { host } = this;
+    const isAborted = (): boolean => signal?.aborted === true;
     const wakes = wakeUps(host, 'conversation.message', conversation, interval, signal);
     try {
-      while (signal?.aborted !== true) {
+      while (!isAborted()) {
         wakes.arm();
         const place = after;
         const found = await this.read('tail', {}, (unit) =>
@@ -210,6 +211,7 @@ export abstract class HistoryStore extends ThreadStore {
           ),
         );
         for (const record of found) {
+          if (isAborted()) return;
           after = record.value.seq;
           if (record.value.deletedAt === undefined) yield this.messageOf(record);
         }

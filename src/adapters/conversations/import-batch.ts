@@ -42,6 +42,8 @@ export function keyOf({ kind, id }: Pick<Item, 'kind' | 'id'>): string {
 export class BatchPlan {
   readonly outcomes: (readonly ['written' | 'replaced' | 'skipped', string])[] = [];
   moved = 0;
+  /** What is to be written of users, sessions, messages and revisions. */
+  readonly puts: Item[] = [];
   private live = 0;
   private last = 0;
   private latest: Date | undefined;
@@ -58,7 +60,6 @@ export class BatchPlan {
     const [known, taken] = [await this.known(unit, batch), await takenPlaces(unit, batch)];
     let conversation = owner?.value;
     let isNew: Item | undefined;
-    let puts = 0;
     this.last = owner?.value.lastSeq ?? 0;
     for (const item of batch) {
       const found = known.get(keyOf(item));
@@ -68,7 +69,11 @@ export class BatchPlan {
         this.last = Math.max(this.last, value.lastSeq);
         // Counted as its messages come in.
         const counted = { messageCount: owner?.value.messageCount ?? 0, lastSeq: this.last };
-        conversation = { ...outward(value), tenant: unit.tenant, ...counted };
+        const times = defined({
+          lastMessageAt: later(owner?.value.lastMessageAt, value.lastMessageAt),
+          activeAt: later(owner?.value.activeAt, value.activeAt),
+        });
+        conversation = { ...outward(value), tenant: unit.tenant, ...counted, ...times };
         isNew = owner === undefined ? item : undefined;
         continue;
       }
@@ -82,7 +87,7 @@ export class BatchPlan {
         throw invalid('value.conversationId', item.value['conversationId'], `that of the ${item.kind} that is there`);
       const value = item.kind === 'message' ? this.placed(item, before, taken) : item.value;
       put(unit, KINDS[item.kind]!, { ...item, value }, found);
-      puts++;
+      this.puts.push(item);
     }
     const part = batch.find(({ kind }) => kind === 'message' || kind === 'revision');
     if (conversation === undefined && part !== undefined && !this.isPromised)
@@ -91,7 +96,7 @@ export class BatchPlan {
         part.value['conversationId'],
         'a conversation that is there, or came before',
       );
-    if (conversation === undefined || (conversation === owner?.value && puts === 0)) return;
+    if (conversation === undefined || (conversation === owner?.value && this.puts.length === 0)) return;
     // Also where no count changes: that it is written proves that it was not deleted meanwhile.
     await this.write(unit, conversation, owner, isNew);
   }
@@ -105,7 +110,9 @@ export class BatchPlan {
     const was = before === undefined || before.deletedAt !== undefined ? 0 : 1;
     this.live += (value['deletedAt'] === undefined ? 1 : 0) - was;
     this.latest = later(this.latest, createdAt);
-    if (before !== undefined) return { ...value, seq: before.seq };
+    // Revisions that were made here stay: the next one has a number after theirs.
+    if (before !== undefined)
+      return { ...value, seq: before.seq, revisions: Math.max(before.revisions, value['revisions'] as number) };
     let seq = value['seq'] as number;
     this.isMoving ||= taken.has(seq);
     if (this.isMoving) {
@@ -186,6 +193,6 @@ async function takenPlaces(unit: Unit, batch: readonly Item[]): Promise<Map<numb
   return new Map(found.map(({ id, value }) => [value.seq, id]));
 }
 
-function later(one: Date | undefined, other: Date): Date {
-  return one !== undefined && one > other ? one : other;
+function later<D extends Date | undefined>(one: Date | undefined, other: D): Date | D {
+  return one !== undefined && (other === undefined || one > other) ? one : other;
 }

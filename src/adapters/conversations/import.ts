@@ -1,9 +1,12 @@
 /** Taking in the lines of an export: each batch is of one conversation, and atomic. */
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { isStorageError, type StorageError } from '../../errors.js';
-import { instant, integer, json, jsonObject, optional, text, uuid, type Reader } from '../arguments.js';
+import { instant, optional, uuid } from '../arguments.js';
 import type { Unit } from '../unit.js';
-import { BatchPlan, keyOf, KINDS, type ImportMode, type Item } from './import-batch.js';
+import { BatchPlan, keyOf, type ImportMode, type Item } from './import-batch.js';
+import { checkNames } from './import-names.js';
+import { VALUES } from './import-values.js';
+import { BATCH_BYTES } from './portions.js';
 import type { ConversationValue } from './records.js';
 
 export interface ImportReport {
@@ -25,32 +28,8 @@ export interface Line {
   readonly [member: string]: unknown;
 }
 
-const COUNT = integer(0, Number.MAX_SAFE_INTEGER);
-const STATE = { content: json, metadata: jsonObject, extra: jsonObject, messageType: text(128), status: text(128) };
-/** What a record of each kind has to have. */
-const REQUIRED: Readonly<Record<string, Readonly<Record<string, Reader<unknown>>>>> = {
-  user: { metadata: jsonObject },
-  session: { metadata: jsonObject },
-  conversation: { metadata: jsonObject, messageCount: COUNT, lastSeq: COUNT, activeAt: instant },
-  message: {
-    ...STATE,
-    conversationId: uuid,
-    seq: integer(1, Number.MAX_SAFE_INTEGER),
-    role: text(128),
-    revisions: COUNT,
-  },
-  revision: {
-    ...STATE,
-    conversationId: uuid,
-    messageId: uuid,
-    revision: integer(1, Number.MAX_SAFE_INTEGER),
-    editedAt: instant,
-  },
-};
 /** Records of one batch. */
 const BATCH = 200;
-/** Bytes of the texts of one batch, well below what a batch may have. */
-const BATCH_BYTES = 2_000_000;
 const REJECTIONS = 100;
 
 export class ConversationImport {
@@ -69,10 +48,11 @@ export class ConversationImport {
   private readonly keys = new Set<string>();
   /** The conversation whose messages go to its end from now on. */
   private moving: string | undefined;
-  /** Those that came: in a dry run they are not there when their messages come. */
+  /** Those that a dry run took: they are not there when their messages come. */
   private readonly conversations = new Set<string>();
 
   constructor(
+    /** Makes a decision; in a dry run without writing it. */
     readonly decide: <R>(
       conversation: string | undefined,
       plan: (unit: Unit, found: StoredRecord<ConversationValue> | undefined) => Promise<R>,
@@ -126,17 +106,12 @@ export class ConversationImport {
 
   private read(line: Line | undefined, number: number): Item | undefined {
     try {
-      if (line === undefined || KINDS[line.kind] === undefined) throw new Error('not a record of an export');
+      const valueOf = line === undefined ? undefined : VALUES.get(line.kind);
+      if (line === undefined || valueOf === undefined) throw new Error('not a record of an export');
       const id = uuid(line['id'], 'id');
       const createdAt = instant(line['createdAt'], 'createdAt');
       const expiresAt = optional(instant)(line['expiresAt'], 'expiresAt');
-      const value = { ...jsonObject(line['value'], 'value') } as Record<string, unknown>;
-      for (const date of KINDS[line.kind]!.dates as readonly string[])
-        if (value[date] !== undefined) value[date] = instant(value[date], `value.${date}`);
-      for (const [name, reader] of Object.entries(REQUIRED[line.kind]!))
-        value[name] = reader(value[name], `value.${name}`);
-      if (line.kind === 'conversation') this.conversations.add(id);
-      return { kind: line.kind, line: number, id, createdAt, expiresAt, value };
+      return { kind: line.kind, line: number, id, createdAt, expiresAt, value: valueOf(line['value'], 'value') };
     } catch (error) {
       this.reject(number, error as Error);
       return undefined;
@@ -145,15 +120,13 @@ export class ConversationImport {
 
   private async write(batch: readonly Item[], owner: string | undefined): Promise<void> {
     const outcome = await this.decide(owner, async (unit, found) => {
-      const isPromised = this.dryRun && this.conversations.has(owner ?? '');
+      const isPromised = this.conversations.has(owner ?? '');
       const plan = new BatchPlan(this.mode, isPromised, owner !== undefined && owner === this.moving);
       await plan.make(unit, batch, found);
-      if (this.dryRun) throw new DryRun(plan);
+      if (this.dryRun) await checkNames(unit, plan.puts);
       return plan;
-    }).catch((error: unknown) => {
-      if (error instanceof DryRun) return error.plan;
-      throw error;
     });
+    if (this.dryRun) for (const { kind, id } of batch) if (kind === 'conversation') this.conversations.add(id);
     for (const [outcomeOf, kind] of outcome.outcomes)
       this.counts[outcomeOf][kind] = (this.counts[outcomeOf][kind] ?? 0) + 1;
     this.moved += outcome.moved;
@@ -163,12 +136,5 @@ export class ConversationImport {
   private reject(line: number, error: StorageError | Error): void {
     this.rejected++;
     if (this.rejections.length < REJECTIONS) this.rejections.push({ line, error: error.message });
-  }
-}
-
-/** Ends a decision before it is written. */
-class DryRun extends Error {
-  constructor(readonly plan: BatchPlan) {
-    super('A dry run');
   }
 }

@@ -21,7 +21,7 @@ import {
 import { defined } from '../defined.js';
 import { ACTOR_MEMBERS, CALL_MEMBERS, idempotencyKey, ifVersion } from '../options.js';
 
-const WORD = text(128);
+export const WORD = text(128);
 export const NAME = text(1_020);
 const METADATA = withDefault(jsonObject, {});
 
@@ -75,11 +75,13 @@ function kindOf(value: Readonly<Record<string, string | undefined>>, names: read
   return names.map((name) => value[name]).find((kind) => kind !== undefined) ?? usual;
 }
 
+export const ASSET_MEMBERS = { assetType: text(256), uri: text(8_192) };
+
 const ASSET: Reader<AssetInput> = (value, key) => {
   const members = {
-    assetType: optional(text(256)),
-    type: optional(text(256)),
-    uri: optional(text(8_192)),
+    assetType: optional(ASSET_MEMBERS.assetType),
+    type: optional(ASSET_MEMBERS.assetType),
+    uri: optional(ASSET_MEMBERS.uri),
     metadata: METADATA,
   };
   const { uri, metadata, ...kinds } = shape(members)(value, key);

@@ -13,10 +13,10 @@ export type NamedIds = (
   names: readonly string[],
 ) => Promise<readonly StoredRecord<UserValue | SessionValue>[]>;
 
-const NAMED: Readonly<Record<string, CollectionDefinition<UserValue | SessionValue>>> = {
-  user: USERS,
-  session: SESSIONS,
-};
+const NAMED = new Map<string, CollectionDefinition<UserValue | SessionValue>>([
+  ['user', USERS],
+  ['session', SESSIONS],
+]);
 const REFERENCES = ['userId', 'sessionId', 'conversationId', 'messageId'] as const;
 /** Users or sessions whose names are looked up at once. */
 const AT_ONCE = 200;
@@ -34,7 +34,7 @@ export class RemappedImport {
   ) {}
 
   async add(line: Line | undefined, number: number): Promise<void> {
-    const kind = line !== undefined && NAMED[line.kind] !== undefined ? line.kind : undefined;
+    const kind = line !== undefined && NAMED.has(line.kind) ? line.kind : undefined;
     if (this.waiting.length === AT_ONCE || this.waiting[0]?.line.kind !== kind) await this.lookUp();
     if (line !== undefined && kind !== undefined) this.waiting.push({ line, number });
     else await this.pass(line, number);
@@ -58,7 +58,7 @@ export class RemappedImport {
       if (typeof name === 'string') byName.set(name, line);
     }
     if (byName.size > 0)
-      for (const { id, value } of await this.named(NAMED[waiting[0]!.line.kind]!, [...byName.keys()])) {
+      for (const { id, value } of await this.named(NAMED.get(waiting[0]!.line.kind)!, [...byName.keys()])) {
         const before = readId(byName.get(value.externalId!)?.['id']);
         if (before !== undefined) this.taken.set(before, id);
       }

@@ -12,6 +12,7 @@ import { softDeletion } from './edits.js';
 import { teller } from './ended.js';
 import { optionsOf } from './input.js';
 import { CONVERSATIONS, MESSAGES, type ConversationValue, type MessageValue } from './records.js';
+import { portionsOf } from './portions.js';
 import { SearchStore } from './search.js';
 
 /** Days, up to 365,000, and a count; absent, null, 0 or less: off. */
@@ -21,6 +22,7 @@ export interface ConversationRetention {
   readonly softDeleteGraceDays?: number | null | undefined;
   /** Since the last message. */
   readonly conversationArchiveDays?: number | null | undefined;
+  /** Since the archiving, and since the last message. */
   readonly archivedConversationRetentionDays?: number | null | undefined;
   /** Conversations that are not archived: the newest stay. */
   readonly maxConversations?: number | null | undefined;
@@ -47,15 +49,16 @@ const POLICY = shape({
 const OPTIONS = optionsOf({ dryRun: withDefault(flag, false) });
 const DAY = 86_400_000;
 
-/** Messages of one step: with an event each and their conversations they fit a batch. */
+/** Messages of one step, or fewer where they are large: with an event each and their conversations they fit a batch. */
 export const STEP = 300;
 
 export abstract class RetentionStore extends SearchStore {
   /**
    * Applies a policy to the tenant's conversations, in this order: messages marked as deleted, purged after their grace, purged
    * for their age; conversations archived for their age, archived for their number, deleted after their archiving. Each step is
-   * at most 300 messages of one conversation, or one conversation, and atomic by itself: what was cut short goes on when it is
-   * called again. @param options `timeout` bounds one step; `dryRun` counts what each rule meets now, and changes nothing
+   * at most 300 messages of one conversation (fewer where they are large), or one conversation, and atomic by itself: what was
+   * cut short goes on when it is called again. @param options `timeout` bounds one step; `dryRun` counts what each rule meets
+   * now, and changes nothing
    */
   async retain(
     policy: ConversationRetention,
@@ -144,10 +147,11 @@ export abstract class RetentionStore extends SearchStore {
       );
       let changed = 0;
       for (const [conversation, own] of groupBy(found, ({ value }) => value.conversationId))
-        changed += await step(
-          own.map(({ id }) => id),
-          conversation,
-        );
+        for (const portion of portionsOf(own))
+          changed += await step(
+            portion.map(({ id }) => id),
+            conversation,
+          );
       done += changed;
       if (found.length < STEP) return done;
       // What could not be taken would be found again, and be all that is found.
@@ -164,7 +168,7 @@ export abstract class RetentionStore extends SearchStore {
     });
   }
 
-  /** Marks messages of one conversation, which are not marked yet. */
+  /** Marks messages of one conversation, which are not marked yet: a portion. */
   protected markDeleted(
     unit: Unit,
     owner: StoredRecord<ConversationValue>,
@@ -263,5 +267,5 @@ function idleRule(before: Date): Filter<ConversationValue> {
 }
 
 function archivedRule(before: Date): Filter<ConversationValue> {
-  return { archivedAt: { $lt: before } };
+  return { archivedAt: { $lt: before }, activeAt: { $lt: before } };
 }

@@ -100,11 +100,16 @@ export abstract class TransferStore extends RetentionStore {
       throw invalid('source', source, 'an iterable or async iterable of texts or bytes');
     if (!dryRun) this.require('writes', 'importConversations');
     const decide: ConversationImport['decide'] = (id, plan) =>
-      id === undefined
-        ? this.decide('importConversations', this.call(call), async (unit) => plan(unit, undefined))
-        : this.decideOn('importConversations', id, this.call(call), async (unit, find) => ({
-            result: await plan(unit, await find()),
-          }));
+      // Without its writes.
+      dryRun
+        ? this.read('importConversations', this.call(call), async (unit) =>
+            plan(unit, id === undefined ? undefined : await unit.find(CONVERSATIONS, id)),
+          )
+        : id === undefined
+          ? this.decide('importConversations', this.call(call), async (unit) => plan(unit, undefined))
+          : this.decideOn('importConversations', id, this.call(call), async (unit, find) => ({
+              result: await plan(unit, await find()),
+            }));
     const taken = new ConversationImport(decide, mode, dryRun);
     const named: NamedIds = (definition, names) =>
       this.read('importConversations', this.call(call), (unit) =>

@@ -4,6 +4,7 @@ import type { JsonObject } from '../../backends/backend.js';
 import type { CallOptions } from '../../component.js';
 import { ConflictError, invalid } from '../../errors.js';
 import { jsonObject, list, optional, shape, text, uuid, withDefault, type Reader } from '../arguments.js';
+import { VECTOR_LIMITS } from '../../vectors/codec/limits.js';
 import type { FetchedRecord, MetadataValue } from '../../vectors/vector-store.js';
 import { optionsOf, READ_OPTIONS } from './input.js';
 import { PurgeStore } from './purges.js';
@@ -139,14 +140,19 @@ export abstract class MessageVectorStore extends PurgeStore {
 
   /** The first made first. */
   async listMessageVectors(selection: VectorSelection, options: CallOptions = {}): Promise<MessageVector[]> {
-    return this.selected(selection, READ_OPTIONS(options, 'options'));
+    const found = await this.selected(selection, true, READ_OPTIONS(options, 'options'));
+    return found
+      .map(rowOf)
+      .sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime() || (a.vectorKey < b.vectorKey ? -1 : 1));
   }
 
   /** Gives how many there were. */
   async deleteMessageVectors(selection: VectorSelection, options: CallOptions = {}): Promise<number> {
     const call = this.call(READ_OPTIONS(options, 'options'));
-    const ids = (await this.selected(selection, call)).map(({ vectorKey }) => vectorKey);
-    if (ids.length > 0) await this.host.vectors().delete(this.host.settings.conversations.vectors, { ids }, call);
+    const ids = (await this.selected(selection, false, call)).map(({ id }) => id);
+    const name = this.host.settings.conversations.vectors;
+    for (let i = 0; i < ids.length; i += VECTOR_LIMITS.ids)
+      await this.host.vectors().delete(name, { ids: ids.slice(i, i + VECTOR_LIMITS.ids) }, call);
     return ids.length;
   }
 
@@ -178,7 +184,12 @@ export abstract class MessageVectorStore extends PurgeStore {
     });
   }
 
-  private async selected(selection: VectorSelection, options: CallOptions): Promise<MessageVector[]> {
+  /** @param whole with components and metadata; else only the ids are of use */
+  private async selected(
+    selection: VectorSelection,
+    whole: boolean,
+    options: CallOptions,
+  ): Promise<readonly FetchedRecord[]> {
     const { conversationId, messageId, messageIds, vectorKeys, provider } = SELECTION(selection, 'selection');
     if ([conversationId, messageId, messageIds, vectorKeys].every((part) => part === undefined))
       throw invalid('selection', selection, 'at least one of conversationId, messageId, messageIds, vectorKeys');
@@ -196,14 +207,12 @@ export abstract class MessageVectorStore extends PurgeStore {
       const listed = host.vectors().each(host.settings.conversations.vectors, {
         ...this.call(options),
         filter: { $and: conditions },
-        include: { vector: true, metadata: true, text: false },
+        include: { vector: whole, metadata: whole, text: false },
         limit: 1_000,
       });
       for await (const record of listed) found.push(record);
     });
-    return found
-      .map(rowOf)
-      .sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime() || (a.vectorKey < b.vectorKey ? -1 : 1));
+    return found;
   }
 }
 
