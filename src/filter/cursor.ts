@@ -153,18 +153,30 @@ export function malformedCursor(): ValidationError {
   return refuse('it is malformed');
 }
 
+/**
+ * What a record stands by in an order. A value of another type than the key's, which a process with an earlier declaration
+ * has left there, counts as missing; a date inside a value is any text.
+ */
+export function placeOf(key: SortKey, value: unknown): Scalar {
+  return hasType(key, value) ? (value as Scalar) : null;
+}
+
+export function hasType({ type }: SortKey, value: unknown): boolean {
+  return typeof value === (type === 'date' ? 'string' : type);
+}
+
 function fits(key: SortKey, value: unknown): boolean {
   if (value === null) return !isId(key);
-  switch (key.type) {
-    case 'date':
-      return typeof value === 'string' && !Number.isNaN(Date.parse(value)) && new Date(value).toISOString() === value;
-    case 'string':
-      return typeof value === 'string' && value.isWellFormed() && !value.includes('\0');
-    case 'number':
-      return typeof value === 'number' && Number.isFinite(value);
-    case 'boolean':
-      return typeof value === 'boolean';
-  }
+  if (!hasType(key, value)) return false;
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value !== 'string') return true;
+  // A sign is of the years before 0, which no time of a record has and a server may not know.
+  if (key.source === 'envelope' && key.type === 'date') return isInstant(value) && !value.startsWith('-');
+  return value.isWellFormed() && !value.includes('\0');
+}
+
+function isInstant(text: string): boolean {
+  return !Number.isNaN(Date.parse(text)) && new Date(text).toISOString() === text;
 }
 
 function refuse(reason: string): ValidationError {

@@ -62,6 +62,22 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
       }
     });
 
+    test('a made-up cursor of a time before all time is refused before it is sent', async () => {
+      const all = orders();
+      for (const id of ['a', 'b']) await all.save({ status: 's' }, { id });
+      for (const by of ['createdAt', 'expiresAt'] as const) {
+        const { next } = await all.list({ sort: { [by]: 'asc' }, limit: 1 });
+        const made = (time: string | null): string => {
+          const parts = JSON.parse(Buffer.from(next!, 'base64url').toString()) as unknown[];
+          return Buffer.from(JSON.stringify([...parts.slice(0, -1), [time, 'a']])).toString('base64url');
+        };
+        for (const time of ['-271821-04-20T00:00:00.000Z', '-000001-01-01T00:00:00.000Z'])
+          await assert.rejects(all.list({ sort: { [by]: 'asc' }, after: made(time) }), refusedWith('INVALID_CURSOR'));
+        for (const time of ['0000-01-01T00:00:00.000Z', '+275760-09-13T00:00:00.000Z'])
+          await all.list({ sort: { [by]: 'asc' }, after: made(time) });
+      }
+    });
+
     test('a cursor that was given is taken back, however long the values of its sort are', async () => {
       const texts = collectionOn(target().backend, Texts, freshTenant());
       const sort = { text: 'asc' } as const;
