@@ -1,6 +1,7 @@
 /** Paging: sort keys, opaque cursors, and the index ranges that a cursor stands for. */
 import { invalid, UnsupportedError, ValidationError } from '../errors.js';
 import { knownFields, type FieldReference, type FieldType, type FilterDomain, type TypedReference } from './fields.js';
+import { isPlainObject } from './json.js';
 import type { FilterNode, Scalar } from './syntax.js';
 
 export type Direction = 'asc' | 'desc';
@@ -18,9 +19,9 @@ export const MAX_SORT_KEYS = 3;
  * @throws `VALIDATION` for a malformed sort, `UNSUPPORTED` for a field that has no declared type.
  */
 export function parseSort(sort: unknown, domain: FilterDomain): SortKey[] {
-  if (sort !== undefined && (typeof sort !== 'object' || sort === null || Array.isArray(sort)))
+  if (sort !== undefined && !isPlainObject(sort))
     throw invalid('sort', sort, "an object of fields and 'asc' or 'desc'");
-  const entries = Object.entries((sort ?? {}) as Record<string, unknown>);
+  const entries = Object.entries(sort ?? {});
   if (entries.length > MAX_SORT_KEYS) throw invalid('sort', sort, `at most ${MAX_SORT_KEYS} fields`);
   const keys = entries.map(([field, direction]): SortKey => {
     if (direction !== 'asc' && direction !== 'desc') throw invalid(`sort.${field}`, direction, "'asc' or 'desc'");
