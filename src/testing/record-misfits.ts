@@ -1,7 +1,7 @@
 /** Records that a process with an earlier declaration has written, met in an order by fields it did not have. */
 import assert from 'node:assert/strict';
 import { defineCollection } from '../collection/definition.js';
-import { collectionOn, freshTenant, type OpenRecords } from './record-target.js';
+import { collectionOn, freshTenant, NOW, WallClock, type OpenRecords } from './record-target.js';
 import type { TestRunner } from './runner.js';
 
 type Item = Record<string, unknown>;
@@ -13,6 +13,14 @@ const After = defineCollection<Item>({
   id: 'given',
   fields: { n: 'number', s: 'string', b: 'boolean', d: 'date', 'deep.n': 'number' },
   indexes: [{ keys: ['n'] }, { keys: ['s', ['n', 'desc']] }],
+});
+
+const Unkeyed = defineCollection<Item>({ name: 'test_late_keys', id: 'given' });
+const Keyed = defineCollection<Item>({
+  name: 'test_late_keys',
+  id: 'given',
+  fields: { e: 'string' },
+  unique: [{ name: 'byE', fields: ['e'] }],
 });
 
 const MISFITS = ['text', -7, 5, true, [3], [], ['x', 2], { n: 4 }, [{ n: 3 }]];
@@ -62,5 +70,28 @@ export function describeMisfits(runner: TestRunner, target: () => OpenRecords): 
             );
           }
       });
+
+    test('what has expired holds no key of a constraint that only later processes know', async () => {
+      const { backend } = target();
+      const tenant = freshTenant();
+      const clock = new WallClock(NOW);
+      const before = collectionOn(backend, Unkeyed, tenant, clock);
+      await collectionOn(backend, Keyed, tenant, clock).count();
+      const pass = (): void => void (clock.time = new Date(clock.time.getTime() + 20));
+      await before.insert({ e: 'x' }, { id: '1', ttl: 10 });
+      pass();
+      await before.insert({ e: 'x' }, { id: '2', ttl: 10 });
+      pass();
+      await before.save({ e: 'x' }, { id: '3', ttl: 10 });
+      pass();
+      await before.save({ other: 1 }, { id: '4' });
+      await before.patch('4', { set: { e: 'x' } });
+      await before.save({ e: 'y' }, { id: '5', ttl: 10 });
+      pass();
+      if (backend.capabilities.batch === 'atomic')
+        await before.saveMany(['6', '7'].map((id) => ({ id, value: { e: id === '6' ? 'y' : 'z' } })));
+      const ids = (await before.list()).items.map(({ id }) => id);
+      assert.deepEqual(ids, backend.capabilities.batch === 'atomic' ? ['4', '6', '7'] : ['4']);
+    });
   });
 }
