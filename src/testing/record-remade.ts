@@ -66,11 +66,7 @@ export function describeRemade(runner: TestRunner, target: () => OpenRecords): v
       const kept = await all.save({ status: 'open' }, { id: 'o' });
       const half = 'ab '.repeat(400_000);
       for (const field of ['note', 'code', 'nested.text'])
-        await assert.rejects(
-          all.patch('o', { set: { [field]: `${half}${half}` } as never }),
-          refusedWith('VALIDATION'),
-          field,
-        );
+        await assert.rejects(all.patch('o', { set: { [field]: `${half}${half}` } }), refusedWith('VALIDATION'), field);
       const both = { set: { 'nested.a': half, 'nested.b': half } } as never;
       await assert.rejects(all.patch('o', both), refusedWith('VALIDATION'));
       await assert.rejects(all.updateWhere({ status: 'open' }, both), refusedWith('VALIDATION'));
