@@ -30,7 +30,7 @@ export class Database {
 
   /** @returns the names of indexes that are no longer declared: dropped, unless it is a dry run. */
   async settle(schema: RecordSchema, dryRun: boolean, context: OperationContext): Promise<string[]> {
-    await this.tables.make([schema], this.backend, context);
+    if (!dryRun) await this.tables.make([schema], this.backend, context);
     return (await this.backend.settle?.(schema, dryRun, context)) ?? [];
   }
 

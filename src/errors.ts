@@ -231,6 +231,22 @@ export function foreignErrorName(error: unknown): string {
   return typeof shown === 'string' ? shown : typeName(error);
 }
 
+const CONTROL = 'control-statement';
+
+/** A statement began or ended a transaction; what one that it ended had done may have been committed. */
+export function controlStatementError(component: string, operation: string, cause?: unknown): ValidationError {
+  return new ValidationError('VALIDATION', 'Transactions are begun and ended by transaction(), not by a statement', {
+    component,
+    operation,
+    details: { reason: CONTROL },
+    cause,
+  });
+}
+
+export function isControlStatementError(error: unknown): boolean {
+  return isStorageError(error, 'VALIDATION') && error.details['reason'] === CONTROL;
+}
+
 /** Names a value's type for messages; never shows the value itself, which may be a secret. */
 export function typeName(value: unknown): string {
   if (value === null) return 'null';

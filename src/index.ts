@@ -184,7 +184,8 @@ export type { CloseOptions, LifecycleState } from './lifecycle.js';
 export type { StorageManager } from './manager.js';
 export type { ManagerEvents } from './notices.js';
 export type { OpenOptions } from './open-options.js';
-export type { Migrations, MigrateOptions, MigrateReport } from './migrations/migrations.js';
+export type { Migrations, MigrateReport } from './migrations/migrations.js';
+export type { MigrateOptions, SettleOptions } from './migrations/options.js';
 export type { StepStatus } from './migrations/plan.js';
 export type { MigrationStep } from './migrations/steps.js';
 export type {

@@ -8,7 +8,7 @@ import { systemClock, type Clock } from './clock.js';
 import type { CollectionDefinition } from './collection/definition.js';
 import type { CollectionHost } from './collection/host.js';
 import type { Operations } from './backends/operations.js';
-import type { CallOptions, OperationContext } from './component.js';
+import type { OperationContext } from './component.js';
 import { runAdmitted } from './operation.js';
 import { composeComponents } from './composition.js';
 import { operationsOf } from './database/operations.js';
@@ -19,6 +19,7 @@ import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from 
 import type { MigrationHost } from './migrations/lock.js';
 import { LIBRARY } from './collection/library.js';
 import { Migrations } from './migrations/migrations.js';
+import { checkMigrateOptions, type SettleOptions } from './migrations/options.js';
 import { hasFunctions, type MigrationStep } from './migrations/steps.js';
 import type { RawClient } from './pools/pool.js';
 import { Notices, type ManagerEvents } from './notices.js';
@@ -100,6 +101,7 @@ export class StorageManager extends SubscribableStorage {
     steps: readonly MigrationStep<Transaction>[],
     options: { readonly on?: string | undefined; readonly tenant?: string | undefined } = {},
   ): Migrations<Transaction> {
+    checkMigrateOptions(options, 'migrations');
     const place = this.place();
     const { parts } = place;
     const database = place.database(options.on);
@@ -115,18 +117,19 @@ export class StorageManager extends SubscribableStorage {
     const records = place.records(database, LIBRARY.tenant);
     const transaction: MigrationHost<Transaction>['transaction'] = (work, callOptions) =>
       this.runTransaction(work, { ...callOptions, on: database.name }, tenant);
-    return new Migrations({ records, transaction }, steps);
+    return new Migrations({ records, transaction, report: (error) => parts.report(error) }, steps);
   }
 
   /**
    * Ends a deployment: to be called when every process has this declaration of the collection. Checks every record against
-   * it, makes all words of `text` anew, and drops the indexes that it no longer declares; `dryRun` tells only which.
+   * it, makes all words of `text` anew, and drops the indexes that it no longer declares; `dryRun` tells only which, and changes nothing.
    * @throws `MIGRATION` when records do not fit; then nothing is dropped.
    */
   async settle<T, In>(
     definition: CollectionDefinition<T, In, string>,
-    options: CallOptions & { readonly on?: string | undefined; readonly dryRun?: boolean | undefined } = {},
+    options: SettleOptions = {},
   ): Promise<{ readonly indexes: readonly string[] }> {
+    checkMigrateOptions(options, 'settle');
     const place = this.place();
     const database = place.declared(definition, options.on);
     const { schemaTimeout } = this.settings.lifecycle;

@@ -234,6 +234,8 @@ describe.each(TARGETS)('migrations on $name', ({ prepare }) => {
     ['empty SQL', () => storage.migrations([step(1, 'a', { up: ' ' })])],
     ['an unknown key', () => storage.migrations([{ ...step(1, 'a'), transaction: false } as Step])],
     ['an unknown database', () => storage.migrations([step(1, 'a')], { on: 'other' })],
+    ['no options', () => storage.migrations([step(1, 'a')], null as unknown as object)],
+    ['an unknown option', () => storage.migrations([step(1, 'a')], { onn: 'main' } as object)],
     ['the reserved tenant', () => storage.migrations([step(1, 'a')], { tenant: 'quartermaster' })],
   ])('%s is refused before any I/O', (_case, call) => {
     expect(call).toThrow(expect.objectContaining({ code: 'VALIDATION' }));
@@ -244,6 +246,18 @@ describe.each(TARGETS)('migrations on $name', ({ prepare }) => {
     expect(await refusal(migrations.up({ to: 3 }))).toMatchObject({ code: 'VALIDATION' });
     expect(await refusal(migrations.down({ to: 3 }))).toMatchObject({ code: 'VALIDATION' });
     expect(await refusal(migrations.down({} as { to: number }))).toMatchObject({ code: 'VALIDATION' });
+  });
+
+  test.each<[string, (migrations: ReturnType<StorageManager['migrations']>) => Promise<unknown>]>([
+    ['a misspelt dry run', (migrations) => migrations.up({ dryrun: true } as object)],
+    ['a misspelt dry run of down', (migrations) => migrations.down({ to: 0, dry_run: true } as { to: number })],
+    ['a dry run of 1', (migrations) => migrations.up({ dryRun: 1 as unknown as boolean })],
+    ['no options of up', (migrations) => migrations.up(null as unknown as object)],
+    ['no options of down', (migrations) => migrations.down(null as unknown as { to: number })],
+    ['an unknown option of the status', (migrations) => migrations.status({ to: 1 } as object)],
+  ])('%s is refused, and nothing runs', async (_case, call) => {
+    expect(await refusal(call(storage.migrations(STEPS)))).toMatchObject({ code: 'VALIDATION' });
+    expect(await states(storage, STEPS)).toEqual(['1 pending', '2 pending', '5 pending']);
   });
 
   test('inside a transaction they are refused', async () => {
@@ -306,6 +320,7 @@ describe('SQL steps', () => {
     ['START', 'START  TRANSACTION ISOLATION LEVEL SERIALIZABLE'],
     ['END', "SELECT 'a;b'; END"],
     ['PREPARE', "PREPARE TRANSACTION 'x'"],
+    ['COMMIT', "SELECT E'it\\'s'; COMMIT; SELECT 'x'"],
   ])('that end or begin a transaction (%s) are refused', (word, up) => {
     expect(() => checkSteps([step(1, 'a', { up })])).toThrow(
       expect.objectContaining({ code: 'VALIDATION', message: expect.stringContaining(`a statement ${word})`) }),
@@ -314,6 +329,7 @@ describe('SQL steps', () => {
 
   test.each([
     ['a text', "INSERT INTO a VALUES ('it''s; COMMIT')"],
+    ['an escaped text', "SELECT e'it\\'s; COMMIT; ''; COMMIT', U&'\\0061'; SELECT 1 AS a$b"],
     ['a body', 'CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $x$ BEGIN PERFORM 1; COMMIT; END $x$'],
     ['a function of the standard', 'CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END'],
     ['a trigger', 'CREATE TRIGGER t AFTER INSERT ON a BEGIN UPDATE b SET n = 1; END'],

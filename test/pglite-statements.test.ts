@@ -40,6 +40,14 @@ describe('a statement with a name', () => {
     expect((await pool.query(text, values, context())).rows).toEqual(expected);
   });
 
+  test('gives texts with the byte order mark that they begin with', async () => {
+    const text = "SELECT i, $1::text AS a, 'x' AS b, NULL AS c, $1 || '' AS d FROM generate_series(1, 300) AS i";
+    for (const mark of ['\ufeff', '\ufeff\ufeffx', 'x\ufeff', ''])
+      expect(await named('mark', text, mark)).toEqual(
+        Array.from({ length: 300 }, (_, i) => ({ i: i + 1, a: mark, b: 'x', c: null, d: mark })),
+      );
+  });
+
   test('counts the rows that it changed', async () => {
     const insert = { name: 'insert' };
     const text = 'INSERT INTO items VALUES ($1, $2), ($1 + 1, $2)';

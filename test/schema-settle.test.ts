@@ -1,9 +1,10 @@
 /** A changed declaration as a host meets it: refused, mended, applied, and settled. */
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defineCollection, openStorage } from '../src/index.js';
+import { storageTargets } from './support/storage-targets.js';
 
 interface Order {
   readonly total: number;
@@ -62,4 +63,34 @@ test('a change is refused, applied once the records are changed, and settled whe
   } finally {
     await rm(directory, { recursive: true });
   }
+});
+
+describe.each(storageTargets('dry runs of settle'))('a dry run on $name', ({ prepare }) => {
+  const Plain = defineCollection<{ email?: string }>({ name: 'people', id: 'given' });
+  const Keyed = defineCollection<{ email?: string }>({
+    name: 'people',
+    id: 'given',
+    fields: { email: 'string' },
+    unique: [{ name: 'email', fields: ['email'] }],
+  });
+
+  test('changes nothing, and what it does not know is refused', async () => {
+    const { url, drop } = await prepare();
+    const open = () => openStorage({ databases: { main: url, other: 'memory:' } }, { environment: {} });
+    const [old, young] = [await open(), await open()];
+    try {
+      expect(await young.settle(Keyed, { dryRun: true })).toEqual({ indexes: [] });
+      const people = old.collection(Plain);
+      await people.save({ email: 'a@b' }, { id: '1' });
+      expect(await young.settle(Keyed, { dryRun: true })).toEqual({ indexes: [] });
+      await people.save({ email: 'a@b' }, { id: '2' });
+      for (const options of [{ dryrun: true }, { dryRun: 1 as unknown as boolean }, null as unknown as object])
+        await expect(young.settle(Keyed, options)).rejects.toMatchObject({ code: 'VALIDATION' });
+      expect(await people.count()).toBe(2);
+    } finally {
+      await old.close();
+      await young.close();
+      await drop();
+    }
+  });
 });

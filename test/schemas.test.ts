@@ -152,6 +152,17 @@ test.each([
   ['indexes', { keys: ['status'] }, 'collection wrong: indexes'],
   ['unique', [{ name: 'a', keys: ['status'] }], 'collection wrong: unique[0]'],
   ['unique', 'status', 'collection wrong: unique'],
+  ['unique', [{ name: 'a', fields: ['status'], where: 'x' }], 'collection wrong: unique[0].where'],
+  ['indexes', [{ keys: ['status'], unique: true }], 'collection wrong: indexes[0].unique'],
+  ['indexes', [{ keys: [null] }], 'collection wrong: indexes[0].keys[0]'],
+  ['indexes', [{ keys: [['status', 'asc', 'x']] }], 'collection wrong: indexes[0].keys[0]'],
+  ['indexes', [{ keys: ['status'], scope: 'one' }], 'collection wrong: indexes[0].scope'],
+  ['fields', { status: { type: 'string', maxbytes: 5 } }, 'collection wrong: fields.status.maxbytes'],
+  ['fields', { status: null }, 'collection wrong: fields.status'],
+  ['fields', { status: ['string'] }, 'collection wrong: fields.status'],
+  ['fields', new Map([['status', 'string']]), 'collection wrong: fields'],
+  ['text', 'status', 'collection wrong: text'],
+  ['text', null, 'collection wrong: text'],
 ])('%s that are %j are refused by their place', (member, given, key) => {
   const spec = { name: 'wrong', fields: { status: 'string' }, [member]: given };
   expect(() => defineCollection(spec as never)).toThrow(

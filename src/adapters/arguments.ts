@@ -152,7 +152,7 @@ const ANY: RecordSchema = { name: 'arguments', fields: new Map(), indexes: [], u
 /** Any JSON value; a copy. */
 export const json: Reader<JsonValue> = (value, key) => {
   if (value === undefined) throw invalid(key, value, 'a JSON value');
-  return encodeElement(value, ANY, 'value', key);
+  return encodeElement(value, ANY, 'value', key).value;
 };
 
 /** A JSON object; a copy. */

@@ -1,7 +1,7 @@
 /** The memory backend: the record contract said in code. Every other backend must answer as this one does. */
 import type { CheckResult, OperationContext } from '../component.js';
 import { ConflictError, UnsupportedError } from '../errors.js';
-import type { Range, SortKey } from '../filter/cursor.js';
+import { placeOf, type Range, type SortKey } from '../filter/cursor.js';
 import { compareScalars, compareText, evaluate, recordField, recordSubject } from '../filter/evaluate.js';
 import type { Scalar } from '../filter/syntax.js';
 import { valueAt } from '../filter/json.js';
@@ -201,7 +201,7 @@ function isInRange(row: Stored, range: Range): boolean {
 }
 
 function sortValue(row: Stored, key: SortKey): Scalar {
-  return (recordField(row, key) ?? null) as Scalar;
+  return placeOf(key, recordField(row, key));
 }
 
 function compareRecords(a: Stored, b: Stored, sort: readonly SortKey[]): number {

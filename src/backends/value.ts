@@ -36,9 +36,16 @@ export function encodeValue(value: unknown, schema: RecordSchema, maxBytes: numb
   return { value: copy, bound: bytes };
 }
 
-/** As `encodeValue`, for one JSON value that stands at `path` (in a patch); `at` names it in errors. */
-export function encodeElement(value: unknown, schema: RecordSchema, path: string, at: string): JsonValue {
-  return new Walk(schema, at, path).json(value, path.split('.').length + 1);
+/** As `encodeValue`, for one JSON value that stands at `path` (in a patch) and has no limit; `at` names it in errors. */
+export function encodeElement(
+  value: unknown,
+  schema: RecordSchema,
+  path: string,
+  at: string,
+): { readonly value: JsonValue; readonly bound: number } {
+  const walk = new Walk(schema, at, path);
+  const copy = walk.json(value, path.split('.').length + 1);
+  return { value: copy, bound: walk.bound };
 }
 
 /** One walk over a value. Where it is is told by a trail, and put into words only when something is wrong. */

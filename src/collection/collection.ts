@@ -105,6 +105,7 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
    */
   async increment(id: string, path: Incrementable<T>, by = 1, options: IncrementOptions<T> = {}): Promise<number> {
     checkOptions(options, 'increment');
+    if (typeof path !== 'string') throw invalid('path', path, 'a dotted path');
     const changes = this.codec.encodePatch({ increment: { [path]: by } });
     const increment = async (orInsert: JsonObject | undefined): Promise<number> => {
       const { value } = await this.patchWith('increment', id, changes, orInsert, options);

@@ -72,6 +72,9 @@ const ENVELOPE: ReadonlyMap<string, FieldType> = new Map<string, FieldType>([
   ['expiresAt', 'date'],
 ]);
 const KEYS = ['name', 'schema', 'fields', 'indexes', 'unique', 'text', 'id'];
+const INDEX_KEYS = ['keys', 'scope'];
+const UNIQUE_KEYS = ['fields', 'name'];
+const FIELD_KEYS = ['type', 'maxBytes'];
 const TYPES = ['string', 'number', 'boolean', 'date'];
 
 /**
@@ -91,7 +94,7 @@ export function defineCollection(
   spec: SpecOf<string, string> & { schema?: StandardSchemaV1 | undefined },
 ): CollectionDefinition<unknown> {
   if (!isPlainObject(spec)) throw invalid('collection', spec, 'an object');
-  for (const key of Object.keys(spec)) if (!KEYS.includes(key)) throw unknownKey(`collection.${key}`, KEYS);
+  checkKeys(spec, KEYS, 'collection');
   if (checkCollectionName(spec.name).startsWith('qm_'))
     throw invalid('collection.name', spec.name, "a name that does not begin with qm_ (the library's own)");
   return resolve(spec);
@@ -110,19 +113,21 @@ function resolve(
   const name = checkCollectionName(spec.name);
   const at = `collection ${name}`;
   const { indexes = [], unique = [] } = spec;
-  checkMembers(indexes, 'keys', `${at}: indexes`);
-  checkMembers(unique, 'fields', `${at}: unique`);
+  checkMembers(indexes, INDEX_KEYS, `${at}: indexes`);
+  checkMembers(unique, UNIQUE_KEYS, `${at}: unique`);
   const indexed = new Set([
-    ...indexes.flatMap(({ keys }) => keys.map((key) => (typeof key === 'string' ? key : key[0]))),
+    ...indexes.flatMap(({ keys }, i) => keys.map((key, j) => indexKey(key, `${at}: indexes[${i}].keys[${j}]`)[0])),
     ...unique.flatMap((constraint) => constraint.fields),
   ]);
   const fields = parseFields(spec.fields ?? {}, indexed, at);
+  const { text = [] } = spec;
+  if (!isList(text)) throw invalid(`${at}: text`, text, 'a list of paths');
   const schema: RecordSchema = {
     name,
     fields,
     indexes: indexes.map((index, i) => parseIndex(index, fields, `${at}: indexes[${i}]`)),
     unique: parseUnique(unique, fields, at),
-    text: (spec.text ?? []).map((path, i) => checkPath(path, `${at}: text[${i}]`)),
+    text: text.map((path, i) => checkPath(path, `${at}: text[${i}]`)),
     ...(spec.id === 'sequence' ? { numbered: true } : {}),
   };
   const validator = spec.schema;
@@ -140,12 +145,27 @@ function resolve(
   });
 }
 
-/** A list of objects, each with a list of this name. */
-function checkMembers(given: unknown, member: string, at: string): void {
+/** A list of objects of these members, of which the first is a list. */
+function checkMembers(given: unknown, members: readonly string[], at: string): void {
   if (!isList(given)) throw invalid(at, given, 'a list');
-  for (const [i, item] of given.entries())
-    if (!isPlainObject(item) || !isList(item[member]))
-      throw invalid(`${at}[${i}]`, item, `an object with a list of ${member}`);
+  const list = members[0]!;
+  for (const [i, item] of given.entries()) {
+    if (!isPlainObject(item) || !isList(item[list]))
+      throw invalid(`${at}[${i}]`, item, `an object with a list of ${list}`);
+    checkKeys(item, members, `${at}[${i}]`);
+  }
+}
+
+function checkKeys(given: object, known: readonly string[], at: string): void {
+  for (const key of Object.keys(given)) if (!known.includes(key)) throw unknownKey(`${at}.${key}`, known);
+}
+
+/** The field and the direction of an index's key. */
+function indexKey(key: unknown, at: string): readonly [field: string, direction: string] {
+  if (typeof key === 'string') return [key, 'asc'];
+  if (!isList(key) || key.length !== 2 || !key.every((part) => typeof part === 'string'))
+    throw invalid(at, key, "a field, or a field with 'asc' or 'desc'");
+  return [key[0]!, key[1]!];
 }
 
 function recordDomain(schema: RecordSchema, ids: IdKind): FilterDomain {
@@ -184,6 +204,9 @@ function parseFields(
   for (const [path, declaration] of Object.entries(declarations)) {
     const key = `${at}: fields.${path}`;
     checkPath(path, key);
+    if (typeof declaration !== 'string' && !isPlainObject(declaration))
+      throw invalid(key, declaration, `one of ${TYPES.join(', ')}, or an object of ${FIELD_KEYS.join(' and ')}`);
+    if (typeof declaration === 'object') checkKeys(declaration, FIELD_KEYS, key);
     const { type, maxBytes = indexed.has(path) ? LIMITS.indexedStringBytes : LIMITS.recordBytes } =
       typeof declaration === 'object' ? declaration : { type: declaration };
     if (type === undefined || !TYPES.includes(type)) throw invalid(key, type, `one of ${TYPES.join(', ')}`);
@@ -205,15 +228,15 @@ function parseIndex(
 ): IndexSchema {
   if (!isList(index.keys) || index.keys.length === 0) throw invalid(`${at}.keys`, index.keys, 'at least one field');
   const keys = index.keys.map((key, i) => {
-    const [field, direction] = typeof key === 'string' ? [key, 'asc' as const] : key;
+    const [field, direction] = indexKey(key, `${at}.keys[${i}]`);
     if (field === 'id' || (!ENVELOPE.has(field) && !fields.has(field)))
       throw invalid(
         `${at}.keys[${i}]`,
         field,
-        `a declared field, version, createdAt, updatedAt or expiresAt (${String(field)} is not)`,
+        `a declared field, version, createdAt, updatedAt or expiresAt (${field} is not)`,
       );
     if (direction !== 'asc' && direction !== 'desc') throw invalid(`${at}.keys[${i}]`, direction, "'asc' or 'desc'");
-    return { field, direction };
+    return { field, direction } as const;
   });
   checkEntrySize(
     keys.map((key) => key.field),

@@ -105,8 +105,12 @@ const KEYS = {
 
 /** A misspelt option would be a condition that is not kept. @throws `VALIDATION` */
 export function checkOptions(options: unknown, kind: keyof typeof KEYS, at = 'options'): void {
+  checkKnown(options, KEYS[kind], at);
+}
+
+/** @throws `VALIDATION` for what is no object, or has another key. */
+export function checkKnown(options: unknown, known: ReadonlySet<string>, at = 'options'): void {
   if (options === undefined) return;
   if (typeof options !== 'object' || options === null) throw invalid(at, options, 'an object');
-  const known: ReadonlySet<string> = KEYS[kind];
   for (const key in options) if (!known.has(key)) throw unknownKey(`${at}.${key}`, known);
 }

@@ -6,13 +6,14 @@ import {
   decodeCursor,
   encodeCursor,
   parseSort,
+  placeOf,
   queryHash,
   reverseSort,
   type Cursor,
   type SortKey,
 } from '../filter/cursor.js';
 import { recordField } from '../filter/evaluate.js';
-import type { FilterDomain, FilterNode, Scalar } from '../filter/syntax.js';
+import type { FilterDomain, FilterNode } from '../filter/syntax.js';
 import type { Sort } from './options.js';
 import type { RecordBackend, RecordSchema, Scope, Stored, TenantScope } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
@@ -94,7 +95,7 @@ export async function fetchPage<R>(
   if (more) found.pop();
   if (backwards) found.reverse();
   const cursorAt = (row: Stored, direction: Cursor['direction']): string =>
-    encodeCursor({ direction, values: sort.map((key) => (recordField(row, key) ?? null) as Scalar) }, hash());
+    encodeCursor({ direction, values: sort.map((key) => placeOf(key, recordField(row, key))) }, hash());
   const first = found[0];
   const last = found.at(-1);
   const next = last !== undefined && (more || backwards) ? cursorAt(last, 'after') : undefined;

@@ -1,6 +1,7 @@
 /** A host's changes to parts of a value: checked against the declaration, and in the form that backends get. */
 import { LIMITS } from '../backends/limits.js';
-import { encodeElement, checkField } from '../backends/value.js';
+import { MAX_VALUE_BYTES } from '../backends/plan.js';
+import { encodeElement, checkField, jsonBytes } from '../backends/value.js';
 import { patchSteps, patchTree, type PatchStep } from '../backends/patch.js';
 import type { FieldSchema, JsonObject, JsonValue, PatchChanges, RecordSchema } from '../backends/backend.js';
 import { invalid, unknownKey, ValidationError } from '../errors.js';
@@ -15,12 +16,16 @@ export function encodePatch(changes: unknown, schema: RecordSchema): PatchChange
   for (const key of Object.keys(changes)) if (!KINDS.includes(key)) throw unknownKey(`changes.${key}`, KINDS);
   const { set = {}, unset = [], increment = {}, push = {} } = changes;
   if (!Array.isArray(unset)) throw invalid('changes.unset', unset, 'an array of paths');
+  const size = { bound: 0 };
   const encoded = {
-    set: encodeParts(set, 'set', schema),
+    set: encodeParts(set, 'set', schema, size),
     unset: unset.map((path: unknown, i) => checkPath(path, `changes.unset[${i}]`)),
-    increment: encodeParts(increment, 'increment', schema) as Record<string, number>,
-    push: encodeParts(push, 'push', schema),
+    increment: encodeParts(increment, 'increment', schema, size) as Record<string, number>,
+    push: encodeParts(push, 'push', schema, size),
   };
+  // What no record could hold is not sent.
+  if (size.bound > MAX_VALUE_BYTES && jsonBytes(encoded) > MAX_VALUE_BYTES)
+    throw invalid('changes', changes, `at most ${MAX_VALUE_BYTES} bytes of JSON`);
   const steps = [...patchSteps(encoded)];
   if (steps.length > LIMITS.patchPaths)
     throw invalid(
@@ -47,6 +52,7 @@ function encodeParts(
   parts: unknown,
   kind: 'set' | 'increment' | 'push',
   schema: RecordSchema,
+  size: { bound: number },
 ): Record<string, JsonValue> {
   if (!isPlainObject(parts)) throw invalid(`changes.${kind}`, parts, 'an object of paths');
   const encoded: Record<string, JsonValue> = {};
@@ -55,7 +61,9 @@ function encodeParts(
     checkPath(path, at);
     if (kind === 'increment' && (typeof value !== 'number' || !Number.isFinite(value)))
       throw invalid(at, value, 'a finite number');
-    encoded[path] = encodeElement(value, schema, kind === 'push' ? `${path}.[]` : path, at);
+    const element = encodeElement(value, schema, kind === 'push' ? `${path}.[]` : path, at);
+    encoded[path] = element.value;
+    size.bound += element.bound;
   }
   return encoded;
 }

@@ -12,6 +12,8 @@ import type {
   WriteResult,
 } from '../backends/backend.js';
 import { applyPatch, patchTree } from '../backends/patch.js';
+import { MAX_VALUE_BYTES } from '../backends/plan.js';
+import { jsonBytes } from '../backends/value.js';
 import type { RecordCodec, StoredRecord } from './record-codec.js';
 import { evaluate, recordSubject } from '../filter/evaluate.js';
 
@@ -101,6 +103,8 @@ export class RecordWriter<T> {
         return refuse({ status: 'unmatched', version });
       const outcome = applyPatch(stored.value, tree);
       if (!outcome.ok) return refuse({ status: 'invalid', path: outcome.path, reason: outcome.reason });
+      if (jsonBytes(outcome.value) > MAX_VALUE_BYTES)
+        return refuse({ status: 'invalid', path: '', reason: 'too-large' });
       const expiresAt = write.expiresAt === undefined ? stored.expiresAt : (write.expiresAt ?? undefined);
       return this.replacement(stored, outcome.value, expiresAt);
     });

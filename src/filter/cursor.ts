@@ -1,6 +1,7 @@
 /** Paging: sort keys, opaque cursors, and the index ranges that a cursor stands for. */
 import { invalid, UnsupportedError, ValidationError } from '../errors.js';
 import { knownFields, type FieldReference, type FieldType, type FilterDomain, type TypedReference } from './fields.js';
+import { isPlainObject } from './json.js';
 import type { FilterNode, Scalar } from './syntax.js';
 
 export type Direction = 'asc' | 'desc';
@@ -18,9 +19,9 @@ export const MAX_SORT_KEYS = 3;
  * @throws `VALIDATION` for a malformed sort, `UNSUPPORTED` for a field that has no declared type.
  */
 export function parseSort(sort: unknown, domain: FilterDomain): SortKey[] {
-  if (sort !== undefined && (typeof sort !== 'object' || sort === null || Array.isArray(sort)))
+  if (sort !== undefined && !isPlainObject(sort))
     throw invalid('sort', sort, "an object of fields and 'asc' or 'desc'");
-  const entries = Object.entries((sort ?? {}) as Record<string, unknown>);
+  const entries = Object.entries(sort ?? {});
   if (entries.length > MAX_SORT_KEYS) throw invalid('sort', sort, `at most ${MAX_SORT_KEYS} fields`);
   const keys = entries.map(([field, direction]): SortKey => {
     if (direction !== 'asc' && direction !== 'desc') throw invalid(`sort.${field}`, direction, "'asc' or 'desc'");
@@ -153,18 +154,30 @@ export function malformedCursor(): ValidationError {
   return refuse('it is malformed');
 }
 
+/**
+ * What a record stands by in an order. A value of another type than the key's, which a process with an earlier declaration
+ * has left there, counts as missing; a date inside a value is any text.
+ */
+export function placeOf(key: SortKey, value: unknown): Scalar {
+  return hasType(key, value) ? (value as Scalar) : null;
+}
+
+export function hasType({ type }: SortKey, value: unknown): boolean {
+  return typeof value === (type === 'date' ? 'string' : type);
+}
+
 function fits(key: SortKey, value: unknown): boolean {
   if (value === null) return !isId(key);
-  switch (key.type) {
-    case 'date':
-      return typeof value === 'string' && !Number.isNaN(Date.parse(value)) && new Date(value).toISOString() === value;
-    case 'string':
-      return typeof value === 'string' && value.isWellFormed() && !value.includes('\0');
-    case 'number':
-      return typeof value === 'number' && Number.isFinite(value);
-    case 'boolean':
-      return typeof value === 'boolean';
-  }
+  if (!hasType(key, value)) return false;
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value !== 'string') return true;
+  // A sign is of the years before 0, which no time of a record has and a server may not know.
+  if (key.source === 'envelope' && key.type === 'date') return isInstant(value) && !value.startsWith('-');
+  return value.isWellFormed() && !value.includes('\0');
+}
+
+function isInstant(text: string): boolean {
+  return !Number.isNaN(Date.parse(text)) && new Date(text).toISOString() === text;
 }
 
 function refuse(reason: string): ValidationError {

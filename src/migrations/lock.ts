@@ -23,6 +23,8 @@ export interface MigrationHost<Tx> {
     work: (tx: Tx, attempt: Attempt) => Promise<R>,
     options: { readonly timeout?: number; readonly signal?: AbortSignal },
   ): Promise<R>;
+  /** Told of what no caller waits for. */
+  readonly report: (error: StorageError) => void;
 }
 
 /** Milliseconds that a holder counts as alive without a sign of it. */
@@ -40,6 +42,7 @@ export class MigrationLock {
   private constructor(
     private readonly host: CollectionHost,
     private readonly token: number,
+    private readonly report: (error: StorageError) => void,
   ) {
     this.beatLater();
   }
@@ -53,7 +56,7 @@ export class MigrationLock {
       const token = await patience.run(() =>
         host.transaction((_tx, attempt) => take(records.backend, attempt.context('migrate')), options),
       );
-      if (token !== undefined) return new MigrationLock(records, token);
+      if (token !== undefined) return new MigrationLock(records, token, host.report);
       await patience.pause();
     }
   }
@@ -87,8 +90,17 @@ export class MigrationLock {
   async release(): Promise<void> {
     this.released = true;
     this.timer?.cancel();
-    // Should it fail, the lease runs out by itself.
-    await this.writeBeat((now) => ({ token: 0, until: now.toISOString() })).catch(() => undefined);
+    // What has run has run: the lease ends by itself, and until then others wait.
+    await this.writeBeat((now) => ({ token: 0, until: now.toISOString() })).catch((cause: unknown) =>
+      this.report(
+        new StorageError('MIGRATION', `The migration lock was not given back: it is held for up to ${LEASE} ms more`, {
+          component: this.host.backend.name,
+          operation: 'migrate',
+          details: { reason: 'lock-kept' },
+          cause,
+        }),
+      ),
+    );
   }
 
   private beatLater(): void {

@@ -3,22 +3,22 @@ import type { Clock } from '../clock.js';
 import { LIBRARY } from '../collection/library.js';
 import { runOperation } from '../collection/host.js';
 import type { CallOptions, OperationContext } from '../component.js';
-import { invalid, isStorageError, StorageError, UnsupportedError, type ErrorCode } from '../errors.js';
+import {
+  invalid,
+  isControlStatementError,
+  isStorageError,
+  StorageError,
+  UnsupportedError,
+  type ErrorCode,
+} from '../errors.js';
 import type { SqlPool } from '../pools/pool.js';
 import { MIGRATIONS, readApplied, stepKey, type AppliedStep } from './records.js';
 import { MigrationLock, type MigrationHost } from './lock.js';
 import { checkSteps, type CheckedStep, type StepWork } from './steps.js';
+import { checkMigrateOptions, type MigrateOptions } from './options.js';
 import { Patience } from './patience.js';
 import { planDown, planUp, statusOf, type StepStatus } from './plan.js';
-
-export interface MigrateOptions extends CallOptions {
-  /** Says what would run and runs nothing. */
-  readonly dryRun?: boolean | undefined;
-  /** Milliseconds that one step may take; default 600,000 (ten minutes). */
-  readonly timeout?: number | undefined;
-  /** Milliseconds to wait while another process migrates; default 300,000 (five minutes). */
-  readonly wait?: number | undefined;
-}
+import { runScript } from './script.js';
 
 export interface MigrateReport {
   readonly dryRun: boolean;
@@ -60,6 +60,7 @@ export class Migrations<Tx> {
 
   /** Every step of the host and of the database, by version. Throws nothing for steps that do not agree: it shows them. */
   async status(options?: CallOptions): Promise<StepStatus[]> {
+    checkMigrateOptions(options, 'status');
     return statusOf(this.steps, await this.applied(options));
   }
 
@@ -70,6 +71,7 @@ export class Migrations<Tx> {
    * (`details.version`, `details.name`, `cause`): that one is rolled back, those before it stay. `TIMEOUT` after `wait`.
    */
   async up(options: MigrateOptions & { readonly to?: number | undefined } = {}): Promise<MigrateReport> {
+    checkMigrateOptions(options, 'run');
     checkTarget(options.to, this.steps, false);
     return this.run(options, (applied) => planUp(this.steps, applied, options.to), 'up');
   }
@@ -79,6 +81,7 @@ export class Migrations<Tx> {
    * @throws `MIGRATION` as `up`, and before anything runs when one of the steps has no `down`.
    */
   async down(options: MigrateOptions & { readonly to: number }): Promise<MigrateReport> {
+    checkMigrateOptions(options, 'run');
     if (options?.to === undefined) throw invalid('to', undefined, 'the version to go back to, 0 for none');
     checkTarget(options.to, this.steps, true);
     return this.run(options, (applied) => planDown(this.steps, applied, options.to), 'down');
@@ -139,7 +142,7 @@ export class Migrations<Tx> {
   }
 
   private async work(work: StepWork<Tx>, tx: Tx, context: OperationContext): Promise<void> {
-    if (typeof work === 'string') await this.sql!.script(work, context);
+    if (typeof work === 'string') await runScript(this.sql!, work, context);
     else await work(tx);
   }
 
@@ -174,14 +177,20 @@ function checkTarget(to: unknown, steps: readonly { readonly version: number }[]
     throw invalid('to', to, `the version of a step${zero ? ', or 0 for none' : ''}`);
 }
 
+const OUTCOMES = {
+  failed: 'failed and was rolled back',
+  'outcome-unknown': 'ended, but whether it was committed is not known',
+  'transaction-ended': 'ended its transaction itself: what it did before that may have stayed, and it is not noted',
+};
+
 function stepFailure(step: { version: number; name: string }, direction: 'up' | 'down', cause: unknown): StorageError {
   const { version, name } = step;
   const code = isStorageError(cause) ? cause.code : undefined;
-  const unknown = code === 'OUTCOME_UNKNOWN';
-  const outcome = unknown ? 'ended, but whether it was committed is not known' : 'failed and was rolled back';
-  return new StorageError('MIGRATION', `The step ${version} (${name}), run ${direction}, ${outcome}`, {
+  const reason =
+    code === 'OUTCOME_UNKNOWN' ? 'outcome-unknown' : isControlStatementError(cause) ? 'transaction-ended' : 'failed';
+  return new StorageError('MIGRATION', `The step ${version} (${name}), run ${direction}, ${OUTCOMES[reason]}`, {
     operation: 'migrate',
-    details: { version, name, direction, reason: unknown ? 'outcome-unknown' : 'failed', ...(code && { code }) },
+    details: { version, name, direction, reason, ...(code && { code }) },
     cause,
   });
 }

@@ -1,7 +1,7 @@
 /** A step's SQL runs in a transaction of the library's: a text that would end it is refused before it runs. */
 
 /** Comments and quoted texts, whose words and semicolons mean nothing here. */
-const QUOTED = /--[^\n]*|\/\*[^]*?\*\/|'(?:[^']|'')*'|"(?:[^"]|"")*"|(\$\w*\$)[^]*?\1/g;
+const QUOTED = /--[^\n]*|\/\*[^]*?\*\/|\b[eE]'(?:[^'\\]|\\[^]|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|(\$\w*\$)[^]*?\1/g;
 const CONTROL = /^(?:begin|start\s+transaction|commit|abort|prepare\s+transaction|rollback(?!\s+(?:\w+\s+)?to\b))\b/i;
 /** The bodies of triggers and functions may have statements of their own, and then an `END`. */
 const BODY = /\bbegin\s+atomic\b|\bcreate\s+(?:temp(?:orary)?\s+)?trigger\b/i;

@@ -166,13 +166,6 @@ export abstract class LocalPool<D> implements Pool {
     return this.opened;
   }
 
-  protected controlStatementError(operation: string): ValidationError {
-    return new ValidationError('VALIDATION', 'Transactions are begun and ended by transaction(), not by a statement', {
-      component: this.name,
-      operation,
-    });
-  }
-
   protected within<R>(deadline: number, promise: Promise<R>): Promise<R | undefined> {
     return new Promise((resolve) => {
       const timer = this.clock.after(timerDelay(deadline - this.clock.monotonic()), () => resolve(undefined));

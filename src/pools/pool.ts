@@ -78,6 +78,11 @@ export interface QueryOptions {
   readonly settings?: readonly Setting[];
 }
 
+export interface ScriptOptions {
+  /** The text is the host's, in a session: it may leave anything in it, so a connection of a server is not used again. */
+  readonly foreign?: boolean;
+}
+
 export type Setting = readonly [name: string, value: string];
 
 export type SqlDialectName = 'postgres' | 'sqlite';
@@ -96,8 +101,11 @@ export interface SqlPool extends Pool {
     context: OperationContext,
     options?: QueryOptions,
   ): Promise<SqlResult>;
-  /** Runs statements without parameters in one round trip: DDL, `SET LOCAL`. */
-  script(text: string, context: OperationContext): Promise<void>;
+  /**
+   * Runs statements without parameters in one round trip: DDL, `SET LOCAL`.
+   * @throws as `query`; `VALIDATION` where they have ended the session's transaction.
+   */
+  script(text: string, context: OperationContext, options?: ScriptOptions): Promise<void>;
 }
 
 /** Default: `text`. */

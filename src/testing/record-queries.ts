@@ -62,6 +62,38 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
       }
     });
 
+    test('a text keeps the byte order mark that it begins with', async () => {
+      const all = orders();
+      const texts = ['\ufeff', '\ufeff\ufeffx', '\ufeffx', 'x', 'x\ufeff'];
+      for (const text of texts) await all.save({ status: text, code: text });
+      const { items } = await all.list({ sort: { status: 'asc' } });
+      assert.deepEqual(
+        items.map(({ value }) => value.status),
+        ['x', 'x\ufeff', '\ufeff', '\ufeffx', '\ufeff\ufeffx'],
+      );
+      const groups = await all.aggregate({}, { by: ['status'] });
+      assert.deepEqual(
+        groups.map(({ key, count }) => `${key.status} ${count}`).sort(),
+        texts.map((text) => `${text} 1`).sort(),
+      );
+    });
+
+    test('a made-up cursor of a time before all time is refused before it is sent', async () => {
+      const all = orders();
+      for (const id of ['a', 'b']) await all.save({ status: 's' }, { id });
+      for (const by of ['createdAt', 'expiresAt'] as const) {
+        const { next } = await all.list({ sort: { [by]: 'asc' }, limit: 1 });
+        const made = (time: string | null): string => {
+          const parts = JSON.parse(Buffer.from(next!, 'base64url').toString()) as unknown[];
+          return Buffer.from(JSON.stringify([...parts.slice(0, -1), [time, 'a']])).toString('base64url');
+        };
+        for (const time of ['-271821-04-20T00:00:00.000Z', '-000001-01-01T00:00:00.000Z'])
+          await assert.rejects(all.list({ sort: { [by]: 'asc' }, after: made(time) }), refusedWith('INVALID_CURSOR'));
+        for (const time of ['0000-01-01T00:00:00.000Z', '+275760-09-13T00:00:00.000Z'])
+          await all.list({ sort: { [by]: 'asc' }, after: made(time) });
+      }
+    });
+
     test('a cursor that was given is taken back, however long the values of its sort are', async () => {
       const texts = collectionOn(target().backend, Texts, freshTenant());
       const sort = { text: 'asc' } as const;
@@ -162,6 +194,10 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
       await refused(all.patch('x', { set: { nested: 1, 'nested.deep': 1 } as never }));
       await refused(all.patch('x', { set: { 'status.below': 1 } as never }));
       await refused(all.list({ sort: { status: 'up' } as never }));
+      for (const sort of [null, [], new Map([['status', 'desc']]), new Date()])
+        await refused(all.list({ sort: sort as never }));
+      for (const path of [undefined, null, 5, ['total']])
+        await refused(all.increment('x', path as never, 1, { orInsert: { status: 's' } }));
       await refused(all.list({ sort: { note: 'asc' } as never }), 'UNSUPPORTED');
       const tall = JSON.parse(`${'{"$not":'.repeat(100)}{}${'}'.repeat(100)}`) as object;
       const filters = [

@@ -61,6 +61,25 @@ export function describeRemade(runner: TestRunner, target: () => OpenRecords): v
       ]);
     });
 
+    test('no patch makes a record too large, also not of searched text', async () => {
+      const all = collectionOn(target().backend, Orders, freshTenant());
+      const kept = await all.save({ status: 'open' }, { id: 'o' });
+      const half = 'ab '.repeat(400_000);
+      for (const field of ['note', 'code', 'nested.text'])
+        await assert.rejects(all.patch('o', { set: { [field]: `${half}${half}` } }), refusedWith('VALIDATION'), field);
+      const both = { set: { 'nested.a': half, 'nested.b': half } } as never;
+      await assert.rejects(all.patch('o', both), refusedWith('VALIDATION'));
+      await assert.rejects(all.updateWhere({ status: 'open' }, both), refusedWith('VALIDATION'));
+      assert.deepEqual(await all.get('o'), kept);
+      assert.equal((await all.patch('o', { set: { note: half } })).value.note, half);
+      await assert.rejects(all.patch('o', { push: { tags: half } }), refusedWith('VALIDATION'));
+      await assert.rejects(
+        all.patch('o', { set: { note: 'short', 'nested.a': half } as never, push: { tags: half } }),
+        refusedWith('VALIDATION'),
+      );
+      assert.equal((await all.get('o')).value.note, half);
+    });
+
     test('a change of many paths is refused before it is sent', async () => {
       const all = collectionOn(target().backend, Orders, freshTenant());
       await all.insert({ status: 's' }, { id: 'o' });

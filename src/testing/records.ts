@@ -14,6 +14,7 @@ import { describeQueries } from './record-queries.js';
 import { describeFilters } from './record-filters.js';
 import { compareLoads, describeLoads } from './record-loads.js';
 import { compareUnique } from './record-unique.js';
+import { describeMisfits } from './record-misfits.js';
 import { describeRemade } from './record-remade.js';
 import type { OpenRecords, RecordTarget } from './record-target.js';
 import { describeSavepoints } from './record-savepoints.js';
@@ -36,6 +37,7 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
     describeCollections(runner, opened);
     describeBatches(runner, opened);
     describeRemade(runner, opened);
+    describeMisfits(runner, opened);
     describeQueries(runner, opened);
     describeFilters(runner, opened);
     describeBulk(runner, opened);

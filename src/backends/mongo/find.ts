@@ -1,11 +1,11 @@
 /** Queries: a cursor's ranges one after the other, each one range of an index. */
 import type { Document } from '../../pools/mongo/opened.js';
-import { isNullable, type Range, type RangeEnd, type SortKey } from '../../filter/cursor.js';
+import { hasType, isNullable, type Range, type RangeEnd, type SortKey } from '../../filter/cursor.js';
 import type { FieldReference, FilterNode, Scalar } from '../../filter/syntax.js';
 import type { MongoUse } from '../../pools/mongo/opened.js';
-import type { CountRequest, FindRequest, RecordSchema, Scope, Stored } from '../backend.js';
+import type { CountRequest, FindRequest, JsonObject, RecordSchema, Scope, Stored } from '../backend.js';
 import { type RecordDocument, toStored } from './document.js';
-import { compileFilter } from './filter.js';
+import { compileFilter, prefixGuards } from './filter.js';
 import { despiteDeadlocks } from './fault.js';
 import { fieldPath } from './keys.js';
 
@@ -31,13 +31,30 @@ export function narrowed(where: Document, terms: readonly Document[]): Document 
   return { ...where, $and: [...((where['$and'] as readonly Document[] | undefined) ?? []), ...terms] };
 }
 
-/** @param terms further conditions, beside those of the request. */
+/**
+ * What has a value of another type than a key's, left by a process with an earlier declaration, has no place in the order and
+ * is left out: servers would sort it by its own type, and an array by one of its elements.
+ * @param terms further conditions, beside those of the request.
+ */
 export async function find(
   use: MongoUse,
   scope: Scope,
   request: FindRequest,
   now: Date,
   terms: readonly Document[] = [],
+): Promise<Stored[]> {
+  const found = await findAny(use, scope, request, now, terms);
+  const keys = request.sort.filter(({ source }) => source === 'value');
+  if (keys.length === 0 || found.every(({ value }) => keys.every((key) => hasPlace(value, key)))) return found;
+  return findAny(use, scope, request, now, [...terms, ...keys.flatMap(placeTerms)]);
+}
+
+async function findAny(
+  use: MongoUse,
+  scope: Scope,
+  request: FindRequest,
+  now: Date,
+  terms: readonly Document[],
 ): Promise<Stored[]> {
   const { collection, filter, sort, ranges, limit } = request;
   const where = narrowed(whereLive(scope, filter, now), terms);
@@ -60,6 +77,24 @@ export async function find(
     for (const document of documents) found.push(toStored(document));
   }
   return found;
+}
+
+function hasPlace(record: JsonObject, key: SortKey): boolean {
+  let value: unknown = record;
+  for (const segment of key.path) {
+    if (typeof value !== 'object' || value === null) return true;
+    if (Array.isArray(value)) return false;
+    value = Object.hasOwn(value, segment) ? (value as JsonObject)[segment] : undefined;
+  }
+  return value === undefined || value === null || hasType(key, value);
+}
+
+const TYPES = { number: ['double', 'int', 'long'], boolean: ['bool'], string: ['string'], date: ['string'] };
+const JSON_TYPES = ['array', 'object', ...TYPES.number, ...TYPES.boolean, ...TYPES.string];
+
+function placeTerms(key: SortKey): Document[] {
+  const others = JSON_TYPES.filter((type) => !TYPES[key.type].includes(type));
+  return [{ [fieldPath(key)]: { $not: { $type: others } } }, ...prefixGuards(key.path)];
 }
 
 /** The words serve the search only, and can be longer than the value. */

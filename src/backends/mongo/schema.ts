@@ -90,13 +90,13 @@ export async function settleCollection(
   dryRun: boolean,
   context: OperationContext,
 ): Promise<string[]> {
-  await ensureCollections(pool, [schema], context);
+  if (!dryRun) await ensureCollections(pool, [schema], context);
   const { now, deadline, signal } = context;
   return pool.run('settle', { now, deadline, signal }, async (use) => {
     if (!dryRun) for (const state of await states(use, [schema], now, false)) await make(use, state, now);
     const collection = records(use, schema);
     const { parts } = collectionPlan(schema);
-    const there = (await collection.indexes(use.bounds)).map(({ name }) => name!);
+    const there = (await collection.indexes(use.bounds).catch(none)).map(({ name }) => name!);
     const names = there.filter((name) => /^[iuwe]_[0-9a-f]{12}$/.test(name) && !parts.includes(name)).sort();
     if (dryRun) return names;
     for (const name of names) await collection.dropIndex(name, use.bounds);
@@ -104,6 +104,12 @@ export async function settleCollection(
     await catalogue.updateOne({ _id: collectionName(schema) }, { $set: { parts } }, use.bounds);
     return names;
   });
+}
+
+/** The indexes of a collection that is not there. */
+function none(error: unknown): { readonly name?: string }[] {
+  if (errorCode(error) !== NO_COLLECTION) throw error;
+  return [];
 }
 
 async function make(use: MongoUse, { schema, exists, noted, change }: CollectionState, now: Date): Promise<void> {
@@ -143,6 +149,7 @@ function createIndexes(use: MongoUse, name: string, indexes: readonly IndexPart[
   );
 }
 
+const NO_COLLECTION = 26;
 const EXISTS = 48;
 const DUPLICATE = 11_000;
 /** Builds of the same index that met: background operation in progress, aborted build, a catalogue that changed. */

@@ -40,7 +40,7 @@ export function uniqueError(
 
 /**
  * Deletes expired records of the tenant that hold a key which one of `rows` is to have.
- * @param rows `undefined`: they are not known, and every expired record of the tenant goes.
+ * @param rows `undefined`: they are not known, or the constraint is another process's, and every expired record of the tenant goes.
  */
 export async function dropExpired(
   use: MongoUse,
@@ -49,7 +49,7 @@ export async function dropExpired(
   rows: readonly Stored[] | undefined,
   now: Date,
 ): Promise<void> {
-  if (schema.unique.length === 0) return;
+  if (schema.unique.length === 0 && rows !== undefined) return;
   const expired = { t: tenant, e: { $lte: now } };
   const keys = rows?.flatMap((row) => keysOf(schema, row.value));
   if (keys?.length === 0) return;

@@ -51,8 +51,8 @@ export async function settleTable(
 ): Promise<string[]> {
   const { pool, dialect } = database;
   const { definitions } = dialect;
-  await ensureTables(database, [schema], context);
   if (dryRun) return undeclaredIndexes(database, schema, context);
+  await ensureTables(database, [schema], context);
   if (pool.concurrent !== true)
     return pool.transaction({ context }, async (session) => {
       const inside = { ...context, session };

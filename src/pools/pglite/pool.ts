@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import type { PGlite } from '@electric-sql/pglite';
 import type { OpenContext, OperationContext } from '../../component.js';
-import { StorageError, UnavailableError } from '../../errors.js';
+import { controlStatementError, StorageError, UnavailableError } from '../../errors.js';
 import { writeBackup } from '../backup-file.js';
 import { beginWith } from '../statement-settings.js';
 import { LocalPool, type Opened } from '../local-pool.js';
@@ -179,7 +179,7 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
     try {
       const result = await run(database);
       opened.lastSuccess = this.clock.monotonic();
-      if (inTransaction(database)) throw this.controlStatementError(operation);
+      if (inTransaction(database)) throw controlStatementError(this.name, operation);
       return result;
     } catch (error) {
       const fault = this.mapped(opened, error, operation);
@@ -203,10 +203,15 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
       // PGlite runs the statements one after another, in the order of these calls.
       const result = await run(opened.database);
       opened.lastSuccess = this.clock.monotonic();
-      if (!inTransaction(opened.database)) throw session.refusal() ?? this.controlStatementError(operation);
+      if (!inTransaction(opened.database)) throw session.refusal() ?? controlStatementError(this.name, operation);
       return result;
     } catch (error) {
       if (undone?.(error) === true) throw this.mapped(opened, error, operation);
+      // An error leaves a transaction in it, unless the text had ended that before.
+      const { database } = opened;
+      const isEnded = !inTransaction(database) && !database.client.closed && session.over === undefined;
+      if (isEnded && !stopsTheEngine(error))
+        throw (session.failure ??= controlStatementError(this.name, operation, error));
       // The statements after a failed one fail too (25P02): what went wrong is the first error.
       session.failure ??= this.mapped(opened, error, operation);
       throw session.failure;

@@ -5,6 +5,7 @@
 import type { PGlite } from '@electric-sql/pglite';
 import { affectedRows } from '../command-tag.js';
 import type { SqlResult, SqlValue } from '../pool.js';
+import { restoreMarks } from './byte-order-marks.js';
 
 /** Of PGlite's `protocol`, what is used here. */
 export interface Serialize {
@@ -49,7 +50,9 @@ export class Statements {
         const { types, columns } = this.prepared.get(name) ?? (await this.prepare(text, name));
         const values = parameters.map((value, i) => this.encode(value, types[i]!));
         await this.send(this.serialize.bind({ statement: name, values }));
-        return readResult(await this.send(this.serialize.execute({})), columns);
+        const { messages, data } = await this.client.execProtocol(this.serialize.execute({}), { syncToFs: false });
+        restoreMarks(data, rowsOf(messages));
+        return readResult(messages, columns);
       } catch (error) {
         // It may be the statement itself that is not there any more, or not as it was.
         this.prepared.delete(name);
@@ -93,6 +96,10 @@ export class Statements {
 
 function find(messages: readonly Message[], name: string): Message | undefined {
   return messages.find((message) => message.name === name);
+}
+
+function* rowsOf(messages: readonly Message[]): Generator<(string | null)[]> {
+  for (const { name, fields } of messages) if (name === 'dataRow') yield fields as (string | null)[];
 }
 
 function readResult(messages: readonly Message[], columns: readonly Column[]): SqlResult {

@@ -1,5 +1,5 @@
 /** What became of a statement that got no answer: whether the server may have done it. */
-import { isStorageError, serializationFailure, StorageError, ValidationError } from '../../errors.js';
+import { isStorageError, serializationFailure, StorageError } from '../../errors.js';
 import type { Connection } from './connection.js';
 import { isRefusal, isStalePlan, mapError } from './errors.js';
 import type { Statement } from './statement.js';
@@ -51,12 +51,4 @@ function mayBeDone(error: unknown, statement: Statement, connection: Connection)
 
 function unknown(message: string, cause: unknown, component: string, operation: string): StorageError {
   return new StorageError('OUTCOME_UNKNOWN', `${message}: it may have been done`, { component, operation, cause });
-}
-
-/** Of a statement that began or ended a transaction. */
-export function controlStatementError(component: string, operation: string): ValidationError {
-  return new ValidationError('VALIDATION', 'Transactions are begun and ended by transaction(), not by a statement', {
-    component,
-    operation,
-  });
 }

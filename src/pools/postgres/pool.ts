@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
-import { isStorageError, StorageError, ValidationError } from '../../errors.js';
+import { controlStatementError, isStorageError, StorageError, ValidationError } from '../../errors.js';
 import { clockOffset } from '../clock-offset.js';
 import type {
   CopyFormat,
@@ -13,6 +13,7 @@ import type {
   PostgresDialectPool,
   QueryOptions,
   RawClient,
+  ScriptOptions,
   SqlResult,
   SqlValue,
   TransactionOptions,
@@ -26,7 +27,7 @@ import { healthOf } from './health.js';
 import { createHostPool } from './host-pool.js';
 import { loadLibrary } from './library.js';
 import { leave, leaveReadOnly, type Opened } from './opened.js';
-import { controlStatementError, sessionFault, statementFault } from './outcome.js';
+import { sessionFault, statementFault } from './outcome.js';
 import { Probe } from './probe.js';
 import { Runner } from './runner.js';
 import { PostgresSession } from './session.js';
@@ -94,8 +95,10 @@ export class PostgresPool implements PostgresDialectPool {
     }
   }
 
-  async script(text: string, context: OperationContext): Promise<void> {
-    if (context.session !== undefined && this.#own(context.session, 'script').defer(text, context)) return;
+  async script(text: string, context: OperationContext, options?: ScriptOptions): Promise<void> {
+    const session = context.session === undefined ? undefined : this.#own(context.session, 'script');
+    if (session?.defer(text, context) === true) return;
+    if (session !== undefined && options?.foreign === true) session.connection.obsolete = true;
     await this.#once('script', context, new Statement(text));
   }
 
@@ -247,13 +250,18 @@ export class PostgresPool implements PostgresDialectPool {
       const { connection } = session;
       const statement = make(opened.runner);
       statement.preface = session.preface();
+      const isBegun = connection.status !== 'I';
       try {
         const result = await opened.runner.runInSession(connection, statement, context);
         if (connection.status === 'I') throw session.refusal() ?? controlStatementError(this.name, operation);
         return result;
       } catch (error) {
         if (isReadOnly(error)) leaveReadOnly(opened, connection);
-        const fault = sessionFault(error, connection, this.name, operation);
+        // An error leaves a transaction in it, unless the text had ended that before.
+        const isEnded = isBegun && connection.status === 'I' && connection.endedBy === undefined;
+        const fault = isEnded
+          ? controlStatementError(this.name, operation, error)
+          : sessionFault(error, connection, this.name, operation);
         const undo = isStorageError(fault, 'ALREADY_EXISTS') ? statement.undo : undefined;
         if (undo !== undefined && (await opened.runner.succeedsInSession(connection, undo, context))) throw fault;
         // The statements after a failed one fail too: what went wrong is the first error.

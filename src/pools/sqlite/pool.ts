@@ -1,7 +1,13 @@
 /** The pool over SQLite: one handle, whose turns a slot gives out, and statements that run in the caller's own turn. */
 import { sleep } from '../../clock.js';
 import type { OpenContext, OperationContext } from '../../component.js';
-import { isStorageError, type StorageError, TimeoutError, UnavailableError } from '../../errors.js';
+import {
+  controlStatementError,
+  isStorageError,
+  type StorageError,
+  TimeoutError,
+  UnavailableError,
+} from '../../errors.js';
 import { LocalPool, type Opened } from '../local-pool.js';
 import type { LocalSession } from '../local-session.js';
 import type {
@@ -215,7 +221,7 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     const { database, slot } = opened;
     try {
       const result = run(database);
-      if (database.inTransaction) throw this.controlStatementError(operation);
+      if (database.inTransaction) throw controlStatementError(this.name, operation);
       opened.lastSuccess = slot.busySince!;
       return result;
     } catch (error) {
@@ -232,7 +238,7 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     const { database } = session.opened;
     try {
       const result = run(database);
-      if (!database.inTransaction) throw session.refusal() ?? this.controlStatementError(operation);
+      if (!database.inTransaction) throw session.refusal() ?? controlStatementError(this.name, operation);
       session.opened.lastSuccess = this.clock.monotonic();
       return result;
     } catch (error) {

@@ -12,7 +12,7 @@ import { written } from '../single.js';
 import { namedStatement } from '../statement-names.js';
 import { WRITE_ORDER } from '../../write-order.js';
 import { batchStatement, COUNT, REFUSED, type Group, type Kind } from './batch-statement.js';
-import { mayMeet } from './expired.js';
+import { type Freeing, mayMeet } from './expired.js';
 import { readRefusals } from './read.js';
 import { ATTEMPTS, contention } from './single.js';
 
@@ -23,13 +23,13 @@ export async function writeBatch(
   database: Database,
   tenant: string,
   writes: readonly Write[],
-  free: boolean,
+  freeing: Freeing,
   context: OperationContext,
 ): Promise<WriteResult[]> {
   const statements = groupWrites(writes);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const results = await againAfterDeadlock(context, () =>
-      attemptBatch(database, tenant, writes, statements, free, context),
+      attemptBatch(database, tenant, writes, statements, freeing, context),
     );
     if (results !== undefined) return results;
     const refusals = await readRefusals(database, tenant, writes, context);
@@ -68,20 +68,20 @@ async function attemptBatch(
   tenant: string,
   writes: readonly Write[],
   statements: readonly (readonly Group[])[],
-  free: boolean,
+  freeing: Freeing,
   context: OperationContext,
 ): Promise<WriteResult[] | undefined> {
   const { pool } = database;
   if (context.session !== undefined) {
     await pool.script('SAVEPOINT quartermaster_batch', context);
-    const results = await runStatements(database, tenant, writes, statements, free, context);
+    const results = await runStatements(database, tenant, writes, statements, freeing, context);
     const end = results === undefined ? 'ROLLBACK TO SAVEPOINT quartermaster_batch; ' : '';
     await pool.script(`${end}RELEASE SAVEPOINT quartermaster_batch`, context);
     return results;
   }
   if (statements.length === 1) {
     try {
-      return await runStatement(database, tenant, writes, statements[0]!, { raise: true, free }, context);
+      return await runStatement(database, tenant, writes, statements[0]!, { raise: true, freeing }, context);
     } catch (error) {
       if (sqlFault(error)?.state === REFUSED) return undefined;
       throw error;
@@ -90,7 +90,7 @@ async function attemptBatch(
   const refused = new Error('A condition of the batch failed');
   try {
     return await pool.transaction({ context }, async (session) => {
-      const results = await runStatements(database, tenant, writes, statements, free, { ...context, session });
+      const results = await runStatements(database, tenant, writes, statements, freeing, { ...context, session });
       if (results === undefined) throw refused;
       return results;
     });
@@ -105,12 +105,12 @@ async function runStatements(
   tenant: string,
   writes: readonly Write[],
   statements: readonly (readonly Group[])[],
-  free: boolean,
+  freeing: Freeing,
   context: OperationContext,
 ): Promise<WriteResult[] | undefined> {
   const all: WriteResult[] = [];
   for (const groups of statements) {
-    const how = { raise: false, free: free && groups === statements[0] };
+    const how = { raise: false, freeing: groups === statements[0] ? freeing : 'none' } as const;
     const results = await runStatement(database, tenant, writes, groups, how, context);
     if (results === undefined) return undefined;
     // Sparse: each statement fills the places of its own writes.
@@ -124,12 +124,12 @@ async function runStatement(
   tenant: string,
   writes: readonly Write[],
   groups: readonly Group[],
-  { raise, free }: { readonly raise: boolean; readonly free: boolean },
+  { raise, freeing }: { readonly raise: boolean; readonly freeing: Freeing },
   context: OperationContext,
 ): Promise<WriteResult[] | undefined> {
   const { pool, dialect } = database;
   const items = groups.reduce((sum, group) => sum + group.places.size, 0);
-  const clears = free ? new Set(writes.filter(mayMeet).map(({ collection }) => collection)) : [];
+  const clears = new Set(writes.filter((write) => mayMeet(write, freeing)).map(({ collection }) => collection));
   const complete = raise ? items : undefined;
   const { text, parameters } = batchStatement(dialect, tenant, writes, groups, [...clears], complete, context.now);
   const { rows } = await pool.query(text, parameters.values, context, namedStatement(pool, text, 'batch'));

@@ -18,9 +18,17 @@ export function afterPart(name: string): string {
   return `(SELECT count(*) FROM ${name}) AS ${name}_done`;
 }
 
+/**
+ * Which writes free keys: none; those that may meet a constraint of their declaration; all, once one was met, for it may be
+ * of another process's declaration.
+ */
+export type Freeing = 'none' | 'declared' | 'all';
+
 /** Whether a write may meet a unique constraint: it gives its record another key. */
-export function mayMeet(write: Write): boolean {
+export function mayMeet(write: Write, freeing: Freeing): boolean {
   const { collection, kind } = write;
-  if (collection.unique.length === 0 || kind === 'delete') return false;
+  if (freeing === 'none' || kind === 'delete') return false;
+  if (freeing === 'all') return true;
+  if (collection.unique.length === 0) return false;
   return kind !== 'patch' || write.orInsert !== undefined || touchesUnique(collection, write.changes);
 }

@@ -90,9 +90,8 @@ function run(
 ): Promise<SqlResult> {
   const { pool } = database;
   const { collection, changes } = request;
-  const meets = mayMeet({ kind: 'patch', collection, id: '', changes });
-  return writeUnique(database, [request], context, (free) => {
-    const { text, parameters } = statement(free && meets);
+  return writeUnique(database, [request], context, (freeing) => {
+    const { text, parameters } = statement(mayMeet({ kind: 'patch', collection, id: '', changes }, freeing));
     return againAfterDeadlock(context, () => pool.query(text, parameters.values, context, namedStatement(pool, text)));
   });
 }

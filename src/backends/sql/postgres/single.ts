@@ -7,7 +7,7 @@ import { readRow } from '../row.js';
 import { namedStatement } from '../statement-names.js';
 import { keyOperation, keyResult } from '../single.js';
 import { PostgresParameters } from './parameters.js';
-import { mayMeet } from './expired.js';
+import { type Freeing, mayMeet } from './expired.js';
 import { patchStatement } from './patch.js';
 import { readRefusals } from './read.js';
 import { freeingStatements } from './statements.js';
@@ -19,10 +19,10 @@ export async function writeOne(
   database: Database,
   tenant: string,
   write: Write,
-  free: boolean,
+  freeing: Freeing,
   context: OperationContext,
 ): Promise<WriteResult> {
-  const frees = free && mayMeet(write);
+  const frees = mayMeet(write, freeing);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const result = await attemptWrite(database, tenant, write, frees, context);
     if (result !== undefined) return result;

@@ -6,6 +6,7 @@ import type { Database } from '../dialect.js';
 import { uniqueViolation } from '../fault.js';
 import { uniqueError } from '../unique.js';
 import { writeBatch } from './batch.js';
+import type { Freeing } from './expired.js';
 import { writeOne } from './single.js';
 
 /** A batch rolls back to its savepoint, and must undo nothing but itself. */
@@ -17,15 +18,15 @@ export function writeAll(
   writes: readonly Write[],
   context: OperationContext,
 ): Promise<WriteResult[]> {
-  return writeUnique(database, writes, context, async (free) =>
+  return writeUnique(database, writes, context, async (freeing) =>
     writes.length === 1
-      ? [await writeOne(database, tenant, writes[0]!, free, context)]
-      : writeBatch(database, tenant, writes, free, context),
+      ? [await writeOne(database, tenant, writes[0]!, freeing, context)]
+      : writeBatch(database, tenant, writes, freeing, context),
   );
 }
 
 /**
- * Runs what may meet the unique constraints of its targets. `work` is told whether it has to free keys of what has expired:
+ * Runs what may meet the unique constraints of its targets. `work` is told who has to free keys of what has expired:
  * in a session beforehand, because a violation ends the transaction; else after a violation only.
  * @throws `ALREADY_EXISTS`, which fails the session.
  */
@@ -33,13 +34,13 @@ export async function writeUnique<R>(
   database: Database,
   targets: readonly { readonly collection: RecordSchema }[],
   context: OperationContext,
-  work: (free: boolean) => Promise<R>,
+  work: (freeing: Freeing) => Promise<R>,
 ): Promise<R> {
   const { session } = context;
-  const attempt = async (free: boolean): Promise<R> => {
+  const attempt = async (freeing: Freeing): Promise<R> => {
     if (session?.failure !== undefined) throw session.failure;
     try {
-      return await work(free);
+      return await work(freeing);
     } catch (error) {
       const violation = uniqueViolation(error);
       if (violation === undefined) throw error;
@@ -48,11 +49,11 @@ export async function writeUnique<R>(
       throw refusal;
     }
   };
-  if (session !== undefined) return TURNS.run(session, () => attempt(true));
+  if (session !== undefined) return TURNS.run(session, () => attempt('declared'));
   try {
-    return await work(false);
+    return await work('none');
   } catch (error) {
     if (uniqueViolation(error) === undefined) throw error;
   }
-  return attempt(true);
+  return attempt('all');
 }
