@@ -1,10 +1,11 @@
 /** Fifty processes that meet at an empty database: no error, and one schema. */
-import { afterEach, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { defineCollection, openStorage } from '../src/index.js';
 import { serverUrl } from './support/postgres/fixture.js';
@@ -16,26 +17,48 @@ const PROCESSES = 50;
 const Orders = defineCollection({ name: 'orders' });
 const Bills = defineCollection({ name: 'bills' });
 
+let users: User[];
 let clean: () => Promise<void>;
+beforeAll(() => {
+  users = Array.from({ length: PROCESSES }, () => new User());
+});
 afterEach(() => clean());
+afterAll(() => users.forEach((user) => user.kill()));
 
-/** @returns what the processes said on their standard error. */
-async function meet(url: string): Promise<string[]> {
-  const children = Array.from({ length: PROCESSES }, () => {
-    const child = spawn(process.execPath, ['--no-warnings', CHILD, url], { stdio: ['pipe', 'pipe', 'pipe'] });
-    giveWay(child);
-    let said = '';
-    child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
-    const exit = once(child, 'exit').then(([code]) => (code === 0 ? '' : `${String(code)}: ${said}`));
-    return { child, exit, open: Promise.race([once(child.stdout, 'data'), exit]) };
-  });
-  try {
-    await Promise.all(children.map(({ open }) => open));
-    for (const { child } of children) child.stdin.end('go\n');
-    return await Promise.all(children.map(({ exit }) => exit));
-  } finally {
-    for (const { child } of children) child.kill('SIGKILL');
+/** A process that uses one database after the other. */
+class User {
+  private readonly child = spawn(process.execPath, ['--no-warnings', CHILD], { stdio: ['pipe', 'pipe', 'inherit'] });
+  private readonly lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
+  private readonly ended = once(this.child, 'exit').then(([code, signal]) => (code ?? signal) as number | string);
+
+  constructor() {
+    giveWay(this.child);
+    // One that has died takes no line; its answer tells.
+    this.child.stdin.on('error', () => undefined);
   }
+
+  /** @returns the answer to `line`: a process that has ended gives none. */
+  async tell(line: string): Promise<unknown> {
+    this.child.stdin.write(`${line}\n`);
+    const answer = await this.lines.next();
+    return answer.done === true ? this.ended : (JSON.parse(answer.value) as unknown);
+  }
+
+  /** @returns its exit code, when it has ended for want of a line */
+  end(): Promise<number | string> {
+    this.child.stdin.end();
+    return this.ended;
+  }
+
+  kill(): void {
+    this.child.kill('SIGKILL');
+  }
+}
+
+/** @returns what went wrong in each of them. */
+async function meet(url: string): Promise<unknown[]> {
+  expect(await Promise.all(users.map((user) => user.tell(url)))).toEqual(users.map(() => 'open'));
+  return Promise.all(users.map((user) => user.tell('go')));
 }
 
 interface Client {
@@ -102,3 +125,8 @@ test(`${name} a file of SQLite`, async () => {
   // Words are looked for in the tenant's rows.
   expect(await found(url, catalogue)).toEqual({ ...FOUND, made: FOUND.made.filter((part) => part !== 'orders_w') });
 }, 240_000);
+
+test(`${PROCESSES} processes end by themselves when there is no more to do`, async () => {
+  clean = () => Promise.resolve();
+  expect(await Promise.all(users.map((user) => user.end()))).toEqual(users.map(() => 0));
+});

@@ -12,6 +12,7 @@ import {
   resetStorageManager,
   StorageError,
 } from '../src/index.js';
+import { pgliteIn } from './support/pglite-memory.js';
 
 const SECRET = 'hunter2-the-secret';
 const Notes = defineCollection<{ text: string }>({ name: 'notes', fields: { text: 'string' } });
@@ -23,7 +24,7 @@ describe('two databases of one URL', () => {
 
   test('share what their tables are declared as; their options must be equal', async () => {
     directory = await mkdtemp(join(tmpdir(), 'databases-'));
-    const url = `pglite:${directory}/data`;
+    const url = pgliteIn(`${directory}/data`);
     {
       await using storage = await openStorage({ databases: { main: url, alias: url } }, { environment: {} });
       await storage.collection(Notes).insert({ text: 'a' }, { id: 'a' });

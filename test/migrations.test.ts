@@ -370,7 +370,7 @@ for (const { name, prepare } of TARGETS.filter(({ server }) => server))
 
 /** Where a step that runs keeps everyone else out of the database. */
 describe.each<[string, () => { readonly url: string; readonly end: () => void }, managers: 1 | 2]>([
-  ['PGlite', () => ({ url: 'pglite::memory:', end: () => undefined }), 1],
+  ['PGlite', () => ({ url: PGLITE_IN_MEMORY, end: () => undefined }), 1],
   ['SQLite', () => ({ url: 'sqlite::memory:', end: () => undefined }), 1],
   [
     'a file of SQLite',

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openStorage } from '../src/index.js';
+import { pgliteIn } from './support/pglite-memory.js';
 
 const CHILD = fileURLToPath(new URL('./children/outbox-relay.js', import.meta.url));
 
@@ -17,8 +18,8 @@ beforeAll(async () => {
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
 test('a killed process loses no message, and its claim runs out', async () => {
-  const path = join(directory, 'data');
-  const child = spawn(process.execPath, [CHILD, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const url = pgliteIn(join(directory, 'data'));
+  const child = spawn(process.execPath, [CHILD, url], { stdio: ['ignore', 'pipe', 'inherit'] });
   const exit = once(child, 'exit');
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
   const [payload, token] = line.toString().trim().split(' ').map(Number);
@@ -26,7 +27,7 @@ test('a killed process loses no message, and its claim runs out', async () => {
   child.kill('SIGKILL');
   await exit;
 
-  await using storage = await openStorage({ databases: { main: `pglite:${path}` } }, { environment: {} });
+  await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
   const seen: { payload: unknown; attempt: number; token: number }[] = [];
   await new Promise<void>((resolve) => {
     storage.outbox.relay({

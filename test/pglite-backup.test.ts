@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { defineCollection, openStorage, type StorageManager } from '../src/index.js';
-import { PGLITE_IN_MEMORY } from './support/pglite-memory.js';
+import { PGLITE_IN_MEMORY, pgliteIn } from './support/pglite-memory.js';
 
 const Notes = defineCollection<{ text: string }>({ name: 'notes', id: 'given' });
 
@@ -51,7 +51,7 @@ describe('a backup', () => {
 
   test('has what was written before it began, and nothing in part, while others write', async () => {
     const file = join(folder, 'busy.tar');
-    await using storage = await open(`pglite:${join(folder, 'busy')}`);
+    await using storage = await open(pgliteIn(join(folder, 'busy')));
     let written = 0;
     let isOver = false;
     const write = async (): Promise<void> => {

@@ -2,13 +2,14 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { systemClock as clock } from '../src/clock.js';
 import { pglite } from '../src/pools/pglite/index.js';
 import type { SqlPool, SqlValue } from '../src/pools/pool.js';
+import { PGLITE_IN_MEMORY } from './support/pglite-memory.js';
 
 let pool: SqlPool;
 const context = () => ({ now: clock.now(), deadline: clock.monotonic() + 60_000 });
 const query = async (text: string, ...parameters: SqlValue[]) => (await pool.query(text, parameters, context())).rows;
 
 beforeAll(async () => {
-  pool = pglite.create('pglite::memory:', {}, { clock, name: 'main' });
+  pool = pglite.create(PGLITE_IN_MEMORY, {}, { clock, name: 'main' });
   await pool.open({ clock, signal: new AbortController().signal });
 });
 afterAll(() => pool.close(clock.monotonic() + 5_000));

@@ -4,12 +4,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defineCollection, openStorage } from '../src/index.js';
+import { pgliteIn } from './support/pglite-memory.js';
 
 const Notes = defineCollection<{ text: string }>({ name: 'notes', id: 'given' });
 
 test('a database that a newer library has changed is refused at its first use, and nothing is written', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'schema-'));
-  const open = () => openStorage({ databases: { main: `pglite:${directory}/data` } }, { environment: {} });
+  const open = () => openStorage({ databases: { main: pgliteIn(join(directory, 'data')) } }, { environment: {} });
   try {
     {
       await using storage = await open();

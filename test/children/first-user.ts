@@ -1,9 +1,12 @@
-/** Opens a database, waits for the word to begin, and uses two collections: `[url]`. Prints what went wrong, if anything. */
-import { once } from 'node:events';
+/**
+ * Opens each database that a line of its input names, says so, waits for a line that lets it begin, and uses two
+ * collections. Then it says what went wrong, or that nothing did, as a line of JSON.
+ */
 import { writeSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { inspect } from 'node:util';
 import { defineCollection, openStorage } from '../../src/index.js';
 
-const [url] = process.argv.slice(2) as [string];
 const Orders = defineCollection<{ status: string; number: number; note?: string }>({
   name: 'orders',
   fields: { status: 'string', number: 'number' },
@@ -13,11 +16,18 @@ const Orders = defineCollection<{ status: string; number: number; note?: string 
 });
 const Bills = defineCollection<{ due: Date }>({ name: 'bills', fields: { due: 'date' }, indexes: [{ keys: ['due'] }] });
 
-const options = url.startsWith('postgres') ? { pool: { max: 1 } } : {};
-await using storage = await openStorage({ databases: { main: { url, ...options } } }, { environment: {} });
-writeSync(1, 'open\n');
-await once(process.stdin, 'data');
-process.stdin.destroy();
-const timeout = 120_000;
-await storage.collection(Orders).save({ status: 'open', number: process.pid }, { timeout });
-await storage.collection(Bills).save({ due: new Date() }, { timeout });
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const say = (word: unknown): void => void writeSync(1, `${JSON.stringify(word)}\n`);
+
+async function use(url: string): Promise<void> {
+  const options = url.startsWith('postgres') ? { pool: { max: 1 } } : {};
+  await using storage = await openStorage({ databases: { main: { url, ...options } } }, { environment: {} });
+  say('open');
+  await lines.next();
+  const timeout = 120_000;
+  await storage.collection(Orders).save({ status: 'open', number: process.pid }, { timeout });
+  await storage.collection(Bills).save({ due: new Date() }, { timeout });
+}
+
+for (let line = await lines.next(); line.done !== true; line = await lines.next())
+  say(await use(line.value).then(() => '', inspect));

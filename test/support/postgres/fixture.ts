@@ -33,7 +33,8 @@ export class Fixture {
   ) {}
 
   static async open(server = serverUrl): Promise<Fixture> {
-    const { url, drop } = await createTestDatabase(server);
+    // A server of a test's own is there to be killed.
+    const { url, drop } = await createTestDatabase(server, server !== serverUrl);
     return new Fixture(url, drop);
   }
 
