@@ -81,7 +81,9 @@ export const STORE_SETTINGS = {
     softDeleteAfterDays: kept('Days after which messages are marked as deleted'),
     softDeleteGraceDays: kept('Days after which messages that are marked as deleted are'),
     conversationArchiveDays: kept('Days after the last message when a conversation is archived'),
-    archivedConversationRetentionDays: kept('Days after which archived conversations are deleted'),
+    archivedConversationRetentionDays: kept(
+      'Days after which conversations are deleted that are archived and were not written to since',
+    ),
     maxConversations: kept('Conversations of a tenant that stay out of the archive, the newest'),
     taskDays: kept('Days after which tasks that ended are deleted'),
     jobDays: kept('Days after which jobs and runs that ended are deleted'),
