@@ -1,5 +1,6 @@
 /** The worker: handles what is due, keeps its leases, and gives back what it cannot finish. */
 import { describe, expect, test } from '@jest/globals';
+import { once } from 'node:events';
 import type { RunContext, StorageManager } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { useStorage } from '../support/use-storage.js';
@@ -125,10 +126,10 @@ for (const target of storageTargets('job workers'))
       if (!can()) return;
       const storage = open();
       const { jobs } = storage;
-      const once = { retry: { maxAttempts: 1 } };
+      const single = { retry: { maxAttempts: 1 } };
       const [plain, timed] = await Promise.all([
-        newJob(storage, once),
-        newJob(storage, { ...once, timeoutSeconds: 0.05 }),
+        newJob(storage, single),
+        newJob(storage, { ...single, timeoutSeconds: 0.05 }),
       ]);
       const begun = new Map<string, RunContext>();
       const worker = jobs.work(
@@ -148,7 +149,9 @@ for (const target of storageTargets('job workers'))
       expect(begun.get(late.id)!.signal.aborted).toBe(true);
       await jobs.cancelRun(cancelled.id);
       await reaches(storage, cancelled.id, 'cancelled');
-      expect(begun.get(cancelled.id)!.signal.aborted).toBe(true);
+      // Where its lease had ended, a claim wrote that, and the worker finds out next.
+      const { signal } = begun.get(cancelled.id)!;
+      if (!signal.aborted) await once(signal, 'abort');
       // Longer than its lease by now, and still its own.
       expect(await jobs.getRun(kept.id)).toMatchObject({ status: 'running', attempt: 1, token: 1 });
       await worker.stop({ deadline: 0 });
