@@ -35,7 +35,8 @@ const KINDS: readonly ((n: number) => Promise<void>)[] = [
       details: { sqlstate: '22P02' },
     }),
   async (n) => {
-    const [row] = await pool.transaction({ context: context() }, async (session) => {
+    // Two serializable ones may refuse one another by a page that both have read.
+    const [row] = await pool.transaction({ isolation: 'snapshot', context: context() }, async (session) => {
       await pool.query('INSERT INTO item VALUES ($1)', [n], context({ session }), { name: 'insert' });
       return rowsOf(pool, `SELECT id AS n FROM item WHERE id = ${n}`, session);
     });
