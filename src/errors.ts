@@ -279,6 +279,13 @@ export function unknownKey(key: string, known: Iterable<string>, options?: Stora
   });
 }
 
+/** @throws `VALIDATION` for what is no object, or has another key. */
+export function checkKnown(options: unknown, known: ReadonlySet<string>, at = 'options'): void {
+  if (options === undefined) return;
+  if (typeof options !== 'object' || options === null) throw invalid(at, options, 'an object');
+  for (const key in options) if (!known.has(key)) throw unknownKey(`${at}.${key}`, known);
+}
+
 /** `VALIDATION` in the library's one form: the key, the value's type, what was expected. */
 export function invalid(key: string, value: unknown, expected: string, options?: StorageErrorOptions): ValidationError {
   return new ValidationError('VALIDATION', `${key}: expected ${expected}, got ${typeName(value)}`, {

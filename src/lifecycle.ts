@@ -3,7 +3,7 @@
  * component has to know of the others, nor guard itself against a second opening.
  */
 import { LONGEST_DELAY, type Clock } from './clock.js';
-import { foreignErrorName, invalid, isStorageError, StorageError, TimeoutError, unknownKey } from './errors.js';
+import { checkKnown, foreignErrorName, invalid, isStorageError, StorageError, TimeoutError } from './errors.js';
 import { CLOSE_GRACE, ComponentSet, type ManagedStatus } from './lifecycle/component-set.js';
 import type { Managed } from './lifecycle/graph.js';
 import { Opening, overtaken } from './lifecycle/opening.js';
@@ -89,8 +89,12 @@ export class Lifecycle {
    * whose close does not settle is abandoned a second after the deadline.
    */
   close(options: CloseOptions = {}): Promise<void> {
-    const fault = optionsFault(options);
-    if (fault !== undefined) return Promise.reject(fault);
+    try {
+      checkKnown(options, CLOSE_OPTIONS);
+    } catch (fault) {
+      if (isStorageError(fault)) return Promise.reject(fault);
+      throw fault;
+    }
     const wait = options.deadline ?? this.options.drainTimeout;
     if (typeof wait !== 'number' || !(wait >= 0 && wait <= LONGEST_DELAY))
       return Promise.reject(invalid('deadline', wait, `milliseconds from 0 to ${LONGEST_DELAY}`));
@@ -225,8 +229,4 @@ export class Lifecycle {
   }
 }
 
-function optionsFault(options: unknown): StorageError | undefined {
-  if (typeof options !== 'object' || options === null) return invalid('options', options, 'an object');
-  const unknown = Object.keys(options).find((key) => key !== 'deadline');
-  return unknown === undefined ? undefined : unknownKey(`options.${unknown}`, ['deadline']);
-}
+const CLOSE_OPTIONS: ReadonlySet<string> = new Set(['deadline'] satisfies (keyof CloseOptions)[]);

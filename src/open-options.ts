@@ -1,5 +1,5 @@
 /** Where the settings of an opening are looked for. */
-import { invalid, unknownKey } from './errors.js';
+import { checkKnown, invalid } from './errors.js';
 
 export interface OpenOptions {
   /** A settings file that must be there, beside the conventional `quartermaster.yaml`. */
@@ -10,18 +10,12 @@ export interface OpenOptions {
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
 }
 
-const KEYS = ['file', 'directory', 'environment'];
+const KEYS = ['file', 'directory', 'environment'] as const;
 
 /** A misspelt option would open another database. `more` are keys beside these. @throws `VALIDATION` */
 export function checkOpenOptions(options: OpenOptions, ...more: string[]): void {
-  const known = [...KEYS, ...more];
-  if (!isObject(options)) throw invalid('options', options, 'an object');
-  for (const key in options) if (!known.includes(key)) throw unknownKey(`options.${key}`, known);
+  checkKnown(options, new Set([...KEYS, ...more]));
   const { environment } = options;
-  if (environment !== undefined && !isObject(environment))
+  if (environment !== undefined && (typeof environment !== 'object' || environment === null))
     throw invalid('options.environment', environment, 'an object of variables');
-}
-
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null;
 }

@@ -1,6 +1,6 @@
 /** What a host declares of a collection, and the schema that backends get of it. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { invalid, unknownKey } from '../errors.js';
+import { checkKnown, invalid } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
 import { pathFault, type FieldType, type FilterDomain } from '../filter/fields.js';
 import type { Path } from '../filter/syntax.js';
@@ -94,7 +94,7 @@ export function defineCollection(
   spec: SpecOf<string, string> & { schema?: StandardSchemaV1 | undefined },
 ): CollectionDefinition<unknown> {
   if (!isPlainObject(spec)) throw invalid('collection', spec, 'an object');
-  checkKeys(spec, KEYS, 'collection');
+  checkKnown(spec, new Set(KEYS), 'collection');
   if (checkCollectionName(spec.name).startsWith('qm_'))
     throw invalid('collection.name', spec.name, "a name that does not begin with qm_ (the library's own)");
   return resolve(spec);
@@ -152,12 +152,8 @@ function checkMembers(given: unknown, members: readonly string[], at: string): v
   for (const [i, item] of given.entries()) {
     if (!isPlainObject(item) || !isList(item[list]))
       throw invalid(`${at}[${i}]`, item, `an object with a list of ${list}`);
-    checkKeys(item, members, `${at}[${i}]`);
+    checkKnown(item, new Set(members), `${at}[${i}]`);
   }
-}
-
-function checkKeys(given: object, known: readonly string[], at: string): void {
-  for (const key of Object.keys(given)) if (!known.includes(key)) throw unknownKey(`${at}.${key}`, known);
 }
 
 /** The field and the direction of an index's key. */
@@ -206,7 +202,7 @@ function parseFields(
     checkPath(path, key);
     if (typeof declaration !== 'string' && !isPlainObject(declaration))
       throw invalid(key, declaration, `one of ${TYPES.join(', ')}, or an object of ${FIELD_KEYS.join(' and ')}`);
-    if (typeof declaration === 'object') checkKeys(declaration, FIELD_KEYS, key);
+    if (typeof declaration === 'object') checkKnown(declaration, new Set(FIELD_KEYS), key);
     const { type, maxBytes = indexed.has(path) ? LIMITS.indexedStringBytes : LIMITS.recordBytes } =
       typeof declaration === 'object' ? declaration : { type: declaration };
     if (type === undefined || !TYPES.includes(type)) throw invalid(key, type, `one of ${TYPES.join(', ')}`);

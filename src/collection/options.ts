@@ -1,6 +1,6 @@
 /** What a caller may say about reads and writes. */
 import type { CallOptions } from '../component.js';
-import { invalid, unknownKey } from '../errors.js';
+import { checkKnown } from '../errors.js';
 import type { Envelope, Filter, Path, PathValue } from '../filter/syntax.js';
 
 export interface SaveOptions extends CallOptions {
@@ -106,11 +106,4 @@ const KEYS = {
 /** A misspelt option would be a condition that is not kept. @throws `VALIDATION` */
 export function checkOptions(options: unknown, kind: keyof typeof KEYS, at = 'options'): void {
   checkKnown(options, KEYS[kind], at);
-}
-
-/** @throws `VALIDATION` for what is no object, or has another key. */
-export function checkKnown(options: unknown, known: ReadonlySet<string>, at = 'options'): void {
-  if (options === undefined) return;
-  if (typeof options !== 'object' || options === null) throw invalid(at, options, 'an object');
-  for (const key in options) if (!known.has(key)) throw unknownKey(`${at}.${key}`, known);
 }

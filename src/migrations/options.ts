@@ -1,7 +1,6 @@
 /** What a caller may say about steps and settling. What is misspelt is refused: a dry run would be a real one. */
-import { checkKnown } from '../collection/options.js';
 import type { CallOptions } from '../component.js';
-import { invalid } from '../errors.js';
+import { checkKnown, invalid } from '../errors.js';
 
 export interface MigrateOptions extends CallOptions {
   /** Says what would run and runs nothing. */

@@ -22,11 +22,6 @@ export function isDatabaseFault(error: unknown): error is DatabaseFault {
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && 'severity' in error;
 }
 
-/** The transaction failed earlier; the statement was not run. */
-export function isAbortedTransaction(error: unknown): boolean {
-  return isDatabaseFault(error) && error.code === '25P02';
-}
-
 /** Maps a server's error. Its message may quote data, so only `cause` carries it, but for faults of the statement. */
 export function fromSqlState(fault: DatabaseFault, component: string, operation?: string): StorageError {
   const { code, constraint } = fault;

@@ -1,7 +1,7 @@
 /** Settings from files. A message never repeats a file's text, which may hold a secret. */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { foreignErrorName, typeName } from '../errors.js';
+import { foreignErrorName, StorageError, typeName } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
 import type { Fault } from './faults.js';
 import { leavesOf, type Layer } from './leaves.js';
@@ -13,8 +13,9 @@ export async function readSettingsFile(
   mayBeMissing: boolean,
   faults: Fault[],
 ): Promise<Layer> {
+  let text: string;
   try {
-    return await parse(await readFile(resolve(directory, file), 'utf8'), file, faults);
+    text = await readFile(resolve(directory, file), 'utf8');
   } catch (error) {
     const missing = (error as { code?: unknown }).code === 'ENOENT';
     if (!(missing && mayBeMissing))
@@ -26,13 +27,17 @@ export async function readSettingsFile(
       });
     return { leaves: [], groups: [] };
   }
+  return parse(text, file, faults);
 }
 
 /** What YAML makes of an unquoted `memory:`, which is a key without a value to it. */
 const COLON: ReadonlySet<string> = new Set(['BLOCK_AS_IMPLICIT_KEY', 'BLOCK_IN_FLOW']);
 
 async function parse(text: string, source: string, faults: Fault[]): Promise<Layer> {
-  const { parseDocument } = await import('yaml');
+  const { parseDocument } = await import('yaml').catch((cause: unknown) => {
+    const message = `The package yaml cannot be loaded, which reads ${source}; run: npm install yaml`;
+    throw new StorageError('DEPENDENCY_MISSING', message, { operation: 'open', cause });
+  });
   const document = parseDocument(text, { logLevel: 'silent' });
   // A warning is about an unknown tag: a password that begins with `!` would be read as an empty text.
   const [error] = [...document.errors, ...document.warnings];

@@ -33,9 +33,9 @@ export abstract class TrimStore extends TransferStore {
     const keep = given ?? this.host.settings.conversations.historyLimit;
     if (keep === 0) throw invalid('options.keep', given, 'a whole number from 1: conversations.historyLimit is 0');
     // Those up to `past` are deleted already: no step reads them again, unless another has written since.
-    let left = { past: 0, version: 0, limit: STEP, isLast: false };
+    let progress = { past: 0, version: 0, limit: STEP, isLast: false };
     for (let done = 0; ;) {
-      const before = left;
+      const before = progress;
       const step = await this.decideOn<number>('trimHistory', key, this.call(call), async (unit, find) => {
         const owner = await find();
         if (owner === undefined) throw this.missing('conversation', key, 'trimHistory');
@@ -53,11 +53,11 @@ export abstract class TrimStore extends TransferStore {
         // Large ones are read again as few at a time as can be marked.
         const limit = length < oldest.length ? length : Math.min(2 * before.limit, STEP);
         const { seq } = portion.at(-1)!.value;
-        left = { past: seq, version: owner.version + 1, limit, isLast: length === excess };
+        progress = { past: seq, version: owner.version + 1, limit, isLast: length === excess };
         return this.markDeleted(unit, owner, portion, { reason: 'history' }, triggeredById);
       });
       done += step;
-      if (step === 0 || left.isLast) return done;
+      if (step === 0 || progress.isLast) return done;
     }
   }
 }

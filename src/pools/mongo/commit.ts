@@ -46,7 +46,7 @@ export async function rollBack(
 ): Promise<void> {
   const ended = quiet
     .then(() => session.abortTransaction())
-    // It is refused after an attempt to commit, which ended the transaction as well.
+    // Refused after an attempt to commit. Beside one that was cut either may win: the caller was told that nobody knows.
     .catch(() => undefined)
     .then(() => session.endSession())
     .catch(() => undefined);

@@ -66,7 +66,7 @@ export function readOptions(given: Readonly<Record<string, unknown>>, component:
   };
 }
 
-/** Whether it is this machine, or a container beside it (a name without dots): nobody else gets the key in clear. */
+/** Whether it is this machine, or a name without dots, as a container beside it has: only there the key may go in clear. */
 export function isNear({ hostname }: URL): boolean {
   return /^(?:[^.:]+|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
 }
