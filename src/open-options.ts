@@ -4,8 +4,8 @@ import { checkKnown, invalid } from './errors.js';
 export interface OpenOptions {
   /** A settings file that must be there, beside the conventional `quartermaster.yaml`. */
   readonly file?: string | undefined;
-  /** Where `quartermaster.yaml` is looked for. Default: the working directory. */
-  readonly directory?: string | undefined;
+  /** Where settings files are looked for; null: no `quartermaster.yaml` is read. Default: the working directory. */
+  readonly directory?: string | null | undefined;
   /** Default: the process's; `{}` for none. */
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
 }

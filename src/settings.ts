@@ -98,16 +98,18 @@ export interface SettingsSources extends OpenOptions {
 
 /**
  * Sources, later wins: the library's defaults, `quartermaster.yaml` (or `.yml`), `quartermaster.<NODE_ENV>.yaml`, `file`, the
- * environment, `overrides`. @throws `CONFIGURATION` with every fault at once: the key, the value's type, what was expected.
+ * environment, `overrides`. Without a directory only `file` is
+ * read of the files. @throws `CONFIGURATION` with every fault at once: the key, the value's type, what was expected.
  */
 export async function loadSettings(sources: SettingsSources): Promise<Settings> {
-  const { registry, overrides, file, environment = process.env, directory = process.cwd() } = sources;
+  const { registry, overrides, file, environment = process.env, directory } = sources;
   const faults: Fault[] = [];
   const read = (name: string, mayBeMissing: boolean): Promise<Layer> =>
-    readSettingsFile(directory, name, mayBeMissing, faults);
+    readSettingsFile(directory ?? process.cwd(), name, mayBeMissing, faults);
   const mode = environment['NODE_ENV'];
   const defaults = leavesOf(DEFAULTS, "the library's defaults");
   const conventional = async (name: string): Promise<Layer[]> => {
+    if (directory === null) return [];
     const found = [await read(`${name}.yaml`, true), await read(`${name}.yml`, true)].filter(isSaid);
     if (found.length === 2) faults.push(twoNames(name));
     return found;

@@ -54,6 +54,20 @@ describe('sources', () => {
     expect(settings.lifecycle).toMatchObject({ openTimeout: 3, drainTimeout: 4, operationTimeout: 5 });
   });
 
+  test('without a directory no file is read but a named one', async () => {
+    await writeFile(join(directory, 'named.yaml'), 'health: { timeout: 3 }\n');
+    const before = process.cwd();
+    process.chdir(directory);
+    try {
+      await writeFile('quartermaster.yaml', 'health: { timeout: 2 }\n');
+      expect((await load()).health.timeout).toBe(2);
+      expect((await load({}, { directory: null })).health.timeout).toBe(5_000);
+      expect((await load({}, { directory: null, file: 'named.yaml' })).health.timeout).toBe(3);
+    } finally {
+      process.chdir(before);
+    }
+  });
+
   test('a database named in the environment alone', async () => {
     const environment = {
       STORAGE_DATABASES_ORDERS_URL: 'postgresql://h/db',

@@ -98,7 +98,9 @@ async function addDatabase(
 /** What a pool says against a URL. What it throws is not kept: the error of `new URL()` holds the whole of it. */
 function refusal(driver: PoolDriver, url: string): string | undefined {
   try {
-    return driver.checkUrl(url)?.replace(/^expected /, '');
+    const fault = driver.checkUrl(url);
+    // Some say what they expect, others what is wrong.
+    return fault === undefined || fault.startsWith('expected ') ? fault?.slice(9) : `a usable URL (${fault})`;
   } catch {
     return `a URL that the pool ${driver.name} can read`;
   }
