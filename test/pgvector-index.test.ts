@@ -73,7 +73,7 @@ describeServer('the index of vectors', () => {
     });
     const schema = (await provider.describeCollection('written', context()))!;
     await provider.dropIndex!(schema, context());
-    await store.load('written', records(0, 8_000));
+    await store.load('written', records(0, 2_000));
     let building = true;
     const began = systemClock.monotonic();
     const build = store.buildIndex('written').finally(() => (building = false));
@@ -86,7 +86,7 @@ describeServer('the index of vectors', () => {
     }
     await build;
     expect(await indexesOf('written')).toEqual([{ valid: true }]);
-    expect(await store.count('written')).toBe(8_000 + writes);
+    expect(await store.count('written')).toBe(2_000 + writes);
     expect(writes).toBeGreaterThan(5);
     expect(longest).toBeLessThan((systemClock.monotonic() - began) / 2);
   }, 120_000);
