@@ -3,6 +3,7 @@ import { evaluate, recordSubject } from '../filter/evaluate.js';
 import type { JsonObject, SameRecord, Stored, Write, WriteResult } from './backend.js';
 import { LIMITS } from './limits.js';
 import { applyPatch, patchTree } from './patch.js';
+import { jsonBytes } from './value.js';
 
 export interface Planned {
   readonly result: WriteResult;
@@ -57,7 +58,7 @@ export function planWrite(current: Stored | undefined, tenant: string, write: Wr
   if ('overlap' in tree) throw new TypeError(`Two changes at ${tree.overlap}`);
   const outcome = applyPatch(current.value, tree);
   if (!outcome.ok) return { result: { status: 'invalid', path: outcome.path, reason: outcome.reason } };
-  if (Buffer.byteLength(JSON.stringify(outcome.value)) > MAX_VALUE_BYTES)
+  if (jsonBytes(outcome.value) > MAX_VALUE_BYTES)
     return { result: { status: 'invalid', path: '', reason: 'too-large' } };
   const expiresAt = write.expiresAt === undefined ? current.expiresAt : (write.expiresAt ?? undefined);
   return patched(row(current.version + 1, outcome.value, current.createdAt, expiresAt));

@@ -12,7 +12,7 @@ export interface Encoded {
 }
 
 /** Of a value as JSON in UTF-8. */
-export function jsonBytes(value: JsonObject): number {
+export function jsonBytes(value: JsonValue | object): number {
   return Buffer.byteLength(JSON.stringify(value));
 }
 

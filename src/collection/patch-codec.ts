@@ -4,16 +4,16 @@ import { MAX_VALUE_BYTES } from '../backends/plan.js';
 import { encodeElement, checkField, jsonBytes } from '../backends/value.js';
 import { patchSteps, patchTree, type PatchStep } from '../backends/patch.js';
 import type { FieldSchema, JsonObject, JsonValue, PatchChanges, RecordSchema } from '../backends/backend.js';
-import { invalid, unknownKey, ValidationError } from '../errors.js';
+import { checkKnown, invalid, ValidationError } from '../errors.js';
 import { pathFault } from '../filter/fields.js';
 import { isPlainObject } from '../filter/json.js';
 
-const KINDS = ['set', 'unset', 'increment', 'push'];
+const KINDS = new Set(['set', 'unset', 'increment', 'push']);
 
 /** @throws `VALIDATION` */
 export function encodePatch(changes: unknown, schema: RecordSchema): PatchChanges {
-  if (!isPlainObject(changes)) throw invalid('changes', changes, `an object of ${KINDS.join(', ')}`);
-  for (const key of Object.keys(changes)) if (!KINDS.includes(key)) throw unknownKey(`changes.${key}`, KINDS);
+  if (!isPlainObject(changes)) throw invalid('changes', changes, `an object of ${[...KINDS].join(', ')}`);
+  checkKnown(changes, KINDS, 'changes');
   const { set = {}, unset = [], increment = {}, push = {} } = changes;
   if (!Array.isArray(unset)) throw invalid('changes.unset', unset, 'an array of paths');
   const size = { bound: 0 };

@@ -1,6 +1,6 @@
 /** A host's steps: how they are written, what is refused of them before any I/O, and what tells that one has changed. */
 import { createHash } from 'node:crypto';
-import { invalid, unknownKey } from '../errors.js';
+import { checkKnown, invalid } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
 import { controlStatement } from './statements.js';
 
@@ -29,7 +29,7 @@ export interface CheckedStep<Tx> extends MigrationStep<Tx> {
 }
 
 const NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/;
-const KEYS = ['version', 'name', 'up', 'down', 'checksum'];
+const KEYS = new Set(['version', 'name', 'up', 'down', 'checksum']);
 
 /** @throws `VALIDATION` */
 export function checkSteps<Tx>(steps: unknown): CheckedStep<Tx>[] {
@@ -39,7 +39,7 @@ export function checkSteps<Tx>(steps: unknown): CheckedStep<Tx>[] {
   return steps.map((step, i) => {
     const at = `steps[${i}]`;
     if (!isPlainObject(step)) throw invalid(at, step, 'an object of version, name, up and down');
-    for (const key of Object.keys(step)) if (!KEYS.includes(key)) throw unknownKey(`${at}.${key}`, KEYS);
+    checkKnown(step, KEYS, at);
     const { version, name, up, down, checksum } = step;
     if (typeof version !== 'number' || !Number.isSafeInteger(version) || version < 1)
       throw invalid(`${at}.version`, version, 'a whole number above 0');

@@ -1,4 +1,5 @@
 /** Taking in the lines of an export: each batch is of one conversation, and atomic. */
+import { jsonBytes } from '../../backends/value.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { isStorageError, type StorageError } from '../../errors.js';
 import { instant, optional, uuid } from '../arguments.js';
@@ -6,7 +7,7 @@ import type { Unit } from '../unit.js';
 import { BatchPlan, keyOf, type ImportMode, type Item } from './import-batch.js';
 import { checkNames } from './import-names.js';
 import { VALUES } from './import-values.js';
-import { BATCH_BYTES, bytesOf } from './portions.js';
+import { BATCH_BYTES } from './portions.js';
 import type { ConversationValue } from './records.js';
 
 export interface ImportReport {
@@ -66,7 +67,7 @@ export class ConversationImport {
     const item = this.read(line, number);
     if (item === undefined) return;
     const owner = item.kind === 'conversation' ? item.id : (item.value['conversationId'] as string | undefined);
-    const bytes = bytesOf(item.value);
+    const bytes = jsonBytes(item.value);
     const isFull = this.batch.length === BATCH || this.bytes + bytes > BATCH_BYTES;
     // What comes twice is there when it comes again.
     if (owner !== this.owner || isFull || this.keys.has(keyOf(item))) await this.flush();

@@ -1,6 +1,7 @@
 /** What a host gives to a worker, and what becomes of what its handler does. */
 import { hostname } from 'node:os';
 import type { JsonValue } from '../../backends/backend.js';
+import { jsonBytes } from '../../backends/value.js';
 import { foreignErrorName, invalid, isPermanent } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { json } from '../arguments.js';
@@ -101,7 +102,7 @@ const MOST_RESULT_BYTES = 262_144;
 
 function readResult(result: unknown): JsonValue {
   const stored = json(result, 'result');
-  const bytes = Buffer.byteLength(JSON.stringify(stored));
+  const bytes = jsonBytes(stored);
   if (bytes > MOST_RESULT_BYTES)
     throw invalid('result', result, `at most ${MOST_RESULT_BYTES} bytes of JSON, not ${bytes}`);
   return stored;

@@ -1,10 +1,11 @@
 /** What callers give to the key-value store, checked before any I/O. */
 import { LIMITS } from '../../backends/limits.js';
+import { jsonBytes } from '../../backends/value.js';
 import type { CallOptions } from '../../component.js';
 import { invalid, ValidationError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { integer, json, text, type Reader } from '../arguments.js';
-import { bytesOf, sized, type Address, type Sized } from './entry.js';
+import { sized, type Address, type Sized } from './entry.js';
 
 /** Of a namespace and of a key, in bytes. */
 const NAME_BYTES = 1_020;
@@ -62,7 +63,7 @@ export function readValue(at: Address, value: unknown, limits: ValueLimits, name
   const copy = sized(json(value, name));
   const { bytes } = copy;
   // A record that is too large is refused before it is read what it replaces.
-  const room = limits.maxRecordBytes - RECORD_BYTES - bytesOf(at.namespace) - bytesOf(at.key);
+  const room = limits.maxRecordBytes - RECORD_BYTES - jsonBytes(at.namespace) - jsonBytes(at.key);
   const maxBytes = Math.min(limits.maxValueBytes, room);
   if (bytes <= maxBytes) return copy;
   throw new ValidationError('VALIDATION', `${name}: expected at most ${maxBytes} bytes of JSON, got ${bytes}`, {

@@ -1,6 +1,7 @@
 /** An entry: how it is kept, what it counts for, and what a caller gets of it. */
 import { hash } from 'node:crypto';
 import type { JsonValue } from '../../backends/backend.js';
+import { jsonBytes } from '../../backends/value.js';
 import { takeRandom } from '../../collection/random.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { Filter } from '../../filter/syntax.js';
@@ -74,11 +75,7 @@ export function makeMark(): string {
 }
 
 export function sized(value: JsonValue): Sized {
-  return { value, bytes: bytesOf(value) };
-}
-
-export function bytesOf(value: JsonValue): number {
-  return Buffer.byteLength(JSON.stringify(value));
+  return { value, bytes: jsonBytes(value) };
 }
 
 export function valueOf({ integer, value = null }: EntryValue): JsonValue {

@@ -7,7 +7,7 @@ import { groupBy } from '../../collection/group-by.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import { makeUuid } from '../../collection/ids.js';
 import type { CallOptions, OperationContext } from '../../component.js';
-import { invalid, serializationFailure, StorageError, unknownKey } from '../../errors.js';
+import { checkKnown, invalid, serializationFailure, StorageError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { checkContent, findRemembered, rememberEnqueued, type Remembered } from './idempotency.js';
 import { checkOwnTopic, IDEMPOTENCY, keyId, KEYS, LANES, MESSAGES, OUTBOX_TABLES } from './records.js';
@@ -34,7 +34,7 @@ export interface Enqueued {
   readonly duplicate: boolean;
 }
 
-const FIELDS = ['topic', 'key', 'payload', 'idempotencyKey'];
+const FIELDS = new Set(['topic', 'key', 'payload', 'idempotencyKey']);
 
 /** Messages of one call. */
 const MOST = 1_000;
@@ -228,7 +228,7 @@ function insertion(collection: RecordSchema, id: string, value: Readonly<Record<
 /** @throws `VALIDATION` */
 function checkOwn(message: unknown, at: string): asserts message is NewMessage {
   if (!isPlainObject(message)) throw invalid(at, message, 'an object of topic, key and payload');
-  for (const field of Object.keys(message)) if (!FIELDS.includes(field)) throw unknownKey(`${at}.${field}`, FIELDS);
+  checkKnown(message, FIELDS, at);
   const { topic, key, payload, idempotencyKey } = message;
   checkOwnTopic(topic, `${at}.topic`);
   checkId(key, `${at}.key`);

@@ -1,6 +1,6 @@
 /** What a host says of a relay, with its defaults. */
 import { LONGEST_DELAY } from '../../clock.js';
-import { invalid, isPermanent, unknownKey } from '../../errors.js';
+import { checkKnown, invalid, isPermanent } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { checkTopic, type OutboxMessage } from '../outbox/records.js';
 import type { Report } from '../ongoing-fault.js';
@@ -77,8 +77,7 @@ const CALLBACKS = ['onFailure', 'onError'];
 /** @param report is told where the options name nobody. @throws `VALIDATION` */
 export function checkRelayOptions(options: unknown, report: Report): RelaySettings {
   if (!isPlainObject(options)) throw invalid('relay', options, 'an object of handlers and options');
-  for (const key of Object.keys(options))
-    if (![...KEYS, ...CALLBACKS].includes(key)) throw unknownKey(`relay.${key}`, [...KEYS, ...CALLBACKS]);
+  checkKnown(options, new Set([...KEYS, ...CALLBACKS]), 'relay');
   for (const key of CALLBACKS)
     if (options[key] !== undefined && typeof options[key] !== 'function')
       throw invalid(`relay.${key}`, options[key], 'a function');

@@ -5,6 +5,7 @@
 import type { OperationContext } from '../../../component.js';
 import type { RunStatement } from '../../../pools/pool.js';
 import type { JsonObject, RecordKey, RecordSchema, Stored, Write, WriteResult } from '../../backend.js';
+import { jsonBytes } from '../../value.js';
 import { inWriteOrder } from '../../write-order.js';
 import { MAX_VALUE_BYTES, type PatchWrite } from '../changes.js';
 import type { Database, Dialect } from '../dialect.js';
@@ -79,8 +80,7 @@ export function uniqueFault(
   return fault;
 }
 
-const tooLarge = (_write: PatchWrite, value: JsonObject): boolean =>
-  Buffer.byteLength(JSON.stringify(value)) > MAX_VALUE_BYTES;
+const tooLarge = (_write: PatchWrite, value: JsonObject): boolean => jsonBytes(value) > MAX_VALUE_BYTES;
 
 /** The writes of one step to one tenant's records. */
 export class Step {
