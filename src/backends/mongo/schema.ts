@@ -45,13 +45,18 @@ export async function ensureCollections(
   const behind = await pool.run('ensure', { now, deadline, signal }, (use) => incomplete(use, schemas, now));
   if (behind.length === 0) return;
   await pool.run('ensure', { now, deadline: patience, signal }, async (use) => {
-    for (const state of behind) await make(use, state, now);
+    for (const state of behind) await makeBeside(use, state, now);
   });
 }
 
 /** Two questions at the same time: what is noted as made, and what is there (someone may have dropped it since). */
-async function incomplete(use: MongoUse, schemas: readonly RecordSchema[], now: Date): Promise<CollectionState[]> {
-  return (await states(use, schemas, now)).filter(({ schema, exists, noted, change }) => {
+async function incomplete(
+  use: MongoUse,
+  schemas: readonly RecordSchema[],
+  now: Date,
+  isKnown = true,
+): Promise<CollectionState[]> {
+  return (await states(use, schemas, now, isKnown)).filter(({ schema, exists, noted, change }) => {
     const parts = new Set(noted?.parts);
     return !exists || change !== undefined || !collectionPlan(schema).parts.every((part) => parts.has(part));
   });
@@ -93,7 +98,7 @@ export async function settleCollection(
   if (!dryRun) await ensureCollections(pool, [schema], context);
   const { now, deadline, signal } = context;
   return pool.run('settle', { now, deadline, signal }, async (use) => {
-    if (!dryRun) for (const state of await states(use, [schema], now, false)) await make(use, state, now);
+    if (!dryRun) for (const state of await states(use, [schema], now, false)) await makeBeside(use, state, now, false);
     const collection = records(use, schema);
     const { parts } = collectionPlan(schema);
     const there = (await collection.indexes(use.bounds).catch(none)).map(({ name }) => name!);
@@ -112,6 +117,20 @@ function none(error: unknown): { readonly name?: string }[] {
   return [];
 }
 
+/** Makes it, or finds that another process has, which makes the same at the same time. */
+async function makeBeside(use: MongoUse, state: CollectionState, now: Date, isKnown = true): Promise<void> {
+  for (let missing: CollectionState | undefined = state, attempt = 1; missing !== undefined; attempt++) {
+    try {
+      return await make(use, missing, now);
+    } catch (error) {
+      if (!hasMet(error) || attempt === ATTEMPTS || use.bounds.signal.aborted) throw error;
+    }
+    // Whoever tries the same again at once only meets the others again: most find it made.
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * attempt));
+    [missing] = await incomplete(use, [state.schema], now, isKnown);
+  }
+}
+
 async function make(use: MongoUse, { schema, exists, noted, change }: CollectionState, now: Date): Promise<void> {
   const name = collectionName(schema);
   const plan = collectionPlan(schema);
@@ -124,13 +143,13 @@ async function make(use: MongoUse, { schema, exists, noted, change }: Collection
     // An expired record still holds its key.
     if (unique.length > 0) await records(use, schema).deleteMany({ x: { $lte: now } }, use.bounds);
   }
-  await again(use, () => use.db.command({ create: name, maxTimeMS }, { signal }), { done: EXISTS });
+  await use.db.command({ create: name, maxTimeMS }, { signal }).catch(ignoreExists);
   for (const part of unique)
-    await again(use, () => createIndexes(use, name, [part.index])).catch(async (cause: unknown) => {
+    await createIndexes(use, name, [part.index]).catch(async (cause: unknown) => {
       if (use.duplicateIndex(cause) !== undefined) await checkUnique(use, schema, part, now);
       throw cause;
     });
-  await again(use, () => createIndexes(use, name, plan.indexes));
+  await createIndexes(use, name, plan.indexes);
   if (change?.words === true) await makeWords(use, schema, noted);
   const catalogue = use.collection<SchemaDocument>(CATALOGUE);
   const made = {
@@ -138,7 +157,7 @@ async function make(use: MongoUse, { schema, exists, noted, change }: Collection
     ...(change === undefined ? {} : { $set: { note: JSON.stringify(change.note) } }),
     $unset: { words: 1 as const },
   };
-  await again(use, () => catalogue.updateOne({ _id: name }, made, { ...use.bounds, upsert: true }), { met: DUPLICATE });
+  await catalogue.updateOne({ _id: name }, made, { ...use.bounds, upsert: true });
 }
 
 function createIndexes(use: MongoUse, name: string, indexes: readonly IndexPart[]): Promise<unknown> {
@@ -151,36 +170,22 @@ function createIndexes(use: MongoUse, name: string, indexes: readonly IndexPart[
 
 const NO_COLLECTION = 26;
 const EXISTS = 48;
-const DUPLICATE = 11_000;
-/** Builds of the same index that met: background operation in progress, aborted build, a catalogue that changed. */
-const MET = new Set([12_587, 276, 319, 112, 117, 85, 86, 26]);
+/**
+ * Makers of the same thing that met: background operation in progress, aborted build, a catalogue that changed, a document of
+ * the catalogue that both insert, records with one key that are gone by now.
+ */
+const MET = new Set([12_587, 276, 319, 112, 117, 85, 86, 26, 11_000]);
 const ATTEMPTS = 20;
 
 /** FerretDB passes on what the PostgreSQL beneath it says of two that made one thing. */
-function hasLost(error: unknown): boolean {
-  return (
-    isDeadlock(error) || (errorCode(error) === 1 && error instanceof Error && error.message.includes('concurrent'))
-  );
+function hasMet(error: unknown): boolean {
+  const code = errorCode(error);
+  if (code !== undefined && MET.has(code)) return true;
+  return isDeadlock(error) || (code === 1 && error instanceof Error && error.message.includes('concurrent'));
 }
 
-/** Tries again while another process makes the same thing. */
-async function again(
-  use: MongoUse,
-  work: () => Promise<unknown>,
-  codes: { readonly done?: number; readonly met?: number } = {},
-): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await work();
-      return;
-    } catch (error) {
-      const code = errorCode(error);
-      if (code !== undefined && code === codes.done) return;
-      const hasMet = code !== undefined && (MET.has(code) || code === codes.met);
-      if (!(hasMet || hasLost(error)) || attempt === ATTEMPTS || use.bounds.signal.aborted) throw error;
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * attempt));
-    }
-  }
+function ignoreExists(error: unknown): void {
+  if (errorCode(error) !== EXISTS) throw error;
 }
 
 const WORDS_PAGE = 500;
