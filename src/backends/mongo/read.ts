@@ -5,7 +5,7 @@ import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { RecordKey, RecordSchema, Stored } from '../backend.js';
 import { copyJson } from '../value.js';
 import { documentId, type RecordDocument, toStored } from './document.js';
-import { records, withoutWords } from './find.js';
+import { collectionName, records, withoutWords } from './find.js';
 
 export function readKeys(
   pool: MongoPool,
@@ -41,10 +41,9 @@ export async function readOne(
   now: Date,
 ): Promise<Stored | undefined> {
   // By the key alone, which is the shortest way in every server.
-  const document = await records(use, collection).findOne(
-    { _id: documentId(tenant, id) },
-    { ...use.short, ...withoutWords(collection) },
-  );
+  const { projection } = withoutWords(collection);
+  const name = collectionName(collection);
+  const document = await use.findById<RecordDocument>(name, documentId(tenant, id), projection);
   return document === null || document.x <= now ? undefined : toStored(document);
 }
 

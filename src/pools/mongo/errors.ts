@@ -92,6 +92,12 @@ export function isNetworkFault(error: unknown): boolean {
   return fault instanceof Error && NETWORK.has(fault.name);
 }
 
+/** Whether another connection, or another server, may answer the same question. */
+export function isPassing(error: unknown): boolean {
+  const fault = serverFault(error);
+  return isNetworkFault(error) || (fault !== undefined && UNAVAILABLE.has(fault.code));
+}
+
 /** Whether the server may have done what it was asked, though no answer came. */
 export function isLostAnswer(given: unknown): boolean {
   const error = unwrapped(given);

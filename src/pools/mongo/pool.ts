@@ -180,6 +180,7 @@ export class MongoPool implements Pool {
       library,
       client,
       db: client.db(database, { readConcern: { level, toJSON: () => ({ level }) } }),
+      readLevel: level,
       deployment,
       gate: new Gate({ clock, component, max: pool.max, acquireTimeout: pool.acquireTimeout }),
       connections,
