@@ -43,6 +43,7 @@ export type { Actor, StoreEvent } from './events.js';
 export type { JobStore } from './jobs.js';
 export type { JobChange, JobStoreCapabilities } from './jobs/base.js';
 export type { ClaimedRun, JobClaimOptions } from './jobs/claim-operations.js';
+export type { EnsureJobOptions } from './jobs/declaration-operations.js';
 export type { JobEvents } from './jobs/events.js';
 export type { JobWorkerStatus, RunContext, RunFailure, RunHandler, RunHandlers, WorkOptions } from './jobs/handler.js';
 export type { JobChanges, JobDetails, NewJob } from './jobs/job-operations.js';

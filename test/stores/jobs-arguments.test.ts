@@ -71,6 +71,7 @@ const tokens = (['heartbeat', 'saveCheckpoint', 'complete', 'fail', 'release'] a
 const options = (
   [
     ['create', [MAKE]],
+    ['ensure', [MAKE]],
     ['get', [ID]],
     ['getByName', ['a']],
     ['list', []],
@@ -129,6 +130,12 @@ const members: readonly Case[] = [
   ['create', [{ ...MAKE, retry: { jitterSeconds: NaN } }], 'job.retry.jitterSeconds'],
   ['create', [{ ...MAKE, retry: { multiplier: 0 } }], 'job.retry.multiplier'],
   ['create', [MAKE, { idempotencyKey: 'x'.repeat(256) }], 'options.idempotencyKey'],
+  ['ensure', [undefined], 'job'],
+  ['ensure', [{ name: '' }], 'job.name'],
+  ['ensure', [{ ...MAKE, nam: 1 }], 'job.nam'],
+  ['ensure', [{ ...MAKE, status: 'done' }], 'job.status'],
+  ['ensure', [MAKE, { schedule: 7 }], 'options.schedule'],
+  ['ensure', [MAKE, { schedule: { expression: 'x' } }], 'schedule.expression'],
   ['getByName', [''], 'name'],
   ['list', [{ limit: 0 }], 'limit'],
   ['list', [{ status: 'done' }], 'options.status'],

@@ -11,6 +11,7 @@ afterAll(() => storage.close());
 
 const OPERATIONS = [
   'create',
+  'ensure',
   'getByName',
   'list',
   'update',
@@ -55,6 +56,8 @@ async function run({ jobs }: { jobs: JobStore }, { operation, n }: Step): Promis
   switch (operation) {
     case 'create':
       return jobs.create({ name, metadata: { roster: ['ann'] }, retry: { maxAttempts: 1 } });
+    case 'ensure':
+      return jobs.ensure({ name, description: 'ensured' }, { schedule: { expression: '@yearly' } });
     case 'getByName':
       return jobs.get(await id(), { withRuns: true, withSchedule: true, withEvents: true });
     case 'list':

@@ -135,6 +135,7 @@ const TASKS: Readonly<Record<string, Operation>> = {
 
 const JOBS: Readonly<Record<string, Operation>> = {
   'job.create': ({ jobs }, _, a, b) => jobs.create({ name: `job ${a % 4}`, metadata: { roster: ['ann'], b } }),
+  'job.ensure': ({ jobs }, _, a, b) => jobs.ensure({ name: `job ${a % 4}`, metadata: { roster: ['bob'], b } }),
   'job.byName': ({ jobs }, _, a) => jobs.getByName(`job ${a % 4}`),
   'job.get': ({ jobs }, pick, a) => jobs.get(pick('job', a), { withRuns: true, withSchedule: true, withEvents: true }),
   'job.list': async ({ jobs }) => [await jobs.list(), { ...(await jobs.stats()), claimLatency: 0, oldestDue: 0 }],

@@ -231,6 +231,7 @@ export const OPTIONS = {
   change: shape(CHANGE_MEMBERS),
   add: shape({ ...CALL_MEMBERS, ...ACTOR_MEMBERS }),
   create: shape(CREATE_MEMBERS),
+  ensure: shape({ ...CALL_MEMBERS, ...ACTOR_MEMBERS, schedule: (value: unknown) => value }),
   get: shape({
     ...CALL_MEMBERS,
     withSchedule: withDefault(flag, false),

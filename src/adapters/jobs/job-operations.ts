@@ -89,13 +89,7 @@ export abstract class JobOperations extends JobStoreBase {
       const { result, remember } = await unit.once('jobs.create', idempotencyKey, value);
       if (result !== undefined) return this.changed(await this.findJob(unit, result, 'create'), []);
       await checkConversation(host, value.conversationId, 'job.conversationId');
-      const made = unit.insert(JOBS, value);
-      unit.insert(
-        NUMBERS,
-        { last: 0, made: 0, ...(value.status === 'cancelled' ? { closed: true } : {}) },
-        { id: made.id },
-      );
-      unit.event(made, 'created', { jobId: made.id, tenantId: unit.tenant, status: value.status }, actor);
+      const made = this.insertJob(unit, value, actor);
       remember(made.id);
       return this.changed(made, unit.events);
     });
@@ -186,6 +180,14 @@ export abstract class JobOperations extends JobStoreBase {
     }
   }
 
+  protected insertJob(unit: Unit, value: JobValue, actor: Actor): JobRecord {
+    const made = unit.insert(JOBS, value);
+    const { status } = value;
+    unit.insert(NUMBERS, { last: 0, made: 0, ...(status === 'cancelled' ? { closed: true } : {}) }, { id: made.id });
+    unit.event(made, 'created', { jobId: made.id, tenantId: unit.tenant, status }, actor);
+    return made;
+  }
+
   /** @returns whether none is left; then nothing can be made any more either. */
   private async endRuns(unit: Unit, { id: jobId }: JobRecord, actor: Actor): Promise<boolean> {
     // The numbers before the runs: a run that is made after this changes them.
@@ -263,7 +265,7 @@ export abstract class JobOperations extends JobStoreBase {
 }
 
 /** @throws `VALIDATION` for one that is not the tenant's */
-async function checkConversation(host: StoreHost, id: string | undefined, key: string): Promise<void> {
+export async function checkConversation(host: StoreHost, id: string | undefined, key: string): Promise<void> {
   if (id !== undefined && !(await conversationExists(host, id)))
     throw invalid(key, id, "one of the tenant's conversations");
 }
@@ -273,10 +275,14 @@ function heldError(jobId: string, runId: string): StorageError {
   return new ConflictError('CONFLICT', message, { component: 'jobs', details: { reason: 'held', id: jobId, runId } });
 }
 
+export function isNameTaken(error: unknown): error is StorageError {
+  return isStorageError(error, 'ALREADY_EXISTS') && error.details['collection'] === JOBS.name;
+}
+
 /** In the words of the store, what the database says of a name that is taken. */
 function nameTaken(operation: string, name: string | undefined): (error: unknown) => never {
   return (error) => {
-    if (!isStorageError(error, 'ALREADY_EXISTS') || error.details['collection'] !== JOBS.name) throw error;
+    if (!isNameTaken(error)) throw error;
     throw reworded(error, `A job named ${JSON.stringify(name)} is there already (getByName)`, {
       component: 'jobs',
       operation: `jobs.${operation}`,

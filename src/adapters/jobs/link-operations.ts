@@ -12,7 +12,7 @@ import {
   type JobLink,
   type LinkValue,
 } from './records.js';
-import { ScheduleOperations } from './schedule-operations.js';
+import { DeclarationOperations } from './declaration-operations.js';
 import { findTasks, type TaskSnapshot } from './tasks.js';
 
 /** A link with its task as it is now; a task that is gone is absent. */
@@ -27,7 +27,7 @@ const ANSWERS: Readonly<Record<AssignmentStatus, readonly AssignmentStatus[]>> =
   completed: [],
 };
 
-export abstract class LinkOperations extends ScheduleOperations {
+export abstract class LinkOperations extends DeclarationOperations {
   /**
    * Links a task of the tenant's to a job; one that is linked is given as it is. `ifVersion` is the job's.
    * @throws `NOT_FOUND` for the job, `CONFLICT`, `VALIDATION` for a task that is not there

@@ -2,7 +2,9 @@
 import type { CallOptions } from '../../component.js';
 import type { NotFoundError } from '../../errors.js';
 import { invalid } from '../../errors.js';
+import type { StoredRecord } from '../../collection/record-codec.js';
 import type { Actor } from '../events.js';
+import type { Unit } from '../unit.js';
 import { callOptions, checkIfVersion, type ChangeOptions } from '../store.js';
 import { OPTIONS, readId, readSchedule } from './arguments.js';
 import { JobOperations } from './job-operations.js';
@@ -59,23 +61,13 @@ export abstract class ScheduleOperations extends JobOperations {
   ): Promise<JobSchedule> {
     const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
     const id = readId(jobId, 'jobId');
-    const { nextRunAt, anchorAt, ...given } = readSchedule(schedule, 'schedule');
-    if (given.startAt !== undefined && given.endAt !== undefined && given.endAt <= given.startAt)
-      throw invalid('schedule.endAt', given.endAt, 'a time after startAt');
-    const anchor = anchorAt ?? given.startAt;
-    // Before any I/O: whether it is an expression does not depend on the time.
-    const whole = compact<Omit<ScheduleValue, 'anchorAt'>>({ ...given, nextRunAt: undefined, lastRunAt: undefined });
-    await readRecurrence({ ...whole, anchorAt: anchor ?? new Date(0) });
+    const wanted = await readNewSchedule(schedule, 'schedule');
     return this.change('upsertSchedule', options, async (unit) => {
       const [job, known] = await Promise.all([this.findJob(unit, id, 'upsertSchedule'), unit.find(SCHEDULES, id)]);
       if (known !== undefined) checkIfVersion(known, 'schedule', ifVersion);
       else if (ifVersion !== undefined) throw this.noSchedule(id, 'upsertSchedule');
-      const value = { ...whole, anchorAt: anchor ?? known?.value.anchorAt ?? unit.now };
-      const next = given.paused ? undefined : (nextRunAt ?? (await readRecurrence(value))(unit.now));
-      const stored = compact<ScheduleValue>({ ...value, nextRunAt: next, lastRunAt: known?.value.lastRunAt });
-      this.touch(unit, job, 'schedule_changed', { action: 'set', nextRunAt: next }, actor);
-      const record =
-        known === undefined ? unit.insert(SCHEDULES, stored, { id }) : unit.replace(SCHEDULES, known, stored);
+      const record = await this.setSchedule(unit, id, known, wanted);
+      this.touch(unit, job, 'schedule_changed', { action: 'set', nextRunAt: record.value.nextRunAt }, actor);
       return this.entity(record);
     });
   }
@@ -118,6 +110,19 @@ export abstract class ScheduleOperations extends JobOperations {
     });
   }
 
+  /** In place of the one that is known. */
+  protected async setSchedule(
+    unit: Unit,
+    id: string,
+    known: StoredRecord<ScheduleValue> | undefined,
+    { value: given, anchorAt, nextRunAt }: WantedSchedule,
+  ): Promise<StoredRecord<ScheduleValue>> {
+    const value = { ...given, anchorAt: anchorAt ?? known?.value.anchorAt ?? unit.now };
+    const next = given.paused ? undefined : (nextRunAt ?? (await readRecurrence(value))(unit.now));
+    const stored = compact<ScheduleValue>({ ...value, nextRunAt: next, lastRunAt: known?.value.lastRunAt });
+    return known === undefined ? unit.insert(SCHEDULES, stored, { id }) : unit.replace(SCHEDULES, known, stored);
+  }
+
   private async setPaused(
     operation: 'pauseSchedule' | 'resumeSchedule',
     jobId: string,
@@ -141,4 +146,23 @@ export abstract class ScheduleOperations extends JobOperations {
   private noSchedule(id: string, operation: string): NotFoundError {
     return this.missing('The schedule of the job', id, operation);
   }
+}
+
+/** A schedule as its caller wants it. */
+export interface WantedSchedule {
+  readonly value: Omit<ScheduleValue, 'anchorAt' | 'nextRunAt' | 'lastRunAt'>;
+  /** As it is given; default: that of the schedule before it, or now. */
+  readonly anchorAt: Date | undefined;
+  readonly nextRunAt: Date | undefined;
+}
+
+/** Before any I/O: whether it is an expression does not depend on the time. @throws `VALIDATION` */
+export async function readNewSchedule(schedule: NewSchedule, key: string): Promise<WantedSchedule> {
+  const { nextRunAt, anchorAt: anchor, ...given } = readSchedule(schedule, key);
+  if (given.startAt !== undefined && given.endAt !== undefined && given.endAt <= given.startAt)
+    throw invalid(`${key}.endAt`, given.endAt, 'a time after startAt');
+  const anchorAt = anchor ?? given.startAt;
+  const value = compact<WantedSchedule['value']>(given);
+  await readRecurrence({ ...value, anchorAt: anchorAt ?? new Date(0) });
+  return { value, anchorAt, nextRunAt };
 }

@@ -1,0 +1,96 @@
+/** Jobs that a service declares at each of its starts: made once, changed where they differ, and otherwise left alone. */
+import { describe, expect, test } from '@jest/globals';
+import { storageTargets } from '../support/storage-targets.js';
+import { useStorage } from '../support/use-storage.js';
+
+for (const target of storageTargets('declared jobs'))
+  describe(`declared jobs on ${target.name}`, () => {
+    const open = useStorage(target);
+    const can = (): boolean => {
+      const { changes } = open().jobs.capabilities;
+      if (!changes) expect(target.transactions).toBe(false);
+      return changes;
+    };
+    const nightly = { expression: '30 2 * * *', timezone: 'Europe/Berlin' };
+
+    test('are refused where records cannot be written together', async () => {
+      const ensured = open().jobs.ensure({ name: 'refused' });
+      if (can()) expect(await ensured).toMatchObject({ name: 'refused', status: 'draft' });
+      else await expect(ensured).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+    });
+
+    test('are made once, by any number at the same time', async () => {
+      if (!can()) return;
+      const { jobs } = open();
+      const declared = { name: 'crowd', status: 'scheduled' as const, retry: { maxAttempts: 5 } };
+      const made = await Promise.all(Array.from({ length: 20 }, () => jobs.ensure(declared, { schedule: nightly })));
+      expect(new Set(made.map(({ id }) => id)).size).toBe(1);
+      const told = made.flatMap(({ events }) => events.map(({ type }) => type));
+      expect(told).toEqual(['job.created', 'job.schedule_changed']);
+      const { version, retry, schedule, events } = await jobs.get(made[0]!.id, {
+        withSchedule: true,
+        withEvents: true,
+      });
+      expect({ version, retry }).toMatchObject({ version: 1, retry: { maxAttempts: 5, backoffSeconds: 30 } });
+      expect(schedule!.nextRunAt!.getTime()).toBeGreaterThan(Date.now());
+      expect(events).toHaveLength(2);
+    });
+
+    test('are left as they are where they say the same, with an occurrence that is due', async () => {
+      if (!can()) return;
+      const { jobs } = open();
+      const job = { name: 'due', status: 'scheduled' as const, metadata: { a: 1 }, description: undefined };
+      const hourly = { scheduleType: 'interval' as const, expression: '1h', payload: { n: 1 }, startAt: '2026-01-01' };
+      const { id } = await jobs.ensure(job, { schedule: hourly });
+      const due = new Date(Date.now() - 1_000);
+      await jobs.upsertSchedule(id, { ...hourly, nextRunAt: due });
+      const { version } = await jobs.get(id);
+      expect(await jobs.ensure(job, { schedule: hourly })).toMatchObject({ id, version, events: [] });
+      // What is not said is not changed.
+      expect(await jobs.ensure({ name: 'due' })).toMatchObject({ id, version, metadata: { a: 1 }, events: [] });
+      expect(await jobs.getSchedule(id)).toMatchObject({ nextRunAt: due, payload: { n: 1 } });
+    });
+
+    test('are changed where they differ, except for the status', async () => {
+      if (!can()) return;
+      const { jobs } = open();
+      const { id } = await jobs.ensure({ name: 'changed', status: 'scheduled' }, { schedule: nightly });
+      await jobs.transition(id, 'cancelled');
+      const ensured = await jobs.ensure(
+        { name: 'changed', status: 'scheduled', timeoutSeconds: 5 },
+        { schedule: { ...nightly, misfire: 'skip' } },
+      );
+      expect(ensured).toMatchObject({ id, status: 'cancelled', timeoutSeconds: 5, version: 3 });
+      expect(ensured.events.map(({ type, payload }) => [type, payload['changes'] ?? payload['action']])).toEqual([
+        ['job.updated', { timeoutSeconds: 5 }],
+        ['job.schedule_changed', 'set'],
+      ]);
+      expect(await jobs.getSchedule(id)).toMatchObject({ misfire: 'skip', timezone: 'Europe/Berlin' });
+    });
+
+    test('stay paused until it is said that they are not', async () => {
+      if (!can()) return;
+      const { jobs } = open();
+      const job = { name: 'paused', status: 'scheduled' as const };
+      const { id } = await jobs.ensure(job, { schedule: nightly });
+      await jobs.pauseSchedule(id);
+      expect((await jobs.ensure(job, { schedule: nightly })).events).toEqual([]);
+      await jobs.ensure(job, { schedule: { ...nightly, priority: 2 } });
+      expect(await jobs.getSchedule(id)).toMatchObject({ paused: true, priority: 2 });
+      await jobs.ensure(job, { schedule: { ...nightly, priority: 2, paused: false } });
+      const { paused, nextRunAt } = await jobs.getSchedule(id);
+      expect({ paused, isDue: nextRunAt instanceof Date }).toEqual({ paused: false, isDue: true });
+    });
+
+    test('are made in a transaction, or not at all', async () => {
+      if (!can() || !target.transactions) return;
+      const storage = open();
+      const failed = storage.transaction(async (tx) => {
+        await tx.jobs.ensure({ name: 'undone' }, { schedule: nightly });
+        expect((await tx.jobs.ensure({ name: 'undone' }, { schedule: nightly })).events).toEqual([]);
+        throw new Error('no');
+      });
+      await expect(failed).rejects.toThrow('no');
+      await expect(storage.jobs.getByName('undone')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    });
+  });
