@@ -100,7 +100,7 @@ test('a fault in one of several names which', async () => {
   });
   const numbered = storage.collection(Numbered);
   await expect(numbered.saveMany([{ id: 'x', value: { status: 'a' } }])).rejects.toMatchObject({
-    message: expect.stringMatching(/^numbered: items\[0\]: id: expected a whole number above 0/),
+    message: expect.stringMatching(/^numbered: items\[0\]: id: expected a whole number from 1 to 2\^52/),
     details: { item: 'items[0]', key: 'id' },
   });
 });

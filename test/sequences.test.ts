@@ -1,11 +1,19 @@
 /** Numbers that are never given twice. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { defineOwnCollection } from '../src/collection/definition.js';
 import { defineCollection, openStorage } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 import { sharedMemory } from './support/shared-memory.js';
 import { storageTargets } from './support/storage-targets.js';
 
 const Invoices = defineCollection<{ n: number }>({ name: 'last_invoices', id: 'sequence' });
+const Brought = defineCollection<{ n: number }>({ name: 'brought_invoices', id: 'sequence' });
+/** The library's own, where the numbers of a sequence are kept. */
+const Counters = defineOwnCollection<{ last: number }>({
+  name: 'qm_counters',
+  id: 'given',
+  fields: { last: 'number' },
+});
 
 describe.each(storageTargets('sequences'))('sequences on $name', ({ prepare, transactions }) => {
   let storage: StorageManager;
@@ -71,18 +79,29 @@ describe.each(storageTargets('sequences'))('sequences on $name', ({ prepare, tra
   });
 
   test('after 2^53 - 1 there is none, and none is given twice', async () => {
-    const mine = fresh().collection(Invoices);
+    const own = fresh();
+    const mine = own.collection(Invoices);
     const last = Number.MAX_SAFE_INTEGER;
-    await mine.insert({ n: 1 }, { id: String(last - 2) });
+    await own.collection(Counters).save({ last: last - 2 }, { id: 'last_invoices' });
     expect((await mine.insert({ n: 2 })).id).toBe(String(last - 1));
     const full = { code: 'STORAGE_FULL', details: { reason: 'sequence', sequence: 'last_invoices' } };
     const two = [{ value: { n: 3 } }, { value: { n: 4 } }];
     if (transactions) await expect(mine.saveMany(two)).rejects.toMatchObject(full);
     else await mine.insert({ n: 3 });
     for (let again = 0; again < 2; again++) await expect(mine.insert({ n: 5 })).rejects.toMatchObject(full);
-    await expect(mine.insert({ n: 6 }, { id: String(last + 1) })).rejects.toMatchObject({ code: 'VALIDATION' });
-    expect((await mine.save({ n: 7 }, { id: String(last) })).id).toBe(String(last));
-    expect((await mine.list({ sort: { id: 'desc' } })).items.map(({ value }) => value.n)).toEqual([7, 2, 1]);
+  });
+
+  test('no number that is brought ends it', async () => {
+    const mine = fresh().collection(Brought);
+    for (const id of [String(2 ** 52 + 1), String(Number.MAX_SAFE_INTEGER)]) {
+      const refused = { code: 'VALIDATION', message: expect.stringContaining('2^52') };
+      await expect(mine.insert({ n: 6 }, { id })).rejects.toMatchObject(refused);
+      await expect(mine.save({ n: 6 }, { id })).rejects.toMatchObject(refused);
+      await expect(mine.patch(id, { set: { n: 6 } }, { orInsert: { n: 6 } })).rejects.toMatchObject(refused);
+    }
+    expect((await mine.save({ n: 7 }, { id: String(2 ** 52) })).id).toBe(String(2 ** 52));
+    expect((await mine.insert({ n: 8 })).id).toBe(String(2 ** 52 + 1));
+    expect((await mine.replace(String(2 ** 52 + 1), { n: 9 })).version).toBe(2);
   });
 
   test.each([

@@ -12,6 +12,14 @@ export function isSequenceId(id: string): boolean {
   return /^[1-9][0-9]{0,15}$/.test(id) && Number.isSafeInteger(Number(id));
 }
 
+/** The greatest that a caller may bring: as many numbers are left beyond it, so that none of them ends the sequence. */
+const GREATEST_BROUGHT = 2 ** 52;
+
+/** Whether a caller may make a record of this id. */
+export function isBroughtId(id: string): boolean {
+  return isSequenceId(id) && Number(id) <= GREATEST_BROUGHT;
+}
+
 export function decodeSequenceId(stored: string): string {
   return stored.slice(1);
 }

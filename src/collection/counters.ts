@@ -55,6 +55,10 @@ export async function skipNumber(
   number: number,
   context: OperationContext,
 ): Promise<void> {
+  // Mostly it is behind the counter already: a record that is saved again. All who save would write the one record.
+  const [known] = await backend.read(scope, [{ collection: COUNTERS, id: counter }], context);
+  const last = known?.value['last'];
+  if (typeof last === 'number' && last >= number) return;
   await backend.write(
     scope,
     [

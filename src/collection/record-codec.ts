@@ -5,7 +5,7 @@ import { isDate } from '../filter/json.js';
 import type { JsonObject, PatchChanges, RecordBackend, Stored, WriteResult } from '../backends/backend.js';
 import type { CollectionDefinition } from './definition.js';
 import { applyPatch, patchSteps, patchTree } from '../backends/patch.js';
-import { decodeSequenceId, encodeSequenceId, isSequenceId } from '../backends/sequence-id.js';
+import { decodeSequenceId, encodeSequenceId, isBroughtId } from '../backends/sequence-id.js';
 import { checkId, decodeValue, encodeValue, type Encoded } from '../backends/value.js';
 import { encodePatch, overlap } from './patch-codec.js';
 
@@ -53,8 +53,8 @@ export class RecordCodec<T> {
   /** As `encodeId`, for an id under which a record may come to be. */
   encodeNewId(id: unknown, item?: string): string {
     const text = this.encodeId(id, 'id', item);
-    if (this.definition.ids !== 'sequence' || isSequenceId(id as string)) return text;
-    const expected = 'a whole number above 0 in decimal digits (the ids of this collection are a sequence)';
+    if (this.definition.ids !== 'sequence' || isBroughtId(id as string)) return text;
+    const expected = 'a whole number from 1 to 2^52 in decimal digits (the ids of this collection are a sequence)';
     throw this.named(invalid('id', id, expected), item);
   }
 
