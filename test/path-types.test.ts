@@ -136,3 +136,43 @@ test('a type that holds itself costs the compiler nothing: its paths are open fr
   ];
   expect(wrong).toHaveLength(5);
 });
+
+test('a field is declared as what stands there', async () => {
+  interface Order {
+    total: number;
+    note?: string | null;
+    paid: boolean;
+    at: Date;
+    key: string | number;
+    lines: { n: number }[];
+    customer: { name: string };
+    any: unknown;
+  }
+  const fields = { total: 'number', note: 'string', paid: 'boolean', at: 'date', key: 'number', any: 'date' } as const;
+  const orders = storage.collection(
+    defineCollection<Order>({
+      name: 'orders',
+      fields: { ...fields, 'customer.name': { type: 'string', maxBytes: 9 } },
+    }),
+  );
+  const value = { total: 1, paid: true, key: 5, lines: [], customer: { name: 'Ann' } };
+  const saved = await orders.save({ ...value, at: new Date(0), any: new Date(1) });
+  expect((await orders.query({ 'customer.name': { $startsWith: 'A' }, any: { $lte: new Date(1) } })).items).toEqual([
+    saved,
+  ]);
+  const wrong: readonly (() => unknown)[] = [
+    // @ts-expect-error a number as a string
+    () => defineCollection<Order>({ name: 'wrong', fields: { total: 'string' } }),
+    // @ts-expect-error a string as a date: it would be read as a Date
+    () => defineCollection<Order>({ name: 'wrong', fields: { note: 'date' } }),
+    // @ts-expect-error the same below
+    () => defineCollection<Order>({ name: 'wrong', fields: { 'customer.name': { type: 'number' } } }),
+    // @ts-expect-error a list
+    () => defineCollection<Order>({ name: 'wrong', fields: { lines: 'string' } }),
+    // @ts-expect-error an object
+    () => defineCollection<Order>({ name: 'wrong', fields: { customer: 'string' } }),
+    // @ts-expect-error the beginning of a number
+    () => orders.query({ total: { $startsWith: '1' } }),
+  ];
+  expect(wrong).toHaveLength(6);
+});

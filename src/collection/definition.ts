@@ -3,13 +3,22 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { checkKnown, invalid } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
 import { pathFault, type FieldType, type FilterDomain } from '../filter/fields.js';
-import type { Path } from '../filter/syntax.js';
+import type { Path, PathValue } from '../filter/syntax.js';
 import { tokenize } from '../filter/text.js';
 import type { FieldSchema, IndexSchema, RecordSchema, UniqueSchema } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
 import { encodeSequenceId } from '../backends/sequence-id.js';
 
-export type FieldDeclaration = FieldType | { readonly type: FieldType; readonly maxBytes?: number };
+export type FieldDeclaration<F extends FieldType = FieldType> = F | { readonly type: F; readonly maxBytes?: number };
+
+/** As what a value of type `V` can be declared. */
+type FieldTypeOf<V> = unknown extends V
+  ? FieldType
+  : | ([Extract<V, string>] extends [never] ? never : 'string')
+    | ([Extract<V, number>] extends [never] ? never : 'number')
+    | ([Extract<V, boolean>] extends [never] ? never : 'boolean')
+    | ([Extract<V, Date>] extends [never] ? never : 'date');
+
 type EnvelopeField = 'version' | 'createdAt' | 'updatedAt' | 'expiresAt';
 type IndexKey<F extends string> = F | EnvelopeField | readonly [F | EnvelopeField, 'asc' | 'desc'];
 
@@ -19,18 +28,18 @@ type IndexKey<F extends string> = F | EnvelopeField | readonly [F | EnvelopeFiel
  */
 export type IdKind = 'uuid' | 'sequence' | 'given';
 
-/** `P`: the paths of the record type. `F`: those that are declared in `fields`. */
-interface SpecOf<P extends string, F extends string> {
+/** `T`: the record type. `F`: those of its paths that are declared in `fields`. */
+interface SpecOf<T, F extends string> {
   /** `[a-z][a-z0-9_]{0,47}` */
   readonly name: string;
   /** Typed when written; only these and the envelope can be sorted by and indexed. A `'date'` takes and gives a Date. */
-  readonly fields?: { readonly [K in F]?: FieldDeclaration } | undefined;
+  readonly fields?: { readonly [K in F]?: FieldDeclaration<FieldTypeOf<PathValue<T, K>>> } | undefined;
   readonly indexes?:
     readonly { readonly keys: readonly IndexKey<NoInfer<F>>[]; readonly scope?: 'tenant' | 'all' }[] | undefined;
   /** Within the tenant; a record that lacks one of the fields is outside the constraint. */
   readonly unique?: readonly { readonly name: string; readonly fields: readonly NoInfer<F>[] }[] | undefined;
   /** `$text` searches these strings: lower-cased words, all of which must occur. */
-  readonly text?: readonly P[] | undefined;
+  readonly text?: readonly Path<T>[] | undefined;
   /** Default: `uuid`. */
   readonly id?: IdKind | undefined;
 }
@@ -39,7 +48,7 @@ type SchemaPath<S extends StandardSchemaV1> = Path<StandardSchemaV1.InferOutput<
 
 /** A collection whose type follows from a schema of any Standard Schema library (zod, valibot, arktype). */
 export type SchemaCollectionSpec<S extends StandardSchemaV1, F extends string = SchemaPath<S>> = SpecOf<
-  SchemaPath<S>,
+  StandardSchemaV1.InferOutput<S>,
   F
 > & {
   /** Checks values before I/O. Its output is stored, and must be valid input again. `patch` and `increment` do not run it. */
@@ -47,7 +56,7 @@ export type SchemaCollectionSpec<S extends StandardSchemaV1, F extends string = 
 };
 
 /** A collection whose type is said as a type argument. */
-export type TypedCollectionSpec<T, F extends string = Path<T>> = SpecOf<Path<T>, F> & { readonly schema?: undefined };
+export type TypedCollectionSpec<T, F extends string = Path<T>> = SpecOf<T, F> & { readonly schema?: undefined };
 
 /**
  * A collection's declaration, checked. Make it once, at the top of a module. `T` is what is stored and read, `In` what is
@@ -91,7 +100,7 @@ export function defineCollection<S extends StandardSchemaV1, F extends SchemaPat
   spec: SchemaCollectionSpec<S, F>,
 ): CollectionDefinition<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>, F>;
 export function defineCollection(
-  spec: SpecOf<string, string> & { schema?: StandardSchemaV1 | undefined },
+  spec: SpecOf<unknown, string> & { schema?: StandardSchemaV1 | undefined },
 ): CollectionDefinition<unknown> {
   if (!isPlainObject(spec)) throw invalid('collection', spec, 'an object');
   checkKnown(spec, new Set(KEYS), 'collection');
@@ -108,7 +117,7 @@ export function defineOwnCollection<T>(
 }
 
 function resolve(
-  spec: SpecOf<string, string> & { schema?: StandardSchemaV1 | undefined },
+  spec: SpecOf<unknown, string> & { schema?: StandardSchemaV1 | undefined },
 ): CollectionDefinition<unknown> {
   const name = checkCollectionName(spec.name);
   const at = `collection ${name}`;

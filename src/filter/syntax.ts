@@ -76,6 +76,8 @@ type AnyValue<V, Within extends boolean> = [Part<V>] extends [never]
 type Operand<V> = unknown extends V ? Scalar | Date : Extract<V, string | number | boolean | Date> | null;
 type Element<V> = unknown extends V ? Scalar : V extends readonly (infer E)[] ? Extract<E, Scalar> : never;
 
+type Text<V> = unknown extends V ? string : [Extract<V, string>] extends [never] ? never : string;
+
 export interface Operators<V> {
   $eq?: Operand<V>;
   $ne?: Operand<V>;
@@ -88,9 +90,9 @@ export interface Operators<V> {
   $exists?: boolean;
   /** The value is an array that holds this element. Never a substring. */
   $contains?: Element<V>;
-  $startsWith?: string;
+  $startsWith?: Text<V>;
   /** The string holds this text; ASCII letters are folded, no others. */
-  $icontains?: string;
+  $icontains?: Text<V>;
   $not?: Operators<V>;
 }
 
