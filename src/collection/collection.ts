@@ -21,7 +21,7 @@ import {
 } from './options.js';
 import { checkVersion, type StoredRecord } from './record-codec.js';
 import { RecordWriter } from './record-writer.js';
-import { encodeItems } from './save-items.js';
+import { encodeItems, type SaveItem } from './save-items.js';
 
 export class Collection<T, In = T, F extends string = Path<T>> extends BulkCollection<T, In, F> {
   private readonly writer: RecordWriter<T>;
@@ -55,7 +55,7 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     const { maxBatchItems } = this.backend.capabilities;
     if (items.length > maxBatchItems)
       throw invalid('items', items, `at most ${maxBatchItems} records, not ${items.length} (load takes any number)`);
-    return this.during('saveMany', () => this.addMany(items, options));
+    return this.encoded('saveMany', encodeItems(this.codec, items), options, (parts) => this.addMany(parts, options));
   }
 
   /** Replaces the whole value, and the TTL. @throws `NOT_FOUND`, `CONFLICT` when the version is another. */
@@ -79,7 +79,13 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     return this.run('update', options, (context) =>
       this.writer.readAndWrite(key, 'update', context, async (stored) => {
         if (stored === undefined) return undefined;
-        const { value } = await this.codec.encode(await change(this.codec.decode(stored).value));
+        const changed = (async () => this.codec.encode(await change(this.codec.decode(stored).value)))();
+        const { value } = await this.within(
+          changed,
+          context,
+          'update',
+          'The deadline passed before the function had answered',
+        );
         return this.writer.replacement(stored, value, stored.expiresAt);
       }),
     );
@@ -94,7 +100,7 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     checkOptions(options, 'patch');
     const encoded = this.codec.encodePatch(changes);
     if (options.orInsert === undefined) return this.patchWith('patch', id, encoded, undefined, options);
-    return this.encoded('patch', this.codec.encode(options.orInsert), ({ value }) =>
+    return this.encoded('patch', this.codec.encode(options.orInsert), options, ({ value }) =>
       this.patchWith('patch', id, encoded, value, options),
     );
   }
@@ -112,7 +118,7 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
       return valueAt(value, path.split('.')) as number;
     };
     if (options.orInsert === undefined) return increment(undefined);
-    return this.encoded('increment', this.codec.encode(options.orInsert), async ({ value }) =>
+    return this.encoded('increment', this.codec.encode(options.orInsert), options, async ({ value }) =>
       increment(this.codec.applyToInsert(value, changes)),
     );
   }
@@ -135,7 +141,7 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     const { id: named, ttl } = options;
     const given = named === undefined ? undefined : this.codec.encodeNewId(named);
     this.codec.checkTtl(ttl);
-    return this.encoded(operation, this.codec.encode(value), (encoded) =>
+    return this.encoded(operation, this.codec.encode(value), options, (encoded) =>
       this.run(operation, options, async (context) => {
         const resolving = this.ids.resolveOne(given, context);
         const id = typeof resolving === 'string' ? resolving : await resolving;
@@ -144,21 +150,20 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     );
   }
 
-  private async addMany(items: readonly SaveManyItem<In>[], options: CallOptions): Promise<StoredRecord<T>[]> {
+  private async addMany(items: readonly SaveItem[], options: CallOptions): Promise<StoredRecord<T>[]> {
     const { maxBatchBytes, batch } = this.backend.capabilities;
-    const parts = await encodeItems(this.codec, items);
     if (items.length > 1 && batch !== 'atomic')
       throw new UnsupportedError(`${this.name}: ${this.backend.name} has no atomic batches`);
-    const bound = parts.reduce((sum, { encoded }) => sum + encoded.bound, 0);
-    if (bound > maxBatchBytes && parts.reduce((sum, { encoded }) => sum + jsonBytes(encoded.value), 0) > maxBatchBytes)
+    const bound = items.reduce((sum, { encoded }) => sum + encoded.bound, 0);
+    if (bound > maxBatchBytes && items.reduce((sum, { encoded }) => sum + jsonBytes(encoded.value), 0) > maxBatchBytes)
       throw invalid('items', items, `at most ${maxBatchBytes} bytes of JSON together`);
-    const given = parts.map(({ id }) => id);
+    const given = items.map(({ id }) => id);
     const named = given.filter((id) => id !== undefined);
     if (new Set(named).size !== named.length) throw invalid('items', items, 'each id once');
     if (items.length === 0) return [];
     return this.run('saveMany', options, async (context) => {
       const ids = await this.ids.resolve(given, context);
-      const writes = parts.map(({ id, encoded, ttl }, i) => this.newRecord('put', id, ids[i]!, encoded, ttl, context));
+      const writes = items.map(({ id, encoded, ttl }, i) => this.newRecord('put', id, ids[i]!, encoded, ttl, context));
       return this.writer.write(writes, 'saveMany', context);
     });
   }
@@ -186,7 +191,7 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     const key = this.codec.encodeId(id);
     checkVersion(ifVersion);
     this.codec.checkTtl(ttl);
-    return this.encoded(operation, this.codec.encode(value), (encoded) =>
+    return this.encoded(operation, this.codec.encode(value), options, (encoded) =>
       this.run(operation, options, (context) => {
         const write: Write = {
           collection: this.schema,

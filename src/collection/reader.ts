@@ -2,7 +2,8 @@
 import { setImmediate } from 'node:timers/promises';
 import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
-import { copyJson, type Encoded } from '../backends/value.js';
+import { copyJson } from '../backends/value.js';
+import { aborted, within } from '../clock.js';
 import type { CallOptions, OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
 import { Handle } from '../handle.js';
@@ -110,7 +111,10 @@ export abstract class CollectionReader<T, F extends string> extends Handle {
       if (after !== undefined) await setImmediate();
       const plan = this.plan(tree, { ...options, limit: 200, ...(after === undefined ? {} : { after }) });
       page = await this.page(plan, options, 'each');
-      yield* page.items;
+      for (const item of page.items) {
+        if (options.signal?.aborted === true) throw aborted(options.signal, 'each');
+        yield item;
+      }
     } while (page.next !== undefined);
   }
 
@@ -167,15 +171,27 @@ export abstract class CollectionReader<T, F extends string> extends Handle {
   }
 
   /** Goes on with what a schema gives, at once or later. */
-  protected encoded<R>(
+  protected encoded<E, R>(
     operation: string,
-    encoding: Encoded | Promise<Encoded>,
-    work: (encoded: Encoded) => Promise<R>,
+    encoding: E | Promise<E>,
+    options: CallOptions,
+    work: (encoded: E) => Promise<R>,
   ): Promise<R> {
     if (!(encoding instanceof Promise)) return work(encoding);
     // Where the call is refused nobody waits for it.
     encoding.catch(() => undefined);
-    return this.during(operation, () => encoding.then(work));
+    return this.during(operation, async () => {
+      const { context, end } = this.host.begin(operation, options);
+      end();
+      return work(
+        await this.within(encoding, context, operation, 'The deadline passed before the schema had answered'),
+      );
+    });
+  }
+
+  /** Waits for code of the host's: what it does goes on, but nobody waits for it beyond the bounds. @throws `ABORTED`, `TIMEOUT` */
+  protected within<R>(work: Promise<R>, bounds: OperationContext, operation: string, late: string): Promise<R> {
+    return within(work, bounds, this.host.clock, late, operation);
   }
 
   protected parse(filter: unknown): FilterNode {
