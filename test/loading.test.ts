@@ -24,27 +24,36 @@ const code = (expected: ErrorCode): unknown => expect.objectContaining({ code: e
 
 let storage: StorageManager;
 
+async function open(): Promise<StorageManager> {
+  const settings = { databases: { main: 'memory:' }, vectors: { default: 'memory' } };
+  const opened = await openStorage(settings, { environment: {} });
+  await opened.vectors().createCollection({ name: 'loading', dimension: 2 });
+  return opened;
+}
+
 beforeAll(async () => {
-  storage = await openStorage({ databases: { main: 'memory:' }, vectors: { default: 'memory' } }, { environment: {} });
-  await storage.vectors().createCollection({ name: 'loading', dimension: 2 });
+  storage = await open();
 });
 afterAll(() => storage.close());
 
 const item = (i: number): Item => ({ id: `i${i}`, value: { n: i }, vector: [1, i] });
 
-const WAYS: readonly [string, (items: Items, options?: Options) => Promise<{ written: number }>][] = [
+const WAYS: readonly [
+  string,
+  (items: Items, options?: Options, on?: StorageManager) => Promise<{ written: number }>,
+][] = [
   [
     'records',
-    (items, options) =>
-      storage.collection(Things).load(
+    (items, options, on = storage) =>
+      on.collection(Things).load(
         each(items, ({ id, value }) => ({ id, value })),
         options,
       ),
   ],
   [
     'vectors',
-    (items, options) =>
-      storage.vectors().load(
+    (items, options, on = storage) =>
+      on.vectors().load(
         'loading',
         each(items, ({ id, vector }) => ({ id, vector })),
         options,
@@ -115,6 +124,17 @@ describe.each(WAYS)('%s', (_name, load) => {
   test('nor one whose deadline passed', async () => {
     const source = new Hanging(3);
     await expect(load(source, { timeout: 30 })).rejects.toEqual(code('TIMEOUT'));
+    expect(source.returned).toBe(1);
+  });
+
+  test('nor one under which the manager is closed', async () => {
+    const source = new Hanging(3);
+    const closed = await open();
+    const loading = load(source, {}, closed);
+    const refused = expect(loading).rejects.toEqual(code('CLOSED'));
+    await source.hangs;
+    await closed.close();
+    await refused;
     expect(source.returned).toBe(1);
   });
 

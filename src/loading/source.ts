@@ -19,6 +19,9 @@ export function checkSource<T>(source: Source<T>, key: string, expected: string)
   throw invalid(key, source, expected);
 }
 
+/** Milliseconds after which one that waits asks whether an operation would still be taken: nothing tells it of a close. */
+const ASKS = 1_000;
+
 export class SourceReader<T> {
   private readonly iterator: Iterator<T> | AsyncIterator<T>;
   private readonly waits: boolean;
@@ -105,13 +108,22 @@ export class SourceReader<T> {
 
   /** One timer for all the waits: it is set again where it comes too early for the last. */
   private setTimer(): void {
-    if (this.deadline === Infinity) return;
     const { clock } = this.host;
-    this.timer = clock.after(timerDelay(this.deadline - clock.monotonic()), () => {
-      this.timer = undefined;
-      if (this.refuse === undefined) return;
-      if (clock.monotonic() < this.deadline) this.setTimer();
-      else this.stop(new TimeoutError('The source gave no item before the deadline', { operation: 'load' }));
-    });
+    const rest = this.deadline - clock.monotonic();
+    const options = { background: this.deadline === Infinity };
+    this.timer = clock.after(timerDelay(Math.min(rest, ASKS)), () => this.look(), options);
+  }
+
+  private look(): void {
+    this.timer = undefined;
+    if (this.refuse === undefined) return;
+    if (this.host.clock.monotonic() >= this.deadline)
+      return this.stop(new TimeoutError('The source gave no item before the deadline', { operation: 'load' }));
+    try {
+      this.host.bounds();
+    } catch (error) {
+      return this.stop(error);
+    }
+    this.setTimer();
   }
 }
