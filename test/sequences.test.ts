@@ -78,6 +78,14 @@ describe.each(storageTargets('sequences'))('sequences on $name', ({ prepare, tra
     expect(sorted).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
   });
 
+  test('transactions that all take one get every number once, however many there are', async () => {
+    if (!transactions) return;
+    const mine = fresh();
+    const take = (): Promise<number> => mine.transaction((tx) => tx.sequences().next('taken'));
+    const taken = await Promise.all(Array.from({ length: 80 }, take));
+    expect(taken.sort((a, b) => a - b)).toEqual(Array.from({ length: 80 }, (_, i) => i + 1));
+  });
+
   test('after 2^53 - 1 there is none, and none is given twice', async () => {
     const own = fresh();
     const mine = own.collection(Invoices);

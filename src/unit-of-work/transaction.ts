@@ -5,6 +5,7 @@ import { invalid, isSerializationFailure, isStorageError, UnsupportedError, type
 import type { Isolation } from '../pools/pool.js';
 import { Attempt, runningAttempt, type TransactionDatabase } from './attempt.js';
 import { compensationFailure, hookFailure, runHooks } from './hooks.js';
+import { runInTurn } from './retry-queue.js';
 
 export interface TransactionCallOptions extends CallOptions {
   /**
@@ -15,8 +16,8 @@ export interface TransactionCallOptions extends CallOptions {
   /** The database. Default: that of the collections that name none; in a transaction within another, that one's. */
   readonly on?: string | undefined;
   /**
-   * How often the whole function is run again after a conflict; default 10. In a transaction within another nothing is run
-   * again by itself: the outermost one's count.
+   * How often the whole function is run again after a conflict, at most; default: until its time is over. In a transaction
+   * within another nothing is run again by itself: the outermost one's count.
    */
   readonly retries?: number | undefined;
 }
@@ -24,7 +25,7 @@ export interface TransactionCallOptions extends CallOptions {
 /**
  * Runs `work` in a transaction of `pool` until it commits: again, as a whole, when it lost against another transaction.
  * It rejects only when nothing was committed: what `onCommit` hooks throw goes to `onHookError`, after all have run.
- * @throws `OUTCOME_UNKNOWN`, without running a hook, when the answer to the commit was lost; what `work` throws; `CONFLICT` (retryable) when the retries are used up.
+ * @throws `OUTCOME_UNKNOWN`, without running a hook, when the answer to the commit was lost; what `work` throws; `CONFLICT` (retryable) when the retries, or the time for them, are used up.
  */
 export async function runTransaction<R>(
   database: TransactionDatabase,
@@ -38,7 +39,8 @@ export async function runTransaction<R>(
   const { clock } = database;
   let conflicts = 0;
   for (;;) {
-    const outcome = await runOnce(database, context, isolation, work);
+    const run = (): Promise<Outcome<R>> => runOnce(database, context, isolation, work);
+    const outcome = await (conflicts === 0 ? run() : runInTurn(database.pool, clock, run));
     if (outcome.committed) {
       const errors = await runHooks(outcome.attempt.committed);
       if (errors.length > 0) onHookError(hookFailure(errors));
@@ -62,7 +64,7 @@ export async function runTransaction<R>(
 }
 
 /** @throws `VALIDATION` */
-export function checkRetries(retries: unknown = 10): number {
+export function checkRetries(retries: unknown = Number.MAX_SAFE_INTEGER): number {
   if (!Number.isInteger(retries) || (retries as number) < 0)
     throw invalid('retries', retries, 'a whole number, 0 or more');
   return retries as number;
