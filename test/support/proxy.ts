@@ -8,6 +8,7 @@ export class Proxy {
   roundTrips = 0;
   private readonly pairs = new Map<Socket, Socket>();
   private lose: ((sent: Buffer) => boolean) | undefined;
+  private ownAnswer: { readonly fits: (sent: Buffer) => boolean; readonly answer: Buffer } | undefined;
   private frozen = false;
   private latency = 0;
   private trickling = false;
@@ -101,6 +102,11 @@ export class Proxy {
     this.lose = fits;
   }
 
+  /** From now on answers what a client says and fits, in the server's place. */
+  answer(fits: (sent: Buffer) => boolean, answer: Buffer): void {
+    this.ownAnswer = { fits, answer };
+  }
+
   async close(): Promise<void> {
     this.cut();
     this.server.close();
@@ -119,6 +125,7 @@ export class Proxy {
       if (this.messagesLeft-- <= 0) return this.cut();
       if (answered) this.roundTrips++;
       answered = false;
+      if (this.ownAnswer?.fits(data) === true) return toClient(this.ownAnswer.answer);
       if (this.lose?.(data) === true) {
         losing = true;
         this.lose = undefined;
