@@ -102,9 +102,16 @@ export class Proxy {
     this.lose = fits;
   }
 
-  /** From now on answers what a client says and fits, in the server's place. */
-  answer(fits: (sent: Buffer) => boolean, answer: Buffer): void {
-    this.ownAnswer = { fits, answer };
+  /** From now on answers what a client says and fits, in the server's place. @returns what was answered so. */
+  answer(fits: (sent: Buffer) => boolean, answer: Buffer): { readonly sent: readonly Buffer[] } {
+    const sent: Buffer[] = [];
+    this.ownAnswer = { fits: (data) => fits(data) && sent.push(data) > 0, answer };
+    return { sent };
+  }
+
+  /** From now on what a client says and fits reaches nobody. @returns what was kept from the server so. */
+  swallow(fits: (sent: Buffer) => boolean): { readonly sent: readonly Buffer[] } {
+    return this.answer(fits, Buffer.alloc(0));
   }
 
   async close(): Promise<void> {

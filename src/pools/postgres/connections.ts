@@ -31,6 +31,8 @@ export class Connections implements ConnectionHost, Kept, Tried {
   private readonly options: PostgresOptions['pool'];
   private readonly upkeep: Upkeep;
   private readonly trials = new Trials(this);
+  /** Connections that have ended here, whose statement the server has yet to hear of being stopped. */
+  private cancelling = 0;
   private closed: StorageError | undefined;
   private onEmpty: (() => void) | undefined;
 
@@ -54,7 +56,7 @@ export class Connections implements ConnectionHost, Kept, Tried {
 
   /** Opens connections until there are `count`. @throws what the first failure says. */
   async warm(count: number, signal: AbortSignal): Promise<void> {
-    const missing = Math.min(count, this.options.max) - this.all.size - this.openings.size;
+    const missing = Math.min(count - this.all.size - this.openings.size, this.room);
     if (missing <= 0) return;
     await Promise.all(Array.from({ length: missing }, async () => this.giveOut(await this.openOne(signal))));
   }
@@ -104,10 +106,9 @@ export class Connections implements ConnectionHost, Kept, Tried {
     const now = this.clock.monotonic();
     const over = boundsExceeded(bounds, now, this.component);
     if (over !== undefined) throw over;
-    const { all, openings, waiters, options } = this;
     const free = this.tryTake(now);
-    const full = all.size + openings.size >= options.max;
-    const joined = free === undefined && full && waiters.size === 0 ? this.sharing.join(now) : undefined;
+    const full = this.room <= 0;
+    const joined = free === undefined && full && this.waiters.size === 0 ? this.sharing.join(now) : undefined;
     if (joined !== undefined) return this.taken(joined, now);
     const connection = free ?? (await this.acquire(bounds, true));
     this.sharing.offer(connection);
@@ -183,7 +184,7 @@ export class Connections implements ConnectionHost, Kept, Tried {
 
   fill(count: number): void {
     if (this.openings.size > 0) return;
-    for (let missing = Math.min(count, this.options.max) - this.all.size; missing > 0; missing--) this.openForAny();
+    for (let missing = Math.min(count - this.all.size, this.room); missing > 0; missing--) this.openForAny();
   }
 
   bound(deadline: number): void {
@@ -191,7 +192,11 @@ export class Connections implements ConnectionHost, Kept, Tried {
   }
 
   cancel(client: Client): Promise<void> {
-    return this.connector.cancel(client);
+    this.cancelling++;
+    return this.connector.cancel(client).finally(() => {
+      this.cancelling--;
+      this.grow();
+    });
   }
 
   ended(connection: Connection): void {
@@ -226,14 +231,14 @@ export class Connections implements ConnectionHost, Kept, Tried {
     return waiting;
   }
 
+  /** How many more may be opened: the server keeps to the limit too. */
+  private get room(): number {
+    return this.options.max - this.all.size - this.openings.size - this.cancelling;
+  }
+
   /** Opens what the waiters need and the limit allows. */
   private grow(): void {
-    while (
-      this.closed === undefined &&
-      this.openings.size < this.waiters.size &&
-      this.all.size + this.openings.size < this.options.max
-    )
-      this.openForAny();
+    while (this.closed === undefined && this.openings.size < this.waiters.size && this.room > 0) this.openForAny();
   }
 
   /** Who waits gets what comes of it: the connection, or what went wrong. */

@@ -14,3 +14,13 @@ export function errorMessage(state: string, severity: 'ERROR' | 'FATAL'): Buffer
   head.writeInt32BE(fields.length + 4, 1);
   return Buffer.concat([head, fields]);
 }
+
+/** Whether it asks to stop what another connection runs. */
+export function isCancel(sent: Buffer): boolean {
+  return sent.length === 16 && sent.readInt32BE(4) === 80_877_102;
+}
+
+/** Whether it is the first of a connection for statements. */
+export function isStartup(sent: Buffer): boolean {
+  return sent.length >= 8 && sent.readInt32BE(4) === 3 << 16;
+}
