@@ -267,7 +267,7 @@ export class PostgresPool implements PostgresDialectPool {
         // The statements after a failed one fail too: what went wrong is the first error.
         throw (session.failure ??= fault);
       }
-    });
+    }, context);
   }
 
   #own(session: Session, operation: string): PostgresSession {
