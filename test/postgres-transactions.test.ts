@@ -179,6 +179,25 @@ describeServer('transactions', () => {
       await done.transaction;
       expect(await ids()).toEqual([3, 4]);
     });
+
+    test('a transaction whose function has failed does not wait for it: it is stopped on the server', async () => {
+      await withLock(async () => {
+        const started = performance.now();
+        const own = new Error('of the function');
+        let sibling: Promise<unknown> | undefined;
+        const failing = pool.transaction({ context: context() }, async (session) => {
+          await insert(1, session);
+          sibling = rowsOf(pool, LOCK, session).catch((error: unknown) => error);
+          await until(isWaiting);
+          throw own;
+        });
+        await expect(failing).rejects.toBe(own);
+        expect(performance.now() - started).toBeLessThan(30_000);
+        expect(await sibling).toMatchObject({ code: 'CLOSED' });
+        await until(async () => !(await isWaiting()));
+      });
+      expect(await ids()).toEqual([]);
+    });
   });
 
   test('a function that hangs is ended at the deadline, and by the signal', async () => {

@@ -35,6 +35,9 @@ import type { PostgresOptions } from './settings.js';
 import { Statement } from './statement.js';
 import { encodeAll } from './values.js';
 
+/** What statements get, in milliseconds, that run when the function of their transaction has failed. */
+const GRACE = 50;
+
 export class PostgresPool implements PostgresDialectPool {
   readonly dialect = 'postgres';
   readonly durable = true;
@@ -128,6 +131,10 @@ export class PostgresPool implements PostgresDialectPool {
       session.end();
       // Its time is over: what still runs is not waited for.
       if (connection.busy && isStorageError(cut) && cut !== session.failure) connection.destroy(cut);
+      // Nothing of it is kept: a statement that is not done soon may wait for a lock for as long as the caller gave it.
+      if (connection.busy)
+        await untilBounds(session.idle(), { deadline: this.#clock.monotonic() + GRACE }, this.#clock);
+      if (connection.busy) connection.destroy(session.refusal()!);
       await session.idle();
       throw error;
     } finally {
