@@ -304,10 +304,26 @@ describeServer('transactions', () => {
     });
     proxy.loseAnswerTo((sent) => sent.includes('-- lost'));
     await expect(rowsOf(pool, 'SELECT 1 -- lost')).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true });
+    for (const text of [
+      `SELECT 'it''s', 'update' AS "delete", E'\\'into', $tag$ merge '$tag$ -- lost`,
+      "WITH a AS (SELECT 1) SELECT 'insert' FROM a WHERE 'x' <> $$'$$ -- lost",
+    ]) {
+      proxy.loseAnswerTo((sent) => sent.includes('-- lost'));
+      await expect(rowsOf(pool, text)).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true });
+    }
+    for (const text of [
+      "WITH a AS (SELECT 1) -- it's\n INSERT INTO item VALUES (2, length('')) -- lost",
+      "WITH a AS (SELECT E'\\'') INSERT INTO item VALUES (3, length('')) -- lost",
+      "WITH a AS (SELECT 1) /* it's */ INSERT INTO item VALUES (4, length('')) -- lost",
+      "WITH a AS (SELECT '\\') INSERT INTO item VALUES (5, length('')) -- lost",
+    ]) {
+      proxy.loseAnswerTo((sent) => sent.includes('-- lost'));
+      await expect(rowsOf(pool, text)).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    }
     proxy.loseAnswerTo((sent) => sent.includes('-- lost'));
     await expect(
       pool.transaction({ context: context() }, (session) => rowsOf(pool, 'DELETE FROM item -- lost', session)),
     ).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true });
-    expect(await ids()).toEqual([1]);
+    expect(await ids()).toEqual([1, 2, 3, 4, 5]);
   });
 });
