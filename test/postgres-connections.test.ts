@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { systemClock as clock } from '../src/clock.js';
 import type { OperationContext } from '../src/component.js';
 import { isSerializationFailure } from '../src/errors.js';
+import { isStalePlan } from '../src/pools/postgres/errors.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import {
   backendPid,
@@ -165,6 +166,18 @@ describeServer('the connections', () => {
         rowsOf(pool, "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8 AS t", session),
       ),
     ).resolves.toEqual([{ t: expect.closeTo(3_601, 0) as unknown }]);
+  });
+
+  test('a check whose signal has aborted already is none', async () => {
+    const pool = await fixture.pool();
+    expect(await pool.check(AbortSignal.abort())).toMatchObject({ status: 'unhealthy' });
+    expect(await pool.check(AbortSignal.timeout(20_000))).toMatchObject({ status: 'healthy' });
+  });
+
+  test('a plan that no longer fits is known in every language', () => {
+    const fault = (routine: string) => Object.assign(new Error('Plan'), { code: '0A000', severity: 'FEHLER', routine });
+    expect(isStalePlan(fault('RevalidateCachedQuery'))).toBe(true);
+    expect(isStalePlan(fault('transformStmt'))).toBe(false);
   });
 
   test('a limit of 0 is none, behind a pooler too', async () => {

@@ -10,7 +10,7 @@ import { type Leak, leaksOf } from './leak.js';
 import type { Client } from './library.js';
 import { Openings } from './openings.js';
 import type { PostgresOptions } from './settings.js';
-import { Sharing } from './sharing.js';
+import { MOST, Sharing } from './sharing.js';
 import { Statement } from './statement.js';
 import { type Tried, Trials } from './trials.js';
 import { type Kept, Upkeep } from './upkeep.js';
@@ -267,7 +267,7 @@ export class Connections implements ConnectionHost, Kept, Tried {
     connection.takenBy = undefined;
     if (this.closed !== undefined || connection.obsolete || connection.expiresAt <= now) return this.retire(connection);
     // Who shares brings its like along: a queue of them would else be served one by one for ever.
-    const granted = this.waiters.grant(connection, Math.ceil(this.waiters.size / this.options.max));
+    const granted = this.waiters.grant(connection, Math.min(MOST, Math.ceil(this.waiters.size / this.options.max)));
     if (granted > 0) {
       connection.users = granted;
       this.taken(connection, now);
