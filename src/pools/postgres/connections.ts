@@ -27,7 +27,7 @@ export class Connections implements ConnectionHost, Kept, Tried {
   private readonly waiters: WaitQueue;
   private readonly goodbyes = new Set<Promise<void>>();
   private readonly deadlines: Deadlines;
-  private readonly openings: Openings;
+  readonly openings: Openings;
   private readonly options: PostgresOptions['pool'];
   private readonly upkeep: Upkeep;
   private readonly trials = new Trials(this);
@@ -124,8 +124,11 @@ export class Connections implements ConnectionHost, Kept, Tried {
     this.giveOut(connection);
   }
 
-  /** Runs a script that takes away what the holder left behind, then gives the connection back. Never rejects. */
-  async clean(connection: Connection, script: string): Promise<void> {
+  /**
+   * Runs a script that takes away what the holder left behind, then gives the connection back. Never rejects.
+   * @param limit the server's limit for a statement that the script leaves
+   */
+  async clean(connection: Connection, script: string, limit = connection.statementTimeout): Promise<void> {
     if (connection.endedBy !== undefined) return;
     connection.holder = undefined;
     const statement = new Statement(script);
@@ -137,7 +140,7 @@ export class Connections implements ConnectionHost, Kept, Tried {
       connection.destroy(this.lostError('could not be made clean'));
     }
     if (connection.endedBy !== undefined) return;
-    connection.statementTimeout = this.openings.statementTimeout;
+    connection.statementTimeout = limit;
     if (connection.status === 'I') this.giveOut(connection);
     else connection.destroy(this.lostError('could not be made clean'));
   }

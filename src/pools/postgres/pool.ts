@@ -24,7 +24,7 @@ import { Connections } from './connections.js';
 import { CopyStatement } from './copy.js';
 import { isReadOnly, isStalePlan } from './errors.js';
 import { healthOf } from './health.js';
-import { createHostPool } from './host-pool.js';
+import { createHostPool, hostPoolOptions } from './host-pool.js';
 import { loadLibrary } from './library.js';
 import { leave, leaveReadOnly, type Opened } from './opened.js';
 import { sessionFault, statementFault } from './outcome.js';
@@ -63,7 +63,7 @@ export class PostgresPool implements PostgresDialectPool {
     client: () => {
       const opened = this.#require('sql');
       if (opened.hostPool === undefined || opened.hostPool.ended)
-        opened.hostPool = createHostPool(opened.library, opened.connections, this.#options.pooler === 'transaction');
+        opened.hostPool = createHostPool(opened.library, opened.connections, hostPoolOptions(this.#options));
       return opened.hostPool;
     },
   };
