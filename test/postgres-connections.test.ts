@@ -4,7 +4,8 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { systemClock as clock } from '../src/clock.js';
 import type { OperationContext } from '../src/component.js';
 import { isSerializationFailure } from '../src/errors.js';
-import type { SqlPool } from '../src/pools/pool.js';
+import { isStalePlan } from '../src/pools/postgres/errors.js';
+import type { PostgresDialectPool, SqlPool } from '../src/pools/pool.js';
 import {
   backendPid,
   context,
@@ -167,6 +168,56 @@ describeServer('the connections', () => {
     ).resolves.toEqual([{ t: expect.closeTo(3_601, 0) as unknown }]);
   });
 
+  test("the host's statements have no limit of the server's but one that the settings say", async () => {
+    const limit = "SELECT current_setting('statement_timeout') AS t";
+    for (const [settings, query, expected] of [
+      [{}, '', '0'],
+      [{ statementTimeout: 7_000 }, '', '7s'],
+      [{}, '?options=-c%20statement_timeout%3D9000', '9s'],
+    ] as const) {
+      const pool = await fixture.pool({ ...settings, pool: { max: 1 } }, `${fixture.url}${query}`);
+      const host = async () => (await (pool.raw!.client() as HostPool).query(limit)).rows[0]!.t;
+      const own = async (timeout: number) => (await pool.query(limit, [], context({ timeout }))).rows[0]!['t'];
+      const inTransaction = () => pool.transaction({ context: context() }, (session) => rowsOf(pool, limit, session));
+      expect(await host()).toBe(expected);
+      expect(await host()).toBe(expected);
+      if (expected !== '0') continue;
+      // The library's have theirs, whoever had the connection before.
+      expect(await inTransaction()).not.toEqual([{ t: '0' }]);
+      expect(await own(1_000)).toBe('1min');
+      expect(await own(3_600_000)).not.toBe('1min');
+      expect(await own(1_000)).toBe('1min');
+      await own(3_600_000);
+      expect(await host()).toBe('0');
+    }
+  });
+
+  test('behind a change of its limit a statement hears its signal and its deadline, and rows are copied', async () => {
+    const pool = await fixture.pool({ pool: { max: 1 } });
+    const host = () => (pool.raw!.client() as HostPool).query('SELECT 1');
+    await host();
+    const slow = 'SELECT pg_sleep(30)';
+    await expect(pool.query(slow, [], context({ timeout: 100 }))).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await host();
+    const signal = AbortSignal.timeout(100);
+    await expect(pool.query(slow, [], context({ signal, timeout: 50_000 }))).rejects.toMatchObject({ code: 'ABORTED' });
+    await host();
+    await (pool as PostgresDialectPool).copyIn('item', ['1001\n', '1002\n'], context({ timeout: 50_000 }));
+    expect(await rowsOf(pool, 'SELECT id FROM item WHERE id > 1000 ORDER BY id')).toEqual([{ id: 1001 }, { id: 1002 }]);
+  });
+
+  test('a check whose signal has aborted already is none', async () => {
+    const pool = await fixture.pool();
+    expect(await pool.check(AbortSignal.abort())).toMatchObject({ status: 'unhealthy' });
+    expect(await pool.check(AbortSignal.timeout(20_000))).toMatchObject({ status: 'healthy' });
+  });
+
+  test('a plan that no longer fits is known in every language', () => {
+    const fault = (routine: string) => Object.assign(new Error('Plan'), { code: '0A000', severity: 'FEHLER', routine });
+    expect(isStalePlan(fault('RevalidateCachedQuery'))).toBe(true);
+    expect(isStalePlan(fault('transformStmt'))).toBe(false);
+  });
+
   test('a limit of 0 is none, behind a pooler too', async () => {
     for (const pooler of ['none', 'transaction']) {
       const pool = await fixture.pool({ statementTimeout: 0, pooler, pool: { max: 1 } });
@@ -281,6 +332,7 @@ describeServer('the connections', () => {
 
 interface HostPool {
   connect(): Promise<{ release(): void; processID: number }>;
+  query(text: string): Promise<{ rows: { t: string }[] }>;
 }
 
 interface Report {

@@ -1,5 +1,5 @@
 /** A way to the server that breaks, freezes or lies. */
-import { getEventListeners, once } from 'node:events';
+import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { systemClock as clock } from '../src/clock.js';
@@ -15,6 +15,7 @@ import {
   until,
 } from './support/postgres/fixture.js';
 import { ManualClock } from './support/manual-clock.js';
+import { errorMessage } from './support/postgres/messages.js';
 import { Proxy } from './support/proxy.js';
 
 let fixture: Fixture;
@@ -129,60 +130,6 @@ describeServer('the network', () => {
     expect(proxy.roundTrips - before).toBe(2);
   });
 
-  describe('a trial of a connection that was idle for long', () => {
-    let manual: ManualClock;
-    let pool: SqlPool;
-    let pids: unknown[];
-    const ask = (timeout: number, signal?: AbortSignal) =>
-      pool.query('SELECT pg_backend_pid() AS pid', [], {
-        now: manual.now(),
-        deadline: manual.monotonic() + timeout,
-        ...(signal !== undefined && { signal }),
-      });
-    const used = async () => (await ask(60_000)).rows[0]!['pid'];
-    beforeEach(async () => {
-      manual = new ManualClock();
-      const settings = { pool: { max: 3, idleTimeout: 3_600_000 } };
-      pool = await fixture.pool(settings, fixture.through(proxy.port), manual);
-      const bounds = { now: manual.now(), deadline: manual.monotonic() + 60_000 };
-      const found = await Promise.all(
-        [1, 2, 3].map(() => pool.query('SELECT pg_backend_pid() AS pid, pg_sleep(0.05)', [], bounds)),
-      );
-      pids = found.map(({ rows }) => rows[0]!['pid']);
-      await manual.advance(40_000);
-    });
-
-    test('is left by its caller at the deadline and by the signal, and takes no healthy connection along', async () => {
-      proxy.delay(150);
-      const late = expect(ask(50)).rejects.toMatchObject({ code: 'TIMEOUT' });
-      await manual.advance(50);
-      await late;
-      const controller = new AbortController();
-      const aborting = expect(ask(60_000, controller.signal)).rejects.toMatchObject({ code: 'ABORTED' });
-      controller.abort();
-      await aborting;
-      expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
-      expect(pool.figures()).toMatchObject({ size: 3, idle: 1 });
-      await until(() => pool.figures().idle === 3);
-      proxy.delay(0);
-      const before = proxy.roundTrips;
-      // Both have answered meanwhile, and are tried no more.
-      expect(pids).toContain(await used());
-      expect(proxy.roundTrips - before).toBe(1);
-    });
-
-    test('that gets no answer in its time ends those that were idle as long', async () => {
-      proxy.freeze();
-      const asking = used();
-      await manual.advance(1_999);
-      expect(pool.figures()).toMatchObject({ size: 3, idle: 2 });
-      proxy.thaw();
-      await manual.advance(1);
-      expect(pids).not.toContain(await asking);
-      expect(pool.figures().size).toBe(1);
-    });
-  });
-
   test('who waits for a connection that the pool opened for itself hears what became of it', async () => {
     const manual = new ManualClock();
     const pool = await fixture.pool({ pool: { max: 1, min: 1 } }, fixture.through(proxy.port), manual);
@@ -270,7 +217,7 @@ describeServer('the network', () => {
     ['57P03', 'UNAVAILABLE', true],
   ])('a server that refuses a connection with %s: %s', async (state, code, retryable) => {
     const server = createServer((socket: Socket) => {
-      socket.once('data', () => socket.end(errorMessage(state)));
+      socket.once('data', () => socket.end(errorMessage(state, 'FATAL')));
       socket.on('error', () => undefined);
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -303,12 +250,3 @@ describeServer('the network', () => {
     });
   });
 });
-
-/** An ErrorResponse of the protocol. */
-function errorMessage(state: string): Buffer {
-  const fields = Buffer.from(`SFATAL\0VFATAL\0C${state}\0Mno\0\0`);
-  const head = Buffer.alloc(5);
-  head.write('E');
-  head.writeInt32BE(fields.length + 4, 1);
-  return Buffer.concat([head, fields]);
-}

@@ -60,6 +60,19 @@ describeServer('the pipeline', () => {
     await proxy.close();
   });
 
+  test('a connection that comes back is given to 64 at most of those that wait', async () => {
+    const narrow = await fixture.pool({ pipeline: true, pool: { max: 1 } });
+    let waiting: Promise<unknown>[] = [];
+    await narrow.transaction({ context: context() }, async (session) => {
+      await rowsOf(narrow, 'SELECT 1', session);
+      waiting = Array.from({ length: 200 }, () => rowsOf(narrow, 'SELECT 1'));
+    });
+    await waiting[0];
+    expect(narrow.figures().waiting).toBe(136);
+    await Promise.all(waiting);
+    await narrow.close(0);
+  });
+
   test('every statement gets its own answer or its own error, in any order', () =>
     fc.assert(
       fc.asyncProperty(fc.array(fc.nat(USUAL - 1), { minLength: 1, maxLength: 120 }), async (kinds) => {

@@ -7,7 +7,9 @@ import { systemClock as clock } from '../src/clock.js';
 import { postgres } from '../src/pools/postgres/index.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { context, rowsOf, until } from './support/postgres/fixture.js';
+import { isCancel } from './support/postgres/messages.js';
 import { OwnServer, serverPrograms } from './support/postgres/own-server.js';
+import { Proxy } from './support/proxy.js';
 
 const programs = serverPrograms();
 const describeOwn = programs === undefined ? describe.skip : describe;
@@ -139,5 +141,25 @@ describeOwn(`TLS${programs === undefined ? ' (waits for PostgreSQL to be install
     const running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%-- slow' AND state = 'active'";
     await until(async () => (await rowsOf(pool, running)).length === 0);
     await pool.close(clock.monotonic() + 1_000);
+  });
+
+  test('the request to stop a statement is never in the clear', async () => {
+    const proxy = await Proxy.open(server.url);
+    const { sent } = proxy.swallow(isCancel);
+    const url = new URL(server.url);
+    url.port = String(proxy.port);
+    try {
+      for (const mode of ['prefer', 'require']) {
+        const pool = await open(url.href, { mode });
+        const slow = pool.query('SELECT pg_sleep(120) -- secured', [], context({ timeout: 100 }));
+        await expect(slow).rejects.toMatchObject({ code: 'TIMEOUT' });
+        const running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%-- secured' AND state = 'active'";
+        await until(async () => (await rowsOf(pool, running)).length === 0);
+        await pool.close(clock.monotonic() + 1_000);
+      }
+      expect(sent).toEqual([]);
+    } finally {
+      await proxy.close();
+    }
   });
 });

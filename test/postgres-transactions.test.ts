@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Session } from '../src/component.js';
 import { isSerializationFailure } from '../src/errors.js';
 import type { SqlPool } from '../src/pools/pool.js';
@@ -137,6 +137,69 @@ describeServer('transactions', () => {
     await expect(insert(3, kept)).rejects.toMatchObject({ code: 'CLOSED' });
   });
 
+  describe('behind a statement that waits for a lock', () => {
+    let holder: SqlPool;
+    const LOCK = 'SELECT pg_advisory_xact_lock(7) -- waits';
+    const isWaiting = async () =>
+      (await rowsOf(holder, "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%-- waits' AND wait_event = 'advisory'"))
+        .length > 0;
+    /** Runs `work` while another session has the lock. */
+    const withLock = async <R>(work: () => Promise<R>): Promise<R> => {
+      holder = await fixture.pool({ pool: { max: 2 } });
+      return holder.transaction({ context: context() }, async (session) => {
+        await rowsOf(holder, 'SELECT pg_advisory_xact_lock(7)', session);
+        return work();
+      });
+    };
+
+    test('an operation of the same transaction hears its deadline and its signal, and the transaction goes on', async () => {
+      let first: Promise<unknown> | undefined;
+      const { passed, open: goOn } = gate();
+      const done = await withLock(async () => {
+        const { passed: told, open: tell } = gate();
+        const transaction = pool.transaction({ context: context() }, async (session) => {
+          first = rowsOf(pool, LOCK, session);
+          const late = pool.query('INSERT INTO item VALUES (1, 0)', [], context({ session, timeout: 50 }));
+          const controller = new AbortController();
+          const { signal } = controller;
+          const leaving = pool.query('INSERT INTO item VALUES (2, 0)', [], context({ session, signal }));
+          const third = insert(3, session);
+          await expect(late).rejects.toMatchObject({ code: 'TIMEOUT' });
+          controller.abort();
+          await expect(leaving).rejects.toMatchObject({ code: 'ABORTED' });
+          await until(isWaiting);
+          tell();
+          await passed;
+          await Promise.all([first, third, insert(4, session)]);
+        });
+        await Promise.race([told, transaction]);
+        return { transaction };
+      });
+      goOn();
+      await done.transaction;
+      expect(await ids()).toEqual([3, 4]);
+    });
+
+    test('a transaction whose function has failed does not wait for it: it is stopped on the server', async () => {
+      await withLock(async () => {
+        const started = performance.now();
+        const own = new Error('of the function');
+        let sibling: Promise<unknown> | undefined;
+        const failing = pool.transaction({ context: context() }, async (session) => {
+          await insert(1, session);
+          sibling = rowsOf(pool, LOCK, session).catch((error: unknown) => error);
+          await until(isWaiting);
+          throw own;
+        });
+        await expect(failing).rejects.toBe(own);
+        expect(performance.now() - started).toBeLessThan(30_000);
+        expect(await sibling).toMatchObject({ code: 'CLOSED' });
+        await until(async () => !(await isWaiting()));
+      });
+      expect(await ids()).toEqual([]);
+    });
+  });
+
   test('a function that hangs is ended at the deadline, and by the signal', async () => {
     const never = new Promise<never>(() => undefined);
     const hang = async (session: Session) => {
@@ -241,10 +304,26 @@ describeServer('transactions', () => {
     });
     proxy.loseAnswerTo((sent) => sent.includes('-- lost'));
     await expect(rowsOf(pool, 'SELECT 1 -- lost')).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true });
+    for (const text of [
+      `SELECT 'it''s', 'update' AS "delete", E'\\'into', $tag$ merge '$tag$ -- lost`,
+      "WITH a AS (SELECT 1) SELECT 'insert' FROM a WHERE 'x' <> $$'$$ -- lost",
+    ]) {
+      proxy.loseAnswerTo((sent) => sent.includes('-- lost'));
+      await expect(rowsOf(pool, text)).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true });
+    }
+    for (const text of [
+      "WITH a AS (SELECT 1) -- it's\n INSERT INTO item VALUES (2, length('')) -- lost",
+      "WITH a AS (SELECT E'\\'') INSERT INTO item VALUES (3, length('')) -- lost",
+      "WITH a AS (SELECT 1) /* it's */ INSERT INTO item VALUES (4, length('')) -- lost",
+      "WITH a AS (SELECT '\\') INSERT INTO item VALUES (5, length('')) -- lost",
+    ]) {
+      proxy.loseAnswerTo((sent) => sent.includes('-- lost'));
+      await expect(rowsOf(pool, text)).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    }
     proxy.loseAnswerTo((sent) => sent.includes('-- lost'));
     await expect(
       pool.transaction({ context: context() }, (session) => rowsOf(pool, 'DELETE FROM item -- lost', session)),
     ).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true });
-    expect(await ids()).toEqual([1]);
+    expect(await ids()).toEqual([1, 2, 3, 4, 5]);
   });
 });

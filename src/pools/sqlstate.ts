@@ -13,6 +13,8 @@ interface DatabaseFault {
   readonly message: string;
   readonly severity: string;
   readonly constraint?: string | undefined;
+  /** The function of the server that raised it. */
+  readonly routine?: string | undefined;
 }
 
 /** Whether `error` came from the server, rather than from the client library or the network. */

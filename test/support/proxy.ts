@@ -8,6 +8,7 @@ export class Proxy {
   roundTrips = 0;
   private readonly pairs = new Map<Socket, Socket>();
   private lose: ((sent: Buffer) => boolean) | undefined;
+  private ownAnswer: { readonly fits: (sent: Buffer) => boolean; readonly answer: Buffer } | undefined;
   private frozen = false;
   private latency = 0;
   private trickling = false;
@@ -101,6 +102,18 @@ export class Proxy {
     this.lose = fits;
   }
 
+  /** From now on answers what a client says and fits, in the server's place. @returns what was answered so. */
+  answer(fits: (sent: Buffer) => boolean, answer: Buffer): { readonly sent: readonly Buffer[] } {
+    const sent: Buffer[] = [];
+    this.ownAnswer = { fits: (data) => fits(data) && sent.push(data) > 0, answer };
+    return { sent };
+  }
+
+  /** From now on what a client says and fits reaches nobody. @returns what was kept from the server so. */
+  swallow(fits: (sent: Buffer) => boolean): { readonly sent: readonly Buffer[] } {
+    return this.answer(fits, Buffer.alloc(0));
+  }
+
   async close(): Promise<void> {
     this.cut();
     this.server.close();
@@ -119,6 +132,7 @@ export class Proxy {
       if (this.messagesLeft-- <= 0) return this.cut();
       if (answered) this.roundTrips++;
       answered = false;
+      if (this.ownAnswer?.fits(data) === true) return toClient(this.ownAnswer.answer);
       if (this.lose?.(data) === true) {
         losing = true;
         this.lose = undefined;

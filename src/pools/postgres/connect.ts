@@ -1,8 +1,9 @@
 /** New connections: the whole handshake within one time limit, TLS, and the settings of the server's session. */
 import { readFile } from 'node:fs/promises';
-import { connect as connectSocket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { aborted, type Clock } from '../../clock.js';
 import { StorageError, UnavailableError } from '../../errors.js';
+import { requestCancel } from './cancel.js';
 import { requireChannelBinding } from './channel-binding.js';
 import { mapConnectError, serverAt } from './errors.js';
 import type { Client, ClientConfig, Library } from './library.js';
@@ -10,8 +11,6 @@ import { PINNED_OPTIONS } from './session-settings.js';
 import type { PostgresOptions } from './settings.js';
 
 const KEEP_ALIVE_AFTER = 10_000;
-/** How long a server gets to hear that a statement is to be stopped. */
-const CANCEL = 1_000;
 /** What the server's own limit is where no setting caps it; it is raised for the statements that have longer. */
 export const USUAL_STATEMENT_TIMEOUT = 60_000;
 
@@ -48,25 +47,9 @@ export class Connector {
   }
 
   /** Asks the server to stop what `client` runs. Resolves when the server has heard it, or will not; never rejects. */
-  cancel({ host, port, processID, secretKey }: Client): Promise<void> {
-    if (processID === null || secretKey === null) return Promise.resolve();
-    const request = Buffer.alloc(16);
-    request.writeInt32BE(16, 0);
-    request.writeInt32BE(80_877_102, 4);
-    request.writeInt32BE(processID, 8);
-    request.writeInt32BE(secretKey, 12);
-    return new Promise((resolve) => {
-      const socket = connectSocket(host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port });
-      const timer = this.clock.after(CANCEL, () => socket.destroy(), { background: true });
-      socket.on('error', () => undefined);
-      socket.on('close', () => {
-        timer.cancel();
-        resolve();
-      });
-      // The server closes it when it is done: PgBouncer takes an end of ours for a cancel that nobody wants any more.
-      socket.write(request);
-      socket.resume();
-    });
+  async cancel(client: Client): Promise<void> {
+    const isSecured = client.connection.stream instanceof TLSSocket;
+    await requestCancel(client, isSecured && (await this.#tls!), this.clock);
   }
 
   private async attempt<C>(tls: object | false, signal: AbortSignal, made: (client: Client) => C): Promise<C> {

@@ -190,7 +190,7 @@ export class Connection implements Bounded {
     const { running } = this;
     this.running = undefined;
     running?.fail(failure);
-    for (const statement of this.ahead.splice(0)) statement.fail(this.lostError());
+    for (const statement of this.ahead.splice(0)) statement.fail(running?.leads === true ? failure : this.lostError());
     this.holder?.connectionEnded(reason);
     this.host.ended(this);
   }

@@ -10,7 +10,7 @@ import { type Leak, leaksOf } from './leak.js';
 import type { Client } from './library.js';
 import { Openings } from './openings.js';
 import type { PostgresOptions } from './settings.js';
-import { Sharing } from './sharing.js';
+import { MOST, Sharing } from './sharing.js';
 import { Statement } from './statement.js';
 import { type Tried, Trials } from './trials.js';
 import { type Kept, Upkeep } from './upkeep.js';
@@ -27,10 +27,12 @@ export class Connections implements ConnectionHost, Kept, Tried {
   private readonly waiters: WaitQueue;
   private readonly goodbyes = new Set<Promise<void>>();
   private readonly deadlines: Deadlines;
-  private readonly openings: Openings;
+  readonly openings: Openings;
   private readonly options: PostgresOptions['pool'];
   private readonly upkeep: Upkeep;
   private readonly trials = new Trials(this);
+  /** Connections that have ended here, whose statement the server has yet to hear of being stopped. */
+  private cancelling = 0;
   private closed: StorageError | undefined;
   private onEmpty: (() => void) | undefined;
 
@@ -54,7 +56,7 @@ export class Connections implements ConnectionHost, Kept, Tried {
 
   /** Opens connections until there are `count`. @throws what the first failure says. */
   async warm(count: number, signal: AbortSignal): Promise<void> {
-    const missing = Math.min(count, this.options.max) - this.all.size - this.openings.size;
+    const missing = Math.min(count - this.all.size - this.openings.size, this.room);
     if (missing <= 0) return;
     await Promise.all(Array.from({ length: missing }, async () => this.giveOut(await this.openOne(signal))));
   }
@@ -104,10 +106,9 @@ export class Connections implements ConnectionHost, Kept, Tried {
     const now = this.clock.monotonic();
     const over = boundsExceeded(bounds, now, this.component);
     if (over !== undefined) throw over;
-    const { all, openings, waiters, options } = this;
     const free = this.tryTake(now);
-    const full = all.size + openings.size >= options.max;
-    const joined = free === undefined && full && waiters.size === 0 ? this.sharing.join(now) : undefined;
+    const full = this.room <= 0;
+    const joined = free === undefined && full && this.waiters.size === 0 ? this.sharing.join(now) : undefined;
     if (joined !== undefined) return this.taken(joined, now);
     const connection = free ?? (await this.acquire(bounds, true));
     this.sharing.offer(connection);
@@ -123,8 +124,11 @@ export class Connections implements ConnectionHost, Kept, Tried {
     this.giveOut(connection);
   }
 
-  /** Runs a script that takes away what the holder left behind, then gives the connection back. Never rejects. */
-  async clean(connection: Connection, script: string): Promise<void> {
+  /**
+   * Runs a script that takes away what the holder left behind, then gives the connection back. Never rejects.
+   * @param limit the server's limit for a statement that the script leaves
+   */
+  async clean(connection: Connection, script: string, limit = connection.statementTimeout): Promise<void> {
     if (connection.endedBy !== undefined) return;
     connection.holder = undefined;
     const statement = new Statement(script);
@@ -136,7 +140,7 @@ export class Connections implements ConnectionHost, Kept, Tried {
       connection.destroy(this.lostError('could not be made clean'));
     }
     if (connection.endedBy !== undefined) return;
-    connection.statementTimeout = this.openings.statementTimeout;
+    connection.statementTimeout = limit;
     if (connection.status === 'I') this.giveOut(connection);
     else connection.destroy(this.lostError('could not be made clean'));
   }
@@ -183,7 +187,7 @@ export class Connections implements ConnectionHost, Kept, Tried {
 
   fill(count: number): void {
     if (this.openings.size > 0) return;
-    for (let missing = Math.min(count, this.options.max) - this.all.size; missing > 0; missing--) this.openForAny();
+    for (let missing = Math.min(count - this.all.size, this.room); missing > 0; missing--) this.openForAny();
   }
 
   bound(deadline: number): void {
@@ -191,7 +195,11 @@ export class Connections implements ConnectionHost, Kept, Tried {
   }
 
   cancel(client: Client): Promise<void> {
-    return this.connector.cancel(client);
+    this.cancelling++;
+    return this.connector.cancel(client).finally(() => {
+      this.cancelling--;
+      this.grow();
+    });
   }
 
   ended(connection: Connection): void {
@@ -226,14 +234,14 @@ export class Connections implements ConnectionHost, Kept, Tried {
     return waiting;
   }
 
+  /** How many more may be opened: the server keeps to the limit too. */
+  private get room(): number {
+    return this.options.max - this.all.size - this.openings.size - this.cancelling;
+  }
+
   /** Opens what the waiters need and the limit allows. */
   private grow(): void {
-    while (
-      this.closed === undefined &&
-      this.openings.size < this.waiters.size &&
-      this.all.size + this.openings.size < this.options.max
-    )
-      this.openForAny();
+    while (this.closed === undefined && this.openings.size < this.waiters.size && this.room > 0) this.openForAny();
   }
 
   /** Who waits gets what comes of it: the connection, or what went wrong. */
@@ -262,7 +270,7 @@ export class Connections implements ConnectionHost, Kept, Tried {
     connection.takenBy = undefined;
     if (this.closed !== undefined || connection.obsolete || connection.expiresAt <= now) return this.retire(connection);
     // Who shares brings its like along: a queue of them would else be served one by one for ever.
-    const granted = this.waiters.grant(connection, Math.ceil(this.waiters.size / this.options.max));
+    const granted = this.waiters.grant(connection, Math.min(MOST, Math.ceil(this.waiters.size / this.options.max)));
     if (granted > 0) {
       connection.users = granted;
       this.taken(connection, now);

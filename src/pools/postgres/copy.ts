@@ -15,6 +15,7 @@ const SAVEPOINT = 'quartermaster_copy';
 
 export class CopyStatement extends Statement {
   private readonly source: Iterator<string | Uint8Array>;
+  private begun = false;
   private over = false;
 
   constructor(
@@ -34,6 +35,8 @@ export class CopyStatement extends Statement {
   }
 
   override submit(wire: Wire): null {
+    if (this.begun) return null;
+    this.begun = true;
     // Not `sent` yet: until the last row was the server cannot have done it.
     const { preface, text } = this;
     const script = this.inSession

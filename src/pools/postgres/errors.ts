@@ -19,7 +19,8 @@ export function isReadOnly(error: unknown): boolean {
 /** What the server keeps under a name is gone, or no longer fits its tables; the statement was not run. */
 export function isStalePlan(error: unknown): boolean {
   if (!isDatabaseFault(error)) return false;
-  return error.code === '26000' || (error.code === '0A000' && error.message.includes('cached plan'));
+  // The message may be in any language.
+  return error.code === '26000' || (error.code === '0A000' && error.routine === 'RevalidateCachedQuery');
 }
 
 /**

@@ -5,6 +5,7 @@ import type { PostgresOptions } from './settings.js';
 
 export class Openings {
   private readonly running = new Set<AbortController>();
+  /** The server's limit for a statement, as a connection begins with it, in milliseconds. */
   readonly statementTimeout: number;
   private readonly lifetime: number;
 

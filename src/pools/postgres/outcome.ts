@@ -4,6 +4,9 @@ import type { Connection } from './connection.js';
 import { isRefusal, isStalePlan, mapError } from './errors.js';
 import type { Statement } from './statement.js';
 
+/** What may hold any word: strings (also with escapes, also between dollars) and quoted names. A comment ends none. */
+const QUOTED =
+  /--[^\n]*|(?<![\w$])e'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|(?<![\w$])\$((?:[a-z_]\w*)?)\$.*?\$\1\$/gis;
 const READS = /^\s*(SELECT|WITH|VALUES|SHOW|EXPLAIN)\b(?!.*\b(INSERT|UPDATE|DELETE|MERGE|nextval|INTO)\b)/is;
 
 /** Of a statement outside of transactions, which commits by itself. */
@@ -18,9 +21,7 @@ export function statementFault(
   // A deadline or a signal says itself that nobody knows.
   const isCut = isStorageError(error) && !['UNAVAILABLE', 'CLOSED'].includes(error.code);
   if (isCut || connection.endedBy === undefined || !mayBeDone(error, statement, connection)) return fault;
-  return READS.test(statement.text)
-    ? fault
-    : unknown('The reply to the statement was lost', error, component, operation);
+  return reads(statement.text) ? fault : unknown('The reply to the statement was lost', error, component, operation);
 }
 
 export function sessionFault(
@@ -43,6 +44,12 @@ export function commitFault(
 ): StorageError {
   if (!mayBeDone(error, statement, connection)) return mapError(error, component, 'transaction');
   return unknown('The reply to the commit was lost', error, component, 'transaction');
+}
+
+/** Only what surely reads: a statement with a longer comment, which may be within another, is none of these. */
+function reads(text: string): boolean {
+  const bare = text.replace(QUOTED, (quoted) => (quoted.startsWith('--') ? quoted : "''"));
+  return !bare.includes('/*') && READS.test(bare);
 }
 
 function mayBeDone(error: unknown, statement: Statement, connection: Connection): boolean {

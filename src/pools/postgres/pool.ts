@@ -24,7 +24,7 @@ import { Connections } from './connections.js';
 import { CopyStatement } from './copy.js';
 import { isReadOnly, isStalePlan } from './errors.js';
 import { healthOf } from './health.js';
-import { createHostPool } from './host-pool.js';
+import { createHostPool, hostPoolOptions } from './host-pool.js';
 import { loadLibrary } from './library.js';
 import { leave, leaveReadOnly, type Opened } from './opened.js';
 import { sessionFault, statementFault } from './outcome.js';
@@ -34,6 +34,9 @@ import { PostgresSession } from './session.js';
 import type { PostgresOptions } from './settings.js';
 import { Statement } from './statement.js';
 import { encodeAll } from './values.js';
+
+/** What statements get, in milliseconds, that run when the function of their transaction has failed. */
+const GRACE = 50;
 
 export class PostgresPool implements PostgresDialectPool {
   readonly dialect = 'postgres';
@@ -60,7 +63,7 @@ export class PostgresPool implements PostgresDialectPool {
     client: () => {
       const opened = this.#require('sql');
       if (opened.hostPool === undefined || opened.hostPool.ended)
-        opened.hostPool = createHostPool(opened.library, opened.connections, this.#options.pooler === 'transaction');
+        opened.hostPool = createHostPool(opened.library, opened.connections, hostPoolOptions(this.#options));
       return opened.hostPool;
     },
   };
@@ -128,6 +131,10 @@ export class PostgresPool implements PostgresDialectPool {
       session.end();
       // Its time is over: what still runs is not waited for.
       if (connection.busy && isStorageError(cut) && cut !== session.failure) connection.destroy(cut);
+      // Nothing of it is kept: a statement that is not done soon may wait for a lock for as long as the caller gave it.
+      if (connection.busy)
+        await untilBounds(session.idle(), { deadline: this.#clock.monotonic() + GRACE }, this.#clock);
+      if (connection.busy) connection.destroy(session.refusal()!);
       await session.idle();
       throw error;
     } finally {
@@ -267,7 +274,7 @@ export class PostgresPool implements PostgresDialectPool {
         // The statements after a failed one fail too: what went wrong is the first error.
         throw (session.failure ??= fault);
       }
-    });
+    }, context);
   }
 
   #own(session: Session, operation: string): PostgresSession {

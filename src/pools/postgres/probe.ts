@@ -73,6 +73,7 @@ export class Probe implements ConnectionHost {
     const onAbort = (): void => connection.destroy(this.endedError(signal.reason));
     signal.addEventListener('abort', onAbort, { once: true });
     try {
+      if (signal.aborted) throw this.endedError(signal.reason);
       const { clock } = this;
       const wall = clock.now().getTime();
       const before = clock.monotonic();

@@ -3,6 +3,7 @@ import { aborted, type Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { beginWith } from '../statement-settings.js';
 import type { Setting, SqlResult } from '../pool.js';
+import { USUAL_STATEMENT_TIMEOUT } from './connect.js';
 import type { Connection } from './connection.js';
 import type { Library } from './library.js';
 import type { PostgresOptions } from './settings.js';
@@ -47,7 +48,10 @@ export class Runner {
   run(connection: Connection, statement: Statement, context: OperationContext): Promise<SqlResult> {
     if (this.cap === null && !this.pooled && context.deadline < Infinity) {
       const left = context.deadline - this.clock.monotonic();
-      if (left > connection.statementTimeout) return this.runLong(connection, statement, context, left);
+      if (left > connection.statementTimeout) limitStatements(connection, milliseconds(2 * left + MARGIN) ?? 0);
+      // As a longer statement, or a host, has left it.
+      else if (connection.statementTimeout > USUAL_STATEMENT_TIMEOUT && left <= USUAL_STATEMENT_TIMEOUT)
+        limitStatements(connection, USUAL_STATEMENT_TIMEOUT);
     }
     return this.runInSession(connection, statement, context);
   }
@@ -69,28 +73,12 @@ export class Runner {
   transactionLimit(connection: Connection, { deadline }: OperationContext): number | undefined {
     const left = deadline - this.clock.monotonic() + MARGIN;
     if (this.pooled) return milliseconds(Math.min(left, this.cap || Infinity));
-    return this.cap === null && left > connection.statementTimeout ? (milliseconds(left) ?? 0) : undefined;
-  }
-
-  /** In a round trip before: some statements refuse to stand with another. Rarely, since the limit then stays. */
-  private async runLong(
-    connection: Connection,
-    statement: Statement,
-    context: OperationContext,
-    left: number,
-  ): Promise<SqlResult> {
-    const limit = milliseconds(2 * left + MARGIN) ?? 0;
-    const raise = new Statement(`SET statement_timeout = ${limit}`);
-    const before = connection.statementTimeout;
-    // Before it is sent: of two that share the connection the second then raises it only further.
-    connection.statementTimeout = limit === 0 ? Infinity : limit;
-    try {
-      await this.runInSession(connection, raise, context);
-    } catch (error) {
-      connection.statementTimeout = before;
-      throw error;
-    }
-    return this.runInSession(connection, statement, context);
+    if (this.cap !== null) return undefined;
+    const { statementTimeout } = connection;
+    if (left > statementTimeout) return milliseconds(left) ?? 0;
+    return statementTimeout > USUAL_STATEMENT_TIMEOUT
+      ? milliseconds(Math.max(left, USUAL_STATEMENT_TIMEOUT))
+      : undefined;
   }
 
   private serverName(name: string, text: string): string | undefined {
@@ -101,6 +89,18 @@ export class Runner {
     this.names.set(name, added);
     return added.name;
   }
+}
+
+/**
+ * Sets the server's limit for the statements of a connection, in milliseconds, 0: none. It is sent before the next one
+ * without waiting for its answer, and not together with it: some statements refuse to stand with another.
+ */
+function limitStatements(connection: Connection, limit: number): void {
+  const statement = new Statement(`SET statement_timeout = ${limit}`);
+  statement.leads = true;
+  connection.statementTimeout = limit === 0 ? Infinity : limit;
+  // What it fails by, the statement behind it fails by too.
+  connection.run(statement).catch(() => undefined);
 }
 
 /** As the server takes it. */

@@ -1,5 +1,5 @@
 /** One transaction on one connection. BEGIN travels with the first statement. */
-import type { Clock } from '../../clock.js';
+import { type Clock, within } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { isStorageError, StorageError } from '../../errors.js';
 import { LocalSession } from '../local-session.js';
@@ -11,6 +11,8 @@ import { type Savepoint, withSavepoint } from '../savepoint.js';
 import { Statement } from './statement.js';
 
 const LEVELS: Readonly<Record<Isolation, string>> = { serializable: 'SERIALIZABLE', snapshot: 'REPEATABLE READ' };
+
+const LATE = 'The deadline passed while the operation waited for another of its transaction';
 
 const DEFERRED = /^(RELEASE )?SAVEPOINT quartermaster_\w+$/;
 
@@ -27,9 +29,9 @@ export class PostgresSession extends LocalSession implements Holder {
     private readonly isolation: Isolation,
     private readonly statementTimeout: number | undefined,
     bounds: OperationContext,
-    clock: Clock,
+    private readonly timing: Clock,
   ) {
-    super(pool, bounds, clock);
+    super(pool, bounds, timing);
     connection.holder = this;
   }
 
@@ -74,7 +76,7 @@ export class PostgresSession extends LocalSession implements Holder {
     return {
       release: () => void (takeBack() || this.unsaid.push(`RELEASE SAVEPOINT ${name}`)),
       undo: async () => {
-        if (!takeBack()) await this.inTurn(() => this.rollBackTo(name));
+        if (!takeBack()) await this.inTurn(() => this.rollBackTo(name), { deadline: this.deadline });
       },
     };
   }
@@ -94,14 +96,18 @@ export class PostgresSession extends LocalSession implements Holder {
     }
   }
 
-  /** One statement after the other, in the order of these calls. */
-  async inTurn<R>(run: () => Promise<R>): Promise<R> {
-    while (this.turn !== undefined) await this.turn;
-    const running = run();
+  /**
+   * One statement after the other, in the order of these calls.
+   * @throws what `run` throws; `TIMEOUT`, `ABORTED` when the bounds end the wait: then `run` is not called.
+   */
+  inTurn<R>(run: () => Promise<R>, bounds: Pick<OperationContext, 'deadline' | 'signal'>): Promise<R> {
+    const before = this.turn;
+    const running = before === undefined ? run() : within(before, bounds, this.timing, LATE).then(run);
     const leave = (): void => {
       if (this.turn === turn) this.turn = undefined;
     };
-    const turn: Promise<void> = running.then(leave, leave);
+    // Who gives up leaves the turn to who has it.
+    const turn: Promise<void> = running.then(leave, before === undefined ? leave : () => before.then(leave));
     this.turn = turn;
     return running;
   }

@@ -2,7 +2,7 @@
 import type { Connection } from './connection.js';
 
 /** How many statements may be on their way on one connection. */
-const MOST = 64;
+export const MOST = 64;
 
 export class Sharing {
   private readonly shared = new Set<Connection>();

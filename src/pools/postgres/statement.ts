@@ -32,6 +32,8 @@ export class Statement {
   epilogue: readonly string[] = [];
   /** Of `Clock.monotonic`. */
   deadline = Infinity;
+  /** Whether it only prepares the session for the statement behind it, which shares its end. */
+  leads = false;
   /** Whether the server may have run it. */
   sent = false;
   /** The state in which it left the server's session. */

@@ -50,6 +50,8 @@ export class Trials {
     const { pool } = this;
     const { idleSince } = connection;
     const passed = await connection.answers(pool.clock.monotonic() + TRIAL);
+    // An error is an answer of a server or a pooler that cannot serve it now; nobody has the connection any more.
+    if (!passed) pool.giveUp(connection);
     // The server was silent for the whole of it: those that were idle as long are no better, and each would cost a trial.
     if (connection.endedBy instanceof TimeoutError)
       for (const other of [...pool.idle]) if (other.idleSince <= idleSince) pool.giveUp(other);

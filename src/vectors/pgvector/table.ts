@@ -85,7 +85,9 @@ export function scoreOfDistance(metric: Metric, value: number): number {
 
 export function createCatalogue(): string {
   return (
-    `CREATE SCHEMA IF NOT EXISTS ${SCHEMA}; CREATE TABLE IF NOT EXISTS ${CATALOGUE} (` +
+    // Who may not make schemas is refused before the server looks whether this one is there.
+    `DO $$ BEGIN IF to_regnamespace('${SCHEMA}') IS NULL THEN CREATE SCHEMA IF NOT EXISTS ${SCHEMA}; END IF; END $$; ` +
+    `CREATE TABLE IF NOT EXISTS ${CATALOGUE} (` +
     'name text COLLATE "C" PRIMARY KEY, dimension integer NOT NULL, metric text NOT NULL, ' +
     'fields jsonb NOT NULL, index jsonb NOT NULL, text jsonb); ' +
     // As it was made before texts could be searched. Even a column that is there is only added once nobody reads the table.

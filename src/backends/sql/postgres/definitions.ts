@@ -8,7 +8,8 @@ import { jsonAt, SCHEMA, tableName } from './expressions.js';
 import { timeText } from './parameters.js';
 
 const NOTES = tableName('qm_schema');
-const SCHEMA_DDL = `CREATE SCHEMA IF NOT EXISTS ${identifier(SCHEMA)}`;
+// Who may not make schemas is refused before the server looks whether this one is there.
+const SCHEMA_DDL = `IF to_regnamespace(${literal(SCHEMA)}) IS NULL THEN CREATE SCHEMA IF NOT EXISTS ${identifier(SCHEMA)}; END IF`;
 const NOTES_DDL = `CREATE TABLE IF NOT EXISTS ${NOTES} (name text PRIMARY KEY, note text NOT NULL)`;
 // One lock for all: first users of the schema itself collide too.
 const LOCK = `SELECT pg_advisory_xact_lock(hashtextextended(${literal(SCHEMA)}, 0))`;
@@ -49,7 +50,7 @@ export const definitions: Definitions = {
   async lock(pool, context) {
     await pool.query(LOCK, [], context);
   },
-  prepare: (pool, context) => pool.script(`${SCHEMA_DDL}; ${NOTES_DDL}`, context),
+  prepare: (pool, context) => pool.script(`DO $$ BEGIN ${SCHEMA_DDL}; END $$; ${NOTES_DDL}`, context),
   misfit(path, { type, maxBytes }) {
     const json = jsonAt(path, 't.value');
     const parent = path.length === 1 ? 't.value' : jsonAt(path.slice(0, -1), 't.value');
