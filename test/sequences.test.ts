@@ -86,6 +86,21 @@ describe.each(storageTargets('sequences'))('sequences on $name', ({ prepare, tra
     expect(taken.sort((a, b) => a - b)).toEqual(Array.from({ length: 80 }, (_, i) => i + 1));
   });
 
+  test('goes on after the numbers that came from elsewhere', async () => {
+    const numbers = fresh().sequences();
+    await numbers.skipTo('moved', 0);
+    expect(await numbers.next('moved')).toBe(1);
+    await Promise.all([numbers.skipTo('moved', 361), numbers.skipTo('moved', 40)]);
+    expect(await numbers.next('moved')).toBe(362);
+    await numbers.skipTo('moved', 17);
+    expect(await numbers.nextMany('moved', 2)).toEqual([363, 364]);
+    for (const number of [-1, 1.5, 2 ** 52 + 1, '1' as unknown as number])
+      await expect(numbers.skipTo('moved', number)).rejects.toMatchObject({
+        code: 'VALIDATION',
+        details: { key: 'number' },
+      });
+  });
+
   test('after 2^53 - 1 there is none, and none is given twice', async () => {
     const own = fresh();
     const mine = own.collection(Invoices);

@@ -66,19 +66,23 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
 
   /**
    * Reads, applies `change` to a copy and replaces, again from the read when another writer was faster; keeps the TTL.
-   * @throws `NOT_FOUND`; `CONFLICT` (retryable) after 10 tries; what `change` throws.
+   * @throws `NOT_FOUND`; `CONFLICT` when the version is another, or (retryable) after 10 tries; what `change` throws.
    */
   async update(
     id: string,
     change: (value: T) => In | Promise<In>,
-    options: CallOptions = {},
+    options: VersionOptions = {},
   ): Promise<StoredRecord<T>> {
-    checkOptions(options, 'read');
+    checkOptions(options, 'update');
+    const ifVersion = checkVersion(options.ifVersion);
     const key = this.codec.encodeId(id);
     if (typeof change !== 'function') throw invalid('change', change, 'a function');
     return this.run('update', options, (context) =>
       this.writer.readAndWrite(key, 'update', context, async (stored) => {
         if (stored === undefined) return undefined;
+        const { version } = stored;
+        if (ifVersion !== undefined && version !== ifVersion)
+          throw this.codec.failure({ status: 'conflict', version }, key, 'update')!;
         const changed = (async () => this.codec.encode(await change(this.codec.decode(stored).value)))();
         const { value } = await this.within(
           changed,

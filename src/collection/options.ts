@@ -89,6 +89,7 @@ const CALL = ['signal', 'timeout'];
 const KEYS = {
   read: new Set(CALL),
   delete: new Set([...CALL, 'ifVersion']),
+  update: new Set([...CALL, 'ifVersion']),
   list: new Set([...CALL, 'sort', 'limit', 'after']),
   each: new Set([...CALL, 'sort']),
   insert: new Set([...CALL, 'id', 'ttl']),

@@ -135,6 +135,22 @@ export function describeCollections(runner: TestRunner, target: () => OpenRecord
       assert.deepEqual([value.total, version, expiresAt], [5, 6, new Date(NOW.getTime() + 60_000)]);
     });
 
+    test('update of one version is refused where the record has another, before its function is called', async () => {
+      const all = orders();
+      await all.save({ status: 'open', total: 0 }, { id: 'o' });
+      assert.equal((await all.update('o', (v) => ({ ...v, total: 1 }), { ifVersion: 1 })).version, 2);
+      let called = 0;
+      const change = (v: Order): Order => ({ ...v, total: ++called });
+      await assert.rejects(all.update('o', change, { ifVersion: 1 }), refusedWith('CONFLICT'));
+      assert.equal(called, 0);
+      // Somebody is faster while its function runs: it is not run again on what it was not asked for.
+      const overtaken = all.update('o', async (v) => (await all.patch('o', { set: { total: 7 } }), change(v)), {
+        ifVersion: 2,
+      });
+      await assert.rejects(overtaken, refusedWith('CONFLICT'));
+      assert.deepEqual([called, (await all.get('o')).value.total], [1, 7]);
+    });
+
     test('increments by many are all counted, the first one too', async () => {
       const all = orders();
       const sums = await Promise.all(

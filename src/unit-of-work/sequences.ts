@@ -1,11 +1,13 @@
 /** Numbers that grow and are never given twice: a tenant's sequences, and the fencing tokens of what it locks. */
 import { checkId } from '../backends/value.js';
-import { COUNTERS, takeNumbers } from '../collection/counters.js';
+import { COUNTERS, skipNumber, takeNumbers } from '../collection/counters.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
 import type { CallOptions } from '../component.js';
 import { invalid, UnsupportedError } from '../errors.js';
 
 const MOST = 10_000;
+/** As many are left beyond it. */
+const MOST_SKIPPED = 2 ** 52;
 
 export class Sequences {
   constructor(private readonly host: CollectionHost) {}
@@ -29,6 +31,21 @@ export class Sequences {
   }
 
   /**
+   * The next number of a sequence is greater than `number`, whatever was given before: numbers that came from elsewhere. It
+   * never goes back.
+   * @throws `VALIDATION` for what is no whole number from 0 to 2^52
+   */
+  async skipTo(name: string, number: number, options?: CallOptions): Promise<void> {
+    if (!Number.isSafeInteger(number) || number < 0 || number > MOST_SKIPPED)
+      throw invalid('number', number, 'a whole number from 0 to 2^52');
+    const { host } = this;
+    const counter = counterOf('sequence', name);
+    return runOperation(host, [COUNTERS], 'skipTo', options, (context) =>
+      skipNumber(host.backend, { tenant: host.tenant }, counter, number, context),
+    );
+  }
+
+  /**
    * A number greater than every one given for the resource before: who writes to it says the number, and the resource
    * refuses numbers below the highest it has seen.
    * @throws `UNSUPPORTED` in a transaction: one that rolls back would give its number again.
@@ -44,11 +61,7 @@ export class Sequences {
     operation: string,
     options: CallOptions | undefined,
   ): Promise<number> {
-    const key = kind === 'fence' ? 'resource' : 'name';
-    if (typeof name !== 'string') throw invalid(key, name, 'a string');
-    checkId(name, key);
-    // Collections count their ids under their bare names, which hold no colon.
-    const counter = checkId(`${kind}:${name}`, key);
+    const counter = counterOf(kind, name);
     const { host } = this;
     return runOperation(host, [COUNTERS], operation, options, (context) => {
       if (kind === 'fence' && context.session !== undefined)
@@ -56,4 +69,13 @@ export class Sequences {
       return takeNumbers(host.backend, { tenant: host.tenant }, counter, count, context);
     });
   }
+}
+
+/** @throws `VALIDATION` */
+function counterOf(kind: 'sequence' | 'fence', name: string): string {
+  const key = kind === 'fence' ? 'resource' : 'name';
+  if (typeof name !== 'string') throw invalid(key, name, 'a string');
+  checkId(name, key);
+  // Collections count their ids under their bare names, which hold no colon.
+  return checkId(`${kind}:${name}`, key);
 }
