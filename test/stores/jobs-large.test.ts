@@ -41,4 +41,23 @@ for (const target of storageTargets('large jobs').filter(({ transactions }) => t
         new Date(first.getTime() + 23 * HOUR),
       ]);
     });
+
+    test('a job is cancelled with all of its runs', async () => {
+      const { jobs } = open();
+      const { id } = await newJob(open(), { name: 'cancelled' });
+      const payload = 'x'.repeat(524_286);
+      for (let i = 0; i < 20; i++) await jobs.enqueueRun(id, { payload });
+      const [held] = await jobs.claimDue({ workerId: 'w', jobs: ['cancelled'] });
+      await jobs.transition(id, 'cancelled');
+      const runs = (await jobs.listRuns(id, { limit: 100 })).items;
+      const ended = runs.filter((run) => run.id !== held!.id);
+      expect(ended).toHaveLength(19);
+      for (const run of ended) {
+        expect(run).toMatchObject({ status: 'cancelled', finishedAt: expect.any(Date), payload });
+        expect(run).not.toHaveProperty('queue');
+        expect((await jobs.listEvents(run.id)).at(-1)).toMatchObject({ type: 'job.run_cancelled' });
+      }
+      expect(await jobs.getRun(held!.id)).toMatchObject({ status: 'running', cancelRequestedAt: expect.any(Date) });
+      await jobs.complete(held!.id, held!.token);
+    });
   });
