@@ -86,7 +86,7 @@ export abstract class ScheduleOperations extends JobOperations {
     return this.setPaused('pauseSchedule', jobId, true, options);
   }
 
-  /** The next occurrence is the first after now. @throws `NOT_FOUND`, `CONFLICT` */
+  /** The next occurrence is the first after now; also of a schedule that was stopped with its job. @throws `NOT_FOUND`, `CONFLICT` */
   async resumeSchedule(jobId: string, options: ChangeOptions & Actor = {}): Promise<JobSchedule> {
     return this.setPaused('resumeSchedule', jobId, false, options);
   }
@@ -135,8 +135,11 @@ export abstract class ScheduleOperations extends JobOperations {
       const [job, known] = await Promise.all([this.findJob(unit, id, operation), unit.find(SCHEDULES, id)]);
       if (known === undefined) throw this.noSchedule(id, operation);
       checkIfVersion(known, 'schedule', ifVersion);
-      if (known.value.paused === paused) return this.entity(known);
+      const isSame = known.value.paused === paused;
+      // One whose job was cancelled is not paused, and has no occurrence to come.
+      if (isSame && (paused || known.value.nextRunAt !== undefined)) return this.entity(known);
       const nextRunAt = paused ? undefined : (await readRecurrence(known.value))(unit.now);
+      if (isSame && nextRunAt === undefined) return this.entity(known);
       const value = compact<ScheduleValue>({ ...known.value, paused, nextRunAt });
       this.touch(unit, job, 'schedule_changed', { action: paused ? 'paused' : 'resumed', nextRunAt }, actor);
       return this.entity(unit.replace<ScheduleValue>(SCHEDULES, known, value));
