@@ -28,6 +28,7 @@ import {
   ifVersion,
   PAGE_MEMBERS,
 } from '../options.js';
+import { OWN_EVENTS } from './events.js';
 import {
   ASSIGNMENT_STATUSES,
   JOB_STATUSES,
@@ -52,7 +53,7 @@ function seconds(least: number): Reader<number> {
 
 export const RETRY: RetryPolicy = { maxAttempts: 3, backoffSeconds: 30, jitterSeconds: 5, multiplier: 2 };
 
-const retry: Reader<RetryPolicy> = shape({
+const RETRY_MEMBERS = {
   maxAttempts: withDefault(integer(1, 1_000), RETRY.maxAttempts),
   backoffSeconds: withDefault(seconds(0), RETRY.backoffSeconds),
   jitterSeconds: withDefault(seconds(0), RETRY.jitterSeconds),
@@ -60,7 +61,7 @@ const retry: Reader<RetryPolicy> = shape({
     if (typeof value !== 'number' || !(value >= 1) || value > 100) throw invalid(key, value, 'a number from 1 to 100');
     return value;
   }, RETRY.multiplier),
-});
+};
 
 const misfire: Reader<ScheduleValue['misfire']> = (value, key) => {
   const word = choice(MISFIRES)(value, key);
@@ -103,9 +104,10 @@ export const readNewJob = shape({
   metadata: METADATA,
   timeoutSeconds: optional(seconds(0.001)),
   maxConcurrent: optional(LIMIT),
-  retry: optional(retry),
+  retry: optional(shape(RETRY_MEMBERS)),
 });
 
+/** Of a retry policy, what is given of it: the rest is as it was. */
 export const readJobChanges = partialWithNulls(
   partial({
     name: NAME,
@@ -115,7 +117,7 @@ export const readJobChanges = partialWithNulls(
     metadata: METADATA,
     timeoutSeconds: nullable(seconds(0.001)),
     maxConcurrent: nullable(LIMIT),
-    retry: nullable(retry),
+    retry: nullable(partial(RETRY_MEMBERS)),
   }),
 );
 
@@ -208,6 +210,8 @@ export const readEvent = shape({
   eventType: (value, key) => {
     if (typeof value !== 'string' || !/^[a-z][a-z0-9_]{0,63}$/.test(value))
       throw invalid(key, value, 'a name of the form [a-z][a-z0-9_]{0,63}');
+    if (OWN_EVENTS.includes(value))
+      throw invalid(key, value, `another name than the store's own (${OWN_EVENTS.join(', ')})`);
     return value;
   },
   payload: METADATA,

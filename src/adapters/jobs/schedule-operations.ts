@@ -16,12 +16,12 @@ export interface NewSchedule {
   readonly scheduleType?: ScheduleValue['scheduleType'] | undefined;
   /**
    * `cron`: 5 or 6 fields (the first of 6 are seconds), or `@daily` and its like. `interval`: seconds, or `15m`, `2h`, `1d`.
-   * `once`: a time of ISO 8601.
+   * `once`: a time of ISO 8601; one that is past makes no run, so that it may be set at each start of a service.
    */
   readonly expression: string;
   /** Of cron's local times; default: `UTC`. */
   readonly timezone?: string | undefined;
-  /** In place of the first occurrence. */
+  /** In place of the first occurrence; from `startAt`, before `endAt`. */
   readonly nextRunAt?: Date | string | null | undefined;
   /** No occurrence before it. */
   readonly startAt?: Date | string | null | undefined;
@@ -164,6 +164,10 @@ export async function readNewSchedule(schedule: NewSchedule, key: string): Promi
   const { nextRunAt, anchorAt: anchor, ...given } = readSchedule(schedule, key);
   if (given.startAt !== undefined && given.endAt !== undefined && given.endAt <= given.startAt)
     throw invalid(`${key}.endAt`, given.endAt, 'a time after startAt');
+  if (nextRunAt !== undefined && given.startAt !== undefined && nextRunAt < given.startAt)
+    throw invalid(`${key}.nextRunAt`, nextRunAt, 'a time not before startAt');
+  if (nextRunAt !== undefined && given.endAt !== undefined && nextRunAt >= given.endAt)
+    throw invalid(`${key}.nextRunAt`, nextRunAt, 'a time before endAt');
   const anchorAt = anchor ?? given.startAt;
   const value = compact<WantedSchedule['value']>(given);
   await readRecurrence({ ...value, anchorAt: anchorAt ?? new Date(0) });
