@@ -186,18 +186,21 @@ export const readNames: typeof names = (value, key) => {
   if (read.length === 0) throw invalid(key, value, 'at least one name');
   return read;
 };
+/** How long a lease is unless said otherwise. */
+export const LEASE_SECONDS = 60;
+
 export const readClaim = shape({
   ...CALL_MEMBERS,
   workerId: NAME,
   limit: withDefault(integer(1, 1_000), 1),
   jobs: (value, key) => (value === undefined ? undefined : readNames(value, key)),
-  leaseSeconds: withDefault(seconds(0.001), 60),
+  leaseSeconds: withDefault(seconds(0.001), LEASE_SECONDS),
   now: optional(instant),
 });
 export const readWork = shape({
   workerId: optional(NAME),
   concurrency: withDefault(integer(1, 1_000), 4),
-  leaseSeconds: withDefault(seconds(0.3), 60),
+  leaseSeconds: withDefault(seconds(0.3), LEASE_SECONDS),
   poll: withDefault(integer(1, 3_600_000), 1_000),
   onFailure: (value, key) => {
     if (value !== undefined && typeof value !== 'function') throw invalid(key, value, 'a function');
@@ -248,7 +251,7 @@ export const OPTIONS = {
     status: optionalList(oneOrMany(choice(JOB_STATUSES))),
     ownerId: optional(uuid),
   }),
-  heartbeat: shape({ ...CALL_MEMBERS, leaseSeconds: withDefault(seconds(0.001), 60) }),
+  heartbeat: shape({ ...CALL_MEMBERS, leaseSeconds: optional(seconds(0.001)) }),
   delete: shape({ ...CALL_MEMBERS, ...ACTOR_MEMBERS, ifVersion, force: withDefault(flag, false) }),
   previews: shape({ ...CALL_MEMBERS, count: withDefault(integer(1, 1_000), 5) }),
   retain: shape({ ...CALL_MEMBERS, dryRun: withDefault(flag, false) }),
