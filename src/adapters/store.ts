@@ -215,6 +215,16 @@ export abstract class Store extends Handle {
     });
   }
 
+  /** What was made under an idempotency key is gone: the key stands for that, and makes nothing else. */
+  protected forgotten(what: string, id: string, operation: string): NotFoundError {
+    const message = `${what} ${JSON.stringify(id)} was made under this idempotency key, and is not there any more`;
+    return new NotFoundError(message, {
+      component: this.definition.name,
+      operation: this.operationName(operation),
+      details: { id, reason: 'idempotency' },
+    });
+  }
+
   /** One page of a collection of the store, as entities. @throws `INVALID_CURSOR`, `VALIDATION` */
   protected async page<T>(
     definition: CollectionDefinition<T>,

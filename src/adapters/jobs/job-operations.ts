@@ -87,7 +87,11 @@ export abstract class JobOperations extends JobStoreBase {
     const value = compact<JobValue>(readNewJob(job, 'job'));
     const create = this.change('create', options, async (unit, host) => {
       const { result, remember } = await unit.once('jobs.create', idempotencyKey, value);
-      if (result !== undefined) return this.changed(await this.findJob(unit, result, 'create'), []);
+      if (result !== undefined) {
+        const known = await unit.find(JOBS, result);
+        if (known === undefined) throw this.forgotten('The job', result, 'create');
+        return this.changed(known, []);
+      }
       await checkConversation(host, value.conversationId, 'job.conversationId');
       const made = this.insertJob(unit, value, actor);
       remember(made.id);
