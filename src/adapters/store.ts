@@ -128,8 +128,10 @@ export abstract class Store extends Handle {
   ): Promise<R> {
     const { host } = this;
     // With the outbox, the events are written by the transaction that they tell of.
-    if (this.definition.tells && host.settings.events.outbox && host.outbox === undefined)
-      return host.transaction(callOptions(options), (inside) => this.at(inside).decide(operation, options, plan));
+    if (this.definition.tells && host.settings.events.outbox && host.outbox === undefined) {
+      const untilDeadline = { ...callOptions(options), retries: Number.MAX_SAFE_INTEGER };
+      return host.transaction(untilDeadline, (inside) => this.at(inside).decide(operation, options, plan));
+    }
     return this.run(operation, options, async (context) => {
       const most = context.session === undefined && host.delivery === undefined ? Infinity : ATTEMPTS;
       for (let attempt = 1; ; attempt++) {
