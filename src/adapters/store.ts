@@ -44,8 +44,10 @@ export type Entity<T> = T & {
   readonly updatedAt: Date;
 };
 
-/** How often a decision is made before it gives up with `CONFLICT`. */
+/** How often a decision is made, at most, where its reads may stay what they are however often: in a transaction, for a delivery. */
 const ATTEMPTS = 10;
+/** Milliseconds between two tries, at most. */
+const LONGEST_PAUSE = 1_000;
 
 export interface StoreDefinition {
   readonly name: StoreName;
@@ -115,8 +117,9 @@ export abstract class Store extends Handle {
 
   /**
    * Makes a decision and writes it as one atomic batch; makes it again, from its reads, when what it stands on has changed
-   * meanwhile. Its events are told after the commit. What `plan` does beside the unit goes by the host that it gets, which is
-   * that of the transaction where there is one. @throws `CONFLICT` (retryable) after 10 tries; what `plan` throws.
+   * meanwhile, until the operation's deadline: whenever it loses, another has won. Its events are told after the commit. What
+   * `plan` does beside the unit goes by the host that it gets, which is that of the transaction where there is one.
+   * @throws `CONFLICT` (retryable) when there is no time for one more try, in a transaction after 10; what `plan` throws.
    */
   protected async decide<R>(
     operation: string,
@@ -125,9 +128,12 @@ export abstract class Store extends Handle {
   ): Promise<R> {
     const { host } = this;
     // With the outbox, the events are written by the transaction that they tell of.
-    if (this.definition.tells && host.settings.events.outbox && host.outbox === undefined)
-      return host.transaction(callOptions(options), (inside) => this.at(inside).decide(operation, options, plan));
+    if (this.definition.tells && host.settings.events.outbox && host.outbox === undefined) {
+      const untilDeadline = { ...callOptions(options), retries: Number.MAX_SAFE_INTEGER };
+      return host.transaction(untilDeadline, (inside) => this.at(inside).decide(operation, options, plan));
+    }
     return this.run(operation, options, async (context) => {
+      const most = context.session === undefined && host.delivery === undefined ? Infinity : ATTEMPTS;
       for (let attempt = 1; ; attempt++) {
         const at = attempt === 1 ? context : { ...context, now: host.clock.now() };
         const unit = new Unit(host, at, this.definition.events, this.definition.prefix);
@@ -142,8 +148,10 @@ export abstract class Store extends Handle {
           await this.tell(unit.events);
           return result;
         }
-        if (attempt === ATTEMPTS) throw exhausted(failure.message, this.operationName(operation));
-        await sleep(host.clock, Math.random() * 2 ** attempt, context.signal);
+        const pause = Math.random() * Math.min(2 ** attempt, LONGEST_PAUSE);
+        if (attempt >= most || host.clock.monotonic() + pause >= context.deadline)
+          throw exhausted(failure.message, attempt, this.operationName(operation));
+        await sleep(host.clock, pause, context.signal);
       }
     });
   }
@@ -209,6 +217,16 @@ export abstract class Store extends Handle {
     });
   }
 
+  /** What was made under an idempotency key is gone: the key stands for that, and makes nothing else. */
+  protected forgotten(what: string, id: string, operation: string): NotFoundError {
+    const message = `${what} ${JSON.stringify(id)} was made under this idempotency key, and is not there any more`;
+    return new NotFoundError(message, {
+      component: this.definition.name,
+      operation: this.operationName(operation),
+      details: { id, reason: 'idempotency' },
+    });
+  }
+
   /** One page of a collection of the store, as entities. @throws `INVALID_CURSOR`, `VALIDATION` */
   protected async page<T>(
     definition: CollectionDefinition<T>,
@@ -268,8 +286,8 @@ function plain(event: StoreEvent): Omit<StoreEvent, 'createdAt'> & { readonly cr
   return { ...event, createdAt: event.createdAt.toISOString() };
 }
 
-function exhausted(message: string, operation: string): ConflictError {
-  return new ConflictError('CONFLICT', `${operation}: ${message}, after ${ATTEMPTS} tries`, {
+function exhausted(message: string, attempts: number, operation: string): ConflictError {
+  return new ConflictError('CONFLICT', `${operation}: ${message}, after ${attempts} tries`, {
     operation,
     retryable: true,
     details: { reason: 'version' },

@@ -62,7 +62,11 @@ export class TaskStore extends TaskRemover {
         unit.once('create', idempotencyKey, given),
         conversationId === undefined || conversationExists(host, conversationId),
       ]);
-      if (result !== undefined) return { ...this.task(await this.findTask(unit, result, 'create')), events: [] };
+      if (result !== undefined) {
+        const known = await unit.find(TASKS, result);
+        if (known === undefined) throw this.forgotten('The task', result, 'create');
+        return { ...this.task(known), events: [] };
+      }
       if (!exists) throw invalid('task.conversationId', conversationId, "one of the tenant's conversations");
       if (parentTaskId !== undefined) await linkToParent(unit, parentTaskId, 'task.parentTaskId');
       const record = unit.insert(TASKS, newTaskValue(given));

@@ -3,21 +3,22 @@
  * was read is conditional on the version read, so that the batch proves, when it is written, that the decision still holds.
  */
 import type { JsonObject, RecordBackend, Write, WriteResult } from '../backends/backend.js';
-import { encodeValue } from '../backends/value.js';
+import { encodeValue, type Encoded } from '../backends/value.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import type { CollectionHost } from '../collection/host.js';
 import { makeUuid } from '../collection/ids.js';
 import type { Patch, Sort } from '../collection/options.js';
 import { RecordCodec, type StoredRecord } from '../collection/record-codec.js';
 import type { OperationContext } from '../component.js';
-import { ConflictError, invalid, StorageError } from '../errors.js';
+import type { StorageError } from '../errors.js';
+import { ConflictError, invalid } from '../errors.js';
 import { parseSort } from '../filter/cursor.js';
 import { normalize } from '../filter/normalize.js';
 import { parseFilter, type Filter, type Path } from '../filter/syntax.js';
 import { digest } from '../collection/digest.js';
 import { DELIVERED, DELIVERED_FOR } from '../unit-of-work/delivered.js';
 import { IDEMPOTENCY, REMEMBERED_FOR } from './idempotency.js';
-import { checkBatch } from './batch-limits.js';
+import { Batch, patchTo, type Pending } from './batch.js';
 import { EVENTS_PER_WRITE, type Actor, type EventValue, type StoreEvent } from './events.js';
 
 export interface Insertion {
@@ -42,23 +43,10 @@ export interface Patched<T> {
 
 type Aggregate = Pick<StoredRecord<unknown>, 'id' | 'version'>;
 
-interface Pending {
-  readonly write: Write;
-  /** @returns the error of a result that is none to go on with. */
-  readonly failure: (result: WriteResult, operation: string) => StorageError | undefined;
-  readonly done?: (result: WriteResult) => void;
-}
-
-/** An atomic batch lost against another writer, or met a record that is there or gone: the decision is to be made again. */
-const LOST: ReadonlySet<string> = new Set(['conflict', 'exists', 'missing', 'unmatched']);
-
 export class Unit {
   readonly events: StoreEvent[] = [];
   private readonly eventCounts = new Map<string, number>();
-  private readonly pending: Pending[] = [];
-  private readonly inserted = new Set<string>();
-  /** The values of the batch have no more bytes together than this. */
-  private bound = 0;
+  private readonly batch: Batch;
   private readonly backend: RecordBackend;
 
   constructor(
@@ -69,6 +57,7 @@ export class Unit {
     private readonly prefix: string,
   ) {
     this.backend = host.backend;
+    this.batch = new Batch(host.backend);
   }
 
   get tenant(): string {
@@ -118,14 +107,12 @@ export class Unit {
     const { now } = this;
     const { id = makeUuid(now), createdAt, expiresAt } = options;
     const encoded = this.encode(definition, value);
-    this.push(definition, {
-      collection: definition.schema,
-      kind: 'insert',
-      id,
-      value: encoded,
+    const write = { collection: definition.schema, kind: 'insert', id, value: encoded.value } as const;
+    const times = {
       ...(createdAt === undefined ? {} : { createdAt }),
       ...(expiresAt === undefined ? {} : { expiresAt }),
-    });
+    };
+    this.push(definition, { ...write, ...times }, encoded);
     const record = { id, version: 1, createdAt: createdAt ?? now, updatedAt: now, value };
     return expiresAt === undefined ? record : { ...record, expiresAt };
   }
@@ -137,12 +124,34 @@ export class Unit {
     value: NoInfer<T>,
     expiry: Date | null | undefined = record.expiresAt,
   ): StoredRecord<T> {
-    const { id, version, createdAt } = record;
-    const expiresAt = expiry ?? undefined;
+    return this.rewrite(definition, record, value, this.encode(definition, value), expiry ?? undefined);
+  }
+
+  /**
+   * As `replace`, of a record as it was read; in a batch that has too many bytes it is written by the members that differ.
+   * @param value made of the record's own: what stays is the same in it
+   */
+  amend<T extends object>(
+    definition: CollectionDefinition<T>,
+    record: StoredRecord<NoInfer<T>>,
+    value: NoInfer<T>,
+  ): StoredRecord<T> {
     const encoded = this.encode(definition, value);
+    const smaller = patchTo(definition, record, value, encoded.value);
+    return this.rewrite(definition, record, value, encoded, record.expiresAt, smaller);
+  }
+
+  private rewrite<T>(
+    definition: CollectionDefinition<T>,
+    { id, version, createdAt }: StoredRecord<T>,
+    value: T,
+    encoded: Encoded,
+    expiresAt: Date | undefined,
+    smaller?: Write,
+  ): StoredRecord<T> {
     const same = { ifVersion: version, ifCreatedAt: createdAt };
-    const write = { collection: definition.schema, kind: 'replace', id, value: encoded, ...same } as const;
-    this.push(definition, expiresAt === undefined ? write : { ...write, expiresAt });
+    const write = { collection: definition.schema, kind: 'replace', id, value: encoded.value, ...same } as const;
+    this.push(definition, expiresAt === undefined ? write : { ...write, expiresAt }, { ...encoded, smaller });
     const next = { id, version: version + 1, createdAt, updatedAt: this.now, value };
     return expiresAt === undefined ? next : { ...next, expiresAt };
   }
@@ -150,14 +159,15 @@ export class Unit {
   /** Whatever is there or not is replaced: nothing was read. */
   put<T>(definition: CollectionDefinition<T>, id: string, value: T, expiresAt?: Date): Patched<T> {
     const encoded = this.encode(definition, value);
-    const write = { collection: definition.schema, kind: 'put', id, value: encoded } as const;
+    const write = { collection: definition.schema, kind: 'put', id, value: encoded.value } as const;
     let record: StoredRecord<T> | undefined;
-    this.push(definition, expiresAt === undefined ? write : { ...write, expiresAt }, (result) => {
+    const done = (result: WriteResult): void => {
       if (result.status !== 'written') return;
       const { version, createdAt } = result;
       const base = { id, version, createdAt, updatedAt: this.now, value };
       record = expiresAt === undefined ? base : { ...base, expiresAt };
-    });
+    };
+    this.push(definition, expiresAt === undefined ? write : { ...write, expiresAt }, { ...encoded, done });
     return { record: () => record! };
   }
 
@@ -176,21 +186,22 @@ export class Unit {
   ): Patched<T> {
     const codec = this.codec(definition);
     const { if: filter, ifVersion, orInsert, expiresAt } = conditions;
-    const encoded = codec.encodePatch(changes);
+    const inserted = orInsert === undefined ? undefined : this.encode(definition, orInsert);
     let record: StoredRecord<T> | undefined;
     const write: Write = {
       collection: definition.schema,
       kind: 'patch',
       id,
-      changes: encoded,
+      changes: codec.encodePatch(changes),
       ...(filter === undefined ? {} : { if: normalize(parseFilter(filter, definition.domain)) }),
       ...(ifVersion === undefined ? {} : { ifVersion }),
-      ...(orInsert === undefined ? {} : { orInsert: this.encode(definition, orInsert) }),
+      ...(inserted === undefined ? {} : { orInsert: inserted.value }),
       ...(expiresAt === undefined ? {} : { expiresAt }),
     };
-    this.push(definition, write, (result) => {
+    const done = (result: WriteResult): void => {
       if (result.status === 'patched') record = codec.decode(result.record);
-    });
+    };
+    this.push(definition, write, { ...inserted, done });
     return { record: () => record! };
   }
 
@@ -260,40 +271,25 @@ export class Unit {
   }
 
   /** Writes the batch. @returns the error of a condition that failed: nothing is written, and the decision may be made again. */
-  async commit(operation: string): Promise<StorageError | undefined> {
-    const { pending, backend } = this;
-    if (pending.length === 0) return undefined;
-    const writes = pending.map(({ write }) => write);
-    checkBatch(backend, writes, this.bound, operation);
-    const results = await backend.write({ tenant: this.host.tenant }, writes, this.context);
-    for (const [i, result] of results.entries()) {
-      const { failure, done } = pending[i]!;
-      done?.(result);
-      const error = failure(result, operation);
-      if (error === undefined) continue;
-      if (LOST.has(result.status)) return error;
-      throw error;
-    }
-    return undefined;
+  commit(operation: string): Promise<StorageError | undefined> {
+    return this.batch.write(this.host.tenant, operation, this.context);
   }
 
-  private push<T>(definition: CollectionDefinition<T>, write: Write, done?: (result: WriteResult) => void): void {
+  private push<T>(
+    definition: CollectionDefinition<T>,
+    write: Write,
+    { bound = 0, smaller, done }: Partial<Pick<Encoded, 'bound'>> & Pick<Partial<Pending>, 'smaller' | 'done'> = {},
+  ): void {
     const failure: Pending['failure'] = (result, operation) =>
       this.codec(definition).failure(result, write.id, operation);
-    // Each backend would take it in its own way, some of them after they have written.
-    const key = `${write.collection.name}\n${write.id}`;
-    if (write.kind === 'insert' && this.inserted.has(key)) throw new StorageError('INTERNAL', `Inserted twice: ${key}`);
-    if (write.kind === 'insert') this.inserted.add(key);
-    this.pending.push(done === undefined ? { write, failure } : { write, failure, done });
+    this.batch.push({ write, smaller, failure, done }, bound);
   }
 
   private codec<T>(definition: CollectionDefinition<T>): RecordCodec<T> {
     return new RecordCodec(definition, this.backend.capabilities.maxRecordBytes);
   }
 
-  private encode<T>(definition: CollectionDefinition<T>, value: T): JsonObject {
-    const encoded = encodeValue(value, definition.schema, this.backend.capabilities.maxRecordBytes);
-    this.bound += encoded.bound;
-    return encoded.value;
+  private encode<T>(definition: CollectionDefinition<T>, value: T): Encoded {
+    return encodeValue(value, definition.schema, this.backend.capabilities.maxRecordBytes);
   }
 }

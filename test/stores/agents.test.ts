@@ -49,6 +49,13 @@ for (const target of storageTargets('agents'))
       expect((await agents.list()).items.find(({ id }) => id === 'lister')).toMatchObject({ states: 4 });
     });
 
+    atomic('many that save other keys of one agent at once all do', async () => {
+      const { agents } = storage();
+      const keys = Array.from({ length: 30 }, (_, i) => `k${i}`);
+      await Promise.all(keys.map((key) => agents.saveState('crowd', key, {}, { timeout: 120_000 })));
+      expect((await agents.list()).items.find(({ id }) => id === 'crowd')).toMatchObject({ states: 30 });
+    });
+
     atomic('racers on one agent all save, and its events have no gaps', async () => {
       const told: StoreEvent[] = [];
       const stop = storage().on('agent.state_saved', (event) => event.aggregateId === 'racer' && told.push(event));

@@ -44,6 +44,21 @@ for (const target of storageTargets('job claims'))
       await b.jobs.complete(again!.id, again!.token);
     });
 
+    test('last after a heartbeat as long as it says, or no shorter than before', async () => {
+      const storage = open();
+      if (!storage.jobs.capabilities.claims) return expect(target.transactions).toBe(false);
+      const { jobs } = storage;
+      const { id } = await jobs.enqueueRun((await newJob(storage, { name: 'beating' })).id);
+      const [run] = await jobs.claimDue({ workerId: 'w', leaseSeconds: 600, jobs: ['beating'] });
+      const beat = async (options?: object): Promise<number> =>
+        (await jobs.heartbeat(id, run!.token, options)).leaseUntil.getTime();
+      expect(await beat()).toBeGreaterThanOrEqual(run!.dueAt.getTime());
+      const short = await beat({ leaseSeconds: 1 });
+      expect(short).toBeLessThan(run!.dueAt.getTime());
+      expect(await beat()).toBeGreaterThanOrEqual(short + 59_000);
+      await jobs.complete(id, run!.token);
+    });
+
     test('take over what a worker left, until its attempts are used up', async () => {
       const storage = open();
       if (!storage.jobs.capabilities.claims) return expect(target.transactions).toBe(false);

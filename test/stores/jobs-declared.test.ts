@@ -51,6 +51,24 @@ for (const target of storageTargets('declared jobs'))
       expect(await jobs.getSchedule(id)).toMatchObject({ nextRunAt: due, payload: { n: 1 } });
     });
 
+    test('keep of their retry policy what is not given, as an update does', async () => {
+      if (!can()) return;
+      const { jobs } = open();
+      const { id } = await jobs.ensure({ name: 'retried', retry: { backoffSeconds: 0, jitterSeconds: 0 } });
+      const given = { name: 'retried', retry: { maxAttempts: 5 } };
+      expect(await jobs.ensure(given)).toMatchObject({
+        retry: { maxAttempts: 5, backoffSeconds: 0, jitterSeconds: 0, multiplier: 2 },
+      });
+      expect(await jobs.ensure(given)).toMatchObject({ version: 2, events: [] });
+      expect(await jobs.update(id, { retry: { multiplier: 3 } })).toMatchObject({
+        retry: { maxAttempts: 5, backoffSeconds: 0, jitterSeconds: 0, multiplier: 3 },
+      });
+      await jobs.update(id, { retry: null });
+      expect(await jobs.update(id, { retry: { multiplier: 3 } })).toMatchObject({
+        retry: { maxAttempts: 3, backoffSeconds: 30, jitterSeconds: 5, multiplier: 3 },
+      });
+    });
+
     test('are changed where they differ, except for the status', async () => {
       if (!can()) return;
       const { jobs } = open();

@@ -1,7 +1,9 @@
 /** With `events.outbox`, a job's events are left for subscriptions by the transaction that they tell of, each under its tenant. */
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { openStorage, type RelayStatus, type StoreEvent } from '../../src/index.js';
-import { PERSONAS } from './jobs-target.js';
+import { storageTargets } from '../support/storage-targets.js';
+import { useStorage } from '../support/use-storage.js';
+import { newJob, PERSONAS } from './jobs-target.js';
 
 test('a subscription gets what happened to jobs and runs of every tenant', async () => {
   const settings = { databases: { main: 'memory:' }, events: { outbox: true } };
@@ -24,3 +26,15 @@ test('a subscription gets what happened to jobs and runs of every tenant', async
   expect(seen.sort()).toEqual(types.map((type) => `acme job.${type}`).sort());
   await subscription.stop();
 }, 20_000);
+
+for (const target of storageTargets('crowded jobs with the outbox').filter(({ transactions }) => transactions))
+  describe(`crowded jobs with the outbox on ${target.name}`, () => {
+    const open = useStorage(target, { events: { outbox: true } });
+
+    test('many runs of one job are made at once', async () => {
+      const { jobs } = open();
+      const { id } = await newJob(open());
+      const made = await Promise.all(Array.from({ length: 40 }, () => jobs.enqueueRun(id, {}, { timeout: 120_000 })));
+      expect(new Set(made.map(({ runNumber }) => runNumber)).size).toBe(40);
+    });
+  });

@@ -108,6 +108,24 @@ for (const target of storageTargets('job schedules'))
       await expect(jobs.getSchedule((await newJob(open())).id)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     });
 
+    test('stopped with their job are resumed once it is rerun', async () => {
+      if (!can()) return;
+      const { jobs } = open();
+      await drain();
+      const id = await scheduled({}, { name: 'stopped' });
+      const { nextRunAt } = await jobs.getSchedule(id);
+      await jobs.transition(id, 'cancelled');
+      await jobs.rerun(id);
+      await drain();
+      expect(await jobs.get(id)).toMatchObject({ status: 'succeeded' });
+      const resumed = await jobs.resumeSchedule(id);
+      expect(resumed).toMatchObject({ paused: false, nextRunAt });
+      expect(await jobs.resumeSchedule(id)).toEqual(resumed);
+      expect(await jobs.transition(id, 'scheduled')).toMatchObject({ status: 'scheduled' });
+      const over = await scheduled({ scheduleType: 'once', expression: '2020-01-01' });
+      expect(await jobs.resumeSchedule(over)).toMatchObject({ version: 1, paused: false });
+    });
+
     test('of a job that is not scheduled pass by', async () => {
       if (!can()) return;
       const { jobs } = open();

@@ -34,3 +34,21 @@ test('what is more than a batch may have is refused before anything is written, 
   await decided('x'.repeat(900_000));
   expect(await agents['reading']('one', {}, (unit) => unit.find(NOTES, '8'))).toMatchObject({ version: 1 });
 });
+
+test('a decision that is always too late is made again until its time is over', async () => {
+  await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+  const { agents } = storage;
+  let tries = 0;
+  const change = (lost: number, timeout: number): Promise<void> =>
+    agents['decide']('count', { timeout }, async (unit) => {
+      const known = await unit.find(NOTES, 'n');
+      if (++tries <= lost)
+        await agents['decide']('faster', {}, (other) => Promise.resolve(void other.put(NOTES, 'n', { text: 'other' })));
+      if (known === undefined) unit.insert(NOTES, { text: 'own' }, { id: 'n' });
+      else unit.replace(NOTES, known, { text: 'own' });
+    });
+  await change(11, 60_000);
+  expect(tries).toBe(12);
+  expect(await agents['reading']('one', {}, (unit) => unit.find(NOTES, 'n'))).toMatchObject({ value: { text: 'own' } });
+  await expect(change(Infinity, 100)).rejects.toMatchObject({ code: 'CONFLICT', retryable: true });
+});

@@ -101,7 +101,7 @@ export abstract class AppendStore extends HistoryStore {
         ]);
         if (once.result !== undefined) {
           const before = await unit.find(MESSAGES, once.result);
-          if (before === undefined) throw this.missing('message', once.result, 'addMessage');
+          if (before === undefined) throw this.forgotten('The message', once.result, 'addMessage');
           return { result: this.messageOf(before), left: conversation };
         }
         if (stored !== undefined) {

@@ -86,7 +86,7 @@ export abstract class ThreadStore extends UserStore {
       ]);
       if (once.result !== undefined) {
         const before = once.result === key ? found : await unit.find(CONVERSATIONS, once.result);
-        if (before === undefined) throw this.missing('conversation', once.result, 'ensureConversation');
+        if (before === undefined) throw this.forgotten('The conversation', once.result, 'ensureConversation');
         return { result: this.conversationOf(before), left: found };
       }
       if (sessionId !== undefined && session === undefined)

@@ -28,6 +28,7 @@ import {
   ifVersion,
   PAGE_MEMBERS,
 } from '../options.js';
+import { OWN_EVENTS } from './events.js';
 import {
   ASSIGNMENT_STATUSES,
   JOB_STATUSES,
@@ -52,7 +53,7 @@ function seconds(least: number): Reader<number> {
 
 export const RETRY: RetryPolicy = { maxAttempts: 3, backoffSeconds: 30, jitterSeconds: 5, multiplier: 2 };
 
-const retry: Reader<RetryPolicy> = shape({
+const RETRY_MEMBERS = {
   maxAttempts: withDefault(integer(1, 1_000), RETRY.maxAttempts),
   backoffSeconds: withDefault(seconds(0), RETRY.backoffSeconds),
   jitterSeconds: withDefault(seconds(0), RETRY.jitterSeconds),
@@ -60,7 +61,7 @@ const retry: Reader<RetryPolicy> = shape({
     if (typeof value !== 'number' || !(value >= 1) || value > 100) throw invalid(key, value, 'a number from 1 to 100');
     return value;
   }, RETRY.multiplier),
-});
+};
 
 const misfire: Reader<ScheduleValue['misfire']> = (value, key) => {
   const word = choice(MISFIRES)(value, key);
@@ -103,9 +104,10 @@ export const readNewJob = shape({
   metadata: METADATA,
   timeoutSeconds: optional(seconds(0.001)),
   maxConcurrent: optional(LIMIT),
-  retry: optional(retry),
+  retry: optional(shape(RETRY_MEMBERS)),
 });
 
+/** Of a retry policy, what is given of it: the rest is as it was. */
 export const readJobChanges = partialWithNulls(
   partial({
     name: NAME,
@@ -115,7 +117,7 @@ export const readJobChanges = partialWithNulls(
     metadata: METADATA,
     timeoutSeconds: nullable(seconds(0.001)),
     maxConcurrent: nullable(LIMIT),
-    retry: nullable(retry),
+    retry: nullable(partial(RETRY_MEMBERS)),
   }),
 );
 
@@ -184,18 +186,21 @@ export const readNames: typeof names = (value, key) => {
   if (read.length === 0) throw invalid(key, value, 'at least one name');
   return read;
 };
+/** How long a lease is unless said otherwise. */
+export const LEASE_SECONDS = 60;
+
 export const readClaim = shape({
   ...CALL_MEMBERS,
   workerId: NAME,
   limit: withDefault(integer(1, 1_000), 1),
   jobs: (value, key) => (value === undefined ? undefined : readNames(value, key)),
-  leaseSeconds: withDefault(seconds(0.001), 60),
+  leaseSeconds: withDefault(seconds(0.001), LEASE_SECONDS),
   now: optional(instant),
 });
 export const readWork = shape({
   workerId: optional(NAME),
   concurrency: withDefault(integer(1, 1_000), 4),
-  leaseSeconds: withDefault(seconds(0.3), 60),
+  leaseSeconds: withDefault(seconds(0.3), LEASE_SECONDS),
   poll: withDefault(integer(1, 3_600_000), 1_000),
   onFailure: (value, key) => {
     if (value !== undefined && typeof value !== 'function') throw invalid(key, value, 'a function');
@@ -208,6 +213,8 @@ export const readEvent = shape({
   eventType: (value, key) => {
     if (typeof value !== 'string' || !/^[a-z][a-z0-9_]{0,63}$/.test(value))
       throw invalid(key, value, 'a name of the form [a-z][a-z0-9_]{0,63}');
+    if (OWN_EVENTS.includes(value))
+      throw invalid(key, value, `another name than the store's own (${OWN_EVENTS.join(', ')})`);
     return value;
   },
   payload: METADATA,
@@ -244,7 +251,7 @@ export const OPTIONS = {
     status: optionalList(oneOrMany(choice(JOB_STATUSES))),
     ownerId: optional(uuid),
   }),
-  heartbeat: shape({ ...CALL_MEMBERS, leaseSeconds: withDefault(seconds(0.001), 60) }),
+  heartbeat: shape({ ...CALL_MEMBERS, leaseSeconds: optional(seconds(0.001)) }),
   delete: shape({ ...CALL_MEMBERS, ...ACTOR_MEMBERS, ifVersion, force: withDefault(flag, false) }),
   previews: shape({ ...CALL_MEMBERS, count: withDefault(integer(1, 1_000), 5) }),
   retain: shape({ ...CALL_MEMBERS, dryRun: withDefault(flag, false) }),

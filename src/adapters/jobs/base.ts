@@ -8,6 +8,7 @@ import type { Actor, StoreEvent } from '../events.js';
 import type { StoreHost } from '../host.js';
 import { callOptions, Store } from '../store.js';
 import type { Unit } from '../unit.js';
+import { RETRY, type readJobChanges } from './arguments.js';
 import { withStart } from './events.js';
 import { guardError, hasRoster } from './transitions.js';
 import { JOB_STORE, JOBS, LINKS, NUMBERS, SCHEDULES, type Job, type JobStatus, type JobValue } from './records.js';
@@ -180,4 +181,14 @@ export function applyChanges<T extends object>(
   );
   const next = Object.entries({ ...known, ...changed }).filter(([, member]) => member !== null);
   return { value: Object.fromEntries(next) as T, changed };
+}
+
+/** As `applyChanges`, to a job: of its retry policy, what is given of it. */
+export function applyJobChanges(
+  value: JobValue,
+  changes: ReturnType<typeof readJobChanges>,
+): ReturnType<typeof applyChanges<JobValue>> {
+  const { retry } = changes;
+  if (retry === undefined || retry === null) return applyChanges(value, changes);
+  return applyChanges(value, { ...changes, retry: { ...RETRY, ...value.retry, ...retry } });
 }

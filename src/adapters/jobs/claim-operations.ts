@@ -1,8 +1,9 @@
 /** Claims over every tenant: leases that have ended, schedules that are due, then runs. */
-import { copyJson } from '../../backends/value.js';
+import { copyJson, jsonBytes } from '../../backends/value.js';
 import type { CallOptions, OperationContext } from '../../component.js';
 import { isStorageError, StorageError } from '../../errors.js';
 import { groupBy } from '../../collection/group-by.js';
+import type { StoreHost } from '../host.js';
 import type { Entity } from '../store.js';
 import { readClaim } from './arguments.js';
 import { claimOpen, findEverywhere, findExpired, type Taking, type TenantRecord } from './claim.js';
@@ -38,6 +39,8 @@ export interface JobClaimOptions extends CallOptions {
 const LOOKED_AFTER = 100;
 /** Milliseconds. */
 const LOOK_AFTER_EVERY = 1_000;
+/** More than the event of a run that is made has, and the run's times. */
+const EVENT_BYTES = 1_024;
 
 export abstract class ClaimOperations extends GatedClaims {
   /** When it was looked after leases and schedules, by the monotonic clock. */
@@ -165,7 +168,7 @@ export abstract class ClaimOperations extends GatedClaims {
       if (is.value.dead === true) this.host.report(deadRun({ ...is, tenant: this.host.tenant }, lost));
   }
 
-  /** Makes the runs of the occurrences that are due, and moves the schedule to the next one, in one step. */
+  /** Makes the runs of the occurrences that are due, and moves the schedule to the next that has none, in one step. */
   protected makeDueRuns(jobId: string, context: OperationContext): Promise<void> {
     const { now } = context;
     return this.change('makeDueRuns', this.restOf(context), async (unit, host) => {
@@ -188,19 +191,27 @@ export abstract class ClaimOperations extends GatedClaims {
         RUNS,
         chosen.map((at) => occurrenceId(jobId, at)),
       );
-      const made = chosen.filter((_, i) => known[i] === undefined);
+      const missing = chosen.filter((_, i) => known[i] === undefined);
+      const facts = { trigger: 'schedule', metadata: {}, priority, ...compact({ payload }) } as const;
+      const made = missing.slice(0, mostAtOnce(newRun(job, 0, facts), host));
       const limit = job.value.maxConcurrent ?? (overlap === 'queue' ? 1 : undefined);
       const number = made.length === 0 ? 0 : await this.takeRunNumbers(unit, host, jobId, made.length);
       made.forEach((scheduledFor, i) => {
-        const facts = { trigger: 'schedule', metadata: {}, priority, scheduledFor, ...compact({ payload }) } as const;
-        const run = queued(newRun(job, number + i, facts), limit, scheduledFor);
+        const run = queued(newRun(job, number + i, { ...facts, scheduledFor }), limit, scheduledFor);
         this.insertRun(unit, run, {}, occurrenceId(jobId, scheduledFor));
       });
-      const nextRunAt = next(due.at(-1)!);
+      // The next look goes on with what this batch has no room for.
+      const nextRunAt = missing[made.length] ?? next(due.at(-1)!);
       const lastRunAt = made.at(-1) ?? schedule.value.lastRunAt;
       unit.replace(SCHEDULES, schedule, compact<ScheduleValue>({ ...schedule.value, nextRunAt, lastRunAt }));
     });
   }
+}
+
+/** How many of such runs one batch takes, each with its event, and their schedule beside them in the other half. */
+function mostAtOnce(run: RunValue, { backend }: StoreHost): number {
+  const room = backend.capabilities.maxBatchBytes / 2;
+  return Math.max(Math.floor(room / (jsonBytes(run) + EVENT_BYTES)), 1);
 }
 
 /** A copy: of what the claim gave, the ends of runs are written. */

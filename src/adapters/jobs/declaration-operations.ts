@@ -6,7 +6,7 @@ import type { Actor } from '../events.js';
 import type { StoreHost } from '../host.js';
 import type { Unit } from '../unit.js';
 import { OPTIONS, readJobChanges, readNewJob } from './arguments.js';
-import { applyChanges, type JobChange } from './base.js';
+import { applyJobChanges, type JobChange } from './base.js';
 import { checkConversation, isNameTaken, type NewJob } from './job-operations.js';
 import { compact, JOBS, SCHEDULES, type JobValue, type ScheduleValue } from './records.js';
 import { readNewSchedule, ScheduleOperations, type NewSchedule, type WantedSchedule } from './schedule-operations.js';
@@ -23,7 +23,7 @@ export interface EnsureJobOptions extends CallOptions, Actor {
 interface Declaration {
   readonly value: JobValue;
   /** What it says of a job that is there; the status is not among it. */
-  readonly changes: Partial<Record<keyof JobValue, unknown>>;
+  readonly changes: ReturnType<typeof readJobChanges>;
   readonly schedule: WantedSchedule | undefined;
   /** Whether it says whether the schedule is paused. */
   readonly tellsPaused: boolean;
@@ -63,7 +63,7 @@ export abstract class DeclarationOperations extends ScheduleOperations {
   ): Promise<JobChange> {
     const [known] = await unit.query(JOBS, { name: value.name }, { limit: 1 });
     const { value: wanted, changed } =
-      known === undefined ? { value, changed: value } : applyChanges(known.value, changes);
+      known === undefined ? { value, changed: value } : applyJobChanges(known.value, changes);
     const current = known === undefined ? undefined : await unit.find(SCHEDULES, known.id);
     const isNew = schedule !== undefined && !(current !== undefined && isSame(current.value, schedule, tellsPaused));
     if (known !== undefined && !isNew && Object.keys(changed).length === 0) return this.changed(known, []);

@@ -50,6 +50,28 @@ export interface JobEvents {
   'job.run_cancelled': RunEvent & WithStart;
 }
 
+const EVENTS: { readonly [Type in keyof JobEvents]: true } = {
+  'job.created': true,
+  'job.updated': true,
+  'job.status_changed': true,
+  'job.schedule_changed': true,
+  'job.assignment': true,
+  'job.task_linked': true,
+  'job.task_unlinked': true,
+  'job.deleted': true,
+  'job.run': true,
+  'job.run_started': true,
+  'job.run_succeeded': true,
+  'job.run_failed': true,
+  'job.run_retrying': true,
+  'job.run_lease_expired': true,
+  'job.run_released': true,
+  'job.run_cancel_requested': true,
+  'job.run_cancelled': true,
+};
+/** The types that the store writes itself, without its prefix. */
+export const OWN_EVENTS = Object.keys(EVENTS).map((type) => type.slice('job.'.length));
+
 const STARTED = 'job.run_started';
 
 /** The event that a record keeps, after the start of its run when that was told with it. */

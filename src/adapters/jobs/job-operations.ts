@@ -9,7 +9,7 @@ import { callOptions, checkIfVersion, type ChangeOptions } from '../store.js';
 import { conversationExists } from '../tasks/conversation.js';
 import type { Unit } from '../unit.js';
 import { OPTIONS, readId, readJobChanges, readJobStatus, readName, readNewJob } from './arguments.js';
-import { applyChanges, JobStoreBase, removeJob, type JobChange, type JobRecord } from './base.js';
+import { applyJobChanges, JobStoreBase, removeJob, type JobChange, type JobRecord } from './base.js';
 import { freePlaces, TENANT_GATE } from './gates.js';
 import { cancel } from './run-ends.js';
 import { checkJobTransition } from './transitions.js';
@@ -47,7 +47,7 @@ export interface NewJob {
   readonly retry?: Partial<RetryPolicy> | null | undefined;
 }
 
-/** `null` clears. The status is changed by `transition`. */
+/** `null` clears; of `retry`, what is not given stays. The status is changed by `transition`. */
 export type JobChanges = Partial<Omit<NewJob, 'status'>>;
 
 export interface CreateOptions extends CallOptions, Actor {
@@ -87,7 +87,11 @@ export abstract class JobOperations extends JobStoreBase {
     const value = compact<JobValue>(readNewJob(job, 'job'));
     const create = this.change('create', options, async (unit, host) => {
       const { result, remember } = await unit.once('jobs.create', idempotencyKey, value);
-      if (result !== undefined) return this.changed(await this.findJob(unit, result, 'create'), []);
+      if (result !== undefined) {
+        const known = await unit.find(JOBS, result);
+        if (known === undefined) throw this.forgotten('The job', result, 'create');
+        return this.changed(known, []);
+      }
       await checkConversation(host, value.conversationId, 'job.conversationId');
       const made = this.insertJob(unit, value, actor);
       remember(made.id);
@@ -147,7 +151,7 @@ export abstract class JobOperations extends JobStoreBase {
     const update = this.change('update', options, async (unit, host) => {
       const job = await this.findJob(unit, jobId, 'update');
       checkIfVersion(job, 'job', ifVersion);
-      const { value, changed } = applyChanges(job.value, wanted);
+      const { value, changed } = applyJobChanges(job.value, wanted);
       if (Object.keys(changed).length === 0) return this.changed(job, []);
       if ('conversationId' in changed) await checkConversation(host, value.conversationId, 'changes.conversationId');
       const next = unit.replace(JOBS, job, value);

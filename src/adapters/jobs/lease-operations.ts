@@ -2,7 +2,7 @@
 import type { CallOptions } from '../../component.js';
 import { callOptions } from '../store.js';
 import type { Unit } from '../unit.js';
-import { OPTIONS, readCheckpoint, readCompletion, readFailure, readId, readToken } from './arguments.js';
+import { LEASE_SECONDS, OPTIONS, readCheckpoint, readCompletion, readFailure, readId, readToken } from './arguments.js';
 import type { ChangedRun } from './gates.js';
 import { RunOperations } from './run-operations.js';
 import {
@@ -30,16 +30,20 @@ export interface HeldEnd {
 }
 
 export abstract class LeaseOperations extends RunOperations {
-  /** Extends the lease from now. @throws `LEASE_LOST` */
+  /**
+   * Extends the lease to `leaseSeconds` from now; without them to 60 s from now, unless it lasts longer anyway.
+   * @throws `LEASE_LOST`
+   */
   async heartbeat(
     runId: string,
     token: number,
     options: CallOptions & { readonly leaseSeconds?: number | undefined } = {},
   ): Promise<Heartbeat> {
     const { leaseSeconds } = OPTIONS.heartbeat(options, 'options');
-    const run = await this.whileHeld('heartbeat', runId, token, options, (unit, held) =>
-      extendLease(unit, held, leaseSeconds),
-    );
+    const run = await this.whileHeld('heartbeat', runId, token, options, (unit, held) => {
+      const left = (held.value.dueAt!.getTime() - unit.now.getTime()) / 1_000;
+      return extendLease(unit, held, leaseSeconds ?? Math.max(left, LEASE_SECONDS));
+    });
     return { cancelRequested: run.value.cancelRequestedAt !== undefined, leaseUntil: run.value.dueAt! };
   }
 

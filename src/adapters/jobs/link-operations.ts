@@ -116,7 +116,7 @@ export abstract class LinkOperations extends DeclarationOperations {
     });
   }
 
-  /** Notes something that happened to the job: an event `job.` and its type. @throws `NOT_FOUND`, `CONFLICT` */
+  /** Notes something that happened to the job: an event `job.` and its type, which is none of the store's own. @throws `NOT_FOUND`, `CONFLICT` */
   async recordEvent(
     jobId: string,
     event: { readonly eventType: string; readonly payload?: object | undefined },

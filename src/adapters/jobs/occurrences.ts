@@ -21,7 +21,7 @@ const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_
 const KNOWN = 256;
 const parsed = new Map<string, Cron>();
 
-/** @throws `VALIDATION` for an expression or a zone that is none, and one that never comes. */
+/** @throws `VALIDATION` for an expression or a zone that is none, and cron text of a time that never comes. */
 export async function readRecurrence(recurrence: Recurrence): Promise<Next> {
   const { startAt, endAt } = recurrence;
   const next = await nextOf(recurrence);

@@ -68,12 +68,12 @@ function startOf({ value: { workerId, startedAt } }: RunRecord): object {
 }
 
 function replaceRun(unit: Unit, run: RunRecord, { untold: _told, ...value }: RunValue): RunRecord {
-  return unit.replace(RUNS, run, value);
+  return unit.amend(RUNS, run, value);
 }
 
-/** Ends the attempt of a run that is held. */
-export function endAttempt(unit: Unit, run: RunRecord, end: RunEnd): RunRecord {
-  const { next, facts } = writeTold(unit, run, afterAttempt(run.value, end, unit.now));
+/** Ends the attempt of a run that is held. @param value what is to stay of it */
+export function endAttempt(unit: Unit, run: RunRecord, end: RunEnd, value = run.value): RunRecord {
+  const { next, facts } = writeTold(unit, run, afterAttempt(value, end, unit.now));
   const { status, error, dueAt } = next.value;
   // The start is in the record of the first.
   const plain = end.kind === 'expired' ? runFacts(run) : facts;
@@ -87,8 +87,8 @@ export function endAttempt(unit: Unit, run: RunRecord, end: RunEnd): RunRecord {
 /** Ends for good a run of which there is too much to be written once more: without what its makers and holders gave it. */
 export function endUnwritable(unit: Unit, run: RunRecord): RunRecord {
   const { payload: _payload, checkpoint: _checkpoint, ...value } = run.value;
-  const bare = { ...run, value: { ...value, metadata: {} } };
-  return endAttempt(unit, bare, { kind: 'failed', error: 'too large to be written again', retryable: false });
+  const end = { kind: 'failed', error: 'too large to be written again', retryable: false } as const;
+  return endAttempt(unit, run, end, { ...value, metadata: {} });
 }
 
 function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {

@@ -58,7 +58,7 @@ export abstract class RunOperations extends LinkOperations {
     const content = { jobId: id, status, startedAt, finishedAt, metadata };
     return this.change('createRun', options, async (unit, host) => {
       const { result, remember } = await unit.once('jobs.createRun', idempotencyKey, content);
-      if (result !== undefined) return this.runAsItIs(unit, result);
+      if (result !== undefined) return this.runAsItIs(unit, result, 'createRun');
       const job = await this.openJob(unit, id, 'createRun');
       const number = await this.takeRunNumbers(unit, host, id, 1);
       const times = compact({ startedAt, finishedAt: finishedAt ?? (isRunOver(status) ? unit.now : undefined) });
@@ -79,7 +79,7 @@ export abstract class RunOperations extends LinkOperations {
     const { idempotencyKey, ...given } = readEnqueued(run, 'run');
     return this.change('enqueueRun', options, async (unit, host) => {
       const { result, remember } = await unit.once('jobs.enqueueRun', idempotencyKey, { jobId: id, ...given });
-      if (result !== undefined) return this.runAsItIs(unit, result);
+      if (result !== undefined) return this.runAsItIs(unit, result, 'enqueueRun');
       const [made] = await this.insertQueued(unit, host, id, [given], actor);
       remember(made!.id);
       return this.runChange(made!, unit.events);
@@ -233,8 +233,10 @@ export abstract class RunOperations extends LinkOperations {
     return { ...this.entity(run), events };
   }
 
-  private async runAsItIs(unit: Unit, id: string): Promise<RunChange> {
-    return this.runChange(await this.findRun(unit, id, 'enqueueRun'), []);
+  private async runAsItIs(unit: Unit, id: string, operation: string): Promise<RunChange> {
+    const run = await unit.find(RUNS, id);
+    if (run === undefined) throw this.forgotten('The run', id, operation);
+    return this.runChange(run, []);
   }
 
   private async insertQueued(

@@ -16,12 +16,12 @@ export interface NewSchedule {
   readonly scheduleType?: ScheduleValue['scheduleType'] | undefined;
   /**
    * `cron`: 5 or 6 fields (the first of 6 are seconds), or `@daily` and its like. `interval`: seconds, or `15m`, `2h`, `1d`.
-   * `once`: a time of ISO 8601.
+   * `once`: a time of ISO 8601; one that is past makes no run, so that it may be set at each start of a service.
    */
   readonly expression: string;
   /** Of cron's local times; default: `UTC`. */
   readonly timezone?: string | undefined;
-  /** In place of the first occurrence. */
+  /** In place of the first occurrence; from `startAt`, before `endAt`. */
   readonly nextRunAt?: Date | string | null | undefined;
   /** No occurrence before it. */
   readonly startAt?: Date | string | null | undefined;
@@ -86,7 +86,7 @@ export abstract class ScheduleOperations extends JobOperations {
     return this.setPaused('pauseSchedule', jobId, true, options);
   }
 
-  /** The next occurrence is the first after now. @throws `NOT_FOUND`, `CONFLICT` */
+  /** The next occurrence is the first after now; also of a schedule that was stopped with its job. @throws `NOT_FOUND`, `CONFLICT` */
   async resumeSchedule(jobId: string, options: ChangeOptions & Actor = {}): Promise<JobSchedule> {
     return this.setPaused('resumeSchedule', jobId, false, options);
   }
@@ -135,8 +135,11 @@ export abstract class ScheduleOperations extends JobOperations {
       const [job, known] = await Promise.all([this.findJob(unit, id, operation), unit.find(SCHEDULES, id)]);
       if (known === undefined) throw this.noSchedule(id, operation);
       checkIfVersion(known, 'schedule', ifVersion);
-      if (known.value.paused === paused) return this.entity(known);
+      const isSame = known.value.paused === paused;
+      // One whose job was cancelled is not paused, and has no occurrence to come.
+      if (isSame && (paused || known.value.nextRunAt !== undefined)) return this.entity(known);
       const nextRunAt = paused ? undefined : (await readRecurrence(known.value))(unit.now);
+      if (isSame && nextRunAt === undefined) return this.entity(known);
       const value = compact<ScheduleValue>({ ...known.value, paused, nextRunAt });
       this.touch(unit, job, 'schedule_changed', { action: paused ? 'paused' : 'resumed', nextRunAt }, actor);
       return this.entity(unit.replace<ScheduleValue>(SCHEDULES, known, value));
@@ -161,6 +164,10 @@ export async function readNewSchedule(schedule: NewSchedule, key: string): Promi
   const { nextRunAt, anchorAt: anchor, ...given } = readSchedule(schedule, key);
   if (given.startAt !== undefined && given.endAt !== undefined && given.endAt <= given.startAt)
     throw invalid(`${key}.endAt`, given.endAt, 'a time after startAt');
+  if (nextRunAt !== undefined && given.startAt !== undefined && nextRunAt < given.startAt)
+    throw invalid(`${key}.nextRunAt`, nextRunAt, 'a time not before startAt');
+  if (nextRunAt !== undefined && given.endAt !== undefined && nextRunAt >= given.endAt)
+    throw invalid(`${key}.nextRunAt`, nextRunAt, 'a time before endAt');
   const anchorAt = anchor ?? given.startAt;
   const value = compact<WantedSchedule['value']>(given);
   await readRecurrence({ ...value, anchorAt: anchorAt ?? new Date(0) });

@@ -159,7 +159,7 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
   /**
    * Sets what `change` makes of the value (`undefined` when there is none); again from what is there when another writer was
    * faster, so it should do nothing else. Keeps the expiry unless `ttlSeconds` is given.
-   * @throws what `change` throws; `VALIDATION` for what it gives; `CONFLICT` (retryable) after 10 tries
+   * @throws what `change` throws; `VALIDATION` for what it gives; `CONFLICT` (retryable) when others were faster until its `timeout`
    */
   async update<Value = JsonValue>(
     namespace: string,

@@ -83,7 +83,7 @@ export function removeTask(unit: Unit, tenantId: string, task: TaskRecord, actor
 /** A subtask that stays when its parent goes. */
 export function detach(unit: Unit, tenantId: string, task: TaskRecord, actor: Actor): void {
   const { parentTaskId: _, ...value } = task.value;
-  const next = unit.replace(TASKS, task, value);
+  const next = unit.amend(TASKS, task, value);
   unit.event(
     next,
     'updated',

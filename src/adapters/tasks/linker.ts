@@ -205,8 +205,11 @@ export abstract class TaskLinker extends TaskReader {
       const { events } = this.definition;
       const content = { taskId, type, payload };
       const { result, remember } = await unit.once(operation, idempotencyKey, content);
-      const told = result === undefined ? undefined : await unit.find(events, result);
-      if (told !== undefined) return this.eventOf(told);
+      if (result !== undefined) {
+        const told = await unit.find(events, result);
+        if (told === undefined) throw this.forgotten('The event', result, operation);
+        return this.eventOf(told);
+      }
       const task = await this.findTask(unit, taskId, operation);
       const event = unit.event(unit.replace(TASKS, task, task.value), type, payload, actor);
       remember(event.id);

@@ -62,7 +62,7 @@ export async function transitionAll(
         details: { id: task.id, ids: open.map(({ id }) => id) },
       });
     reached.set(task.id, to);
-    const next = unit.replace(TASKS, task, { ...task.value, status: to });
+    const next = unit.amend(TASKS, task, { ...task.value, status: to });
     const payload = {
       taskId: task.id,
       tenantId,

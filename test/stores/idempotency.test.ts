@@ -1,0 +1,57 @@
+/** What becomes of an idempotency key when its first result is deleted. */
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { openStorage, type StorageManager } from '../../src/index.js';
+
+let storage: StorageManager;
+beforeAll(async () => {
+  storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+});
+afterAll(() => storage.close());
+
+type Made = { readonly id: string };
+const KEY = { idempotencyKey: 'k' };
+const tasks = () => storage.tasks;
+const jobs = () => storage.jobs;
+const chats = () => storage.conversations;
+
+/** What is made under the key, and how that is deleted. */
+const uses: Readonly<Record<string, () => Promise<readonly [() => Promise<Made>, (made: Made) => Promise<unknown>]>>> =
+  {
+    'tasks.create': () => Promise.resolve([() => tasks().create({ title: 'a' }, KEY), ({ id }) => tasks().delete(id)]),
+    'tasks.comment': async () => {
+      const { id } = await tasks().create({ title: 'a' });
+      return [() => tasks().comment(id, { text: 'a' }, KEY), () => tasks().delete(id)];
+    },
+    'jobs.create': () => Promise.resolve([() => jobs().create({ name: 'a' }, KEY), ({ id }) => jobs().delete(id)]),
+    'jobs.createRun': async () => {
+      const { id } = await jobs().create({ name: 'noted' });
+      return [() => jobs().createRun(id, {}, KEY), () => jobs().delete(id)];
+    },
+    'jobs.enqueueRun': async () => {
+      const { id } = await jobs().create({ name: 'queued' });
+      return [() => jobs().enqueueRun(id, KEY), () => jobs().delete(id)];
+    },
+    'conversations.ensureConversation': () =>
+      Promise.resolve([
+        () => chats().ensureConversation(undefined, { title: 'a' }, KEY),
+        ({ id }) => chats().deleteConversation(id),
+      ]),
+    'conversations.addMessage': async () => {
+      const id = randomUUID();
+      return [() => chats().addMessage(id, { content: 'a' }, KEY), () => chats().deleteConversation(id)];
+    },
+  };
+
+test.each(Object.keys(uses))('%s says that what was made under the key is gone', async (operation) => {
+  const [make, remove] = await uses[operation]!();
+  const made = await make();
+  expect((await make()).id).toBe(made.id);
+  await remove(made);
+  await expect(make()).rejects.toMatchObject({
+    code: 'NOT_FOUND',
+    operation,
+    message: expect.stringContaining('idempotency key'),
+    details: { id: made.id, reason: 'idempotency' },
+  });
+});

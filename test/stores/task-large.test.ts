@@ -1,0 +1,41 @@
+/** Tasks that have more bytes together than one batch takes. */
+import { expect, test } from '@jest/globals';
+import type { Task, TaskStore } from '../../src/index.js';
+import { describeTasks, refused } from '../support/task-storage.js';
+
+const METADATA = { text: 'x'.repeat(900_000) };
+
+describeTasks('large tasks', (made) => {
+  const large = async (store: TaskStore, count: number, task: object): Promise<Task[]> => {
+    const tasks: Task[] = [];
+    for (let i = 0; i < count; i++) tasks.push(await store.create({ title: 'large', metadata: METADATA, ...task }));
+    return tasks;
+  };
+
+  test('go from status to status together, all of them or none', async () => {
+    const store = made.tenant().tasks;
+    const tasks = await large(store, 11, {});
+    const ids = tasks.map(({ id }) => id);
+    const last = { id: ids[10]!, status: 'ready' as const, ifVersion: 2 };
+    const ready = ids.map((id) => ({ id, status: 'ready' as const }));
+    await refused(store.transitionMany([...ready.slice(0, 10), last]), 'CONFLICT');
+    for (const id of ids) expect(await store.get(id)).toMatchObject({ status: 'draft', version: 1 });
+    const changed = await store.transitionMany(ready);
+    expect(changed.map(({ status, version }) => [status, version])).toEqual(ids.map(() => ['ready', 2]));
+    for (const { events: _, ...task } of changed) expect(await store.get(task.id)).toEqual(task);
+  });
+
+  test('stay when their parent is deleted', async () => {
+    const store = made.tenant().tasks;
+    const parent = await store.create({ title: 'parent' });
+    const tasks = await large(store, 10, { status: 'done', parentTaskId: parent.id });
+    await store.delete(parent.id);
+    await refused(store.get(parent.id), 'NOT_FOUND');
+    for (const { id } of tasks) {
+      const { parentTaskId, ...left } = await store.get(id);
+      expect(parentTaskId).toBeUndefined();
+      expect(left).toMatchObject({ status: 'done', version: 2, metadata: METADATA });
+      expect((await store.listEvents(id)).at(-1)).toMatchObject({ payload: { changes: { parentTaskId: null } } });
+    }
+  });
+});
