@@ -16,7 +16,10 @@ export interface SqliteOptions {
   readonly synchronous: 'off' | 'normal' | 'full' | 'extra';
 }
 
-/** SQLite waits for a lock with the event loop stopped: so short, then the pool waits without that. */
+/**
+ * How long opening, and the host's handle, wait for a lock at a time, in milliseconds: SQLite does it with the event loop
+ * stopped. The pool's own statements wait in its queue instead.
+ */
 const BUSY_TIMEOUT = 10;
 const CONNECTION_SETTINGS = `PRAGMA busy_timeout = ${BUSY_TIMEOUT}; PRAGMA foreign_keys = ON`;
 /** How long opening waits for another process that has the file locked. */
@@ -172,6 +175,7 @@ function prepare(database: Database, options: SqliteOptions, component: string):
     ask('journal_mode = WAL');
     database.exec(synchronousSetting(options));
     tryWriting(database);
+    database.exec('PRAGMA busy_timeout = 0');
     return database;
   } catch (error) {
     database.close();
