@@ -68,7 +68,7 @@ describe('a transaction', () => {
   });
 
   test('refuses a session of another pool', async () => {
-    await expect(insert(1, { pool, failure: undefined })).rejects.toMatchObject({ code: 'VALIDATION' });
+    await expect(insert(1, { pool, clock, failure: undefined })).rejects.toMatchObject({ code: 'VALIDATION' });
   });
 
   test('is ended at its deadline and by its signal while its function hangs, and frees the connection', async () => {

@@ -16,7 +16,7 @@ export class LocalSession implements Session {
   constructor(
     readonly pool: Pool,
     private readonly bounds: OperationContext,
-    private readonly clock: Clock,
+    readonly clock: Clock,
   ) {}
 
   get deadline(): number {
