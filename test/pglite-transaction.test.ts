@@ -101,6 +101,17 @@ describe('a transaction', () => {
     expect(await ids()).toEqual([]);
   });
 
+  test('that is aborted while it begins runs nothing, and frees the connection', async () => {
+    const controller = new AbortController();
+    let ran = false;
+    const cancelled = pool.transaction({ context: context({ signal: controller.signal }) }, async () => {
+      ran = true;
+    });
+    controller.abort();
+    await expect(cancelled).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(ran).toBe(false);
+  });
+
   test('runs no statement whose deadline has passed', async () => {
     await expect(
       pool.transaction({ context: context() }, async (session) => {
