@@ -53,6 +53,21 @@ export class Database {
     return this.host.client;
   }
 
+  /**
+   * A handle of its own that reads the file as it is now, until it is closed: who writes meanwhile neither waits for it nor
+   * makes a copy of it begin anew. `undefined` in memory.
+   */
+  moment(): EngineDatabase | undefined {
+    const engine = this.openAgain?.();
+    try {
+      engine?.exec('BEGIN; SELECT count(*) FROM sqlite_schema');
+      return engine;
+    } catch (error) {
+      engine?.close();
+      throw mapError(error, this.component, 'backup');
+    }
+  }
+
   query(text: string, parameters: readonly SqlValue[], operation = 'query', single = false): SqlResult {
     checkParameters(parameters);
     try {

@@ -13,8 +13,9 @@ import type {
   SqlValue,
 } from '../pool.js';
 import { boundsExceeded } from '../slot.js';
-import { backUp, BackupTurns } from './backup.js';
+import { backUp } from './backup.js';
 import { type Database, openDatabase, type SqliteOptions } from './database.js';
+import type { EngineDatabase } from './engine.js';
 import { isBusy, sqliteCode } from './errors.js';
 import { LockQueue } from './lock-queue.js';
 import { OpenFile } from './open-file.js';
@@ -82,18 +83,25 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
 
   async backup(file: string, context: OperationContext): Promise<number> {
     const { database, slot } = this.require('backup');
+    const between = (): void => {
+      this.require('backup');
+      const over = boundsExceeded(context, this.clock.monotonic(), this.name);
+      if (over !== undefined) throw over;
+    };
     const turn = slot.acquire(context);
     if (turn !== undefined) await turn;
-    const turns = new BackupTurns(slot, context);
+    let moment: EngineDatabase | undefined;
     try {
-      return await backUp(database.engine, file, this.name, () => {
-        this.require('backup');
-        const over = boundsExceeded(context, this.clock.monotonic(), this.name);
-        if (over !== undefined) throw over;
-        turns.next();
-      });
+      moment = this.moment(database);
+      // There is no other handle: the turn is kept to the end.
+      if (moment === undefined) return await backUp(database.engine, file, this.name, between);
     } finally {
-      turns.end();
+      slot.release();
+    }
+    try {
+      return await backUp(moment, file, this.name, between);
+    } finally {
+      moment.close();
     }
   }
 
@@ -215,6 +223,13 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
       return this.inTurn(opened, operation, run);
     };
     return this.locks[onlyReads(text) ? 'read' : 'write'].run(context, attempt, refusal);
+  }
+
+  /** A handle that reads the database as it is now; `undefined` in memory, and where the file is no more what was opened. */
+  private moment(database: Database): EngineDatabase | undefined {
+    const { openFile } = this;
+    if (openFile === undefined || openFile.fault(0) !== undefined) return undefined;
+    return database.moment();
   }
 
   /** Runs with the turn, and gives it back. */
