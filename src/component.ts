@@ -39,6 +39,8 @@ export interface Component {
 /** One transaction on one pool. Opaque: only the pool that made it can use it. */
 export interface Session {
   readonly pool: Component;
+  /** Of the deadlines of what runs in it. */
+  readonly clock: Clock;
   /** Set by the first error that makes a commit impossible; the pool then rolls back and throws it. */
   failure: StorageError | undefined;
 }

@@ -1,13 +1,19 @@
 /** The turn of a host that begins transactions by statements on its client, as some query builders do. */
 import type { PGlite } from '@electric-sql/pglite';
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { CompiledQuery, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from 'kysely';
 import type { DatabaseConnection, Dialect } from 'kysely';
-import { clock, context, ids, insert, pool, query, usePglite } from './support/pglite.js';
+import { clock, context, gate, ids, insert, occupy, pool, query, usePglite } from './support/pglite.js';
 
 usePglite();
 
 const host = () => pool.raw!.client() as PGlite;
+/** A simple query, as a message of the protocol. */
+function message(text: string): Uint8Array {
+  const bytes = Buffer.from(`Q0000${text}\0`);
+  bytes.writeUInt32BE(bytes.length - 1, 1);
+  return bytes;
+}
 const undone = new Error('undone');
 
 /** A dialect as hosts write it for this client: one connection, BEGIN and COMMIT as statements. */
@@ -75,4 +81,110 @@ test('a transaction of the pool waits for that of the host', async () => {
   await host().query('ROLLBACK');
   await ours;
   expect(await ids()).toEqual([1]);
+});
+
+describe('beside a transaction of the pool', () => {
+  const calls: Record<string, (client: PGlite) => Promise<unknown>> = {
+    query: (client) => client.query('SELECT 1'),
+    sql: (client) => client.sql`SELECT 1`,
+    exec: (client) => client.exec('SELECT 1'),
+    describeQuery: (client) => client.describeQuery('SELECT 1'),
+    transaction: (client) => client.transaction((tx) => tx.query('SELECT 1')),
+    runExclusive: (client) => client.runExclusive(async () => 1),
+    dumpDataDir: (client) => client.dumpDataDir('none'),
+    clone: async (client) => (await client.clone()).close(),
+    refreshArrayTypes: (client) => client.refreshArrayTypes(),
+    listen: (client) => client.listen('chatter', () => undefined),
+    unlisten: (client) => client.unlisten('chatter'),
+    execProtocol: (client) => client.execProtocol(message('SELECT 1')),
+    execProtocolStream: (client) => client.execProtocolStream(message('SELECT 1')),
+    execProtocolRaw: (client) => client.execProtocolRaw(message('SELECT 1')),
+    execProtocolRawStream: (client) =>
+      client.execProtocolRawStream(message('SELECT 1'), { onRawData: () => undefined }),
+  };
+  test.each(Object.keys(calls))('%s waits for its turn', async (name) => {
+    const { end } = await occupy();
+    const called = calls[name]!(host());
+    const { waiting } = pool.figures();
+    await end();
+    await called;
+    expect(waiting).toBe(1);
+  });
+
+  test('what it listens to is heard when that is rolled back, and no more when it has ended', async () => {
+    const begun = gate();
+    const { passed, open } = gate();
+    const ours = pool.transaction({ context: context() }, async (session) => {
+      await insert(1, session);
+      begun.open();
+      await passed;
+      throw undone;
+    });
+    await begun.passed;
+    const heard: string[] = [];
+    const listening = host().listen('news', (text) => void heard.push(text));
+    open();
+    await expect(ours).rejects.toBe(undone);
+    const end = await listening;
+    await host().query("NOTIFY news, 'one'");
+    expect(heard).toEqual(['one']);
+    const { end: endOurs } = await occupy();
+    const ended = end();
+    const { waiting } = pool.figures();
+    await Promise.all([endOurs(), ended]);
+    expect(waiting).toBe(1);
+    await host().query("NOTIFY news, 'two'");
+    expect(heard).toEqual(['one']);
+    expect(await query('SELECT * FROM pg_listening_channels()')).toEqual([]);
+  });
+
+  test('its message that fails is no part of that', async () => {
+    const begun = gate();
+    const { passed, open } = gate();
+    const ours = pool.transaction({ context: context() }, async (session) => {
+      begun.open();
+      await passed;
+      await insert(1, session);
+    });
+    await begun.passed;
+    const failing = expect(host().execProtocol(message('SELECT 1/0'))).rejects.toMatchObject({ code: '22012' });
+    open();
+    await ours;
+    await failing;
+    expect(await ids()).toEqual([1]);
+  });
+
+  test('a message that cannot wait is refused', () => {
+    expect(() => host().execProtocolRawSync(message('SELECT 1'))).toThrow(
+      expect.objectContaining({ code: 'UNSUPPORTED' }),
+    );
+  });
+
+  test('it cannot close the database', async () => {
+    await expect(host().close()).rejects.toMatchObject({ code: 'VALIDATION' });
+    await expect(host()[Symbol.asyncDispose]()).rejects.toMatchObject({ code: 'VALIDATION' });
+    expect(await query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+});
+
+test('messages and channels are part of what has the turn', async () => {
+  const client = host();
+  await client.runExclusive(async () => {
+    client.execProtocolRawSync(message('INSERT INTO item (id) VALUES (1)'));
+    await client.execProtocol(message('INSERT INTO item (id) VALUES (2)'));
+  });
+  await client.exec('BEGIN');
+  client.execProtocolRawSync(message('INSERT INTO item (id) VALUES (3)'));
+  await client.execProtocol(message('INSERT INTO item (id) VALUES (4)'));
+  await client.exec('COMMIT');
+  const heard: string[] = [];
+  const end = await client.transaction(async (tx) => {
+    await client.execProtocol(message('INSERT INTO item (id) VALUES (5)'));
+    return client.listen('news', (text) => void heard.push(text), tx);
+  });
+  await client.query("NOTIFY news, 'one'");
+  await client.transaction((tx) => end(tx));
+  await client.query("NOTIFY news, 'two'");
+  expect(heard).toEqual(['one']);
+  expect(await ids()).toEqual([1, 2, 3, 4, 5]);
 });

@@ -68,7 +68,7 @@ describe('a transaction', () => {
   });
 
   test('refuses a session of another pool', async () => {
-    await expect(insert(1, { pool, failure: undefined })).rejects.toMatchObject({ code: 'VALIDATION' });
+    await expect(insert(1, { pool, clock, failure: undefined })).rejects.toMatchObject({ code: 'VALIDATION' });
   });
 
   test('is ended at its deadline and by its signal while its function hangs, and frees the connection', async () => {
@@ -99,6 +99,17 @@ describe('a transaction', () => {
     expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
     await expect(insert(2, kept)).rejects.toMatchObject({ code: 'ABORTED' });
     expect(await ids()).toEqual([]);
+  });
+
+  test('that is aborted while it begins runs nothing, and frees the connection', async () => {
+    const controller = new AbortController();
+    let ran = false;
+    const cancelled = pool.transaction({ context: context({ signal: controller.signal }) }, async () => {
+      ran = true;
+    });
+    controller.abort();
+    await expect(cancelled).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(ran).toBe(false);
   });
 
   test('runs no statement whose deadline has passed', async () => {

@@ -1,6 +1,6 @@
 /** The backup of a SQLite database whose writers go on: with each library that is there. */
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { openStorage } from '../src/index.js';
 import { ENGINES } from '../src/pools/sqlite/engine.js';
 import { describeEngine } from './support/sqlite/engines.js';
@@ -74,6 +74,34 @@ for (const engine of ENGINES)
       await backup;
       await using copy = await open(folder.file('copy.db'), engine);
       expect(await idsOf(copy)).toHaveLength(301);
+    });
+
+    test('goes on while a transaction of the process is open, and beside one that is held elsewhere', async () => {
+      await using storage = await open(folder.file(), engine);
+      await using other = await open(folder.file(), engine);
+      await fill(storage);
+      const late = { kind: 'late', filling: '' };
+      const backup = storage.operations().backup({ file: folder.file('copy.db') });
+      await storage.transaction(async (tx) => {
+        await tx.collection(Parts).save(late, { id: 'late' });
+        await backup;
+      });
+      await other.transaction(async (tx) => {
+        await tx.collection(Parts).save(late, { id: 'later' });
+        await storage.operations().backup({ file: folder.file('second.db') });
+      });
+      await using copy = await open(folder.file('copy.db'), engine);
+      await using second = await open(folder.file('second.db'), engine);
+      expect([(await idsOf(copy)).length, (await idsOf(second)).length]).toEqual([MANY, MANY + 1]);
+    });
+
+    test('of a file that was moved while it was open is a copy of what is open', async () => {
+      await using storage = await open(folder.file(), engine);
+      await fill(storage, 300);
+      renameSync(folder.file(), folder.file('moved.db'));
+      await storage.operations().backup({ file: folder.file('copy.db') });
+      await using copy = await open(folder.file('copy.db'), engine);
+      expect(await idsOf(copy)).toHaveLength(300);
     });
 
     test('that is aborted leaves nothing, and the database works on', async () => {

@@ -1,9 +1,10 @@
 /** A SQLite file that other processes write, too. */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Write } from '../src/backends/backend.js';
+import type { StorageError } from '../src/errors.js';
 import { ALL } from '../src/filter/syntax.js';
 import { write } from './support/sqlite/writer.js';
-import { context, Folder, openSqlite, parcels } from './support/sqlite/fixture.js';
+import { context, Folder, type OpenSqlite, openSqlite, parcels } from './support/sqlite/fixture.js';
 
 const T = { tenant: 't' };
 const all = { collection: parcels, filter: ALL };
@@ -119,6 +120,77 @@ describe('a lock of somebody else', () => {
     expect(await backend.count(T, all, context())).toBe(6);
     await close();
     await other.close();
+  });
+
+  describe('that many writers wait for', () => {
+    const WRITERS = 100;
+
+    /** Holds the lock until `release`. */
+    async function hold({ pool, backend }: OpenSqlite) {
+      let release!: () => void;
+      const held = new Promise<void>((resolve) => (release = resolve));
+      let begun!: () => void;
+      const beginning = new Promise<void>((resolve) => (begun = resolve));
+      const ended = pool.transaction({ context: context() }, async (session) => {
+        await backend.write(T, [put('held')], context({ session }));
+        begun();
+        await held;
+      });
+      await beginning;
+      return { release, ended };
+    }
+
+    test('leaves them their deadlines, and the event loop to others', async () => {
+      const file = folder.file();
+      const other = await openSqlite(`sqlite:${file}`);
+      const { pool, backend, close } = await openSqlite(`sqlite:${file}`);
+      await backend.ensure([parcels], context());
+      const { release, ended } = await hold(other);
+      const before = performance.eventLoopUtilization();
+      const soon = context({ deadline: performance.now() + 500 });
+      const waiting = Array.from({ length: WRITERS }, (_, i) => [
+        backend.write(T, [put(`a${i}`)], soon),
+        backend.write(T, [put(`b${i}`), put(`c${i}`)], soon),
+        pool.transaction({ context: soon }, async () => undefined),
+      ]).flat();
+      const outcomes = await Promise.allSettled(waiting);
+      const { utilization } = performance.eventLoopUtilization(before);
+      const codes = outcomes.map((each) => each.status === 'rejected' && (each.reason as StorageError).code);
+      expect(new Set(codes)).toEqual(new Set(['TIMEOUT']));
+      expect(utilization).toBeLessThan(0.6);
+      release();
+      await ended;
+      await close();
+      await other.close();
+    });
+
+    test('lets them write in the order in which they came, but for those that gave up', async () => {
+      const file = folder.file();
+      const other = await openSqlite(`sqlite:${file}`);
+      const { pool, backend, close } = await openSqlite(`sqlite:${file}`);
+      await backend.ensure([parcels], context());
+      const { release, ended } = await hold(other);
+      const done: number[] = [];
+      const controller = new AbortController();
+      const { signal } = controller;
+      const waiting = Array.from({ length: WRITERS }, async (_, i) => {
+        const own = i % 5 === 4 ? context({ signal }) : context();
+        if (i % 3 === 0) await backend.write(T, [put(`${i}`)], own);
+        else if (i % 3 === 1) await backend.write(T, [put(`${i}`), put(`${i} too`)], own);
+        else await pool.transaction({ context: own }, () => Promise.resolve());
+        done.push(i);
+      });
+      const outcomes = Promise.allSettled(waiting);
+      controller.abort();
+      release();
+      await ended;
+      const refused = (await outcomes).flatMap(({ status }, i) => (status === 'rejected' ? [i] : []));
+      const all = Array.from({ length: WRITERS }, (_, i) => i);
+      expect(refused).toEqual(all.filter((i) => i % 5 === 4));
+      expect(done).toEqual(all.filter((i) => i % 5 !== 4));
+      await close();
+      await other.close();
+    });
   });
 
   test('ends with the pool that waits for it', async () => {

@@ -155,7 +155,7 @@ describe('a session', () => {
       kept = session;
     });
     await expect(insert(1, kept)).rejects.toMatchObject({ code: 'CLOSED' });
-    await expect(insert(1, { pool, failure: undefined })).rejects.toMatchObject({ code: 'VALIDATION' });
+    await expect(insert(1, { pool, clock, failure: undefined })).rejects.toMatchObject({ code: 'VALIDATION' });
   });
 
   test('ends at its deadline while its function hangs, and frees the connection', async () => {

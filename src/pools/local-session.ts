@@ -16,7 +16,7 @@ export class LocalSession implements Session {
   constructor(
     readonly pool: Pool,
     private readonly bounds: OperationContext,
-    private readonly clock: Clock,
+    readonly clock: Clock,
   ) {}
 
   get deadline(): number {
@@ -60,6 +60,9 @@ export class LocalSession implements Session {
       );
       this.cutWork = cut;
       signal?.addEventListener('abort', onAbort, { once: true });
+      // A signal that aborted while the transaction began tells it nobody any more.
+      const over = boundsExceeded(this.bounds, this.clock.monotonic(), this.pool.name);
+      if (over !== undefined) return cut(over);
       Promise.resolve(this as Session)
         .then(work)
         .finally(finish)

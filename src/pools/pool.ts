@@ -140,7 +140,7 @@ export interface SqliteDialectPool extends SqlPool {
    */
   step<R>(access: 'read' | 'write', context: OperationContext, work: (run: RunStatement) => R): Promise<R>;
   /**
-   * Copies the database into a new file, page by page between the statements of others: it is the state at one moment.
+   * Copies the database into a new file, page by page beside the statements of others: it is the state when it begins.
    * Gives the file's bytes. Where it fails there is no file.
    */
   backup(file: string, context: OperationContext): Promise<number>;

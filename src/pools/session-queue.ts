@@ -1,14 +1,25 @@
 /** Work of one session that must not overlap: savepoints and settings of a transaction are undone by who made them. */
-import type { Session } from '../component.js';
+import { within } from '../clock.js';
+import type { OperationContext, Session } from '../component.js';
+
+const LATE = 'The deadline passed while the operation waited for another of its transaction';
 
 export class SessionQueue {
-  private readonly turns = new WeakMap<Session, Promise<unknown>>();
+  private readonly turns = new WeakMap<Session, Promise<void>>();
 
-  /** Runs `work` at once when nothing of the session runs here, else after what came before, however that ended. */
-  run<R>(session: Session, work: () => Promise<R>): Promise<R> {
+  /**
+   * Runs `work` at once when nothing of the session runs here, else after what came before, however that ended.
+   * @param bounds of the wait: what gives up was never begun, and the session goes on.
+   * @throws what `work` throws; `TIMEOUT`, `ABORTED`
+   */
+  run<R>(session: Session, bounds: Pick<OperationContext, 'deadline' | 'signal'>, work: () => Promise<R>): Promise<R> {
     const before = this.turns.get(session);
-    const turn = before === undefined ? work() : before.then(work, work);
-    this.turns.set(session, turn);
+    const turn = before === undefined ? work() : within(before, bounds, session.clock, LATE).then(work);
+    // Who comes next waits for what came before, also when this one has given up.
+    const turns: Promise<void> = Promise.allSettled([before, turn]).then(() => {
+      if (this.turns.get(session) === turns) this.turns.delete(session);
+    });
+    this.turns.set(session, turns);
     return turn;
   }
 }

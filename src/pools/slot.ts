@@ -20,7 +20,11 @@ export interface SlotOptions {
   readonly component: string;
   /** The longest wait for the turn, in milliseconds; `context.deadline` may end it earlier. */
   readonly acquireTimeout: number;
+  /** What a wait that the deadline ends says. */
+  readonly late?: string;
 }
+
+const LATE = 'The deadline passed while the operation waited for the connection';
 
 export class Slot {
   // A set keeps the order of arrival and forgets a waiter that gave up without a search.
@@ -126,9 +130,8 @@ export class Slot {
   }
 
   private lateError(): StorageError {
-    return new TimeoutError('The deadline passed while the operation waited for the connection', {
-      component: this.options.component,
-    });
+    const { component, late = LATE } = this.options;
+    return new TimeoutError(late, { component });
   }
 
   private exhaustedError(since: number): StorageError {

@@ -15,7 +15,7 @@ export function describeVectorTransactions(runner: TestRunner, fixture: () => Ve
     runner.test(name, async () => {
       if (fixture().provider.capabilities.transactions) return body();
       const collection = await fixture().collection();
-      const inside = fixture().store('suite', { pool: fixture().provider, failure: undefined });
+      const inside = fixture().store('suite', { pool: fixture().provider, clock: systemClock, failure: undefined });
       await rejects(inside.upsert(collection, [{ id: 'a', vector: [1, 0, 0] }]), 'UNSUPPORTED', 'transaction');
       await rejects(inside.search(collection, { vector: [1, 0, 0] }), 'UNSUPPORTED', 'transaction');
       await fixture().settle();

@@ -202,7 +202,7 @@ export interface Dialect {
     context: OperationContext,
   ): Promise<void>;
   /** Runs a write of a session when it may: none comes between the statements of another. Absent: none can. */
-  inTurn?<R>(session: Session, work: () => Promise<R>): Promise<R>;
+  inTurn?<R>(session: Session, context: OperationContext, work: () => Promise<R>): Promise<R>;
   updateMany(database: Database, scope: Scope, request: UpdateRequest, context: OperationContext): Promise<number>;
   claim(database: Database, scope: Scope, request: ClaimRequest, context: OperationContext): Promise<Stored[]>;
 }

@@ -115,7 +115,7 @@ class SqlBackend implements RecordBackend, Database {
     // Locked in the order in which they are found: all that match would be sorted to lock the first of them by their ids.
     const work = (): ReturnType<SqlPool['query']> => againAfterDeadlock(context, () => this.run(statement, context));
     const inTurn = session !== undefined && this.dialect.inTurn !== undefined;
-    return (await (inTurn ? this.dialect.inTurn!(session, work) : work())).affected;
+    return (await (inTurn ? this.dialect.inTurn!(session, context, work) : work())).affected;
   }
 
   updateMany(scope: Scope, request: UpdateRequest, context: OperationContext): Promise<number> {

@@ -2,47 +2,107 @@
  * The PGlite that a host gets: it takes its turn, or its statements would run inside somebody's transaction. A transaction
  * that it begins by a statement, as query builders do, has the turn until it ends.
  */
-import type { PGlite } from '@electric-sql/pglite';
-import { ValidationError } from '../../errors.js';
+import type { PGlite, Transaction } from '@electric-sql/pglite';
+import { UnsupportedError, ValidationError } from '../../errors.js';
 import type { Slot } from '../slot.js';
 
-const OPERATIONS: ReadonlySet<string | symbol> = new Set<keyof PGlite>([
-  'query',
-  'sql',
-  'exec',
-  'describeQuery',
-  'transaction',
-  'runExclusive',
-  'dumpDataDir',
-]);
+type Name = string | symbol;
+type Call = (...parameters: unknown[]) => Promise<unknown>;
+
+const names = (...all: (keyof PGlite)[]): ReadonlySet<Name> => new Set(all);
+
+const CLOSING = names('close', Symbol.asyncDispose);
+const OPERATIONS = names('query', 'sql', 'exec', 'describeQuery', 'dumpDataDir', 'clone', 'refreshArrayTypes');
+/** They call the host's function. */
+const SPANS = names('transaction', 'runExclusive');
+/** PGlite lets these through at once, in a span too. */
+const MESSAGES = names('execProtocol', 'execProtocolStream', 'execProtocolRaw', 'execProtocolRawStream');
+/** With a transaction as their last parameter they are a part of it. */
+const CHANNELS = names('listen', 'unlisten');
 
 /** @param onUsed called after each of its operations: it may have changed anything. */
 export function hostClient(client: PGlite, slot: Slot, component: string, onUsed: () => void): PGlite {
-  let inTransaction = false;
-  let running = 0;
+  const turns = new HostTurns(client, slot, onUsed);
+  const refuseClosing = (): Promise<never> =>
+    Promise.reject(new ValidationError('VALIDATION', 'The database is closed by its manager', { component }));
   return new Proxy(client, {
     get(target, property) {
       const value: unknown = Reflect.get(target, property, target);
       if (typeof value !== 'function') return value;
-      if (property === 'close')
-        return () =>
-          Promise.reject(new ValidationError('VALIDATION', 'The database is closed by its manager', { component }));
-      if (!OPERATIONS.has(property)) return value.bind(target) as unknown;
-      return async (...parameters: unknown[]): Promise<unknown> => {
-        if (!inTransaction) await slot.acquire({ deadline: Infinity });
-        running++;
-        try {
-          return await (value as (...all: unknown[]) => Promise<unknown>).apply(target, parameters);
-        } finally {
-          onUsed();
-          running--;
-          inTransaction = isInTransaction(target);
-          // What ran beside the end of the transaction has the turn too.
-          if (!inTransaction && running === 0) slot.release();
-        }
-      };
+      if (CLOSING.has(property)) return refuseClosing;
+      const call = value.bind(target) as Call;
+      if (property === 'execProtocolRawSync') return synchronous(turns, component, call);
+      if (OPERATIONS.has(property)) return (...parameters: unknown[]) => turns.run(() => call(...parameters));
+      if (SPANS.has(property)) return (work: Call) => turns.run(() => call(turns.spanning(work)));
+      if (MESSAGES.has(property)) return (...parameters: unknown[]) => turns.message(() => call(...parameters));
+      return CHANNELS.has(property) ? onChannel(turns, call) : call;
     },
   });
+}
+
+class HostTurns {
+  private inTransaction = false;
+  private running = 0;
+  private spans = 0;
+
+  constructor(
+    private readonly client: PGlite,
+    private readonly slot: Slot,
+    private readonly onUsed: () => void,
+  ) {}
+
+  /** Whether the host's own transaction, or function, has the turn. */
+  get ours(): boolean {
+    return this.inTransaction || this.spans > 0;
+  }
+
+  async run<R>(operation: () => Promise<R>): Promise<R> {
+    if (!this.inTransaction) await this.slot.acquire({ deadline: Infinity });
+    this.running++;
+    try {
+      return await operation();
+    } finally {
+      this.onUsed();
+      this.running--;
+      this.inTransaction = isInTransaction(this.client);
+      // What ran beside the end of the transaction has the turn too.
+      if (!this.inTransaction && this.running === 0) this.slot.release();
+    }
+  }
+
+  message<R>(send: () => Promise<R>): Promise<R> {
+    return this.spans > 0 ? send() : this.run(send);
+  }
+
+  spanning(work: Call): Call {
+    return async (...parameters) => {
+      this.spans++;
+      try {
+        return await work(...parameters);
+      } finally {
+        this.spans--;
+      }
+    };
+  }
+}
+
+function onChannel(turns: HostTurns, call: Call) {
+  const within = <R>(tx: Transaction | undefined, operation: () => Promise<R>): Promise<R> =>
+    tx === undefined ? turns.run(operation) : operation();
+  return async (channel: string, callback: unknown, tx?: Transaction): Promise<unknown> => {
+    const end = await within(tx, () => call(channel, callback, tx));
+    if (typeof end !== 'function') return end;
+    return (inside?: Transaction) => within(inside, () => (end as Call)(inside));
+  };
+}
+
+function synchronous(turns: HostTurns, component: string, call: (...parameters: unknown[]) => unknown) {
+  return (...parameters: unknown[]): unknown => {
+    if (turns.ours) return call(...parameters);
+    throw new UnsupportedError('execProtocolRawSync cannot wait for its turn: call it within runExclusive', {
+      component,
+    });
+  };
 }
 
 function isInTransaction(client: PGlite): boolean {

@@ -16,7 +16,10 @@ export interface SqliteOptions {
   readonly synchronous: 'off' | 'normal' | 'full' | 'extra';
 }
 
-/** SQLite waits for a lock with the event loop stopped: so short, then the pool waits without that. */
+/**
+ * How long opening, and the host's handle, wait for a lock at a time, in milliseconds: SQLite does it with the event loop
+ * stopped. The pool's own statements wait in its queue instead.
+ */
 const BUSY_TIMEOUT = 10;
 const CONNECTION_SETTINGS = `PRAGMA busy_timeout = ${BUSY_TIMEOUT}; PRAGMA foreign_keys = ON`;
 /** How long opening waits for another process that has the file locked. */
@@ -48,6 +51,21 @@ export class Database {
     if (this.openAgain === undefined) return this.engine.client;
     if (this.host === undefined || !isOpen(this.host)) this.host = this.openAgain();
     return this.host.client;
+  }
+
+  /**
+   * A handle of its own that reads the file as it is now, until it is closed: who writes meanwhile neither waits for it nor
+   * makes a copy of it begin anew. `undefined` in memory.
+   */
+  moment(): EngineDatabase | undefined {
+    const engine = this.openAgain?.();
+    try {
+      engine?.exec('BEGIN; SELECT count(*) FROM sqlite_schema');
+      return engine;
+    } catch (error) {
+      engine?.close();
+      throw mapError(error, this.component, 'backup');
+    }
   }
 
   query(text: string, parameters: readonly SqlValue[], operation = 'query', single = false): SqlResult {
@@ -172,6 +190,7 @@ function prepare(database: Database, options: SqliteOptions, component: string):
     ask('journal_mode = WAL');
     database.exec(synchronousSetting(options));
     tryWriting(database);
+    database.exec('PRAGMA busy_timeout = 0');
     return database;
   } catch (error) {
     database.close();

@@ -1,13 +1,6 @@
 /** The pool over SQLite: one handle, whose turns a slot gives out, and statements that run in the caller's own turn. */
-import { sleep } from '../../clock.js';
 import type { OpenContext, OperationContext } from '../../component.js';
-import {
-  controlStatementError,
-  isStorageError,
-  type StorageError,
-  TimeoutError,
-  UnavailableError,
-} from '../../errors.js';
+import { controlStatementError, isStorageError, type StorageError, UnavailableError } from '../../errors.js';
 import { LocalPool, type Opened } from '../local-pool.js';
 import type { LocalSession } from '../local-session.js';
 import type {
@@ -20,22 +13,23 @@ import type {
   SqlValue,
 } from '../pool.js';
 import { boundsExceeded } from '../slot.js';
-import { backUp, BackupTurns } from './backup.js';
+import { backUp } from './backup.js';
 import { type Database, openDatabase, type SqliteOptions } from './database.js';
+import type { EngineDatabase } from './engine.js';
 import { isBusy, sqliteCode } from './errors.js';
+import { LockQueue } from './lock-queue.js';
 import { OpenFile } from './open-file.js';
-
-/** The wait between two attempts on a database that another process has locked: it doubles, and differs at random. */
-const FIRST_WAIT = 2;
-const LONGEST_WAIT = 64;
+import { onlyReads } from './statements.js';
 
 /**
  * A statement runs to its end in one turn of the event loop: a deadline or a signal ends the wait for the connection, the
- * wait for another process's lock, and a transaction between its statements.
+ * wait for another connection's lock, and a transaction between its statements.
  */
 export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool {
   readonly dialect = 'sqlite';
   private openFile: OpenFile | undefined;
+  /** A reader that meets a lock, a rare one, does not wait for the writers' lock. */
+  private readonly locks: Readonly<Record<'read' | 'write', LockQueue>>;
   readonly raw: RawClient = { language: 'sql', client: () => this.require('client').database.hostClient() };
 
   /** @param file absolute; `undefined`: in memory. */
@@ -46,6 +40,8 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     environment: PoolEnvironment,
   ) {
     super(acquireTimeout, environment);
+    const { clock, name } = environment;
+    this.locks = { read: new LockQueue(clock, name), write: new LockQueue(clock, name) };
   }
 
   get durable(): boolean {
@@ -58,11 +54,12 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     context: OperationContext,
     options?: QueryOptions,
   ): Promise<SqlResult> {
-    return this.operate('query', context, (database) => database.query(text, parameters, 'query', options?.single));
+    const run = (database: Database): SqlResult => database.query(text, parameters, 'query', options?.single);
+    return this.operate('query', text, context, run);
   }
 
   script(text: string, context: OperationContext): Promise<void> {
-    return this.operate('script', context, (database) => database.exec(text));
+    return this.operate('script', text, context, (database) => database.exec(text));
   }
 
   step<R>(access: 'read' | 'write', context: OperationContext, work: (run: RunStatement) => R): Promise<R> {
@@ -70,7 +67,7 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     const [begin, end, undo] = inside
       ? ['SAVEPOINT step', 'RELEASE step', 'ROLLBACK TO step; RELEASE step']
       : [access === 'write' ? 'BEGIN IMMEDIATE' : 'BEGIN', 'COMMIT', 'ROLLBACK'];
-    return this.operate('step', context, (database) => {
+    return this.operate('step', begin, context, (database) => {
       database.query(begin, [], 'step');
       try {
         const result = work((text, parameters) => database.query(text, parameters, 'step'));
@@ -86,18 +83,25 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
 
   async backup(file: string, context: OperationContext): Promise<number> {
     const { database, slot } = this.require('backup');
+    const between = (): void => {
+      this.require('backup');
+      const over = boundsExceeded(context, this.clock.monotonic(), this.name);
+      if (over !== undefined) throw over;
+    };
     const turn = slot.acquire(context);
     if (turn !== undefined) await turn;
-    const turns = new BackupTurns(slot, context);
+    let moment: EngineDatabase | undefined;
     try {
-      return await backUp(database.engine, file, this.name, () => {
-        this.require('backup');
-        const over = boundsExceeded(context, this.clock.monotonic(), this.name);
-        if (over !== undefined) throw over;
-        turns.next();
-      });
+      moment = this.moment(database);
+      // There is no other handle: the turn is kept to the end.
+      if (moment === undefined) return await backUp(database.engine, file, this.name, between);
     } finally {
-      turns.end();
+      slot.release();
+    }
+    try {
+      return await backUp(moment, file, this.name, between);
+    } finally {
+      moment.close();
     }
   }
 
@@ -130,11 +134,14 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
   }
 
   protected override async enter(context: OperationContext): Promise<Opened<Database>> {
+    const { write } = this.locks;
+    const attempt = (): Promise<Opened<Database>> => super.enter(context);
+    if (write.busy) return write.run(context, attempt);
     try {
-      return await super.enter(context);
+      return await attempt();
     } catch (error) {
       if (!isBusy(error)) throw error;
-      return this.again(context, error, () => super.enter(context));
+      return write.run(context, attempt, error);
     }
   }
 
@@ -154,7 +161,7 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     } catch (error) {
       // Where the file system has no shared memory, and so no WAL, a reader can stand in the way.
       if (!isBusy(error)) throw error;
-      await this.again(context, error, commit);
+      await this.locks.read.retry(context, commit, error);
     }
   }
 
@@ -166,54 +173,63 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     database.rollBack();
   }
 
-  /** Not `async`: on a free connection the work runs before this returns. */
-  private operate<R>(operation: string, context: OperationContext, run: (database: Database) => R): Promise<R> {
+  /**
+   * Not `async`: on a free connection the work runs before this returns.
+   * @param text of its first statement.
+   */
+  private operate<R>(
+    operation: string,
+    text: string,
+    context: OperationContext,
+    run: (database: Database) => R,
+  ): Promise<R> {
     try {
       if (context.session !== undefined) return Promise.resolve(this.inSession(operation, context, run));
       const opened = this.require(operation);
+      if (this.locks.write.busy && !onlyReads(text)) return this.behindLock(operation, text, context, run);
       const turn = opened.slot.acquire(context);
       if (turn === undefined) return Promise.resolve(this.inTurn(opened, operation, run));
       return turn
         .then(() => this.inTurn(opened, operation, run))
-        .catch((error: unknown) => this.afterBusy(error, operation, context, run));
+        .catch((error: unknown) => this.afterBusy(error, operation, text, context, run));
     } catch (error) {
-      return this.afterBusy(error, operation, context, run);
+      return this.afterBusy(error, operation, text, context, run);
     }
   }
 
   private async afterBusy<R>(
     error: unknown,
     operation: string,
+    text: string,
     context: OperationContext,
     run: (database: Database) => R,
   ): Promise<R> {
     if (context.session !== undefined || !isBusy(error)) throw error;
-    return this.again(context, error, async () => {
+    return this.behindLock(operation, text, context, run, error);
+  }
+
+  /** The connection is free while it waits for the lock. */
+  private behindLock<R>(
+    operation: string,
+    text: string,
+    context: OperationContext,
+    run: (database: Database) => R,
+    refusal?: unknown,
+  ): Promise<R> {
+    const attempt = async (): Promise<R> => {
       const opened = this.require(operation);
       const turn = opened.slot.acquire(context);
       if (turn !== undefined) await turn;
       return this.inTurn(opened, operation, run);
-    });
+    };
+    return this.locks[onlyReads(text) ? 'read' : 'write'].run(context, attempt, refusal);
   }
 
-  /** Tries until the other process lets go. The connection is free meanwhile: readers need no lock. */
-  private async again<R>(context: OperationContext, first: unknown, attempt: () => Promise<R>): Promise<R> {
-    let error = first;
-    for (let wait = FIRST_WAIT; ; wait = Math.min(wait * 2, LONGEST_WAIT)) {
-      const remaining = context.deadline - this.clock.monotonic();
-      await sleep(this.clock, Math.max(0, Math.min(wait * (0.5 + Math.random()), remaining)), context.signal);
-      if (context.deadline <= this.clock.monotonic())
-        throw new TimeoutError('Another process had the database locked until the deadline', {
-          component: this.name,
-          cause: error,
-        });
-      try {
-        return await attempt();
-      } catch (fault) {
-        if (!isBusy(fault)) throw fault;
-        error = fault;
-      }
-    }
+  /** A handle that reads the database as it is now; `undefined` in memory, and where the file is no more what was opened. */
+  private moment(database: Database): EngineDatabase | undefined {
+    const { openFile } = this;
+    if (openFile === undefined || openFile.fault(0) !== undefined) return undefined;
+    return database.moment();
   }
 
   /** Runs with the turn, and gives it back. */

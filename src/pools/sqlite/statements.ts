@@ -6,6 +6,11 @@ export interface Prepared extends EngineStatement {
   readonly returning: boolean;
 }
 
+/** By how it begins: no such text of ours takes the writers' lock. */
+export function onlyReads(text: string): boolean {
+  return /^\s*(?:select|values|with|explain|pragma|begin$)/i.test(text);
+}
+
 /** Two generations of this many: what the older one still holds is kept when it is used again. */
 const GENERATION = 128;
 

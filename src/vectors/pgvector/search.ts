@@ -114,7 +114,7 @@ export class Searcher {
   ): Promise<R> {
     const { session } = context;
     if (session === undefined) return work({ settings });
-    return this.turns.run(session, async () => {
+    return this.turns.run(session, context, async () => {
       const before = await this.set(settings, context);
       const result = await work();
       await this.set(before, context);

@@ -69,7 +69,7 @@ export const postgres: Dialect = {
     return (await pool.query(text, parameters.values, context, namedStatement(pool, text))).rows;
   },
   write: writeAll,
-  inTurn: (session, work) => TURNS.run(session, work),
+  inTurn: (session, context, work) => TURNS.run(session, context, work),
   load: loadAll,
   updateMany,
   claim,

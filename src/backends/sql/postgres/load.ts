@@ -35,7 +35,7 @@ export async function loadAll(
   const { session } = context;
   const load = new Load(database, tenant, collection, inOrder(writes));
   if (session === undefined) return load.run(context);
-  return TURNS.run(session, () => {
+  return TURNS.run(session, context, () => {
     if (session.failure !== undefined) throw session.failure;
     return load.run(context);
   });

@@ -49,7 +49,7 @@ export async function writeUnique<R>(
       throw refusal;
     }
   };
-  if (session !== undefined) return TURNS.run(session, () => attempt('declared'));
+  if (session !== undefined) return TURNS.run(session, context, () => attempt('declared'));
   try {
     return await work('none');
   } catch (error) {
