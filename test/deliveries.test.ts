@@ -71,6 +71,19 @@ for (const target of targets)
     };
     const NOTHING = [0, [], undefined, undefined, undefined, undefined];
 
+    test('what takes several decisions is done once all of them are', async () => {
+      const { jobs } = storage;
+      const { id } = await jobs.create({ name: `many ${randomUUID()}` });
+      await jobs.enqueueRuns(
+        id,
+        Array.from({ length: 400 }, () => ({})),
+      );
+      await storage.transaction((tx) => tx.deliver.jobs.transition(id, 'cancelled'));
+      await delivered(storage);
+      expect((await jobs.get(id)).status).toBe('cancelled');
+      expect(await jobs.claimDue({ workerId: 'w', limit: 1_000 })).toEqual([]);
+    });
+
     test('all of it is there after the commit, in its order', async () => {
       const id = randomUUID();
       await storage.transaction(async (tx) => {

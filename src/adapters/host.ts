@@ -23,14 +23,8 @@ export interface StoreHost extends CollectionHost {
   readonly delivery?: string;
   /** Runs after the commit; at once outside a transaction. */
   onCommit(hook: () => void | Promise<void>): void;
-  /**
-   * Runs `work` in one transaction of the store's database; inside one, in that one.
-   * @param options `retries`: after conflicts; default 10. @throws `UNSUPPORTED`
-   */
-  transaction<R>(
-    options: CallOptions & { readonly retries?: number },
-    work: (host: StoreHost) => Promise<R>,
-  ): Promise<R>;
+  /** Runs `work` in one transaction of the store's database; inside one, in that one. @throws `UNSUPPORTED` */
+  transaction<R>(options: CallOptions, work: (host: StoreHost) => Promise<R>): Promise<R>;
   /** Whether another store lives on this one's database, so that one transaction is of both. */
   isWith(store: StoreName): boolean;
   /** Records of another store, wherever that lives: to read; and to write where it `isWith` this one. */

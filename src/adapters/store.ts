@@ -128,17 +128,15 @@ export abstract class Store extends Handle {
   ): Promise<R> {
     const { host } = this;
     // With the outbox, the events are written by the transaction that they tell of.
-    if (this.definition.tells && host.settings.events.outbox && host.outbox === undefined) {
-      const untilDeadline = { ...callOptions(options), retries: Number.MAX_SAFE_INTEGER };
-      return host.transaction(untilDeadline, (inside) => this.at(inside).decide(operation, options, plan));
-    }
+    if (this.definition.tells && host.settings.events.outbox && host.outbox === undefined)
+      return host.transaction(callOptions(options), (inside) => this.at(inside).decide(operation, options, plan));
     return this.run(operation, options, async (context) => {
       const most = context.session === undefined && host.delivery === undefined ? Infinity : ATTEMPTS;
       for (let attempt = 1; ; attempt++) {
         const at = attempt === 1 ? context : { ...context, now: host.clock.now() };
         const unit = new Unit(host, at, this.definition.events, this.definition.prefix);
         const result = await plan(unit, host);
-        if (host.delivery !== undefined) unit.mark(host.delivery);
+        if (host.delivery !== undefined && !unit.isPart) unit.mark(host.delivery);
         const failure = await unit.commit(this.operationName(operation)).catch((error: unknown) => {
           // A deadlock undid the batch. In a transaction it undid that too, which is run again as a whole.
           if (isSerializationFailure(error) && context.session === undefined) return error as StorageError;

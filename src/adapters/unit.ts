@@ -45,6 +45,8 @@ type Aggregate = Pick<StoredRecord<unknown>, 'id' | 'version'>;
 
 export class Unit {
   readonly events: StoreEvent[] = [];
+  /** Whether the operation goes on with another decision: then its delivery is not done with this one. */
+  isPart = false;
   private readonly eventCounts = new Map<string, number>();
   private readonly batch: Batch;
   private readonly backend: RecordBackend;

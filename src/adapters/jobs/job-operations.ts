@@ -205,7 +205,10 @@ export abstract class JobOperations extends JobStoreBase {
       unit,
       open.slice(0, CANCELLED_AT_ONCE).map((run) => ({ was: run, is: cancel(unit, run, actor) })),
     );
-    if (open.length > CANCELLED_AT_ONCE) return false;
+    if (open.length > CANCELLED_AT_ONCE) {
+      unit.isPart = true;
+      return false;
+    }
     if (numbers !== undefined) unit.replace(NUMBERS, numbers, { ...numbers.value, closed: true });
     if (schedule?.value.nextRunAt !== undefined) {
       const { nextRunAt: _none, ...value } = schedule.value;

@@ -29,9 +29,9 @@ export class PostgresSession extends LocalSession implements Holder {
     private readonly isolation: Isolation,
     private readonly statementTimeout: number | undefined,
     bounds: OperationContext,
-    private readonly timing: Clock,
+    clock: Clock,
   ) {
-    super(pool, bounds, timing);
+    super(pool, bounds, clock);
     connection.holder = this;
   }
 
@@ -102,7 +102,7 @@ export class PostgresSession extends LocalSession implements Holder {
    */
   inTurn<R>(run: () => Promise<R>, bounds: Pick<OperationContext, 'deadline' | 'signal'>): Promise<R> {
     const before = this.turn;
-    const running = before === undefined ? run() : within(before, bounds, this.timing, LATE).then(run);
+    const running = before === undefined ? run() : within(before, bounds, this.clock, LATE).then(run);
     const leave = (): void => {
       if (this.turn === turn) this.turn = undefined;
     };
