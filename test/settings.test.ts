@@ -194,6 +194,15 @@ describe('faults', () => {
     expect(error.message).toMatch(message);
   });
 
+  test('a file of two documents is refused: nothing of the second would be read', async () => {
+    await writeFile(join(directory, 'quartermaster.yaml'), 'tenancy: required\n---\ndatabases: { main: "memory:" }\n');
+    const { error, keys } = await faultsOf(load());
+    expect(keys).toEqual(['quartermaster.yaml']);
+    expect(error.message).toContain('quartermaster.yaml: expected YAML, got MULTIPLE_DOCS in line 2');
+    await writeFile(join(directory, 'quartermaster.yaml'), '---\ntenancy: required\n...\n');
+    expect((await load()).tenancy).toBe('required');
+  });
+
   test('files: text that YAML takes for an alias or a tag, and says nothing of', async () => {
     for (const password of [`*${SECRET}`, `!${SECRET}`]) {
       await writeFile(
