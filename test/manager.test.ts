@@ -14,6 +14,7 @@ import {
   type ErrorCode,
 } from '../src/index.js';
 import { StorageManager } from '../src/manager.js';
+import { withOperations } from './support/provider-class.js';
 import { registerScriptedPool } from './support/scripted-pool.js';
 
 const script = registerScriptedPool('scripted');
@@ -352,10 +353,8 @@ describe('faulty parts', () => {
         throw new Error(SECRET);
       }
       async close(): Promise<void> {}
-      search(): void {}
-      upsert(): void {}
     }
-    registerVectorProvider('faulty')(Faulty as never);
+    registerVectorProvider('faulty')(withOperations(Faulty) as never);
     for (where of ['made', 'opened']) {
       const error = await openStorage({ databases: { main: 'memory:' } }).catch((reason: unknown) => reason);
       expect(isStorageError(error)).toBe(true);
