@@ -57,3 +57,11 @@ test('a transaction with a misspelt bound does not run', async () => {
     await expect(storage.transaction(work, { on: 'other', ...options })).rejects.toMatchObject({ code: 'VALIDATION' });
   expect(runs).toBe(0);
 });
+
+test('a signal that is none is refused before anything is asked', async () => {
+  for (const signal of [null, 5, {}])
+    await expect(storage.collection(Notes).find('a', { signal } as never)).rejects.toMatchObject({
+      code: 'VALIDATION',
+      details: { key: 'signal' },
+    });
+});

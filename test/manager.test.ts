@@ -115,14 +115,23 @@ describe("the process's manager", () => {
     }
   });
 
-  test.each([null, 'x', { enviroment: {} }, { settings: SCRIPTED }, { environment: null }, { environment: 'x' }])(
-    'options of %j are refused, and nothing is opened',
-    async (options) => {
-      expect(await codeOf(openStorage(SCRIPTED, options as never))).toBe('VALIDATION');
-      expect(await codeOf(getStorageManager(SCRIPTED, options as never))).toBe('VALIDATION');
-      expect(script.opened).toBe(0);
-    },
-  );
+  test.each([
+    [null, 'options'],
+    ['x', 'options'],
+    [{ enviroment: {} }, 'options.enviroment'],
+    [{ settings: SCRIPTED }, 'options.settings'],
+    [{ environment: null }, 'options.environment'],
+    [{ environment: 'x' }, 'options.environment'],
+    [{ environment: { DATABASE_URL: 5 } }, 'options.environment.DATABASE_URL'],
+    [{ environment: { DATABASE_URL: null } }, 'options.environment.DATABASE_URL'],
+    [{ file: null }, 'options.file'],
+    [{ directory: 5 }, 'options.directory'],
+  ])('options of %j are refused, and nothing is opened', async (options, key) => {
+    const refused = { code: 'VALIDATION', details: { key } };
+    await expect(openStorage(SCRIPTED, options as never)).rejects.toMatchObject(refused);
+    await expect(getStorageManager(SCRIPTED, options as never)).rejects.toMatchObject(refused);
+    expect(script.opened).toBe(0);
+  });
 
   test('a misspelt option of the module is refused', async () => {
     expect(await codeOf(() => storageModule({ setings: SCRIPTED } as never))).toBe('VALIDATION');
