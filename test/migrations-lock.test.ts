@@ -1,9 +1,13 @@
 /** Who may migrate next: after a holder that is frozen, one that closed in the middle, and a step that failed. */
 import { expect, test } from '@jest/globals';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { Pool as Client } from 'pg';
 import {
   defineCollection,
+  isStorageError,
   openStorage,
   type MigrationStep,
+  type OperationMessage,
   type StorageError,
   type Transaction,
 } from '../src/index.js';
@@ -24,6 +28,39 @@ const refusalOf = (work: Promise<unknown>): Promise<StorageError> =>
 // Of a database in memory nothing is left for another manager.
 const ON_SERVERS = storageTargets('the lock of migrations').filter(
   ({ name, transactions }) => transactions && ['postgres', 'mongo'].includes(name),
+);
+
+ON_SERVERS.filter(({ name }) => name === 'postgres').forEach(({ name, prepare }) =>
+  test(`a holder that is frozen on ${name} is waited for beyond the time of one operation`, async () => {
+    const { url, drop } = await prepare();
+    const settings = { databases: { main: url }, lifecycle: { operationTimeout: 2_000 } };
+    const storage = await openStorage(settings, { environment: {} });
+    // So that the tables are there.
+    await storage.migrations([step(1)]).status({ timeout: 60_000 });
+    await storage.migrations([step(1)]).up();
+    // As a process that stands still in a step: its lease is over, and its transaction has the row of the lock.
+    const frozen = await storage.sql<Client>().connect();
+    await frozen.query('BEGIN');
+    await frozen.query("UPDATE quartermaster.qm_migrations SET version = version WHERE id = 'lock'");
+    let thawed: Promise<unknown> | undefined;
+    const onOperation = (message: unknown): void => {
+      const { operation, error } = message as OperationMessage;
+      if (operation === 'transaction' && isStorageError(error, 'TIMEOUT')) thawed ??= frozen.query('ROLLBACK');
+    };
+    subscribe('quartermaster:operation', onOperation);
+    try {
+      expect((await storage.migrations([step(1), step(2)]).up({ wait: 120_000 })).steps).toMatchObject([
+        { version: 2 },
+      ]);
+    } finally {
+      unsubscribe('quartermaster:operation', onOperation);
+      await (thawed ?? frozen.query('ROLLBACK'));
+      frozen.release();
+      await storage.close();
+      await drop();
+    }
+    expect(thawed).toBeDefined();
+  }),
 );
 
 ON_SERVERS.forEach(({ name, prepare }) =>

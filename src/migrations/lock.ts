@@ -53,9 +53,9 @@ export class MigrationLock {
     const options = signal === undefined ? {} : { signal };
     await patience.run(() => runOperation(records, LOCK_TABLES, 'migrate', options, async () => undefined));
     for (;;) {
-      const token = await patience.run(() =>
-        host.transaction((_tx, attempt) => take(records.backend, attempt.context('migrate')), options),
-      );
+      const taking = (): Promise<number | undefined> =>
+        host.transaction((_tx, attempt) => take(records.backend, attempt.context('migrate')), options);
+      const token = await patience.run(taking, true);
       if (token !== undefined) return new MigrationLock(records, token, host.report);
       await patience.pause();
     }
