@@ -11,6 +11,7 @@ import {
   type StorageError,
   type Transaction,
 } from '../src/index.js';
+import { sharedMemory } from './support/shared-memory.js';
 import { storageTargets } from './support/storage-targets.js';
 
 type Step = MigrationStep<Transaction>;
@@ -83,3 +84,33 @@ ON_SERVERS.forEach(({ name, prepare }) =>
     await drop();
   }),
 );
+
+test.each([
+  ['the last', [], undefined],
+  ['another', [step(2)], 'CLOSED'],
+])('a close waits until the lock is given back after %s step', async (_which, more: Step[], code) => {
+  const open = sharedMemory();
+  const [first, second] = [await open(), await open()];
+  const told: StorageError[] = [];
+  first.on('error', (error) => void told.push(error));
+  let go!: () => void;
+  const gate = new Promise<void>((resolve) => (go = resolve));
+  let begun!: () => void;
+  const running = new Promise<void>((resolve) => (begun = resolve));
+  const held = step(1, () => {
+    begun();
+    return gate;
+  });
+  const migrating = first.migrations([held, ...more]).up();
+  const ended = code === undefined ? migrating : refusalOf(migrating);
+  await running;
+  const closing = first.close({ deadline: 60_000 });
+  go();
+  await closing;
+  // Nobody waits for a lease to end.
+  const { steps } = await second.migrations([held, ...more, step(9)]).up({ wait: 0 });
+  expect(steps.map(({ version }) => version)).toEqual([...more.map(({ version }) => version), 9]);
+  expect(await ended).toMatchObject(code === undefined ? { steps: [{ version: 1 }] } : { code });
+  expect(told).toEqual([]);
+  await second.close();
+});
