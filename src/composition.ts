@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { RetentionReport } from './adapters/retention.js';
 import type { RecordBackend, RecordSchema } from './backends/backend.js';
 import { offsetClock, type Clock } from './clock.js';
+import type { Component } from './component.js';
 import { Database } from './database.js';
 import { namingOrigin } from './database/origin.js';
 import { Tables } from './database/tables.js';
@@ -130,16 +131,27 @@ function unequalOptions(first: string, second: string): StorageError {
   );
 }
 
-/** A component's constructor is its own code, or a third party's: what it throws is told as an error that names it. */
-function construct<C>(component: string, make: () => C): C {
-  try {
-    return make();
-  } catch (error) {
-    if (isStorageError(error)) throw error;
-    throw new StorageError('CONFIGURATION', `${component} could not be created (${foreignErrorName(error)})`, {
+/**
+ * A component's constructor is its own code, or a third party's: what it throws is told as an error that names it, and so is
+ * what it gives when that is no component of the name it was given.
+ */
+function construct<C extends Component>(component: string, make: () => C): C {
+  const refused = (why: string, cause?: unknown): StorageError =>
+    new StorageError('CONFIGURATION', `${component} could not be created (${why})`, {
       component,
       operation: 'open',
-      cause: error,
+      cause,
     });
+  let made: C | undefined;
+  try {
+    made = make();
+  } catch (error) {
+    if (isStorageError(error)) throw error;
+    throw refused(foreignErrorName(error), error);
   }
+  if (typeof made !== 'object' || made === null) throw refused('it was not made');
+  for (const method of ['open', 'check', 'close'] as const)
+    if (typeof made[method] !== 'function') throw refused(`it has no method ${method}`);
+  if (made.name !== component) throw refused('it has another name than it was given');
+  return made;
 }

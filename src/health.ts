@@ -212,6 +212,22 @@ function checked(answer: unknown): CheckResult {
   return {
     status: status as HealthStatus,
     ...(typeof message === 'string' ? { message } : {}),
-    ...(typeof details === 'object' && details !== null ? { details: { ...details } } : {}),
+    ...(typeof details === 'object' && details !== null ? { details: plain(details) } : {}),
   };
+}
+
+/** One field that cannot be written would keep the whole report from being one. */
+function plain(details: object): Record<string, unknown> {
+  const written = Object.entries(details).map(([key, value]) => [key, asJson(value)] as const);
+  return Object.fromEntries(written.filter(([, value]) => value !== undefined));
+}
+
+function asJson(value: unknown): unknown {
+  try {
+    const text = JSON.stringify(value, (_key, part: unknown) => (typeof part === 'bigint' ? String(part) : part)) as
+      string | undefined;
+    return text === undefined ? undefined : JSON.parse(text);
+  } catch {
+    return 'not JSON';
+  }
 }

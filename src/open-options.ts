@@ -15,7 +15,13 @@ const KEYS = ['file', 'directory', 'environment'] as const;
 /** A misspelt option would open another database. `more` are keys beside these. @throws `VALIDATION` */
 export function checkOpenOptions(options: OpenOptions, ...more: string[]): void {
   checkKnown(options, new Set([...KEYS, ...more]));
-  const { environment } = options;
+  const { environment, file, directory } = options;
+  if (file !== undefined && typeof file !== 'string') throw invalid('options.file', file, 'the path of a file');
+  if (directory !== undefined && directory !== null && typeof directory !== 'string')
+    throw invalid('options.directory', directory, 'the path of a directory, or null');
   if (environment !== undefined && (typeof environment !== 'object' || environment === null))
     throw invalid('options.environment', environment, 'an object of variables');
+  for (const [name, value] of Object.entries(environment ?? {}))
+    if (value !== undefined && typeof value !== 'string')
+      throw invalid(`options.environment.${name}`, value, 'a text, as in the environment of a process');
 }

@@ -50,7 +50,7 @@ export function checkCallOptions(options: CallOptions): void {
   if (timeout !== undefined && (typeof timeout !== 'number' || !(timeout > 0)))
     throw invalid('timeout', timeout, 'a number of milliseconds above 0');
   if (signal === undefined) return;
-  if (typeof (signal as Partial<AbortSignal>).addEventListener !== 'function')
+  if (typeof (signal as Partial<AbortSignal> | null)?.addEventListener !== 'function')
     throw invalid('signal', signal, 'an AbortSignal');
   if (signal.aborted) throw aborted(signal);
 }

@@ -29,7 +29,7 @@ export class Placement {
   /** @throws `VALIDATION` for an unknown name, `UNSUPPORTED` for another database than the transaction's. */
   database(name: string | undefined): Database {
     const { parts, attempt } = this;
-    const key = name ?? attempt?.database ?? parts.defaultDatabase;
+    const key = name === undefined ? (attempt?.database ?? parts.defaultDatabase) : name;
     const database = parts.databases.get(key);
     if (database === undefined)
       throw new ValidationError(

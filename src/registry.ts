@@ -3,9 +3,10 @@
  * are loaded when first needed; a third party's are registered by importing the file that calls `registerPool`,
  * `registerBackend` or `registerVectorProvider`.
  */
-import { invalid, StorageError, UnsupportedError } from './errors.js';
+import { invalid, StorageError } from './errors.js';
 import type { BackendDriver } from './backends/backend.js';
 import type { PoolDriver } from './pools/pool.js';
+import { checkBackendDriver, checkPoolDriver, checkProvider, checkProviderClass } from './registration.js';
 import { boundedProvider } from './vectors/bounded-provider.js';
 import type { ProviderClass, ProviderDriver, ProviderOptions } from './vectors/provider.js';
 
@@ -138,21 +139,26 @@ export class Registry {
 
 export const registry = new Registry();
 
-/** Adds a pool: its URL schemes, its settings, its client library. @throws `CONFIGURATION` when a name is taken. */
+/**
+ * Adds a pool: its URL schemes, its settings, its client library.
+ * @throws `CONFIGURATION` when a name is taken; `VALIDATION` for what is no pool.
+ */
 export function registerPool(driver: PoolDriver): void {
+  checkPoolDriver(driver);
   registry.addPool(driver.name, driver.schemes, () => Promise.resolve(driver));
 }
 
-/** Adds a record backend. @throws `CONFIGURATION` when the name is taken. */
+/** Adds a record backend. @throws `CONFIGURATION` when the name is taken; `VALIDATION` for what is no backend. */
 export function registerBackend(driver: BackendDriver): void {
+  checkBackendDriver(driver);
   registry.addBackend(driver.name, () => Promise.resolve(driver));
 }
 
 /**
  * Adds a vector provider; names are case-insensitive. As a decorator (standard or `experimentalDecorators`):
  * `@registerVectorProvider('mine', { settings }) class Mine implements VectorProvider {}`; as a function:
- * `registerVectorProvider('mine', { settings })(Mine)`.
- * @throws `CONFIGURATION` when the name is taken.
+ * `registerVectorProvider('mine', { settings })(Mine)`. A provider that lacks a method is refused when a manager opens.
+ * @throws `CONFIGURATION` when the name is taken; `VALIDATION` for what is no class, or an option that there is not.
  */
 export function registerVectorProvider(
   name: string,
@@ -165,17 +171,14 @@ export function registerVectorProvider(
 
 function vectorProviderDriver(name: string, target: ProviderClass, options: ProviderOptions): ProviderDriver {
   if (typeof name !== 'string') throw invalid('vector provider name', name, 'a name like pgvector');
+  checkProviderClass(target, options);
   return {
     ...options,
     name: name.toLowerCase(),
     create(settings, environment) {
       const provider = new target(settings, environment);
-      for (const method of ['open', 'check', 'close', 'search', 'upsert'] as const)
-        if (typeof provider[method] !== 'function')
-          throw new UnsupportedError(`The vector provider ${name} has no method ${method}`, {
-            component: environment.name,
-          });
-      return boundedProvider(provider, environment.clock);
+      checkProvider(provider, name, environment.name);
+      return boundedProvider(provider, environment);
     },
   };
 }

@@ -120,7 +120,7 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
     ...(file === undefined ? [] : [await read(file, false)]),
   ];
   const given = passedIn(overrides, faults);
-  const names = readNames(environment, registry);
+  const names = readNames(environment, registry, namesUnder('databases', [...files, given]));
   const base = baseFor([...files, names, given], defaults);
   const schema = await composeSchema([base, ...files, names, given], registry, faults);
   const variables = readVariables(environment, schema, names, faults);

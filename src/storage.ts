@@ -4,7 +4,7 @@ import { StoreFactory } from './adapters/factory.js';
 import { createMessageHandler, type MessageHandler } from './adapters/message-handler.js';
 import type { StoreName } from './adapters/settings.js';
 import type { StoreHost } from './adapters/host.js';
-import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
+import { checkKnown, invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
 import { checkCallOptions, type OpenParts } from './opening.js';
 import { runAdmitted } from './operation.js';
 import { Placement } from './placement.js';
@@ -21,6 +21,16 @@ import { TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
 import { Locks } from './unit-of-work/locks.js';
 import { Sequences } from './unit-of-work/sequences.js';
 import type { VectorStore } from './vectors/vector-store.js';
+
+// A misspelt key would be passed over: the work would be done on the default database, or without its bound.
+const PLACE: ReadonlySet<string> = new Set(['on']);
+const TRANSACTION: ReadonlySet<string> = new Set([
+  'on',
+  'isolation',
+  'retries',
+  'signal',
+  'timeout',
+] satisfies (keyof TransactionCallOptions)[]);
 
 export abstract class Storage extends StoreFactory {
   protected abstract override parts(): OpenParts;
@@ -39,13 +49,14 @@ export abstract class Storage extends StoreFactory {
 
   /**
    * The records of a collection, on a database of the settings (default: `stores.default`). Cheap, no I/O: its tables are
-   * made on first use. @throws `VALIDATION` when the name stands for another declaration, or when a tenant is required;
-   * `UNSUPPORTED` when the database cannot keep what the collection declares.
+   * made on first use. @throws `VALIDATION` when the name stands for another declaration, when a tenant is required, or for
+   * an option that there is not; `UNSUPPORTED` when the database cannot keep what the collection declares.
    */
   collection<T, In = T, F extends string = Path<T>>(
     definition: CollectionDefinition<T, In, F>,
     options: { readonly on?: string | undefined } = {},
   ): Collection<T, In, F> {
+    checkKnown(options, PLACE);
     const place = this.place();
     return new Collection(definition, place.records(place.declared(definition, options.on)));
   }
@@ -75,6 +86,7 @@ export abstract class Storage extends StoreFactory {
 
   /** The tenant's sequences and fencing tokens, on a database of the settings (default: `stores.default`). */
   sequences(options: { readonly on?: string | undefined } = {}): Sequences {
+    checkKnown(options, PLACE);
     const place = this.place();
     return new Sequences(place.records(place.database(options.on)));
   }
@@ -84,11 +96,13 @@ export abstract class Storage extends StoreFactory {
    * @throws `UNSUPPORTED` in a transaction: a lock that is rolled back is none.
    */
   locks(options: { readonly on?: string | undefined } = {}): Locks {
+    checkKnown(options, PLACE);
     const place = this.place();
+    const database = place.database(options.on);
     if (this.attempt !== undefined)
       throw new UnsupportedError('A lock is taken before the transaction, not in it', { operation: 'lock' });
     return new Locks({
-      ...place.records(place.database(options.on)),
+      ...place.records(database),
       onClosing: (listener) => place.parts.onClosing(listener),
     });
   }
@@ -106,10 +120,12 @@ export abstract class Storage extends StoreFactory {
    * as a whole after a conflict, so it should change nothing outside but through `tx.onCommit`. On a `tx`, as a part of its
    * transaction: when `work` throws it alone is undone; else it is committed with the whole, and its `onCommit` runs then.
    * It rejects only when it is not committed, or when nobody knows (`OUTCOME_UNKNOWN`): what a hook of `tx.onCommit` throws is told by the manager's event `error`.
-   * @throws what `work` throws, after the rollback; `UNSUPPORTED` where the database has no transactions, or no savepoints.
+   * @throws what `work` throws, after the rollback; `UNSUPPORTED` where the database has no transactions, or no savepoints;
+   * `VALIDATION` for an option that there is not.
    */
   async transaction<R>(work: (tx: Transaction) => Promise<R>, options: TransactionCallOptions = {}): Promise<R> {
     if (typeof work !== 'function') throw invalid('work', work, 'a function');
+    checkKnown(options, TRANSACTION);
     return this.runTransaction(work, options);
   }
 

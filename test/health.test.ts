@@ -217,6 +217,19 @@ describe('a check that goes wrong', () => {
     expect(JSON.stringify(report)).not.toContain('hunter2');
   });
 
+  test('details are plain: what JSON cannot hold keeps no report from being written', async () => {
+    const circle: Record<string, unknown> = {};
+    circle['circle'] = circle;
+    const details = { size: 3n, since: new Date(0), circle, none: undefined, call: () => 1, deep: { rows: [7n] } };
+    const component = new ProbeComponent('main', { check: async () => ({ status: 'healthy', details }) });
+    const { monitor } = monitorOf([{ component, critical: true }]);
+    const report = await monitor.report();
+    const plain = { size: '3', since: '1970-01-01T00:00:00.000Z', circle: 'not JSON', deep: { rows: ['7'] } };
+    expect(report.components['main']).toMatchObject({ status: 'healthy' });
+    expect(report.components['main']?.details).toStrictEqual(plain);
+    expect(JSON.parse(JSON.stringify(report))).toMatchObject({ components: { main: { details: plain } } });
+  });
+
   test('fields that are not of their type are left out', async () => {
     const answer = { status: 'healthy', message: 7, details: 'none' } as unknown as CheckResult;
     const component = new ProbeComponent('main', { check: async () => answer });

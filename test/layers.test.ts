@@ -127,8 +127,8 @@ const ROOMS: readonly Room[] = [
   },
   {
     name: 'registry',
-    files: ['registry'],
-    may: ['component', ...CONTRACTS, 'bounded provider'],
+    files: ['registry', 'registration'],
+    may: ['component', 'filter', ...CONTRACTS, 'bounded provider'],
     lazily: ['memory', 'pool', 'backend', 'vector provider'],
   },
   {

@@ -13,6 +13,7 @@ import {
   StorageError,
 } from '../src/index.js';
 import { pgliteIn } from './support/pglite-memory.js';
+import { withOperations } from './support/provider-class.js';
 
 const SECRET = 'hunter2-the-secret';
 const Notes = defineCollection<{ text: string }>({ name: 'notes', fields: { text: 'string' } });
@@ -78,11 +79,9 @@ describe('no secret of a third party is shown', () => {
         return { status: 'healthy' };
       }
       async close(): Promise<void> {}
-      search(): void {}
-      upsert(): void {}
     }
     const apiKey = { doc: 'Key.', format: 'string', default: null, sensitive: true } as const;
-    registerVectorProvider('open', { settings: { apiKey } })(Open as never);
+    registerVectorProvider('open', { settings: { apiKey } })(withOperations(Open) as never);
     await using storage = await openStorage(
       { databases: { main: 'memory:' }, vectors: { open: { apiKey: SECRET } } },
       { environment: {} },

@@ -14,6 +14,7 @@ import {
   type ErrorCode,
 } from '../src/index.js';
 import { StorageManager } from '../src/manager.js';
+import { withOperations } from './support/provider-class.js';
 import { registerScriptedPool } from './support/scripted-pool.js';
 
 const script = registerScriptedPool('scripted');
@@ -114,14 +115,23 @@ describe("the process's manager", () => {
     }
   });
 
-  test.each([null, 'x', { enviroment: {} }, { settings: SCRIPTED }, { environment: null }, { environment: 'x' }])(
-    'options of %j are refused, and nothing is opened',
-    async (options) => {
-      expect(await codeOf(openStorage(SCRIPTED, options as never))).toBe('VALIDATION');
-      expect(await codeOf(getStorageManager(SCRIPTED, options as never))).toBe('VALIDATION');
-      expect(script.opened).toBe(0);
-    },
-  );
+  test.each([
+    [null, 'options'],
+    ['x', 'options'],
+    [{ enviroment: {} }, 'options.enviroment'],
+    [{ settings: SCRIPTED }, 'options.settings'],
+    [{ environment: null }, 'options.environment'],
+    [{ environment: 'x' }, 'options.environment'],
+    [{ environment: { DATABASE_URL: 5 } }, 'options.environment.DATABASE_URL'],
+    [{ environment: { DATABASE_URL: null } }, 'options.environment.DATABASE_URL'],
+    [{ file: null }, 'options.file'],
+    [{ directory: 5 }, 'options.directory'],
+  ])('options of %j are refused, and nothing is opened', async (options, key) => {
+    const refused = { code: 'VALIDATION', details: { key } };
+    await expect(openStorage(SCRIPTED, options as never)).rejects.toMatchObject(refused);
+    await expect(getStorageManager(SCRIPTED, options as never)).rejects.toMatchObject(refused);
+    expect(script.opened).toBe(0);
+  });
 
   test('a misspelt option of the module is refused', async () => {
     expect(await codeOf(() => storageModule({ setings: SCRIPTED } as never))).toBe('VALIDATION');
@@ -352,10 +362,8 @@ describe('faulty parts', () => {
         throw new Error(SECRET);
       }
       async close(): Promise<void> {}
-      search(): void {}
-      upsert(): void {}
     }
-    registerVectorProvider('faulty')(Faulty as never);
+    registerVectorProvider('faulty')(withOperations(Faulty) as never);
     for (where of ['made', 'opened']) {
       const error = await openStorage({ databases: { main: 'memory:' } }).catch((reason: unknown) => reason);
       expect(isStorageError(error)).toBe(true);

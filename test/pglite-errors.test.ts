@@ -59,6 +59,12 @@ describe('URLs', () => {
     expect(pglite.checkUrl(url)).toBeUndefined();
   });
 
+  test('a colon that is missing makes no directory of what was meant to be in memory', () => {
+    for (const url of ['pglite:memory', 'pglite:memory:', 'pglite:memory:?from=./seed.tar'])
+      expect(pglite.checkUrl(url)).toContain('pglite::memory:');
+    expect(pglite.checkUrl('pglite:./memory')).toBeUndefined();
+  });
+
   test('a directory has one key however it is written; each database in memory has its own', () => {
     const key = (url: string, name = 'main') => pglite.key(url, {}, name);
     expect(key('pglite:./a/../b')).toBe(key(`pglite:${process.cwd()}/b`, 'other'));

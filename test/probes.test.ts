@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { systemClock } from '../src/clock.js';
 import type { CheckResult } from '../src/component.js';
 import { UnavailableError } from '../src/errors.js';
-import { HealthMonitor } from '../src/health.js';
+import { HealthMonitor, type HealthReport } from '../src/health.js';
 import { Lifecycle } from '../src/lifecycle.js';
 import { createProbes, type ProbeSource } from '../src/probes.js';
 import { ProbeComponent } from './support/probe-component.js';
@@ -193,13 +193,34 @@ describe('the probes over HTTP', () => {
     await lifecycle.close();
   });
 
-  test('details that are not JSON are a 503, not a crash', async () => {
+  test('details that JSON cannot hold are told as it can, and the answer is that of the report', async () => {
     const { answers, lifecycle, probes } = source();
     await lifecycle.open();
     answers['main'] = { status: 'healthy', details: { size: 1n } };
     const base = await serve(probes);
-    expect((await get(`${base}/health`)).status).toBe(503);
+    expect(await get(`${base}/health`)).toMatchObject({
+      status: 200,
+      body: { overall: 'healthy', components: { main: { details: { size: '1' } } } },
+    });
     await lifecycle.close();
+  });
+
+  test('a report of another source that cannot be written is a 503, not a crash', async () => {
+    const component = { name: 'main', status: 'healthy', critical: true, checkedAt: new Date() } as const;
+    const report: HealthReport = {
+      overall: 'healthy',
+      checkedAt: new Date(),
+      components: { main: { ...component, details: { size: 1n } } },
+    };
+    const verdict = { ok: true };
+    const probes = createProbes({
+      live: () => verdict,
+      ready: async () => verdict,
+      startup: () => verdict,
+      health: async () => report,
+    });
+    const base = await serve(probes);
+    expect((await get(`${base}/health`)).status).toBe(503);
   });
 
   test('an answer that someone else gave first is left alone', async () => {

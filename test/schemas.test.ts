@@ -163,6 +163,10 @@ test.each([
   ['fields', new Map([['status', 'string']]), 'collection wrong: fields'],
   ['text', 'status', 'collection wrong: text'],
   ['text', null, 'collection wrong: text'],
+  ['fields', null, 'collection wrong: fields'],
+  ['indexes', [{ keys: ['status'], scope: null }], 'collection wrong: indexes[0].scope'],
+  ['schema', null, 'collection wrong: schema'],
+  ['id', null, 'collection wrong: id'],
 ])('%s that are %j are refused by their place', (member, given, key) => {
   const spec = { name: 'wrong', fields: { status: 'string' }, [member]: given };
   expect(() => defineCollection(spec as never)).toThrow(

@@ -91,6 +91,31 @@ describe('sources', () => {
     expect((await load(undefined, { environment: { STORAGE_EMULATOR_HOST: 'x' } })).stores.default).toBe('main');
   });
 
+  test("a machine's variables add no database to those that the host or a file names, and give a URL to one without", async () => {
+    const environment = { DATABASE_URL: 'postgres://h/other', MONGODB_URI: 'postgres://h/foreign' };
+    const shape = async (overrides?: unknown, more = {}): Promise<[string, Record<string, string>]> => {
+      const { databases, stores } = await load(overrides, { environment: { ...environment, ...more } });
+      const urls = Object.entries(databases).map(([name, { url }]): [string, string] => [name, url]);
+      return [stores.default, Object.fromEntries(urls)];
+    };
+    const app = 'postgres://h/app';
+    expect(await shape({ databases: { app } })).toEqual(['app', { app }]);
+    expect(await shape({ databases: { main: app } })).toEqual(['main', { main: app }]);
+    const own = { STORAGE_DATABASES_ARCHIVE_URL: 'memory:' };
+    expect(await shape({ databases: { main: app } }, own)).toEqual(['main', { main: app, archive: 'memory:' }]);
+    await writeFile(join(directory, 'quartermaster.yaml'), `databases: { app: "${app}" }\n`);
+    expect(await shape()).toEqual(['app', { app }]);
+    await writeFile(join(directory, 'quartermaster.yaml'), 'databases: { main: { pool: { max: 3 } } }\n');
+    expect(await shape()).toEqual(['main', { main: environment.DATABASE_URL }]);
+    await writeFile(join(directory, 'quartermaster.yaml'), `databases: { main: "${app}" }\n`);
+    expect(await shape()).toEqual(['main', { main: environment.DATABASE_URL }]);
+    await writeFile(join(directory, 'quartermaster.yaml'), 'tenancy: required\n');
+    expect(await shape({ databases: {} })).toEqual([
+      'main',
+      { main: environment.DATABASE_URL, mongo: environment.MONGODB_URI },
+    ]);
+  });
+
   test('a scheme is known in capitals too, and an environment with a dot has its file', async () => {
     const environment = { MONGODB_URI: 'PostgreSQL://h/db', NODE_ENV: 'eu.prod' };
     await writeFile(join(directory, 'quartermaster.eu.prod.yaml'), 'tenancy: required\n');
@@ -194,6 +219,15 @@ describe('faults', () => {
     expect(error.message).toMatch(message);
   });
 
+  test('a file of two documents is refused: nothing of the second would be read', async () => {
+    await writeFile(join(directory, 'quartermaster.yaml'), 'tenancy: required\n---\ndatabases: { main: "memory:" }\n');
+    const { error, keys } = await faultsOf(load());
+    expect(keys).toEqual(['quartermaster.yaml']);
+    expect(error.message).toContain('quartermaster.yaml: expected YAML, got MULTIPLE_DOCS in line 2');
+    await writeFile(join(directory, 'quartermaster.yaml'), '---\ntenancy: required\n...\n');
+    expect((await load()).tenancy).toBe('required');
+  });
+
   test('files: text that YAML takes for an alias or a tag, and says nothing of', async () => {
     for (const password of [`*${SECRET}`, `!${SECRET}`]) {
       await writeFile(
@@ -210,7 +244,7 @@ describe('faults', () => {
   test('each names the source that said it', async () => {
     await writeFile(
       join(directory, 'quartermaster.yaml'),
-      'vectors: { default: pincone }\ndatabases: { Bad: "memory:" }\n',
+      'vectors: { default: pincone }\ndatabases: { Bad: "memory:", main: {} }\n',
     );
     const environment = { DATABASE_URL: 'oracle://h/db', STORAGE_STORES_DEFAULT: 'nowhere' };
     const { error } = await faultsOf(load({ vectors: { pgvector: { database: 'gone' } } }, { environment }));

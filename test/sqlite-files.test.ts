@@ -69,6 +69,8 @@ describe('a file', () => {
     ]);
     for (const url of ['sqlite:', 'sqlite://a.db', 'sqlite::shared:', 'sqlite:a.db?mode=ro', 'sqlite:./dir/'])
       expect(sqlite.checkUrl(url)).toEqual(expect.any(String));
+    for (const url of ['sqlite:memory', 'sqlite:memory:']) expect(sqlite.checkUrl(url)).toContain('sqlite::memory:');
+    expect(sqlite.checkUrl('sqlite:./memory')).toBeUndefined();
     expect(sqlite.key('sqlite::memory:', {}, 'a')).not.toBe(sqlite.key('sqlite::memory:', {}, 'b'));
   });
 

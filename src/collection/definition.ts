@@ -121,15 +121,15 @@ function resolve(
 ): CollectionDefinition<unknown> {
   const name = checkCollectionName(spec.name);
   const at = `collection ${name}`;
-  const { indexes = [], unique = [] } = spec;
+  // Defaults of what is not given: `null` is given, and refused below.
+  const { indexes = [], unique = [], fields: declared = {}, text = [], id: ids = 'uuid' } = spec;
   checkMembers(indexes, INDEX_KEYS, `${at}: indexes`);
   checkMembers(unique, UNIQUE_KEYS, `${at}: unique`);
   const indexed = new Set([
     ...indexes.flatMap(({ keys }, i) => keys.map((key, j) => indexKey(key, `${at}: indexes[${i}].keys[${j}]`)[0])),
     ...unique.flatMap((constraint) => constraint.fields),
   ]);
-  const fields = parseFields(spec.fields ?? {}, indexed, at);
-  const { text = [] } = spec;
+  const fields = parseFields(declared, indexed, at);
   if (!isList(text)) throw invalid(`${at}: text`, text, 'a list of paths');
   const schema: RecordSchema = {
     name,
@@ -137,12 +137,12 @@ function resolve(
     indexes: indexes.map((index, i) => parseIndex(index, fields, `${at}: indexes[${i}]`)),
     unique: parseUnique(unique, fields, at),
     text: text.map((path, i) => checkPath(path, `${at}: text[${i}]`)),
-    ...(spec.id === 'sequence' ? { numbered: true } : {}),
+    ...(ids === 'sequence' ? { numbered: true } : {}),
   };
   const validator = spec.schema;
-  if (validator !== undefined && typeof (validator as Partial<StandardSchemaV1>)['~standard']?.validate !== 'function')
+  const standard = (validator as Partial<StandardSchemaV1> | null | undefined)?.['~standard'];
+  if (validator !== undefined && typeof standard?.validate !== 'function')
     throw invalid(`${at}: schema`, validator, 'a schema of a Standard Schema library (zod, valibot, arktype)');
-  const ids = spec.id ?? 'uuid';
   if (!['uuid', 'sequence', 'given'].includes(ids)) throw invalid(`${at}: id`, ids, "'uuid', 'sequence' or 'given'");
   return Object.freeze({
     name,
@@ -248,7 +248,7 @@ function parseIndex(
     fields,
     at,
   );
-  const scope = index.scope ?? 'tenant';
+  const { scope = 'tenant' } = index;
   if (scope !== 'tenant' && scope !== 'all') throw invalid(`${at}.scope`, scope, "'tenant' or 'all'");
   const name = [...keys.map((key) => `${key.field}${key.direction === 'desc' ? ' desc' : ''}`), scope].join(', ');
   return { name, keys, scope };

@@ -43,6 +43,7 @@ export class MigrationLock {
     private readonly host: CollectionHost,
     private readonly token: number,
     private readonly report: (error: StorageError) => void,
+    private readonly onEnd: () => void,
   ) {
     this.beatLater();
   }
@@ -53,10 +54,17 @@ export class MigrationLock {
     const options = signal === undefined ? {} : { signal };
     await patience.run(() => runOperation(records, LOCK_TABLES, 'migrate', options, async () => undefined));
     for (;;) {
-      const token = await patience.run(() =>
-        host.transaction((_tx, attempt) => take(records.backend, attempt.context('migrate')), options),
-      );
-      if (token !== undefined) return new MigrationLock(records, token, host.report);
+      // In flight for as long as the lock is held, so that a close waits until it is given back.
+      const { end } = records.begin('migrate', options);
+      let token: number | undefined;
+      try {
+        const taking = (): Promise<number | undefined> =>
+          host.transaction((_tx, attempt) => take(records.backend, attempt.context('migrate')), options);
+        token = await patience.run(taking, true);
+      } finally {
+        if (token === undefined) end();
+      }
+      if (token !== undefined) return new MigrationLock(records, token, host.report, end);
       await patience.pause();
     }
   }
@@ -101,6 +109,7 @@ export class MigrationLock {
         }),
       ),
     );
+    this.onEnd();
   }
 
   private beatLater(): void {
@@ -113,11 +122,11 @@ export class MigrationLock {
     if (!this.released) this.beatLater();
   }
 
-  private writeBeat(change: (now: Date) => Record<string, string | number>): Promise<unknown> {
-    return runOperation(this.host, LOCK_TABLES, 'migrate', { timeout: LEASE }, (context) => {
-      const write = this.beatWrite(change(context.now));
-      return this.host.backend.write(LIBRARY, [write], context);
-    });
+  /** Not admitted as an operation: the lock is, and gives its signs of life while the manager closes, too. */
+  private async writeBeat(change: (now: Date) => Record<string, string | number>): Promise<void> {
+    const { backend, clock } = this.host;
+    const context = { now: clock.now(), deadline: clock.monotonic() + LEASE };
+    await backend.write(LIBRARY, [this.beatWrite(change(context.now))], context);
   }
 
   private beatWrite(set: Record<string, string | number>): Write {

@@ -3,14 +3,7 @@ import type { Clock } from '../clock.js';
 import { LIBRARY } from '../collection/library.js';
 import { runOperation } from '../collection/host.js';
 import type { CallOptions, OperationContext } from '../component.js';
-import {
-  invalid,
-  isControlStatementError,
-  isStorageError,
-  StorageError,
-  UnsupportedError,
-  type ErrorCode,
-} from '../errors.js';
+import { invalid, isControlStatementError, isStorageError, StorageError, UnsupportedError } from '../errors.js';
 import type { SqlPool } from '../pools/pool.js';
 import { MIGRATIONS, readApplied, stepKey, type AppliedStep } from './records.js';
 import { MigrationLock, type MigrationHost } from './lock.js';
@@ -136,7 +129,7 @@ export class Migrations<Tx> {
         signal === undefined ? { timeout } : { timeout, signal },
       );
     } catch (error) {
-      if (['MIGRATION', 'CLOSED', 'ABORTED'].some((code) => isStorageError(error, code as ErrorCode))) throw error;
+      if (isStorageError(error, 'CLOSED') || isStorageError(error, 'ABORTED') || isLockLost(error)) throw error;
       throw stepFailure(step, direction, error);
     }
   }
@@ -169,6 +162,10 @@ export class Migrations<Tx> {
       readApplied(records.backend, context),
     );
   }
+}
+
+function isLockLost(error: unknown): boolean {
+  return isStorageError(error, 'MIGRATION') && error.details['reason'] === 'lock-lost';
 }
 
 function checkTarget(to: unknown, steps: readonly { readonly version: number }[], zero: boolean): void {

@@ -19,13 +19,17 @@ export class Patience {
     this.until = host.clock.monotonic() + wait;
   }
 
-  /** Runs `work`, and again while it is kept out. @throws what `work` throws, `ABORTED`, `TIMEOUT`. */
-  async run<R>(work: () => Promise<R>): Promise<R> {
+  /**
+   * Runs `work`, and again while it is kept out. @throws what `work` throws, `ABORTED`, `TIMEOUT`.
+   * @param isTaking whether it waits, on any database, for a row that the holder's step has written: of one that is frozen
+   * for longer than an operation may take.
+   */
+  async run<R>(work: () => Promise<R>, isTaking = false): Promise<R> {
     for (;;)
       try {
         return await work();
       } catch (error) {
-        if (!this.isKeptOut(error)) throw error;
+        if (!(isTaking && isStorageError(error, 'TIMEOUT')) && !this.isKeptOut(error)) throw error;
         await this.pause(error);
       }
   }

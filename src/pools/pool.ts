@@ -161,8 +161,8 @@ export interface PoolDriver<P extends Pool = Pool> {
   readonly schemes: readonly string[];
   readonly backend: string;
   readonly vectors?: string;
-  /** The options beside `url` in a database's settings. */
-  readonly settings: SettingsFragment;
+  /** The options beside `url` in a database's settings. Absent: there are none. */
+  readonly settings?: SettingsFragment;
   /** Checks the URL before anything opens. @returns what is wrong with it, without repeating it; else `undefined`. */
   checkUrl(url: string): string | undefined;
   /**

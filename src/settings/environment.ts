@@ -6,7 +6,10 @@ import type { Layer, Leaf } from './leaves.js';
 import type { Schema } from './schema.js';
 import { distance } from './values.js';
 
-/** Read beside `STORAGE_DATABASES_..._URL`. */
+/**
+ * Read beside `STORAGE_DATABASES_..._URL`. The machine may have them for other programs: where files or the host name
+ * databases, they give a URL to one of those, and add none.
+ */
 const DATABASE_URLS: readonly (readonly [variable: string, database: string])[] = [
   ['DATABASE_URL', 'main'],
   ['POSTGRES_CONNECTION_STRING', 'main'],
@@ -29,12 +32,15 @@ function setIn(environment: Variables, variable: string): string | undefined {
   return value === '' ? undefined : value;
 }
 
-/** What decides the shape of the schema: which databases and providers there are. */
-export function readNames(environment: Variables, registry: Registry): Layer {
+/**
+ * What decides the shape of the schema: which databases and providers there are.
+ * @param named the databases of the files and of the host.
+ */
+export function readNames(environment: Variables, registry: Registry, named: ReadonlySet<string>): Layer {
   const leaves: Leaf[] = [];
   const groups: string[][] = [];
   for (const [variable, database] of DATABASE_URLS) {
-    const url = setIn(environment, variable);
+    const url = named.size === 0 || named.has(database) ? setIn(environment, variable) : undefined;
     // Another program may have it for a database that this version does not know; `main` is always meant for us.
     const scheme = url?.slice(0, url.indexOf(':')).toLowerCase() ?? '';
     if (url !== undefined && (database === 'main' || registry.knownSchemes().includes(scheme)))

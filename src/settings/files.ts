@@ -38,7 +38,8 @@ async function parse(text: string, source: string, faults: Fault[]): Promise<Lay
     const message = `The package yaml cannot be loaded, which reads ${source}; run: npm install yaml`;
     throw new StorageError('DEPENDENCY_MISSING', message, { operation: 'open', cause });
   });
-  const document = parseDocument(text, { logLevel: 'silent' });
+  // Not `silent`: a second document would be dropped without an error.
+  const document = parseDocument(text, { logLevel: 'error' });
   // A warning is about an unknown tag: a password that begins with `!` would be read as an empty text.
   const [error] = [...document.errors, ...document.warnings];
   if (error !== undefined) {

@@ -90,7 +90,7 @@ async function addDatabase(
     return;
   }
   const driver = await registry.poolForUrl(url);
-  add(schema, driver.settings, `${at}.`);
+  add(schema, driver.settings ?? {}, `${at}.`);
   const expected = refusal(driver, url);
   if (expected !== undefined) faults.push({ ...told, expected, actual: 'another URL' });
 }

@@ -5,7 +5,7 @@
 import { aborted, within, type Clock } from '../clock.js';
 import type { Component, OperationContext } from '../component.js';
 import { foreignErrorName, isStorageError, StorageError, TimeoutError } from '../errors.js';
-import type { VectorProvider } from './provider.js';
+import type { ProviderEnvironment, VectorProvider } from './provider.js';
 
 type Operation = Exclude<
   keyof VectorProvider,
@@ -34,8 +34,11 @@ const CONTEXT_AT: Readonly<Record<Operation, number>> = {
 };
 const FAULTS = ['vectorFault', 'recordFault'] as const;
 
-export function boundedProvider(provider: VectorProvider, clock: Clock): VectorProvider {
+/** @param environment what it was made with. The name there is its own, whatever it calls itself. */
+export function boundedProvider(provider: VectorProvider, environment: ProviderEnvironment): VectorProvider {
+  const { clock, name } = environment;
   const bounded = {
+    name,
     open: (...args: Parameters<Component['open']>) => provider.open(...args),
     check: (...args: Parameters<Component['check']>) => provider.check(...args),
     close: (...args: Parameters<Component['close']>) => provider.close(...args),
@@ -43,27 +46,27 @@ export function boundedProvider(provider: VectorProvider, clock: Clock): VectorP
   // What it has is asked for each time: it may be known only once it is open.
   const define = (key: keyof VectorProvider, get: () => unknown): void =>
     void Object.defineProperty(bounded, key, { get, enumerable: true });
-  for (const key of ['name', 'capabilities', 'pool'] as const) define(key, () => provider[key]);
+  for (const key of ['capabilities', 'pool'] as const) define(key, () => provider[key]);
   for (const key of FAULTS) {
-    const call = calling(provider, key);
+    const call = calling(provider, key, name);
     define(key, () => (provider[key] === undefined ? undefined : call));
   }
   for (const [key, at] of Object.entries(CONTEXT_AT) as [Operation, number][]) {
-    const call = calling(provider, key);
+    const call = calling(provider, key, name);
     const run = (...args: unknown[]): Promise<unknown> =>
-      runBounded(provider.name, key, args[at] as OperationContext, clock, async () => call(...args));
+      runBounded(name, key, args[at] as OperationContext, clock, async () => call(...args));
     define(key, () => (provider[key] === undefined ? undefined : run));
   }
   return bounded as VectorProvider;
 }
 
 /** The provider's method, on the provider itself; what it throws at once is a StorageError. */
-function calling(provider: VectorProvider, key: Operation | (typeof FAULTS)[number]): Call {
+function calling(provider: VectorProvider, key: Operation | (typeof FAULTS)[number], name: string): Call {
   return (...args) => {
     try {
       return (provider[key] as Call).apply(provider, args);
     } catch (error) {
-      throw asStorageError(error, provider.name, key);
+      throw asStorageError(error, name, key);
     }
   };
 }

@@ -12,7 +12,7 @@ export interface OpenPool {
 /** @param settings over the defaults of the registration. */
 export async function openPool(driver: PoolDriver, target: AvailableTarget, settings: object = {}): Promise<OpenPool> {
   const { url, drop } = await target.prepare();
-  const pool = driver.create(url, { ...defaultsOf(driver.settings), ...settings }, { clock, name: target.name });
+  const pool = driver.create(url, { ...defaultsOf(driver.settings ?? {}), ...settings }, { clock, name: target.name });
   try {
     await pool.open({ clock, signal: new AbortController().signal });
   } catch (error) {

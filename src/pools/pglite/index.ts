@@ -47,6 +47,8 @@ export const pglite: PoolDriver<SqlPool> = {
     if (path === '') return 'a directory or :memory: must follow pglite:';
     if (path.includes('\0')) return 'the directory contains a NUL character';
     if (path.startsWith('//')) return 'a directory is written pglite:./directory or pglite:/directory, without //';
+    if (/^memory:?$/.test(path))
+      return 'a database in memory is written pglite::memory:, and a directory of that name pglite:./memory';
     if (path.startsWith(':') && path !== MEMORY) return 'the only name between colons is :memory:';
     if (query === FROM) return 'the file of a backup must follow ?from=';
     if (query !== '' && !query.startsWith(FROM)) return 'the only parameter is ?from= with the file of a backup';

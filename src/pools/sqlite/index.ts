@@ -51,6 +51,8 @@ export const sqlite: PoolDriver<SqliteDialectPool> = {
     if (path === '') return 'a file or :memory: must follow sqlite:';
     if (path.includes('\0')) return 'the file name contains a NUL character';
     if (path.startsWith('//')) return 'a file is written sqlite:./file.db or sqlite:/file.db, without //';
+    if (/^memory:?$/.test(path))
+      return 'a database in memory is written sqlite::memory:, and a file of that name sqlite:./memory';
     if (path.startsWith(':') && path !== MEMORY) return 'the only name between colons is :memory:';
     if (path.includes('?')) return 'options stand in the settings beside the URL, not behind a ?';
     if (/[/\\]$/.test(path)) return 'the path ends like a directory; it must name a file';
