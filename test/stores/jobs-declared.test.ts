@@ -69,6 +69,21 @@ for (const target of storageTargets('declared jobs'))
       });
     });
 
+    test('are scheduled with a schedule, and a draft of an earlier declaration becomes so too', async () => {
+      if (!can()) return;
+      const { jobs } = open();
+      expect((await jobs.ensure({ name: 'by schedule' }, { schedule: nightly })).status).toBe('scheduled');
+      const { id } = await jobs.ensure({ name: 'drafted', status: 'draft' }, { schedule: nightly });
+      const ensured = await jobs.ensure({ name: 'drafted' }, { schedule: nightly });
+      expect(ensured).toMatchObject({ id, status: 'scheduled', version: 2 });
+      expect(ensured.events).toMatchObject([
+        { type: 'job.status_changed', payload: { from: 'draft', to: 'scheduled' } },
+      ]);
+      expect(await jobs.ensure({ name: 'drafted' }, { schedule: nightly })).toMatchObject({ version: 2, events: [] });
+      await jobs.transition(id, 'cancelled');
+      expect((await jobs.ensure({ name: 'drafted' }, { schedule: nightly })).status).toBe('cancelled');
+    });
+
     test('are changed where they differ, except for the status', async () => {
       if (!can()) return;
       const { jobs } = open();

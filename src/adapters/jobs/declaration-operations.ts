@@ -8,7 +8,7 @@ import type { Unit } from '../unit.js';
 import { OPTIONS, readJobChanges, readNewJob } from './arguments.js';
 import { applyJobChanges, type JobChange } from './base.js';
 import { checkConversation, isNameTaken, type NewJob } from './job-operations.js';
-import { compact, JOBS, SCHEDULES, type JobValue, type ScheduleValue } from './records.js';
+import { compact, JOBS, SCHEDULES, type JobStatus, type JobValue, type ScheduleValue } from './records.js';
 import { readNewSchedule, ScheduleOperations, type NewSchedule, type WantedSchedule } from './schedule-operations.js';
 
 export interface EnsureJobOptions extends CallOptions, Actor {
@@ -18,6 +18,9 @@ export interface EnsureJobOptions extends CallOptions, Actor {
    */
   readonly schedule?: NewSchedule | undefined;
 }
+
+/** What a draft becomes where it is declared so. */
+const STARTED: ReadonlySet<JobStatus> = new Set(['scheduled', 'running']);
 
 /** What is declared of a job, checked. */
 interface Declaration {
@@ -31,17 +34,18 @@ interface Declaration {
 
 export abstract class DeclarationOperations extends ScheduleOperations {
   /**
-   * The job of this name as it is given: made where there is none; of one that is there, what is given and differs is changed,
-   * except for the status, which is of the moment it was made. Gives the job with the events of the change: none where it was
-   * so already. Any number of processes may say the same at once.
+   * The job of this name as it is given: made where there is none; of one that is there, what is given and differs is changed.
+   * Its status is that of its making (with a schedule `scheduled`, where none is given); later it is left, but a draft becomes
+   * what is given. Gives the job with the events of the change: none where it was so already. Any number of processes may say the
+   * same at once.
    * @throws `VALIDATION`, for an expression or a zone of the schedule that is none too
    */
   async ensure(job: NewJob, options: EnsureJobOptions = {}): Promise<JobChange> {
     const { schedule, ...actor } = OPTIONS.ensure(options, 'options');
-    const value = compact<JobValue>(readNewJob(job, 'job'));
-    const { status: _ofItsMaking, ...given } = job;
+    const read = readNewJob(job, 'job');
+    const { status = schedule === undefined ? 'draft' : 'scheduled', ...given } = job;
     const declaration: Declaration = {
-      value,
+      value: compact<JobValue>({ ...read, status }),
       changes: readJobChanges(given, 'job'),
       schedule: schedule === undefined ? undefined : await readNewSchedule(schedule as NewSchedule, 'options.schedule'),
       tellsPaused: isPlainObject(schedule) && schedule['paused'] !== undefined,
@@ -62,15 +66,21 @@ export abstract class DeclarationOperations extends ScheduleOperations {
     actor: Actor,
   ): Promise<JobChange> {
     const [known] = await unit.query(JOBS, { name: value.name }, { limit: 1 });
-    const { value: wanted, changed } =
+    const { value: merged, changed } =
       known === undefined ? { value, changed: value } : applyJobChanges(known.value, changes);
+    const begins = known?.value.status === 'draft' && STARTED.has(value.status);
+    const wanted = begins ? { ...merged, status: value.status } : merged;
     const current = known === undefined ? undefined : await unit.find(SCHEDULES, known.id);
     const isNew = schedule !== undefined && !(current !== undefined && isSame(current.value, schedule, tellsPaused));
-    if (known !== undefined && !isNew && Object.keys(changed).length === 0) return this.changed(known, []);
+    if (known !== undefined && !isNew && !begins && Object.keys(changed).length === 0) return this.changed(known, []);
     if ('conversationId' in changed) await checkConversation(host, wanted.conversationId, 'job.conversationId');
     const job = known === undefined ? this.insertJob(unit, wanted, actor) : unit.replace(JOBS, known, wanted);
     if (known !== undefined && Object.keys(changed).length > 0)
       unit.event(job, 'updated', { jobId: job.id, tenantId: unit.tenant, changes: changed }, actor);
+    if (begins) {
+      const payload = { jobId: job.id, tenantId: unit.tenant, from: known.value.status, to: value.status };
+      unit.event(job, 'status_changed', payload, actor);
+    }
     if (isNew) {
       const paused = tellsPaused ? schedule.value.paused : (current?.value.paused ?? schedule.value.paused);
       const own = { ...schedule, value: { ...schedule.value, paused } };
