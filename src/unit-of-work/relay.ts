@@ -11,7 +11,7 @@ import { Endings } from './relay/endings.js';
 import { readHeads, type Head } from './relay/heads.js';
 import { LaneDelivery, type LaneHost } from './relay/lane.js';
 import type { DeliveryFailure } from './relay/faults.js';
-import { operations, type Operate } from './relay/operate.js';
+import { operations, withinAdmitted, type Operate } from './relay/operate.js';
 import { backoffDelay, type RelaySettings } from './relay/options.js';
 
 export interface RelayStatus {
@@ -42,6 +42,8 @@ export class Relay {
   private readonly settings: RelaySettings;
   private readonly laneHost: LaneHost;
   private readonly operate: Operate;
+  /** Where the claims were admitted, as those who measure know it. */
+  private component: string | undefined;
   /** Gives up what the database has not answered. */
   private readonly abandon = new AbortController();
   private readonly cleanUp: (() => void)[] = [];
@@ -67,9 +69,11 @@ export class Relay {
     this.pauses = new LoopPause(host.clock);
     this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
     this.operate = operations(host, settings.lease, this.abandon.signal);
+    const admitted = withinAdmitted(host, () => this.component);
     this.laneHost = {
       ...{ backend: host.backend, clock: host.clock, lease: settings.lease },
-      ...{ settings: this.settings, operate: this.operate, endings: new Endings(host) },
+      ...{ settings: this.settings, operate: operations(admitted, settings.lease, this.abandon.signal) },
+      endings: new Endings(admitted),
       isStopping: () => this.stopping,
     };
     this.cleanUp.push(
@@ -146,7 +150,7 @@ export class Relay {
 
   /** @returns whether to look again at once. */
   private async claimSome(): Promise<boolean> {
-    const { concurrency, handlers, lease } = this.settings;
+    const { concurrency, handlers } = this.settings;
     this.pauses.look();
     if (this.lanes.size === concurrency) return false;
     if (this.isBehind) await this.pauses.gather(() => this.stopping || this.lanes.size <= concurrency / 2);
@@ -158,11 +162,24 @@ export class Relay {
     const due = shuffled(found.filter(({ id }) => !this.lanes.has(id))).slice(0, free);
     this.isBehind = found.length === limit;
     if (due.length === 0) return false;
-    const token = await this.operate((context) => takeToken(this.backend, context));
-    const end = this.host.clock.monotonic() + lease;
-    const claimed = await this.operate((context) => claim(this.backend, due, token, { lease, end }, context));
-    await this.begin(claimed);
-    return claimed.length < due.length || this.isBehind;
+    const claimed = await this.claim(due);
+    return claimed < due.length || this.isBehind;
+  }
+
+  /** In flight until the lanes are given back: a close waits for that. @returns how many it has got */
+  private async claim(due: readonly Stored[]): Promise<number> {
+    const { lease } = this.settings;
+    const operation = this.host.begin('relay');
+    this.component = operation.component;
+    try {
+      const token = await this.operate((context) => takeToken(this.backend, context));
+      const end = this.host.clock.monotonic() + lease;
+      const claimed = await this.operate((context) => claim(this.backend, due, token, { lease, end }, context));
+      await this.begin(claimed);
+      return claimed.length;
+    } finally {
+      void Promise.all(due.flatMap(({ id }) => this.lanes.get(id)?.ended ?? [])).then(operation.end);
+    }
   }
 
   /** Reads the heads of all together. What cannot be read here, each lane reads by itself. */
@@ -172,7 +189,7 @@ export class Relay {
     const { batch, lease } = this.settings;
     const each = async (lanes: readonly ClaimedLane[]): Promise<void> => {
       const read = (): Promise<Head[]> =>
-        this.operate((context) => readHeads(this.backend, lanes, batch, context), lease / 3);
+        this.laneHost.operate((context) => readHeads(this.backend, lanes, batch, context), lease / 3);
       const heads = lanes.length === 1 ? [] : await read().catch((): Head[] => []);
       lanes.forEach((lane, i) => this.deliver(lane, heads[i]));
     };
