@@ -182,6 +182,22 @@ describe('a relay', () => {
     await relay.stop();
   });
 
+  test('counts what it has delivered of a key that is not empty yet', async () => {
+    const { managers } = await setUp(1);
+    const { deliveries, handlers } = held();
+    const relay = managers[0]!.outbox.relay({ handlers });
+    await enqueue(managers[0]!, 'ann', 1, 2, 3);
+    for (const delivered of [0, 1, 2]) {
+      await rest();
+      expect(relay.status()).toMatchObject({ inFlight: 1, delivered });
+      deliveries[delivered]!.end();
+    }
+    await rest();
+    expect(relay.status()).toMatchObject({ inFlight: 0, delivered: 3 });
+    await relay.stop();
+    expect(relay.status().delivered).toBe(3);
+  });
+
   test('keeps its lease for as long as a delivery takes', async () => {
     const { clock, managers } = await setUp(2);
     const [first, second] = [held(), held()];

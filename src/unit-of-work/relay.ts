@@ -85,7 +85,13 @@ export class Relay {
 
   status(): RelayStatus {
     const state = this.ended ? 'stopped' : this.stopping ? 'stopping' : 'running';
-    return { state, inFlight: this.lanes.size, ...this.counts };
+    const { counts } = this;
+    // A key that is never empty stays in flight.
+    const delivered = [...this.lanes.values()].reduce(
+      (sum, { delivery }) => sum + delivery.delivered,
+      counts.delivered,
+    );
+    return { state, inFlight: this.lanes.size, ...counts, delivered };
   }
 
   /**
