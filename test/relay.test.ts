@@ -331,6 +331,37 @@ describe('a relay', () => {
     expect(clock.timers).toBe(0);
   });
 
+  test('pauses where it gets nothing of what is due: another session has locked it', async () => {
+    const { clock, managers } = await setUp(1);
+    const { backend } = databaseOf(managers[0]!);
+    let claims = 0;
+    backend.claim = async () => {
+      claims++;
+      await settled();
+      return [];
+    };
+    const { seen, handlers } = noting();
+    await enqueue(managers[0]!, 'ann', 1);
+    const relay = managers[0]!.outbox.relay({ handlers, poll: 1_000 });
+    await rest();
+    const atOnce = claims;
+    expect(atOnce).toBeGreaterThan(0);
+    expect(atOnce).toBeLessThan(5);
+    for (let i = 0; i < 20; i++) {
+      await clock.advance(500);
+      await rest();
+    }
+    // One with each look: between half a second and one and a half.
+    expect(claims - atOnce).toBeGreaterThanOrEqual(6);
+    expect(claims - atOnce).toBeLessThanOrEqual(20);
+    delete backend.claim;
+    await clock.advance(1_500);
+    await rest();
+    expect(seen).toEqual([1]);
+    await relay.stop();
+    expect(clock.timers).toBe(0);
+  });
+
   test('delivers no more keys at once than it may', async () => {
     const { managers } = await setUp(1);
     const { deliveries, handlers } = held();

@@ -33,6 +33,9 @@ const UNANSWERED = new StorageError(
   { operation: 'relay' },
 );
 
+/** The claims that may miss at once: another relay was faster. After them it pauses: what is due may be locked by a session. */
+const MOST_MISSES = 3;
+
 /** The longest wait between looks while the database cannot be reached. */
 const LONGEST_WAIT = 60_000;
 
@@ -58,6 +61,8 @@ export class Relay {
   private readonly pauses: LoopPause;
   /** Whether more was due than the last claim took. */
   private isBehind = false;
+  /** Claims in a row that got nothing of what was due. */
+  private misses = 0;
 
   /** @param onClosing calls back when the manager is about to close, until the returned function is called */
   constructor(
@@ -169,7 +174,8 @@ export class Relay {
     this.isBehind = found.length === limit;
     if (due.length === 0) return false;
     const claimed = await this.claim(due);
-    return claimed < due.length || this.isBehind;
+    this.misses = claimed === 0 ? this.misses + 1 : 0;
+    return this.misses < MOST_MISSES && (claimed < due.length || this.isBehind);
   }
 
   /** In flight until the lanes are given back: a close waits for that. @returns how many it has got */
