@@ -447,6 +447,17 @@ describe('stopping a relay', () => {
     expect(relay.status().state).toBe('stopped');
     expect(clock.timers).toBe(0);
   });
+
+  test('rejects options that are wrong, and goes on', async () => {
+    const { managers } = await setUp(1);
+    const relay = managers[0]!.outbox.relay({ handlers: noting().handlers });
+    for (const options of [{ deadline: -1 }, { deadline: '1' }, { deadlines: 1 }, null, 5]) {
+      const stopping = relay.stop(options as never);
+      await expect(stopping).rejects.toMatchObject({ code: 'VALIDATION' });
+    }
+    expect(relay.status().state).toBe('running');
+    await relay.stop({ deadline: undefined });
+  });
 });
 
 test('nothing runs where no relay was asked for', async () => {

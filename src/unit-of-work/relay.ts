@@ -3,7 +3,7 @@ import type { RecordBackend, Stored } from '../backends/backend.js';
 import { LONGEST_DELAY, type Timer } from '../clock.js';
 import { groupBy } from '../collection/group-by.js';
 import type { CollectionHost } from '../collection/host.js';
-import { invalid, isStorageError, StorageError } from '../errors.js';
+import { checkKnown, invalid, isStorageError, StorageError } from '../errors.js';
 import { LoopPause } from './loop-pause.js';
 import { onWake } from './outbox/wake.js';
 import { claim, findDue, takeToken, type ClaimedLane } from './relay/claim.js';
@@ -26,6 +26,8 @@ export interface RelayStatus {
 
 /** Milliseconds for which a relay that gives up waits for the database, to give its keys back. */
 const LAST_WAIT = 1_000;
+
+const STOP_OPTIONS: ReadonlySet<string> = new Set(['deadline']);
 
 const UNANSWERED = new StorageError(
   'ABORTED',
@@ -103,8 +105,10 @@ export class Relay {
    * Claims nothing more, waits for the deliveries in flight and gives their keys back. Those that take longer than
    * `deadline` (milliseconds, default 10,000) are aborted, and will be delivered again. Where the database does not answer
    * within a second more, their leases are left to run out. Nothing runs afterwards. Called again, the shorter deadline counts.
+   * @throws `VALIDATION`
    */
-  stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
+  async stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
+    checkKnown(options, STOP_OPTIONS);
     const { deadline = 10_000 } = options;
     if (typeof deadline !== 'number' || !(deadline >= 0) || deadline > LONGEST_DELAY)
       throw invalid('deadline', deadline, 'a number of milliseconds, 0 or more');
