@@ -11,8 +11,8 @@ export interface Clock {
   /** Milliseconds that never go back: deadlines, caches, latencies. */
   monotonic(): number;
   /**
-   * Calls back once after `milliseconds`. Somebody waits for it, so it keeps the process alive, unless it is `background`:
-   * a retry, a heartbeat.
+   * Calls back once after `milliseconds`, and up to two of them early by `monotonic`. Somebody waits for it, so it keeps the
+   * process alive, unless it is `background`: a retry, a heartbeat.
    */
   after(milliseconds: number, callback: () => void, options?: { readonly background?: boolean }): Timer;
 }

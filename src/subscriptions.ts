@@ -10,7 +10,11 @@ import {
 import type { StoreEvents } from './adapters/types.js';
 import { LIBRARY } from './collection/library.js';
 import type { CallOptions } from './component.js';
+import { checkKnown } from './errors.js';
 import { Storage } from './storage.js';
+import { DELIVERY_OPTIONS } from './unit-of-work/relay/options.js';
+
+const OPTIONS: ReadonlySet<string> = new Set(['types', 'stores', ...DELIVERY_OPTIONS]);
 
 export abstract class SubscribableStorage extends Storage {
   /**
@@ -25,7 +29,9 @@ export abstract class SubscribableStorage extends Storage {
     handler: EventHandler<T>,
     options: SubscribeOptions<T> = {},
   ): Promise<Subscription> {
-    return subscribe(this.subscriptionsHost(), name, handler, options);
+    const host = this.subscriptionsHost();
+    checkKnown(options, OPTIONS);
+    return subscribe(host, name, handler, options);
   }
 
   /**

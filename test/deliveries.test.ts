@@ -165,7 +165,11 @@ for (const target of targets)
     });
 
     test('what is bad input is refused at once, and nothing is left', async () => {
+      const circular: { self?: unknown } = {};
+      circular.self = [circular];
       const wrong: ((tx: Transaction) => Promise<unknown>)[] = [
+        (tx) => tx.deliver.kv.set('counts', 'k', circular),
+        (tx) => tx.deliver.vectors().upsert('docs', [{ id: 'x', vector: [1, 0], metadata: circular as never }]),
         (tx) => tx.deliver.kv.set('counts', '', 1),
         (tx) => tx.deliver.kv.set('counts', 'k', () => 1),
         (tx) => tx.deliver.kv.set('counts', 'k', 1n),
@@ -187,12 +191,21 @@ for (const target of targets)
         (tx) => tx.deliver.vectors().upsert('docs', 'x' as never),
         (tx) => tx.deliver.vectors().delete('docs', { filter: { at: 'noon' } } as never),
         (tx) => tx.deliver.vectors().delete('docs', { ids: [''] }),
+        (tx) => tx.deliver.vectors().delete('docs', { ids: ['x'] }, { namespace: 5 as never }),
+        (tx) => tx.deliver.vectors().delete('docs', { ids: ['x'] }, { namespace: 'x'.repeat(5_000) }),
+        (tx) => tx.deliver.vectors().delete('docs', { ids: ['x'] }, { namespaces: 'x' } as never),
+        (tx) => tx.deliver.vectors().delete('docs', { ids: ['x'] }, null as never),
       ];
       for (const [i, call] of wrong.entries())
         expect([i, await storage.transaction(call).catch((error: { code: string }) => error.code)]).toEqual([
           i,
           'VALIDATION',
         ]);
+      for (const call of [
+        (tx: Transaction) => tx.deliver.vectors().upsert('absent', []),
+        (tx: Transaction) => tx.deliver.vectors().delete('absent', { ids: ['x'] }),
+      ])
+        await expect(storage.transaction(call)).rejects.toMatchObject({ code: 'NOT_FOUND' });
       const unsupported: ((tx: Transaction) => Promise<unknown>)[] = [
         async (tx) => tx.deliver.collection(Numbered, { on: 'side' }),
         (tx) => tx.deliver.collection(Orders, { on: 'side' }).patch('x', { set: { title: 'searched' } }),

@@ -117,6 +117,19 @@ describe('a lease', () => {
     expect((await locks.acquire('l', { renew: false })).token).toBe(2);
   });
 
+  test('that nobody renews ends at its timer, which comes a moment early as those of the system do', async () => {
+    const host = await makeHost();
+    host.clock.after = (milliseconds, callback) =>
+      ManualClock.prototype.after.call(host.clock, milliseconds - 0.5, callback);
+    const lock = await new Locks(host).acquire('l', { renew: false, ttl: 1_000 });
+    await host.clock.advance(999);
+    expect(lock.signal.aborted).toBe(false);
+    await host.clock.advance(1_000);
+    expect(lock.signal.reason).toMatchObject(lost('expired'));
+    expect(await lock.release()).toBe(false);
+    expect([host.clock.timers, host.inFlight]).toEqual([0, 0]);
+  });
+
   test('whose renewal comes too late is given back', async () => {
     const host = await makeHost();
     const locks = new Locks(host);

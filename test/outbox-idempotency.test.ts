@@ -1,8 +1,10 @@
 /** One message under one idempotency key. */
 import { describe, expect, test } from '@jest/globals';
-import { type Enqueued, type NewMessage } from '../src/index.js';
+import type { Enqueued, NewMessage, OutboxMessage } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
+import { ManualClock } from './support/manual-clock.js';
 import { kept } from './support/outbox.js';
+import { sharedMemory } from './support/shared-memory.js';
 import { storageTargets } from './support/storage-targets.js';
 import { Tally } from './support/tally.js';
 import { useStorage } from './support/use-storage.js';
@@ -112,3 +114,23 @@ describe.each(storageTargets('idempotency keys of the outbox').filter(({ transac
     });
   },
 );
+
+test('the idempotency key of a message that is dropped is free to a process whose clock is behind', async () => {
+  const [ahead, behind] = [new ManualClock(), new ManualClock()];
+  ahead.jump(5_000);
+  const open = sharedMemory(3, behind);
+  const [first, second] = [await open(ahead), await open()];
+  const leave = (storage: StorageManager, payload: number): Promise<Enqueued> =>
+    storage.transaction((tx) => tx.outbox.enqueue({ topic: 'mail', key: 'ann', payload, idempotencyKey: 'once' }));
+  const failures = new Tally<OutboxMessage>();
+  const relay = first.outbox.relay({
+    handlers: { mail: () => Promise.reject(new Error('no')) },
+    maxAttempts: 1,
+    onFailure: ({ message }) => failures.add(message),
+  });
+  await leave(first, 1);
+  await failures.until(1);
+  await relay.stop();
+  await first.outbox.drop(failures.seen[0]!);
+  expect(await leave(second, 2)).toMatchObject({ duplicate: false });
+});

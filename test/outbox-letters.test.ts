@@ -153,6 +153,39 @@ describe.each(storageTargets('letters of the outbox').filter(({ transactions }) 
       expect(await kept(storage())).toEqual([0, 0, 0]);
     });
 
+    test('options that there are not are refused: a misspelt one selects no letter of another', async () => {
+      const failures = new Tally<unknown>();
+      const relay = storage().outbox.relay({
+        handlers: { mail: () => Promise.reject(new Error('no')) },
+        maxAttempts: 1,
+        onFailure: (failure) => failures.add(failure),
+      });
+      for (const tenant of ['one', 'two']) await enqueue(storage().tenant(tenant), 'ann', tenant);
+      await failures.until(2);
+      await relay.stop();
+      const { outbox } = storage();
+      const wrong = <O>(options: unknown): O => options as O;
+      for (const options of [{ tenantId: 'one' }, { topics: 'mail' }, null, 'mail']) {
+        const key = options === null || options === 'mail' ? 'options' : `options.${Object.keys(options as object)[0]}`;
+        const refusal = { code: 'VALIDATION', details: { key } };
+        for (const call of [
+          () => outbox.dropAll(wrong(options)),
+          () => outbox.retryAll(wrong(options)),
+          () => outbox.list(wrong(options)),
+          () => outbox.backlog(wrong(options)),
+          () => outbox.drop({ tenant: 'one', id: 'a' }, wrong(options)),
+          () => outbox.retry({ tenant: 'one', id: 'a' }, wrong(options)),
+        ])
+          await expect(call()).rejects.toMatchObject(refusal);
+      }
+      for (const letter of [undefined, null, 'a'])
+        for (const call of [() => outbox.drop(wrong(letter)), () => outbox.retry(wrong(letter))])
+          await expect(call()).rejects.toMatchObject({ code: 'VALIDATION', details: { key: 'letter' } });
+      expect(await outbox.dropAll({ tenant: 'one', on: 'main', timeout: 60_000 })).toBe(1);
+      expect((await outbox.list()).items).toMatchObject([{ tenant: 'two', state: 'dead' }]);
+      expect(await outbox.dropAll()).toBe(1);
+    });
+
     test('the health report has its figures, and is degraded by what waits too long or is dead', async () => {
       const { url, drop: end } = await target.prepare();
       const settings = { databases: { main: url }, health: { cache: 0 }, outbox: { maxAge: 1 } };

@@ -1,6 +1,6 @@
 /** A relay that is cut off from its database, or too slow for its leases: when another may have a key, it delivers no more. */
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from '@jest/globals';
-import { openStorage, type OutboxMessage, type Relay, type StorageManager } from '../src/index.js';
+import { openStorage, TimeoutError, type OutboxMessage, type Relay, type StorageManager } from '../src/index.js';
 import { MESSAGES } from '../src/unit-of-work/outbox/records.js';
 import { ManualClock, settled } from './support/manual-clock.js';
 import { databaseOf } from './support/open-parts.js';
@@ -73,6 +73,43 @@ describe('a lease', () => {
     expect(attempts).toEqual([1]);
     await relay.stop();
     expect(await kept(slow)).toEqual([0, 0, 0]);
+  });
+
+  test('whose renewal is done after its message became a dead letter stays that of a dead letter', async () => {
+    const clock = new ManualClock();
+    const storage = await sharedMemory(3, clock)();
+    const { backend } = databaseOf(storage);
+    const write = backend.write.bind(backend);
+    const late: (() => Promise<unknown>)[] = [];
+    const attempts: number[] = [];
+    const failing = gate();
+    const relay = storage.outbox.relay({
+      handlers: {
+        mail: async (_message, { attempt }) => {
+          attempts.push(attempt);
+          await failing.passed;
+          throw Object.assign(new Error('no'), { retryable: false });
+        },
+      },
+      ...{ lease: LEASE, poll: 1_000, onFailure: () => undefined },
+    });
+    await enqueue(storage, 'ann', 1);
+    for (let i = 0; i < 50 && attempts.length === 0; i++) await settled();
+    backend.write = (scope, writes, context) => {
+      late.push(() => write(scope, writes, { ...context, deadline: Infinity, signal: undefined }));
+      return Promise.reject(new TimeoutError('no answer came in time'));
+    };
+    await clock.advance(LEASE / 3);
+    backend.write = write;
+    failing.open();
+    for (let i = 0; i < 50; i++) await settled();
+    const dead = async (): Promise<unknown[]> => (await storage.outbox.list()).items.map(({ state }) => state);
+    expect([late.length, await dead()]).toEqual([1, ['dead']]);
+    await late[0]!();
+    await clock.advance(3 * LEASE);
+    expect([attempts, await dead()]).toEqual([[1], ['dead']]);
+    await relay.stop();
+    expect(clock.timers).toBe(0);
   });
 });
 

@@ -182,6 +182,22 @@ describe('a relay', () => {
     await relay.stop();
   });
 
+  test('counts what it has delivered of a key that is not empty yet', async () => {
+    const { managers } = await setUp(1);
+    const { deliveries, handlers } = held();
+    const relay = managers[0]!.outbox.relay({ handlers });
+    await enqueue(managers[0]!, 'ann', 1, 2, 3);
+    for (const delivered of [0, 1, 2]) {
+      await rest();
+      expect(relay.status()).toMatchObject({ inFlight: 1, delivered });
+      deliveries[delivered]!.end();
+    }
+    await rest();
+    expect(relay.status()).toMatchObject({ inFlight: 0, delivered: 3 });
+    await relay.stop();
+    expect(relay.status().delivered).toBe(3);
+  });
+
   test('keeps its lease for as long as a delivery takes', async () => {
     const { clock, managers } = await setUp(2);
     const [first, second] = [held(), held()];
@@ -315,6 +331,37 @@ describe('a relay', () => {
     expect(clock.timers).toBe(0);
   });
 
+  test('pauses where it gets nothing of what is due: another session has locked it', async () => {
+    const { clock, managers } = await setUp(1);
+    const { backend } = databaseOf(managers[0]!);
+    let claims = 0;
+    backend.claim = async () => {
+      claims++;
+      await settled();
+      return [];
+    };
+    const { seen, handlers } = noting();
+    await enqueue(managers[0]!, 'ann', 1);
+    const relay = managers[0]!.outbox.relay({ handlers, poll: 1_000 });
+    await rest();
+    const atOnce = claims;
+    expect(atOnce).toBeGreaterThan(0);
+    expect(atOnce).toBeLessThan(5);
+    for (let i = 0; i < 20; i++) {
+      await clock.advance(500);
+      await rest();
+    }
+    // One with each look: between half a second and one and a half.
+    expect(claims - atOnce).toBeGreaterThanOrEqual(6);
+    expect(claims - atOnce).toBeLessThanOrEqual(20);
+    delete backend.claim;
+    await clock.advance(1_500);
+    await rest();
+    expect(seen).toEqual([1]);
+    await relay.stop();
+    expect(clock.timers).toBe(0);
+  });
+
   test('delivers no more keys at once than it may', async () => {
     const { managers } = await setUp(1);
     const { deliveries, handlers } = held();
@@ -399,6 +446,17 @@ describe('stopping a relay', () => {
     expect(deliveries[0]!.signal.aborted).toBe(true);
     expect(relay.status().state).toBe('stopped');
     expect(clock.timers).toBe(0);
+  });
+
+  test('rejects options that are wrong, and goes on', async () => {
+    const { managers } = await setUp(1);
+    const relay = managers[0]!.outbox.relay({ handlers: noting().handlers });
+    for (const options of [{ deadline: -1 }, { deadline: '1' }, { deadlines: 1 }, null, 5]) {
+      const stopping = relay.stop(options as never);
+      await expect(stopping).rejects.toMatchObject({ code: 'VALIDATION' });
+    }
+    expect(relay.status().state).toBe('running');
+    await relay.stop({ deadline: undefined });
   });
 });
 

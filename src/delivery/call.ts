@@ -20,24 +20,29 @@ export function checkDeliveredOptions(options: unknown): void {
 
 /** Dates keep being dates. @throws `VALIDATION` for what is no JSON */
 export function encodeCall(args: readonly unknown[]): JsonValue[] {
-  return args.map((arg, i) => encode(arg, `arguments[${i}]`));
+  return args.map((arg, i) => encode(arg, `arguments[${i}]`, []));
 }
 
 export function decodeCall(args: readonly JsonValue[]): unknown[] {
   return args.map(decode);
 }
 
-function encode(value: unknown, key: string): JsonValue {
+/** @param around what the value lies in */
+function encode(value: unknown, key: string, around: readonly unknown[]): JsonValue {
   if (value === undefined) return { $absent: true };
   if (value instanceof Date && !Number.isNaN(value.getTime())) return { $date: value.toISOString() };
   if (value instanceof Float32Array) return Array.from(value);
-  if (Array.isArray(value)) return value.map((item, i) => encode(item, `${key}[${i}]`));
-  if (isPlainObject(value)) {
-    const members = Object.entries(value).filter(([, member]) => member !== undefined);
-    return Object.fromEntries(members.map(([name, member]) => [escaped(name), encode(member, `${key}.${name}`)]));
-  }
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
   if (typeof value === 'number' && Number.isFinite(value)) return value;
+  if (around.includes(value)) throw invalid(key, value, 'JSON without a cycle');
+  const inside = [...around, value];
+  if (Array.isArray(value)) return value.map((item, i) => encode(item, `${key}[${i}]`, inside));
+  if (isPlainObject(value)) {
+    const members = Object.entries(value).filter(([, member]) => member !== undefined);
+    return Object.fromEntries(
+      members.map(([name, member]) => [escaped(name), encode(member, `${key}.${name}`, inside)]),
+    );
+  }
   throw invalid(key, value, 'JSON or a Date, which can be kept until it is delivered');
 }
 

@@ -8,7 +8,7 @@ import { deliveryHandlers, isHopeless, isPassing, type DeliveryTargets } from '.
 
 /** Milliseconds between looks for what other processes left; a commit of this process is delivered at once. */
 const POLL = 2_000;
-/** Milliseconds after which another process goes on where one ended, or was closed, in the midst of a delivery. */
+/** Milliseconds after which another process goes on where one ended in the midst of a delivery. */
 const LEASE = 10_000;
 
 export interface DispatchHost extends DeliveryTargets {

@@ -3,7 +3,7 @@ import { digest } from '../collection/digest.js';
 import type { JsonObject } from '../backends/backend.js';
 import { invalid } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
-import { checkCollectionName, checkVectorIds } from '../vectors/codec/values.js';
+import { checkVectorIds } from '../vectors/codec/values.js';
 import type { VectorProvider } from '../vectors/provider.js';
 import type { VectorStore } from '../vectors/vector-store.js';
 import type { Metadata, NamespaceOptions, VectorRecord } from '../vectors/vector-store/options.js';
@@ -62,7 +62,10 @@ export class DeliveredVectors {
     });
   }
 
-  /** Deletes up to 1,000 by their ids, whether they are there by then or not. */
+  /**
+   * Deletes up to 1,000 by their ids, whether they are there by then or not.
+   * @throws `NOT_FOUND` for the collection; `VALIDATION`
+   */
   delete(
     collection: string,
     selection: { readonly ids: readonly string[] },
@@ -73,7 +76,7 @@ export class DeliveredVectors {
       if (!isIds) throw invalid('selection', selection, '{ ids } alone: a filter would mean whatever matches by then');
       const ids = checkVectorIds(selection.ids);
       if (ids.length > MOST) throw invalid('ids', ids, `at most ${MOST} ids`);
-      checkCollectionName(collection);
+      await this.outside.store.check(collection, [], options);
       return this.each(
         collection,
         options,

@@ -3,7 +3,7 @@ import type { RecordBackend, Stored } from '../backends/backend.js';
 import { LONGEST_DELAY, type Timer } from '../clock.js';
 import { groupBy } from '../collection/group-by.js';
 import type { CollectionHost } from '../collection/host.js';
-import { invalid, isStorageError, StorageError } from '../errors.js';
+import { checkKnown, invalid, isStorageError, StorageError } from '../errors.js';
 import { LoopPause } from './loop-pause.js';
 import { onWake } from './outbox/wake.js';
 import { claim, findDue, takeToken, type ClaimedLane } from './relay/claim.js';
@@ -11,7 +11,7 @@ import { Endings } from './relay/endings.js';
 import { readHeads, type Head } from './relay/heads.js';
 import { LaneDelivery, type LaneHost } from './relay/lane.js';
 import type { DeliveryFailure } from './relay/faults.js';
-import { operations, type Operate } from './relay/operate.js';
+import { operations, withinAdmitted, type Operate } from './relay/operate.js';
 import { backoffDelay, type RelaySettings } from './relay/options.js';
 
 export interface RelayStatus {
@@ -27,11 +27,16 @@ export interface RelayStatus {
 /** Milliseconds for which a relay that gives up waits for the database, to give its keys back. */
 const LAST_WAIT = 1_000;
 
+const STOP_OPTIONS: ReadonlySet<string> = new Set(['deadline']);
+
 const UNANSWERED = new StorageError(
   'ABORTED',
   'The relay was stopped before the database had answered: the leases of its keys run out by themselves',
   { operation: 'relay' },
 );
+
+/** The claims that may miss at once: another relay was faster. After them it pauses: what is due may be locked by a session. */
+const MOST_MISSES = 3;
 
 /** The longest wait between looks while the database cannot be reached. */
 const LONGEST_WAIT = 60_000;
@@ -42,6 +47,8 @@ export class Relay {
   private readonly settings: RelaySettings;
   private readonly laneHost: LaneHost;
   private readonly operate: Operate;
+  /** Where the claims were admitted, as those who measure know it. */
+  private component: string | undefined;
   /** Gives up what the database has not answered. */
   private readonly abandon = new AbortController();
   private readonly cleanUp: (() => void)[] = [];
@@ -56,6 +63,8 @@ export class Relay {
   private readonly pauses: LoopPause;
   /** Whether more was due than the last claim took. */
   private isBehind = false;
+  /** Claims in a row that got nothing of what was due. */
+  private misses = 0;
 
   /** @param onClosing calls back when the manager is about to close, until the returned function is called */
   constructor(
@@ -67,9 +76,11 @@ export class Relay {
     this.pauses = new LoopPause(host.clock);
     this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
     this.operate = operations(host, settings.lease, this.abandon.signal);
+    const admitted = withinAdmitted(host, () => this.component);
     this.laneHost = {
       ...{ backend: host.backend, clock: host.clock, lease: settings.lease },
-      ...{ settings: this.settings, operate: this.operate, endings: new Endings(host) },
+      ...{ settings: this.settings, operate: operations(admitted, settings.lease, this.abandon.signal) },
+      endings: new Endings(admitted),
       isStopping: () => this.stopping,
     };
     this.cleanUp.push(
@@ -81,15 +92,23 @@ export class Relay {
 
   status(): RelayStatus {
     const state = this.ended ? 'stopped' : this.stopping ? 'stopping' : 'running';
-    return { state, inFlight: this.lanes.size, ...this.counts };
+    const { counts } = this;
+    // A key that is never empty stays in flight.
+    const delivered = [...this.lanes.values()].reduce(
+      (sum, { delivery }) => sum + delivery.delivered,
+      counts.delivered,
+    );
+    return { state, inFlight: this.lanes.size, ...counts, delivered };
   }
 
   /**
    * Claims nothing more, waits for the deliveries in flight and gives their keys back. Those that take longer than
    * `deadline` (milliseconds, default 10,000) are aborted, and will be delivered again. Where the database does not answer
    * within a second more, their leases are left to run out. Nothing runs afterwards. Called again, the shorter deadline counts.
+   * @throws `VALIDATION`
    */
-  stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
+  async stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
+    checkKnown(options, STOP_OPTIONS);
     const { deadline = 10_000 } = options;
     if (typeof deadline !== 'number' || !(deadline >= 0) || deadline > LONGEST_DELAY)
       throw invalid('deadline', deadline, 'a number of milliseconds, 0 or more');
@@ -146,7 +165,7 @@ export class Relay {
 
   /** @returns whether to look again at once. */
   private async claimSome(): Promise<boolean> {
-    const { concurrency, handlers, lease } = this.settings;
+    const { concurrency, handlers } = this.settings;
     this.pauses.look();
     if (this.lanes.size === concurrency) return false;
     if (this.isBehind) await this.pauses.gather(() => this.stopping || this.lanes.size <= concurrency / 2);
@@ -158,11 +177,25 @@ export class Relay {
     const due = shuffled(found.filter(({ id }) => !this.lanes.has(id))).slice(0, free);
     this.isBehind = found.length === limit;
     if (due.length === 0) return false;
-    const token = await this.operate((context) => takeToken(this.backend, context));
-    const end = this.host.clock.monotonic() + lease;
-    const claimed = await this.operate((context) => claim(this.backend, due, token, { lease, end }, context));
-    await this.begin(claimed);
-    return claimed.length < due.length || this.isBehind;
+    const claimed = await this.claim(due);
+    this.misses = claimed === 0 ? this.misses + 1 : 0;
+    return this.misses < MOST_MISSES && (claimed < due.length || this.isBehind);
+  }
+
+  /** In flight until the lanes are given back: a close waits for that. @returns how many it has got */
+  private async claim(due: readonly Stored[]): Promise<number> {
+    const { lease } = this.settings;
+    const operation = this.host.begin('relay');
+    this.component = operation.component;
+    try {
+      const token = await this.operate((context) => takeToken(this.backend, context));
+      const end = this.host.clock.monotonic() + lease;
+      const claimed = await this.operate((context) => claim(this.backend, due, token, { lease, end }, context));
+      await this.begin(claimed);
+      return claimed.length;
+    } finally {
+      void Promise.all(due.flatMap(({ id }) => this.lanes.get(id)?.ended ?? [])).then(operation.end);
+    }
   }
 
   /** Reads the heads of all together. What cannot be read here, each lane reads by itself. */
@@ -172,7 +205,7 @@ export class Relay {
     const { batch, lease } = this.settings;
     const each = async (lanes: readonly ClaimedLane[]): Promise<void> => {
       const read = (): Promise<Head[]> =>
-        this.operate((context) => readHeads(this.backend, lanes, batch, context), lease / 3);
+        this.laneHost.operate((context) => readHeads(this.backend, lanes, batch, context), lease / 3);
       const heads = lanes.length === 1 ? [] : await read().catch((): Head[] => []);
       lanes.forEach((lane, i) => this.deliver(lane, heads[i]));
     };

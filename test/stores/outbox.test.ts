@@ -213,6 +213,9 @@ for (const target of HERE.filter(({ transactions }) => transactions))
       ['no types', 'noting', async () => undefined, { types: [] }],
       ['a malformed type', 'noting', async () => undefined, { types: ['created'] }],
       ['an unknown option', 'noting', async () => undefined, { topics: ['a'] }],
+      ['a database', 'noting', async () => undefined, { on: 'main' }],
+      ['a handler by topic', 'noting', async () => undefined, { handlers: { mail: () => undefined } }],
+      ['options that are none', 'noting', async () => undefined, null],
     ])('%s is refused', async (_case, name, handler, options) => {
       await expect(storage.subscribe(name, handler as never, options as never)).rejects.toMatchObject({
         code: 'VALIDATION',

@@ -47,9 +47,9 @@ export function acknowledgement(message: Stored, { now }: OperationContext): Wri
   return deletion(message, new Date(now.getTime() + KEPT_FOR));
 }
 
-/** Deletes a message that is given up: its key may be used anew. */
-export function removal(message: Stored, { now }: OperationContext): Write[] {
-  return deletion(message, now, message.version);
+/** Deletes a message that is given up: its key may be used anew, also by a process whose clock is behind this one's. */
+export function removal(message: Stored): Write[] {
+  return deletion(message, new Date(0), message.version);
 }
 
 function deletion({ id, value }: Stored, knownUntil: Date, ifVersion?: number): Write[] {

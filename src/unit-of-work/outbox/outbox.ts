@@ -5,7 +5,7 @@ import { all, equals } from '../../collection/conditions.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import { checkLimit, fetchPage, type Page } from '../../collection/page.js';
 import type { CallOptions, OperationContext } from '../../component.js';
-import { invalid, isStorageError, NotFoundError, UnsupportedError } from '../../errors.js';
+import { checkKnown, invalid, isStorageError, NotFoundError, UnsupportedError } from '../../errors.js';
 import { decodeCursor, queryHash } from '../../filter/cursor.js';
 import { ALL } from '../../filter/syntax.js';
 import { Relay } from '../relay.js';
@@ -60,6 +60,14 @@ export interface OutboxListOptions extends OutboxSelection {
 
 type Named = Pick<OutboxMessage, 'tenant' | 'id'>;
 
+const OPTIONS = ['on', 'signal', 'timeout'];
+const SELECTION = [...OPTIONS, 'topic', 'tenant'];
+const KEYS = {
+  options: new Set(OPTIONS),
+  selection: new Set(SELECTION),
+  list: new Set([...SELECTION, 'state', 'limit', 'after']),
+};
+
 export class Outbox {
   constructor(
     private readonly hostOf: (on: string | undefined) => CollectionHost,
@@ -79,12 +87,14 @@ export class Outbox {
 
   /** What waits to be delivered, of every tenant: read from the table, for a gauge that is asked every minute or so. */
   async backlog(options: OutboxOptions = {}): Promise<OutboxBacklog> {
+    checkKnown(options, KEYS.options);
     const host = this.host(options.on);
     return runOperation(host, OUTBOX_TABLES, 'backlog', options, (context) => readBacklog(host.backend, context));
   }
 
   /** One page of what is not delivered yet: the oldest messages first, after them the dead letters, by when they became it. */
   async list(options: OutboxListOptions = {}): Promise<Page<PendingMessage>> {
+    checkKnown(options, KEYS.list);
     const { state, topic, tenant, after } = options;
     if (state !== undefined && state !== 'waiting' && state !== 'dead')
       throw invalid('state', state, "'waiting' or 'dead'");
@@ -116,17 +126,23 @@ export class Outbox {
     await this.decide(letter, 'drop', options, removal);
   }
 
-  /** `retry` for every letter that is dead now. @returns how many */
+  /** `retry` for every letter that is dead now. @returns how many @throws `VALIDATION`, before any is met */
   retryAll(options: OutboxSelection = {}): Promise<number> {
-    return this.forAll(options, (letter) => this.retry(letter, options));
+    return this.forAll(options, (letter, call) => this.retry(letter, call));
   }
 
-  /** `drop` for every letter that is dead now. @returns how many */
+  /** `drop` for every letter that is dead now. @returns how many @throws as `retryAll` */
   dropAll(options: OutboxSelection = {}): Promise<number> {
-    return this.forAll(options, (letter) => this.drop(letter, options));
+    return this.forAll(options, (letter, call) => this.drop(letter, call));
   }
 
-  private async forAll(options: OutboxSelection, each: (letter: PendingMessage) => Promise<void>): Promise<number> {
+  private async forAll(
+    options: OutboxSelection,
+    each: (letter: PendingMessage, options: OutboxOptions) => Promise<void>,
+  ): Promise<number> {
+    // A misspelt topic or tenant would select every one.
+    checkKnown(options, KEYS.selection);
+    const { topic: _topic, tenant: _tenant, ...call } = options;
     const begun = this.host(options.on).clock.now();
     let count = 0;
     for (let after: string | undefined; ;) {
@@ -134,7 +150,7 @@ export class Outbox {
       // What died again since is not met again: that could go on for ever.
       const letters = items.filter(({ deadAt }) => deadAt! <= begun);
       for (const letter of letters)
-        await each(letter).then(
+        await each(letter, call).then(
           () => count++,
           (error: unknown) => {
             if (!isStorageError(error, 'NOT_FOUND')) throw error;
@@ -151,6 +167,8 @@ export class Outbox {
     options: OutboxOptions,
     change: (record: Stored, context: OperationContext) => Write[],
   ): Promise<void> {
+    if (typeof letter !== 'object' || letter === null) throw invalid('letter', letter, 'an object of tenant and id');
+    checkKnown(options, KEYS.options);
     const scope = { tenant: checkTenant(letter.tenant) };
     const id = checkId(letter.id);
     const host = this.host(options.on);

@@ -1,6 +1,6 @@
 /** Claims: which lanes are due, and whose they are. */
-import type { RecordBackend, Stored, TenantScope, Write, WriteResult } from '../../backends/backend.js';
-import { all, compares, equals, oneOf, orderBy } from '../../collection/conditions.js';
+import type { PatchChanges, RecordBackend, Stored, TenantScope, Write, WriteResult } from '../../backends/backend.js';
+import { all, compares, equals, oneOf, orderBy, present } from '../../collection/conditions.js';
 import { takeNumbers } from '../../collection/counters.js';
 import { LIBRARY } from '../../collection/library.js';
 import type { OperationContext } from '../../component.js';
@@ -85,8 +85,14 @@ function claimedLane({ id, tenant, version, value }: Stored, token: number, end:
 }
 
 /** A change of the lane that only its holder can make. */
-export function ownChange(lane: ClaimedLane, changes: (Write & { kind: 'patch' })['changes']): Write {
+export function ownChange(lane: ClaimedLane, changes: PatchChanges): Write {
   return { collection: LANES, id: lane.id, kind: 'patch', changes, if: equals('token', lane.token) };
+}
+
+/** A longer lease. A server may do it after its holder has given up waiting, and made a dead letter since: that is left alone. */
+export function renewal(lane: ClaimedLane, dueAt: string): Write {
+  const isOurs = all(equals('token', lane.token), present('dueAt', 'date'));
+  return { collection: LANES, id: lane.id, kind: 'patch', changes: { set: { dueAt } }, if: isOurs };
 }
 
 export function later(context: OperationContext, milliseconds: number): string {

@@ -14,6 +14,12 @@ import { backoffDelay, type RelaySettings } from './options.js';
 const TOGETHER = 100;
 const MOST_TOGETHER = 100;
 
+/**
+ * Milliseconds for which delivered messages wait for the end of their lane. A transaction that adds a message under the key
+ * holds its record until it ends.
+ */
+const PATIENCE = 1_000;
+
 /** The relay that delivers it. */
 export interface LaneHost extends LeaseHost {
   readonly settings: RelaySettings;
@@ -72,7 +78,10 @@ export class LaneDelivery {
       this.head ??
       (await this.host.operate(async (context) => (await readHeads(this.backend, [this.lane], batch, context))[0]!));
     this.head = undefined;
-    if (messages.length === 0) return !(await this.drop(keyVersion)) && (await this.keep());
+    if (messages.length === 0) {
+      if (await this.drop(keyVersion)) return false;
+      return this.host.isStopping() ? this.release() : this.keep();
+    }
     for (const [i, message] of messages.entries()) {
       if (this.host.isStopping()) return this.release();
       if (!this.lease.isHeld && !(await this.lease.renew())) return false;
@@ -152,7 +161,7 @@ export class LaneDelivery {
     return false;
   }
 
-  /** Deletes the lane with its last messages, unless another message has come. @returns whether it is gone. */
+  /** Deletes the lane with its last messages, unless another message has come, or may come. @returns whether it is gone. */
   private async drop(keyVersion: number | undefined): Promise<boolean> {
     const { done, lane } = this;
     const gone = (): Write[] => {
@@ -165,7 +174,16 @@ export class LaneDelivery {
       ...gone(),
       ...done.flatMap((message) => acknowledgement(message, context)),
     ]);
-    return isEnded || (await this.acknowledge(gone)).every(isDone);
+    if (isEnded) return true;
+    const { lease } = this.settings;
+    try {
+      const timeout = done.length === 0 ? lease / 3 : Math.min(lease / 3, PATIENCE);
+      return (await this.acknowledge(gone, timeout)).every(isDone);
+    } catch (error) {
+      // Where nobody knows, the next change of the lane finds out: it is made only while the lane is there, and ours.
+      if (isStorageError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN')) return false;
+      throw error;
+    }
   }
 
   /** Deletes what is delivered, and keeps the lane for what comes next. @returns whether the lane is still ours. */
@@ -190,7 +208,10 @@ export class LaneDelivery {
   }
 
   /** Deletes what is delivered together with other writes, or does none of it. @returns the results of the others. */
-  private async acknowledge(others: (context: OperationContext) => readonly Write[]): Promise<WriteResult[]> {
+  private async acknowledge(
+    others: (context: OperationContext) => readonly Write[],
+    timeout?: number,
+  ): Promise<WriteResult[]> {
     const { done } = this;
     const [results, gone] = await this.host.operate(async (context) => {
       const writes = others(context);
@@ -200,13 +221,13 @@ export class LaneDelivery {
       let place = writes.length;
       const missing = each.map((one) => all[(place += one.length) - one.length]!.status === 'missing');
       return [all.slice(0, writes.length), missing] as const;
-    });
+    }, timeout);
     this.acknowledged = this.host.clock.monotonic();
     if (results.every(isDone)) this.done = [];
     // What somebody else has deleted meanwhile needs no deletion, and is no reason to do none of the others.
     if (!gone.includes(true)) return results;
     this.done = done.filter((_message, i) => !gone[i]);
-    return this.acknowledge(others);
+    return this.acknowledge(others, timeout);
   }
 
   /** Ends the delivery that runs. What is written meanwhile is not, should another relay have the key. */

@@ -1,7 +1,7 @@
 /** The lease of one claimed lane: how long it is ours, renewed in the background. */
 import type { RecordBackend, WriteResult } from '../../backends/backend.js';
 import type { Clock, Timer } from '../../clock.js';
-import { later, ownChange, type ClaimedLane } from './claim.js';
+import { later, renewal, type ClaimedLane } from './claim.js';
 import type { Operate } from './operate.js';
 
 export interface LeaseHost {
@@ -103,8 +103,7 @@ export class LaneLease {
     const timeout = this.isHeld ? Math.min(lease / 3, this.end - begun) : lease / 3;
     try {
       const [result] = await operate(
-        (context) =>
-          backend.write(this.lane.scope, [ownChange(this.lane, { set: { dueAt: later(context, lease) } })], context),
+        (context) => backend.write(this.lane.scope, [renewal(this.lane, later(context, lease))], context),
         timeout,
       );
       // It may have ended meanwhile, by its own hand.

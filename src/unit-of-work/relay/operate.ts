@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { COUNTERS } from '../../collection/counters.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
-import type { OperationContext } from '../../component.js';
+import type { BeginOperation, OperationContext } from '../../component.js';
 import { OUTBOX_TABLES } from '../outbox/records.js';
 
 /** @param timeout milliseconds; default: the relay's lease. */
@@ -14,4 +14,18 @@ export function operations(host: CollectionHost, lease: number, signal: AbortSig
   setMaxListeners(0, signal);
   return (work, timeout = lease) =>
     runOperation(host, [...OUTBOX_TABLES, COUNTERS], 'relay', { timeout, signal }, work);
+}
+
+/**
+ * The host of what is done within an admitted operation: each part has its own time, and is not admitted by itself. A manager
+ * that closes would refuse it, and waits for the whole.
+ */
+export function withinAdmitted(host: CollectionHost, component: () => string | undefined): CollectionHost {
+  const { clock } = host;
+  const begin: BeginOperation = (_operation, { timeout = Infinity, signal } = {}) => {
+    const context = { now: clock.now(), deadline: clock.monotonic() + timeout, signal };
+    const name = component();
+    return { context, end: () => undefined, ...(name === undefined ? {} : { component: name }) };
+  };
+  return { ...host, begin };
 }

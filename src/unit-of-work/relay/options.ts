@@ -71,13 +71,18 @@ export interface RelaySettings {
   readonly onWell: () => void;
 }
 
-const KEYS = ['handlers', 'on', 'concurrency', 'batch', 'lease', 'timeout', 'poll', 'maxAttempts', 'backoff'];
 const CALLBACKS = ['onFailure', 'onError'];
+/** How it is delivered, whatever it is. */
+export const DELIVERY_OPTIONS: readonly string[] = [
+  ...['concurrency', 'batch', 'lease', 'timeout', 'poll', 'maxAttempts', 'backoff'],
+  ...CALLBACKS,
+];
+const KEYS = new Set(['handlers', 'on', ...DELIVERY_OPTIONS]);
 
 /** @param report is told where the options name nobody. @throws `VALIDATION` */
 export function checkRelayOptions(options: unknown, report: Report): RelaySettings {
   if (!isPlainObject(options)) throw invalid('relay', options, 'an object of handlers and options');
-  checkKnown(options, new Set([...KEYS, ...CALLBACKS]), 'relay');
+  checkKnown(options, KEYS, 'relay');
   for (const key of CALLBACKS)
     if (options[key] !== undefined && typeof options[key] !== 'function')
       throw invalid(`relay.${key}`, options[key], 'a function');
