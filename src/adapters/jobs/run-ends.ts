@@ -1,6 +1,7 @@
 /** How an attempt of a run ends, and what becomes of the run then. */
 import { createHash } from 'node:crypto';
 import type { JsonValue } from '../../backends/backend.js';
+import { jsonBytes } from '../../backends/value.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { foreignErrorName, StorageError } from '../../errors.js';
 import type { Actor } from '../events.js';
@@ -26,6 +27,11 @@ export function runFacts({ id, value: { jobId, runNumber, attempt } }: RunRecord
   attempt: number;
 } {
   return { jobId, runId: id, runNumber, attempt };
+}
+
+/** Of the run when it is written. */
+export function runBytes({ value }: Pick<RunRecord, 'value'>): number {
+  return jsonBytes(value);
 }
 
 /** Whether the run is held under the token. */
