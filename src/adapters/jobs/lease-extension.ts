@@ -2,7 +2,9 @@
 import type { Clock, Timer } from '../../clock.js';
 import { groupBy } from '../../collection/group-by.js';
 import { StorageError } from '../../errors.js';
+import { inBatches } from './batches.js';
 import type { HeldRuns, Holding, WorkerStore } from './held-runs.js';
+import { runBytes } from './run-ends.js';
 
 /** Of one tenant: an extension may write two records, and they are one batch. */
 const EXTENDED_AT_ONCE = 200;
@@ -41,10 +43,7 @@ export class LeaseExtension {
     const age = (this.leaseSeconds * 1_000) / 3;
     const old = this.held.running().filter(({ renewed }) => clock.monotonic() - renewed >= age);
     const some = [...groupBy(old, ({ run }) => run.tenant)].flatMap(([tenant, all]) =>
-      Array.from({ length: Math.ceil(all.length / EXTENDED_AT_ONCE) }, (_, i) => ({
-        tenant,
-        holdings: all.slice(i * EXTENDED_AT_ONCE, (i + 1) * EXTENDED_AT_ONCE),
-      })),
+      [...inBatches(all, EXTENDED_AT_ONCE, ({ run }) => runBytes(run))].map((holdings) => ({ tenant, holdings })),
     );
     for (const { tenant, holdings } of some)
       try {
