@@ -87,7 +87,7 @@ export async function outcome(handler: RunHandler, run: ClaimedRun, context: Run
   try {
     result = await handler(run, context);
   } catch (error) {
-    return { kind: 'failed', error: errorText(error), retryable: !isPermanent(error), cause: error };
+    return failed(error);
   }
   try {
     return { kind: 'succeeded', result: result === undefined ? undefined : readResult(result) };
@@ -108,8 +108,21 @@ function readResult(result: unknown): JsonValue {
   return stored;
 }
 
+function failed(cause: unknown): RunEnd {
+  try {
+    return { kind: 'failed', error: errorText(cause), retryable: !isPermanent(cause), cause };
+  } catch {
+    // Its own members throw: nobody who is told of it could read it either.
+    const error = 'The handler threw what cannot be read';
+    return { kind: 'failed', error, retryable: true, cause: new TypeError(error) };
+  }
+}
+
 /** The handler's own words: what it throws is the host's, as is the database that keeps it. */
 function errorText(error: unknown): string {
-  const text = error instanceof Error ? error.message : typeof error === 'string' ? error : foreignErrorName(error);
-  return text.trim() === '' ? 'failed' : text.slice(0, 1_000);
+  const name = foreignErrorName(error);
+  const message: unknown = error instanceof Error ? error.message : error;
+  if (typeof message !== 'string') return name;
+  // As it can be stored, whatever it quotes.
+  return message.trim() === '' ? 'failed' : message.slice(0, 1_000).toWellFormed().replaceAll('\0', '\ufffd');
 }
