@@ -3,8 +3,9 @@ import type { Clock, Timer } from '../../clock.js';
 import { groupBy } from '../../collection/group-by.js';
 import { StorageError } from '../../errors.js';
 import { inBatches } from './batches.js';
-import type { HeldRuns, Holding, WorkerStore } from './held-runs.js';
+import { TENANTS_AT_ONCE, type HeldRuns, type Holding, type WorkerStore } from './held-runs.js';
 import { runBytes } from './run-ends.js';
+import { WorkQueue } from './work-queue.js';
 
 /** Of one tenant: an extension may write two records, and they are one batch. */
 const EXTENDED_AT_ONCE = 200;
@@ -14,6 +15,9 @@ const LOOKS = 12;
 export class LeaseExtension {
   private timer: Timer | undefined;
   private ended = false;
+  private readonly queue = new WorkQueue(TENANTS_AT_ONCE);
+  /** Those whose extension is under way. */
+  private readonly asked = new Set<Holding>();
 
   constructor(
     private readonly held: HeldRuns,
@@ -33,26 +37,33 @@ export class LeaseExtension {
 
   private wait(): void {
     if (this.ended) return;
-    const look = (): void => void this.extendLeases().then(() => this.wait());
-    this.timer = this.clock.after((this.leaseSeconds * 1_000) / LOOKS, look);
+    this.timer = this.clock.after((this.leaseSeconds * 1_000) / LOOKS, () => {
+      this.look();
+      this.wait();
+    });
   }
 
   /** Extends the leases of which a third is over, and learns which runs are to end. */
-  private async extendLeases(): Promise<void> {
-    const { clock } = this;
+  private look(): void {
+    const now = this.clock.monotonic();
     const age = (this.leaseSeconds * 1_000) / 3;
-    const old = this.held.running().filter(({ renewed }) => clock.monotonic() - renewed >= age);
-    const some = [...groupBy(old, ({ run }) => run.tenant)].flatMap(([tenant, all]) =>
-      [...inBatches(all, EXTENDED_AT_ONCE, ({ run }) => runBytes(run))].map((holdings) => ({ tenant, holdings })),
-    );
-    for (const { tenant, holdings } of some)
-      try {
-        await this.extendSome(tenant, holdings);
-        this.onSuccess();
-      } catch (error) {
-        // Those of the others are to be kept all the same.
-        this.onFault(error);
+    const isOld = (holding: Holding): boolean => now - holding.renewed >= age && !this.asked.has(holding);
+    const old = [...this.held.holdings()].filter(isOld);
+    for (const [tenant, all] of groupBy(old, ({ run }) => run.tenant))
+      for (const some of inBatches(all, EXTENDED_AT_ONCE, ({ run }) => runBytes(run))) {
+        for (const holding of some) this.asked.add(holding);
+        this.queue.add(() => this.extend(tenant, some));
       }
+  }
+
+  private async extend(tenant: string, some: readonly Holding[]): Promise<void> {
+    try {
+      await this.extendSome(tenant, some);
+      this.onSuccess();
+    } catch (error) {
+      this.onFault(error);
+    }
+    for (const holding of some) this.asked.delete(holding);
   }
 
   private async extendSome(tenant: string, some: readonly Holding[]): Promise<void> {
@@ -63,9 +74,8 @@ export class LeaseExtension {
     );
     for (const holding of some) {
       const run = kept.get(holding.run.id);
-      if (holding.end !== undefined) continue;
       if (run === undefined) {
-        this.held.settle(holding, { kind: 'released' }, new StorageError('LEASE_LOST', 'Another took the run over'));
+        if (holding.end === undefined) this.held.lose(holding, 'Another took the run over');
         continue;
       }
       holding.run = { ...run, tenant };

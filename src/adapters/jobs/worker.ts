@@ -102,7 +102,7 @@ export class JobWorker {
 
   private giveUp(): void {
     this.stopping = true;
-    for (const holding of this.held.running()) this.held.settle(holding, { kind: 'released' }, stopError());
+    for (const holding of this.held.holdings()) this.held.settle(holding, { kind: 'released' }, stopError());
     const timer = this.host.clock.after(GIVING_BACK, () => this.held.forget());
     this.cleanUp.push(() => timer.cancel());
   }

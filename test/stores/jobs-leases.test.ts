@@ -1,0 +1,87 @@
+/** The leases of a worker's runs, whatever its database takes: of many tenants, of ends that wait, of what it cannot reach. */
+import { expect, test } from '@jest/globals';
+import type { Write } from '../../src/backends/backend.js';
+import { UnavailableError } from '../../src/errors.js';
+import type { ClaimedRun, StorageManager } from '../../src/index.js';
+import { ManualClock, settled } from '../support/manual-clock.js';
+import { databaseOf } from '../support/open-parts.js';
+import { sharedMemory } from '../support/shared-memory.js';
+import { newJob } from './jobs-target.js';
+
+const SECOND = 1_000;
+
+/** Does `before` before each write of the manager's. */
+function beforeWrites(storage: StorageManager, before: (writes: readonly Write[]) => Promise<void>): void {
+  const { backend } = databaseOf(storage);
+  const write = backend.write.bind(backend);
+  backend.write = async (scope, writes, context) => {
+    await before(writes);
+    return write(scope, writes, context);
+  };
+}
+
+/** Another worker, that takes what it can. */
+async function watch(storage: StorageManager): Promise<{ readonly taken: ClaimedRun[]; stop(): Promise<void> }> {
+  const taken: ClaimedRun[] = [];
+  const worker = storage.jobs.work((run) => void taken.push(run), { leaseSeconds: 30, concurrency: 100 });
+  await settled();
+  return { taken, stop: () => worker.stop() };
+}
+
+test('those of many tenants are kept and ended by a database of slow answers', async () => {
+  const clock = new ManualClock();
+  const open = sharedMemory(1, clock);
+  const [slow, other] = [await open(), await open()];
+  const ids = new Map<string, string>();
+  for (let i = 0; i < 20; i++) {
+    const storage = other.tenant(`t${i}`);
+    ids.set(`t${i}`, (await storage.jobs.enqueueRun((await newJob(storage)).id)).id);
+  }
+  let end: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => (end = resolve));
+  let [begun, lost] = [0, 0];
+  const worker = slow.jobs.work(
+    async (_run, { signal }) => {
+      signal.addEventListener('abort', () => lost++);
+      begun++;
+      await ended;
+    },
+    { leaseSeconds: 30, concurrency: 20 },
+  );
+  for (let i = 0; i < 100 && begun < 20; i++) await settled();
+  // Of all of them, one after another, longer than a lease.
+  beforeWrites(slow, () => new Promise((resolve) => void clock.after(3 * SECOND, resolve)));
+  const rival = await watch(other);
+  for (let i = 0; i < 90; i++) await clock.advance(SECOND);
+  end();
+  for (let i = 0; i < 90; i++) await clock.advance(SECOND);
+  expect([rival.taken, lost]).toEqual([[], 0]);
+  expect(worker.status()).toMatchObject({ succeeded: 20, lost: 0, inFlight: 0 });
+  for (const [tenant, id] of ids)
+    expect(await other.tenant(tenant).jobs.getRun(id)).toMatchObject({ status: 'succeeded', attempt: 1 });
+  await Promise.all([worker.stop(), rival.stop()]);
+});
+
+test('that of a run is kept until its end is written', async () => {
+  const clock = new ManualClock();
+  const open = sharedMemory(1, clock);
+  const [own, other] = [await open(), await open()];
+  const { id } = await other.jobs.enqueueRun((await newJob(other)).id);
+  let refusing = true;
+  own.on('error', () => undefined);
+  beforeWrites(own, (writes) => {
+    const isEnd = writes.some((write) => 'value' in write && write.value['type'] === 'job.run_succeeded');
+    if (isEnd && refusing) return Promise.reject(new UnavailableError('no room'));
+    return Promise.resolve();
+  });
+  const worker = own.jobs.work(() => 'done', { leaseSeconds: 30 });
+  for (let i = 0; i < 20; i++) await settled();
+  const rival = await watch(other);
+  for (let i = 0; i < 100; i++) await clock.advance(SECOND);
+  refusing = false;
+  for (let i = 0; i < 10; i++) await clock.advance(SECOND);
+  expect(await other.jobs.getRun(id)).toMatchObject({ status: 'succeeded', attempt: 1, result: 'done' });
+  expect(rival.taken).toEqual([]);
+  expect(worker.status()).toMatchObject({ succeeded: 1, lost: 0, inFlight: 0 });
+  await Promise.all([worker.stop(), rival.stop()]);
+});
