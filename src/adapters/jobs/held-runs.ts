@@ -45,6 +45,8 @@ export interface Holding {
   readonly abort: RunAbort;
   /** When its lease was given, by the monotonic clock. */
   renewed: number;
+  /** Since when its lease is to be extended, by the same clock; absent: it was. */
+  extendSince?: number | undefined;
   end?: RunEnd;
 }
 
@@ -116,7 +118,7 @@ export class HeldRuns {
   }
 
   isLate({ renewed }: Holding): boolean {
-    return this.clock.monotonic() - renewed > this.leaseSeconds * 1_000;
+    return this.clock.monotonic() - renewed >= this.leaseSeconds * 1_000;
   }
 
   /** Writes the ends of a tenant, while others come. Those that cannot be written are tried again until their leases are lost. */

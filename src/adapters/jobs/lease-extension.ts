@@ -46,12 +46,20 @@ export class LeaseExtension {
   /** Extends the leases of which a third is over, and learns which runs are to end. */
   private look(): void {
     const now = this.clock.monotonic();
-    const age = (this.leaseSeconds * 1_000) / 3;
-    const isOld = (holding: Holding): boolean => now - holding.renewed >= age && !this.asked.has(holding);
+    const lease = this.leaseSeconds * 1_000;
+    for (const holding of this.held.holdings()) {
+      const { renewed, extendSince } = holding;
+      // Where nobody could ask in time, since the process was frozen, the answer decides.
+      if (extendSince !== undefined && extendSince < renewed + lease) this.loseLate(holding);
+    }
+    const isOld = (holding: Holding): boolean => now - holding.renewed >= lease / 3 && !this.asked.has(holding);
     const old = [...this.held.holdings()].filter(isOld);
     for (const [tenant, all] of groupBy(old, ({ run }) => run.tenant))
       for (const some of inBatches(all, EXTENDED_AT_ONCE, ({ run }) => runBytes(run))) {
-        for (const holding of some) this.asked.add(holding);
+        for (const holding of some) {
+          this.asked.add(holding);
+          holding.extendSince ??= now;
+        }
         this.queue.add(() => this.extend(tenant, some));
       }
   }
@@ -62,8 +70,15 @@ export class LeaseExtension {
       this.onSuccess();
     } catch (error) {
       this.onFault(error);
+      for (const holding of some) this.loseLate(holding);
     }
     for (const holding of some) this.asked.delete(holding);
+  }
+
+  /** Another may have it: its handler is told, whatever the database would say. An end is written, where it is the first. */
+  private loseLate(holding: Holding): void {
+    if (holding.end === undefined && this.held.isLate(holding))
+      this.held.lose(holding, 'The lease could not be extended in time: another may have the run');
   }
 
   private async extendSome(tenant: string, some: readonly Holding[]): Promise<void> {
@@ -80,6 +95,7 @@ export class LeaseExtension {
       }
       holding.run = { ...run, tenant };
       holding.renewed = begun;
+      holding.extendSince = undefined;
       if (run.value.cancelRequestedAt === undefined) continue;
       const error = new StorageError('ABORTED', 'The run was cancelled', { operation: 'jobs.work' });
       this.held.settle(holding, { kind: 'failed', error: 'cancelled', retryable: false, cause: error }, error);
