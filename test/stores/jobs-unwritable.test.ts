@@ -4,6 +4,7 @@ import type { CollectionDefinition } from '../../src/collection/definition.js';
 import type { Collection } from '../../src/collection/collection.js';
 import { RUNS, type RunValue } from '../../src/adapters/jobs/records.js';
 import { openStorage, type StorageError, type StorageManager } from '../../src/index.js';
+import { settled } from '../support/manual-clock.js';
 import { newJob } from './jobs-target.js';
 
 let storage: StorageManager;
@@ -47,6 +48,30 @@ test('a run that is given all that it may be is failed, expires and is tried aga
     { id, attempt: 3 },
   ]);
   expect(await jobs.complete(id, last!.token)).toMatchObject({ status: 'succeeded' });
+});
+
+test('a run that is given all that it may be ends with the result of its handler', async () => {
+  const { jobs } = storage;
+  const job = await newJob(storage, { name: 'fuller', retry: { ...AT_ONCE, maxAttempts: 1 } });
+  const full = (bytes: number): string => 'x'.repeat(bytes - 2);
+  const { id } = await jobs.enqueueRun(job.id, { payload: full(524_288) });
+  const metadata = { a: full(65_530) };
+  const larger = jobs.updateRun(id, { metadata: { a: full(65_531) } });
+  await expect(larger).rejects.toMatchObject({ code: 'VALIDATION', details: { key: 'changes.metadata' } });
+  await jobs.updateRun(id, { metadata });
+  const [result, state] = [full(262_144), full(262_144)];
+  const worker = jobs.work({
+    fuller: async (_run, { checkpoint }) => {
+      await checkpoint({ stepIndex: 1, stepName: 'one', state });
+      return result;
+    },
+  });
+  while (worker.status().succeeded + worker.status().lost === 0) await settled();
+  await worker.stop();
+  const run = await jobs.getRun(id);
+  expect(run).toMatchObject({ status: 'succeeded', attempt: 1, result, metadata });
+  // There is no room for both.
+  expect(run.checkpoint).toBeUndefined();
 });
 
 test('one that cannot be written again ends without what is too much, and the others of its tenant go on', async () => {

@@ -153,7 +153,7 @@ export const readNewRun = shape({
   status: withDefault(choice(RUN_STATUSES), 'scheduled'),
   startedAt: optional(instant),
   finishedAt: optional(instant),
-  metadata: METADATA,
+  metadata: RUN_METADATA,
 });
 
 export const readRunChanges = partialWithNulls(
@@ -161,7 +161,7 @@ export const readRunChanges = partialWithNulls(
     status: choice(RUN_STATUSES),
     startedAt: nullable(instant),
     finishedAt: nullable(instant),
-    metadata: METADATA,
+    metadata: RUN_METADATA,
   }),
 );
 

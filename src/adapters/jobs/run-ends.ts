@@ -1,6 +1,7 @@
 /** How an attempt of a run ends, and what becomes of the run then. */
 import { createHash } from 'node:crypto';
 import type { JsonValue } from '../../backends/backend.js';
+import { LIMITS } from '../../backends/limits.js';
 import { jsonBytes } from '../../backends/value.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { foreignErrorName, StorageError } from '../../errors.js';
@@ -98,7 +99,7 @@ export function endUnwritable(unit: Unit, run: RunRecord): RunRecord {
 }
 
 function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
-  if (end.kind === 'succeeded') return { ...ended(run, 'succeeded', now), ...compact({ result: end.result }) };
+  if (end.kind === 'succeeded') return succeeded(ended(run, 'succeeded', now), end.result);
   const error = end.kind === 'failed' ? end.error : end.kind === 'expired' ? 'lease_expired' : undefined;
   const failed = { ...run, ...compact({ error }) };
   if (run.cancelRequestedAt !== undefined) return ended(failed, 'cancelled', now);
@@ -106,6 +107,14 @@ function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
   const isLast = run.attempt >= (run.retry ?? RETRY).maxAttempts || (end.kind === 'failed' && !end.retryable);
   if (!isLast) return waiting(failed, new Date(now.getTime() + backoff(run)));
   return { ...ended(failed, 'failed', now), dead: true };
+}
+
+/** Where a record has no room for both, the result is kept in place of the checkpoint, from which nobody goes on any more. */
+function succeeded({ checkpoint, ...run }: RunValue, result: JsonValue | undefined): RunValue {
+  const bare = { ...run, ...compact({ result }) };
+  if (checkpoint === undefined) return bare;
+  const whole = { ...bare, checkpoint };
+  return result !== undefined && jsonBytes(whole) > LIMITS.recordBytes ? bare : whole;
 }
 
 /** Milliseconds until the next attempt. */
