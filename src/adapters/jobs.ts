@@ -28,7 +28,7 @@ export class JobStore extends MaintenanceOperations {
         await of(tenant).saveCheckpoint(id, token, checkpoint);
       },
       // What it takes has most of its lease before it.
-      operate: (work) => this.run('work', { timeout: (leaseSeconds * 1_000) / 3 }, work),
+      operate: (work, signal) => this.run('work', { timeout: (leaseSeconds * 1_000) / 3, signal }, work),
       claimed: claimedRun,
     };
     return new JobWorker(this.host, store, (run, context) => handlerOf(run.jobName)(run, context), {

@@ -34,7 +34,7 @@ const UNANSWERED = new StorageError(
 );
 
 /** The longest wait between looks while the database cannot be reached. */
-const LONGEST_WAIT = 60_000;
+const LONGEST_WAIT = 10_000;
 
 export class Relay {
   private readonly backend: RecordBackend;

@@ -155,3 +155,21 @@ test('that ended while the process was frozen is asked for again, and kept where
   expect(await own.jobs.getRun(id)).toMatchObject({ status: 'succeeded', attempt: 1 });
   await worker.stop();
 });
+
+test('a worker looks again within ten seconds, however long the database was away', async () => {
+  const clock = new ManualClock();
+  const open = sharedMemory(1, clock);
+  const [own, other] = [await open(), await open()];
+  own.on('error', () => undefined);
+  const { backend } = databaseOf(own);
+  const find = backend.find.bind(backend);
+  backend.find = () => Promise.reject(new UnavailableError('away'));
+  const done: string[] = [];
+  const worker = own.jobs.work(({ id }) => void done.push(id), { leaseSeconds: 30 });
+  await clock.advance(600 * SECOND);
+  backend.find = find;
+  const { id } = await other.jobs.enqueueRun((await newJob(other)).id);
+  await clock.advance(11 * SECOND);
+  expect(done).toEqual([id]);
+  await worker.stop();
+});

@@ -16,7 +16,7 @@ export interface WorkerStore {
   end(tenant: string, ends: readonly HeldEnd[]): Promise<ReadonlyMap<string, RunRecord>>;
   extend(tenant: string, runs: readonly RunRecord[]): Promise<ReadonlyMap<string, RunRecord>>;
   checkpoint(tenant: string, id: string, token: number, checkpoint: Checkpoint): Promise<void>;
-  operate<R>(work: (context: OperationContext) => Promise<R>): Promise<R>;
+  operate<R>(work: (context: OperationContext) => Promise<R>, signal: AbortSignal): Promise<R>;
   claimed(run: TenantRecord<RunValue>): ClaimedRun;
 }
 
