@@ -1,6 +1,7 @@
 /** Runs that are large, many of them together: more than one batch may write, and each is claimed, kept and ended all the same. */
 import { describe, expect, test } from '@jest/globals';
 import { openStorage, type ClaimedRun, type StorageError } from '../../src/index.js';
+import { databaseOf } from '../support/open-parts.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { useStorage } from '../support/use-storage.js';
 import { newJob } from './jobs-target.js';
@@ -64,3 +65,33 @@ test('large runs are kept by the worker that holds them all', async () => {
   while (worker.status().inFlight > 0) await new Promise((resolve) => setTimeout(resolve, 20));
   expect(worker.status()).toMatchObject({ succeeded: COUNT, lost: 0, failed: 0 });
 }, 60_000);
+
+test('large runs that end together are written, and nobody is told of a fault', async () => {
+  await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+  const told: StorageError[] = [];
+  storage.on('error', (error) => told.push(error));
+  const job = await newJob(storage);
+  for (let i = 0; i < COUNT; i++) await storage.jobs.enqueueRun(job.id, { payload: PAYLOAD });
+  const result = 'x'.repeat(262_142);
+  await using worker = storage.jobs.work(() => result, { concurrency: COUNT, poll: 20 });
+  while (worker.status().succeeded + worker.status().lost < COUNT) await new Promise((done) => setTimeout(done, 20));
+  expect([worker.status().lost, told]).toEqual([0, []]);
+});
+
+test('a run that kept a checkpoint is ended by one write', async () => {
+  await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+  const { backend } = databaseOf(storage);
+  const write = backend.write.bind(backend);
+  let ends = 0;
+  backend.write = (scope, writes, context) => {
+    if (writes.some((one) => 'value' in one && one.value['type'] === 'job.run_succeeded')) ends++;
+    return write(scope, writes, context);
+  };
+  const { id } = await storage.jobs.enqueueRun((await newJob(storage)).id);
+  await using worker = storage.jobs.work((_run, { checkpoint }) =>
+    checkpoint({ stepIndex: 1, stepName: 'one', state: 1 }),
+  );
+  while (worker.status().succeeded === 0) await new Promise((done) => setTimeout(done, 5));
+  expect(await storage.jobs.getRun(id)).toMatchObject({ status: 'succeeded', checkpoint: { stepIndex: 1 } });
+  expect(ends).toBe(1);
+});

@@ -7,7 +7,7 @@ import type { TenantRecord } from './claim.js';
 import type { ClaimedRun } from './claim-operations.js';
 import type { HeldEnd } from './lease-operations.js';
 import type { Checkpoint, RunValue } from './records.js';
-import { runBytes, type RunEnd, type RunRecord } from './run-ends.js';
+import { endBytes, runBytes, type RunEnd, type RunRecord } from './run-ends.js';
 import { WorkQueue } from './work-queue.js';
 
 /** What the worker wants of the store. */
@@ -15,7 +15,7 @@ export interface WorkerStore {
   claim(limit: number, context: OperationContext): Promise<TenantRecord<RunValue>[]>;
   end(tenant: string, ends: readonly HeldEnd[]): Promise<ReadonlyMap<string, RunRecord>>;
   extend(tenant: string, runs: readonly RunRecord[]): Promise<ReadonlyMap<string, RunRecord>>;
-  checkpoint(tenant: string, id: string, token: number, checkpoint: Checkpoint): Promise<void>;
+  checkpoint(tenant: string, id: string, token: number, checkpoint: Checkpoint): Promise<RunRecord>;
   operate<R>(work: (context: OperationContext) => Promise<R>, signal: AbortSignal): Promise<R>;
   claimed(run: TenantRecord<RunValue>): ClaimedRun;
 }
@@ -127,7 +127,7 @@ export class HeldRuns {
       // Handlers that end together are written together.
       await new Promise((resolve) => setImmediate(resolve));
       const over = [...(this.over.get(tenant) ?? [])];
-      const [batch] = inBatches(over, ENDS, ({ run }) => runBytes(run));
+      const [batch] = inBatches(over, ENDS, ({ run, end }) => runBytes(run) + endBytes(end!));
       if (batch === undefined) return void this.over.delete(tenant);
       if (await this.isWritten(tenant, batch)) return this.writeNext(tenant);
       this.clock.after(Math.min(100 * 2 ** (failures + 1), 5_000), () => {

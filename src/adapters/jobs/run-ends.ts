@@ -35,6 +35,11 @@ export function runBytes({ value }: Pick<RunRecord, 'value'>): number {
   return jsonBytes(value);
 }
 
+/** That it adds to its run. */
+export function endBytes(end: RunEnd): number {
+  return end.kind === 'succeeded' && end.result !== undefined ? jsonBytes([end.result]) : 0;
+}
+
 /** Whether the run is held under the token. */
 export function isHeld(run: RunRecord | undefined, token: number): run is RunRecord {
   return run !== undefined && run.value.queue === 'held' && run.value.token === token;

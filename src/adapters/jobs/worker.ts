@@ -173,7 +173,12 @@ export class JobWorker {
       get signal() {
         return abort.signal;
       },
-      checkpoint: (checkpoint) => this.store.checkpoint(run.tenant, run.id, run.value.token, checkpoint as Checkpoint),
+      checkpoint: async (checkpoint) => {
+        const { tenant, id, value } = run;
+        const written = await this.store.checkpoint(tenant, id, value.token, checkpoint as Checkpoint);
+        // Its end is written from what is known of it; an extension may have written it since.
+        if (written.version > holding.run.version) holding.run = { ...written, tenant };
+      },
     };
     void outcome(this.handler, this.store.claimed(run), context).then((end) => {
       timer?.cancel();
