@@ -177,3 +177,27 @@ test('an error whose message cannot be stored as it is keeps what can be', async
   ] as const)
     expect(await endOf(permanent(message))).toMatchObject({ run: { status: 'failed', attempt: 1, error } });
 });
+
+test('a run whose result is none that can be kept succeeds without it, and the manager tells of it', async () => {
+  const trap = (): never => {
+    throw new RangeError('trap');
+  };
+  for (const [result, why] of [
+    [{ at: new Date() }, 'result.at: expected '],
+    [10n, 'result: expected '],
+    [[undefined], 'result[0]: expected '],
+    ['x'.repeat(262_143), 'result: expected at most 262144 bytes of JSON'],
+    [new Proxy({}, { getPrototypeOf: trap }), 'it cannot be read (RangeError)'],
+  ] as const) {
+    await using storage = await open();
+    const { id } = await failing(storage);
+    const told: StorageError[] = [];
+    storage.on('error', (error) => told.push(error));
+    await using worker = storage.jobs.work(() => result, { poll: 5 });
+    while (worker.status().succeeded + worker.status().failed === 0) await settled();
+    expect(told).toMatchObject([{ code: 'VALIDATION', details: { key: 'result', id, jobName: 'mail' } }]);
+    expect(told[0]!.message).toContain(`A run of the job "mail" succeeds without its result: ${why}`);
+    const run = await storage.jobs.getRun(id);
+    expect([run.status, run.attempt, run.result]).toEqual(['succeeded', 1, undefined]);
+  }
+});

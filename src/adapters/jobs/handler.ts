@@ -21,7 +21,11 @@ export interface RunContext {
   }) => Promise<void>;
 }
 
-/** Does a run; what it gives, as JSON, is the run's result. What it throws fails the attempt. */
+/**
+ * Does a run; what it gives is the run's result: strict JSON of up to 256 KiB (plain objects and arrays, no `Date`, no instance of a
+ * class, no bigint), or undefined for none. Where it is not, the run has succeeded without it, and the manager's event `error`
+ * says so. What it throws fails the attempt.
+ */
 export type RunHandler = (run: ClaimedRun, context: RunContext) => unknown;
 
 /** By the names of jobs; of each tenant the job that had this name when the run was made. */
@@ -81,8 +85,13 @@ export function readHandlers(given: RunHandler | RunHandlers): {
   return { jobs, handlerOf: (name) => handlers.get(name)! };
 }
 
-/** Runs the handler. */
-export async function outcome(handler: RunHandler, run: ClaimedRun, context: RunContext): Promise<RunEnd> {
+/** Runs the handler. @param onUnkept told why its result cannot be kept */
+export async function outcome(
+  handler: RunHandler,
+  run: ClaimedRun,
+  context: RunContext,
+  onUnkept: (why: unknown) => void,
+): Promise<RunEnd> {
   let result: unknown;
   try {
     result = await handler(run, context);
@@ -92,8 +101,9 @@ export async function outcome(handler: RunHandler, run: ClaimedRun, context: Run
   try {
     return { kind: 'succeeded', result: result === undefined ? undefined : readResult(result) };
   } catch (error) {
-    // It has done its work: to do it again would not make its result one that can be kept.
-    return { kind: 'failed', error: errorText(error), retryable: false, cause: error };
+    // It has done its work: who finds it failed would have that done again.
+    onUnkept(failed(error).cause);
+    return { kind: 'succeeded' };
   }
 }
 
@@ -108,7 +118,7 @@ function readResult(result: unknown): JsonValue {
   return stored;
 }
 
-function failed(cause: unknown): RunEnd {
+function failed(cause: unknown): RunEnd & { readonly kind: 'failed' } {
   try {
     return { kind: 'failed', error: errorText(cause), retryable: !isPermanent(cause), cause };
   } catch {

@@ -4,7 +4,7 @@ import type { JsonValue } from '../../backends/backend.js';
 import { LIMITS } from '../../backends/limits.js';
 import { jsonBytes } from '../../backends/value.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
-import { foreignErrorName, StorageError } from '../../errors.js';
+import { foreignErrorName, isStorageError, StorageError } from '../../errors.js';
 import type { Actor } from '../events.js';
 import type { Unit } from '../unit.js';
 import { RETRY } from './arguments.js';
@@ -196,4 +196,20 @@ export function deadRun({ id, tenant, value }: TenantRecord<RunValue>, cause: un
     details: { id, jobId, jobName, tenant, attempt, dead: true, reason },
     cause,
   });
+}
+
+/** What is told of a run whose result is none that can be kept. */
+export function unkeptResult({ id, tenant, value }: TenantRecord<RunValue>, cause: unknown): StorageError {
+  const { jobId, jobName } = value;
+  const why = isStorageError(cause) ? cause.message : `it cannot be read (${foreignErrorName(cause)})`;
+  return new StorageError(
+    'VALIDATION',
+    `A run of the job ${JSON.stringify(jobName)} succeeds without its result: ${why}`,
+    {
+      component: 'jobs',
+      operation: 'jobs.work',
+      details: { key: 'result', id, jobId, jobName, tenant },
+      cause,
+    },
+  );
 }

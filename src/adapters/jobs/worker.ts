@@ -11,7 +11,7 @@ import type { TenantRecord } from './claim.js';
 import { HeldRuns, RunAbort, type Failure, type Holding, type WorkerStore } from './held-runs.js';
 import { LeaseExtension } from './lease-extension.js';
 import type { Checkpoint, RunValue } from './records.js';
-import { deadRun } from './run-ends.js';
+import { deadRun, unkeptResult } from './run-ends.js';
 
 export interface WorkerSettings {
   readonly workerId: string;
@@ -180,7 +180,8 @@ export class JobWorker {
         if (written.version > holding.run.version) holding.run = { ...written, tenant };
       },
     };
-    void outcome(this.handler, this.store.claimed(run), context).then((end) => {
+    const onUnkept = (why: unknown): void => this.host.report(unkeptResult(run, why));
+    void outcome(this.handler, this.store.claimed(run), context, onUnkept).then((end) => {
       timer?.cancel();
       this.held.settle(holding, end);
     });
