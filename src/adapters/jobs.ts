@@ -24,11 +24,9 @@ export class JobStore extends MaintenanceOperations {
       claim: (limit, context) => this.claimLookingAfter({ workerId, limit, jobs }, leaseSeconds, context, false),
       end: (tenant, ends) => of(tenant).endHeld(ends),
       extend: (tenant, runs) => of(tenant).extendHeld(runs, leaseSeconds),
-      checkpoint: async (tenant, id, token, checkpoint) => {
-        await of(tenant).saveCheckpoint(id, token, checkpoint);
-      },
+      checkpoint: async (tenant, id, token, checkpoint) => of(tenant).writeCheckpoint(id, token, checkpoint, {}),
       // What it takes has most of its lease before it.
-      operate: (work) => this.run('work', { timeout: (leaseSeconds * 1_000) / 3 }, work),
+      operate: (work, signal) => this.run('work', { timeout: (leaseSeconds * 1_000) / 3, signal }, work),
       claimed: claimedRun,
     };
     return new JobWorker(this.host, store, (run, context) => handlerOf(run.jobName)(run, context), {

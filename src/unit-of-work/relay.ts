@@ -39,7 +39,7 @@ const UNANSWERED = new StorageError(
 const MOST_MISSES = 3;
 
 /** The longest wait between looks while the database cannot be reached. */
-const LONGEST_WAIT = 60_000;
+const LONGEST_WAIT = 10_000;
 
 export class Relay {
   private readonly backend: RecordBackend;

@@ -125,3 +125,79 @@ test('a callback that is no function is refused', async () => {
     expect.objectContaining({ code: 'VALIDATION', details: expect.objectContaining({ key: 'options.onFailure' }) }),
   );
 });
+
+/** What becomes of a run, of one attempt, whose handler throws this. */
+async function endOf(thrown: unknown): Promise<{ readonly run: JobRun; readonly failures: readonly RunFailure[] }> {
+  await using storage = await open();
+  const job = await newJob(storage, { retry: RETRY });
+  const { id } = await storage.jobs.enqueueRun(job.id);
+  const failures: RunFailure[] = [];
+  // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+  const handler = (): Promise<never> => Promise.reject(thrown);
+  await using worker = storage.jobs.work(handler, { poll: 5, onFailure: (failure) => failures.push(failure) });
+  while (failures.at(-1)?.dead !== true && worker.status().lost === 0) await settled();
+  await worker.stop();
+  return { run: await storage.jobs.getRun(id), failures };
+}
+
+test('an error that says nothing, or cannot be read, is a failure as any other', async () => {
+  const odd = [
+    Object.assign(new RangeError(), { message: { status: 500 } }),
+    Object.assign(new Error(), { message: undefined }),
+    null,
+    undefined,
+    '',
+  ];
+  const errors = ['RangeError', 'Error', 'null', 'undefined', 'failed'];
+  for (const [i, thrown] of odd.entries())
+    expect(await endOf(thrown)).toMatchObject({
+      run: { status: 'failed', attempt: 2, error: errors[i] },
+      failures: [{ error: thrown }, { error: thrown }],
+    });
+  const trap = (): never => {
+    throw new Error('trap');
+  };
+  for (const thrown of [
+    new Proxy({}, { get: trap, getPrototypeOf: trap }),
+    Object.defineProperty(new Error('no'), 'code', { get: trap }),
+  ]) {
+    const { run, failures } = await endOf(thrown);
+    expect(run).toMatchObject({ status: 'failed', attempt: 2, error: 'The handler threw what cannot be read' });
+    expect(failures.map(({ error }) => error)).toEqual([expect.any(TypeError), expect.any(TypeError)]);
+  }
+});
+
+test('an error whose message cannot be stored as it is keeps what can be', async () => {
+  const permanent = (message: string): Error => Object.assign(new Error(message), { retryable: false });
+  const smile = '\u{1f600}';
+  for (const [message, error] of [
+    ['a \0 of \0', 'a \ufffd of \ufffd'],
+    [`${'a'.repeat(999)}${smile}`, `${'a'.repeat(999)}\ufffd`],
+    [`${'a'.repeat(998)}${smile}b`, `${'a'.repeat(998)}${smile}`],
+  ] as const)
+    expect(await endOf(permanent(message))).toMatchObject({ run: { status: 'failed', attempt: 1, error } });
+});
+
+test('a run whose result is none that can be kept succeeds without it, and the manager tells of it', async () => {
+  const trap = (): never => {
+    throw new RangeError('trap');
+  };
+  for (const [result, why] of [
+    [{ at: new Date() }, 'result.at: expected '],
+    [10n, 'result: expected '],
+    [[undefined], 'result[0]: expected '],
+    ['x'.repeat(262_143), 'result: expected at most 262144 bytes of JSON'],
+    [new Proxy({}, { getPrototypeOf: trap }), 'it cannot be read (RangeError)'],
+  ] as const) {
+    await using storage = await open();
+    const { id } = await failing(storage);
+    const told: StorageError[] = [];
+    storage.on('error', (error) => told.push(error));
+    await using worker = storage.jobs.work(() => result, { poll: 5 });
+    while (worker.status().succeeded + worker.status().failed === 0) await settled();
+    expect(told).toMatchObject([{ code: 'VALIDATION', details: { key: 'result', id, jobName: 'mail' } }]);
+    expect(told[0]!.message).toContain(`A run of the job "mail" succeeds without its result: ${why}`);
+    const run = await storage.jobs.getRun(id);
+    expect([run.status, run.attempt, run.result]).toEqual(['succeeded', 1, undefined]);
+  }
+});

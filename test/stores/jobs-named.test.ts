@@ -40,6 +40,28 @@ for (const target of storageTargets('named jobs'))
       for (const run of await storage.jobs.claimDue({ workerId: 'w', limit: 10 })) await end(run);
     });
 
+    test('find those that wait at a limit under either name of a job that was renamed', async () => {
+      const storage = open();
+      const { jobs } = storage;
+      if (!jobs.capabilities.claims) return expect(target.transactions).toBe(false);
+      const { id } = await newJob(storage, { name: 'before', maxConcurrent: 1 });
+      const claim = (name: string): Promise<readonly ClaimedRun[]> =>
+        jobs.claimDue({ workerId: 'w', limit: 5, jobs: [name] });
+      for (let i = 0; i < 2; i++) await jobs.enqueueRun(id);
+      let [held] = await claim('before');
+      await jobs.update(id, { name: 'after' });
+      for (let i = 0; i < 2; i++) await jobs.enqueueRun(id);
+      // Those that come now wait behind the others.
+      expect(await claim('after')).toEqual([]);
+      for (const name of ['before', 'after', 'after']) {
+        await jobs.complete(held!.id, held!.token);
+        const taken = await claim(name);
+        expect(taken).toMatchObject([{ jobName: name }]);
+        [held] = taken;
+      }
+      await jobs.complete(held!.id, held!.token);
+    });
+
     test('a worker gives each run to the handler of its job', async () => {
       const storage = open();
       if (!storage.jobs.capabilities.claims) return expect(target.transactions).toBe(false);

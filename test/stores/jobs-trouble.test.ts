@@ -95,6 +95,31 @@ describeServer('jobs in trouble', () => {
     }, 60_000);
   });
 
+  describe('a worker that is stopped', () => {
+    test('does not wait for a claim that the database does not answer', async () => {
+      const worker = storage.jobs.work(() => 0, { leaseSeconds: 3_600, poll: 20 });
+      await storage.jobs.stats();
+      await lock('qm_job_runs');
+      const waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+      while ((await other.query(waiting)).rowCount === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+      // By itself the claim ends after a third of the lease.
+      await worker.stop({ deadline: 10 });
+      expect(worker.status()).toMatchObject({ state: 'stopped' });
+      await other.query('ROLLBACK');
+    }, 60_000);
+
+    test('keeps the shorter of two deadlines', async () => {
+      const job = await newJob(storage);
+      await storage.jobs.enqueueRun(job.id);
+      const worker = storage.jobs.work(() => new Promise(() => undefined), { poll: 20 });
+      while (worker.status().inFlight === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+      const first = worker.stop({ deadline: 3_600_000 });
+      await worker.stop({ deadline: 10 });
+      await first;
+      expect(worker.status()).toMatchObject({ state: 'stopped', inFlight: 0 });
+    }, 60_000);
+  });
+
   describe('a claim', () => {
     test('gives what it has taken when what it looks after then fails', async () => {
       const told: StorageError[] = [];

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { CollectionDefinition } from '../../src/collection/definition.js';
 import type { Collection } from '../../src/collection/collection.js';
 import { RUNS, type RunValue } from '../../src/adapters/jobs/records.js';
-import { isStorageError, openStorage, type StorageManager } from '../../src/index.js';
+import { openStorage, type StorageError, type StorageManager } from '../../src/index.js';
+import { settled } from '../support/manual-clock.js';
 import { newJob } from './jobs-target.js';
 
 let storage: StorageManager;
@@ -11,6 +12,12 @@ beforeAll(async () => {
   storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
 });
 afterAll(() => storage.close());
+
+/** Makes the run larger than a record may be when it is written, as one of an earlier version could be. */
+async function grow(id: string): Promise<void> {
+  const open = storage.jobs as unknown as { records(definition: CollectionDefinition<RunValue>): Collection<RunValue> };
+  await open.records(RUNS).patch(id, { set: { payload: 'x'.repeat(1_048_576) } });
+}
 
 const AT_ONCE = { backoffSeconds: 0, jitterSeconds: 0 };
 
@@ -43,6 +50,30 @@ test('a run that is given all that it may be is failed, expires and is tried aga
   expect(await jobs.complete(id, last!.token)).toMatchObject({ status: 'succeeded' });
 });
 
+test('a run that is given all that it may be ends with the result of its handler', async () => {
+  const { jobs } = storage;
+  const job = await newJob(storage, { name: 'fuller', retry: { ...AT_ONCE, maxAttempts: 1 } });
+  const full = (bytes: number): string => 'x'.repeat(bytes - 2);
+  const { id } = await jobs.enqueueRun(job.id, { payload: full(524_288) });
+  const metadata = { a: full(65_530) };
+  const larger = jobs.updateRun(id, { metadata: { a: full(65_531) } });
+  await expect(larger).rejects.toMatchObject({ code: 'VALIDATION', details: { key: 'changes.metadata' } });
+  await jobs.updateRun(id, { metadata });
+  const [result, state] = [full(262_144), full(262_144)];
+  const worker = jobs.work({
+    fuller: async (_run, { checkpoint }) => {
+      await checkpoint({ stepIndex: 1, stepName: 'one', state });
+      return result;
+    },
+  });
+  while (worker.status().succeeded + worker.status().lost === 0) await settled();
+  await worker.stop();
+  const run = await jobs.getRun(id);
+  expect(run).toMatchObject({ status: 'succeeded', attempt: 1, result, metadata });
+  // There is no room for both.
+  expect(run.checkpoint).toBeUndefined();
+});
+
 test('one that cannot be written again ends without what is too much, and the others of its tenant go on', async () => {
   const { jobs } = storage;
   const job = await newJob(storage, { name: 'kept', retry: { ...AT_ONCE, maxAttempts: 3 } });
@@ -52,23 +83,27 @@ test('one that cannot be written again ends without what is too much, and the ot
   expect(taken).toHaveLength(2);
   // Its start is told; then nothing of it becomes less when it is written.
   for (const { id, token } of taken) await jobs.heartbeat(id, token, { leaseSeconds: 10 });
-  const open = jobs as unknown as { records(definition: CollectionDefinition<RunValue>): Collection<RunValue> };
-  // As large as a record may be, as one of an earlier version could be.
-  for (let [fits, most] = [1, 1_048_576]; most - fits > 1;) {
-    const bytes = (fits + most) >> 1;
-    try {
-      await open.records(RUNS).patch(large!.id, { set: { payload: 'x'.repeat(bytes) } });
-      fits = bytes;
-    } catch (error) {
-      if (!isStorageError(error, 'VALIDATION')) throw error;
-      most = bytes;
-    }
-  }
+  await grow(large!.id);
   const later = { ...claim, now: new Date(Date.now() + 20_000) };
   expect(await jobs.claimDue(later)).toMatchObject([{ id: small!.id, attempt: 2 }]);
   const ended = await jobs.getRun(large!.id);
   expect(ended).toMatchObject({ status: 'failed', dead: true, error: 'too large to be written again' });
   expect(ended.payload).toBeUndefined();
+});
+
+test('one behind a limit that cannot be written is told, and the claim takes those of other tenants', async () => {
+  const told: StorageError[] = [];
+  const end = storage.on('error', (error) => told.push(error));
+  const limited = { name: 'limited', maxConcurrent: 1 };
+  const { id: jobId } = await newJob(storage, limited);
+  await grow((await storage.jobs.enqueueRun(jobId)).id);
+  const other = storage.tenant('other');
+  const run = await other.jobs.enqueueRun((await newJob(other, limited)).id);
+  const taken = await storage.jobs.claimDue({ workerId: 'w', jobs: ['limited'], limit: 10 });
+  expect(taken).toMatchObject([{ id: run.id, tenantId: 'other' }]);
+  expect(told).toMatchObject([{ code: 'VALIDATION' }]);
+  end();
+  await storage.jobs.delete(jobId);
 });
 
 test('no backoff stays none, however often it is multiplied', async () => {

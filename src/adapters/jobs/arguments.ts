@@ -155,7 +155,7 @@ export const readNewRun = shape({
   status: withDefault(choice(RUN_STATUSES), 'scheduled'),
   startedAt: optional(instant),
   finishedAt: optional(instant),
-  metadata: METADATA,
+  metadata: RUN_METADATA,
 });
 
 export const readRunChanges = partialWithNulls(
@@ -163,7 +163,7 @@ export const readRunChanges = partialWithNulls(
     status: choice(RUN_STATUSES),
     startedAt: nullable(instant),
     finishedAt: nullable(instant),
-    metadata: METADATA,
+    metadata: RUN_METADATA,
   }),
 );
 

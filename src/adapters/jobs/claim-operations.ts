@@ -100,16 +100,6 @@ export abstract class ClaimOperations extends GatedClaims {
     return expired.length + due.length > 0;
   }
 
-  /** One record that cannot be read must not hold up the others, and every claim. */
-  private async apart(work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      if (!isStorageError(error) || !['VALIDATION', 'CONFLICT', 'NOT_FOUND'].includes(error.code)) throw error;
-      this.host.report(error);
-    }
-  }
-
   /** @param gatedFirst so that a queue which is never empty does not keep those behind limits waiting */
   private async claimSome(
     { limit, ...asked }: Omit<Taking, 'leaseUntil'>,

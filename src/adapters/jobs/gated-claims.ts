@@ -2,10 +2,11 @@
 import type { CallOptions, OperationContext } from '../../component.js';
 import { foreignErrorName, isStorageError, StorageError } from '../../errors.js';
 import { groupBy } from '../../collection/group-by.js';
+import { inBatches } from './batches.js';
 import { findEverywhere, ofJobs, ORDER, type Taking, type TenantRecord } from './claim.js';
 import { Gate, laneOf, startOrPark, TENANT_GATE, type Gates } from './gates.js';
 import { LeaseOperations } from './lease-operations.js';
-import type { RunRecord } from './run-ends.js';
+import { runBytes, type RunRecord } from './run-ends.js';
 import { GATES, RUNS, type RunValue } from './records.js';
 
 /** Looks for runs that may begin; each one looks further. */
@@ -53,6 +54,16 @@ export abstract class GatedClaims extends LeaseOperations {
     return this.andMore([], (taken) => this.takeGated(taken, taking, tenantLimit, context));
   }
 
+  /** What cannot be written of one record or tenant must not hold up the others, and every claim. */
+  protected async apart(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!isStorageError(error) || !['VALIDATION', 'CONFLICT', 'NOT_FOUND'].includes(error.code)) throw error;
+      this.host.report(error);
+    }
+  }
+
   private async takeGated(
     taken: TenantRecord<RunValue>[],
     { limit, ...taking }: Taking,
@@ -73,15 +84,15 @@ export abstract class GatedClaims extends LeaseOperations {
       const begin = async (tenant: string, decide: (store: this, room: number) => Promise<RunRecord[]>) => {
         const room = limit - taken.length;
         if (room === 0) return;
-        const started = await unlessTaken(decide(this.at(this.host.of(tenant)), room));
-        for (const run of started) taken.push({ ...run, tenant });
+        await this.apart(async () => {
+          const started = await unlessTaken(decide(this.at(this.host.of(tenant)), room));
+          for (const run of started) taken.push({ ...run, tenant });
+        });
       };
       const startDue = async (): Promise<void> => {
         for (const [tenant, all] of groupBy(runs, ({ tenant }) => tenant))
-          for (let i = 0; i < all.length; i += AT_ONCE)
-            await begin(tenant, (store, room) =>
-              store.startDue(all.slice(i, i + AT_ONCE), room, taking, tenantLimit, context),
-            );
+          for (const some of inBatches(all, AT_ONCE, runBytes))
+            await begin(tenant, (store, room) => store.startDue(some, room, taking, tenantLimit, context));
       };
       const startWaiting = async (): Promise<void> => {
         for (const { tenant, id } of gates)
@@ -147,8 +158,9 @@ export abstract class GatedClaims extends LeaseOperations {
       const served = new Gate(gateId, record, true);
       const ofTenant = gateId === TENANT_GATE ? served : new Gate(TENANT_GATE, tenant);
       const gates = gatesOf(new Map([[gateId, served]]), ofTenant, tenantLimit);
-      const started = waiting.slice(0, most).flatMap((run) => startOrPark(unit, run, gates, taking, now) ?? []);
-      served.write(unit, waiting.length <= most && waiting.length === (all ?? waiting).length);
+      const [some = []] = inBatches(waiting, most, runBytes);
+      const started = some.flatMap((run) => startOrPark(unit, run, gates, taking, now) ?? []);
+      served.write(unit, some.length === waiting.length && waiting.length === (all ?? waiting).length);
       if (ofTenant !== served) ofTenant.write(unit);
       return started;
     });

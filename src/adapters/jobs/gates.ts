@@ -7,7 +7,7 @@ import type { StoredRecord } from '../../collection/record-codec.js';
 import type { Filter } from '../../filter/syntax.js';
 import type { Unit } from '../unit.js';
 import { held, type Taking } from './claim.js';
-import { GATES, RUNS, type GateValue, type RunValue } from './records.js';
+import { compact, GATES, RUNS, type GateValue, type RunValue } from './records.js';
 
 type RunRecord = StoredRecord<RunValue>;
 
@@ -30,7 +30,8 @@ export class Gate {
   private taken = 0;
   private parked = 0;
   private isFull = false;
-  private jobName: string | undefined;
+  /** Of those that were parked. */
+  private readonly names = new Set<string>();
   /** How many may be held, at least and at most, when the decision is written: else it is made again. */
   private least = 0;
   private most = Infinity;
@@ -58,23 +59,26 @@ export class Gate {
   /** @param jobName by which claims of named jobs find it */
   park(jobName?: string): void {
     this.parked++;
-    this.jobName = jobName;
+    if (jobName !== undefined) this.names.add(jobName);
   }
 
   /** @param isEmpty of the gate that is served: whether nobody else waits at it */
   write(unit: Unit, isEmpty = false): void {
-    const { taken, parked, isFull, record, jobName } = this;
+    const { taken, parked, isFull, record } = this;
     if (taken === 0 && parked === 0 && !isFull && !isEmpty) return;
-    const name = jobName === undefined ? {} : { jobName };
+    const name = this.nameOf(record);
     if (record === undefined) {
-      const value = { held: taken, parked, waiting: parked > 0, room: parked === 0, ...name };
+      const value = { held: taken, parked, waiting: parked > 0, room: parked === 0, ...compact({ jobName: name }) };
       unit.insert(GATES, value, { id: this.id });
       return;
     }
     const waiting = isEmpty && !isFull ? { waiting: false } : parked > 0 ? { waiting: true } : {};
+    const known = record.value.jobName;
     const changes = {
       increment: { held: taken, parked },
-      set: { ...waiting, ...(isFull ? { room: false } : {}), ...name },
+      set: { ...waiting, ...(isFull ? { room: false } : {}), ...compact({ jobName: name }) },
+      // Its job was renamed: claims of either name are to find it.
+      ...(this.names.size > 0 && name === undefined && known !== undefined ? { unset: ['jobName' as const] } : {}),
     };
     const conditions: Filter<GateValue> = {
       $and: [
@@ -83,9 +87,19 @@ export class Gate {
       ],
       // Who goes behind others must be seen by whoever finds that nobody waits.
       ...(parked > 0 && this.isOthers() ? { waiting: true } : {}),
+      // What the name was made of.
+      ...(this.names.size > 0 ? { jobName: known ?? { $exists: false } } : {}),
       ...(waiting.waiting === false ? { parked: record.value.parked } : {}),
     };
     unit.patch(GATES, this.id, changes, { if: conditions });
+  }
+
+  /** @returns none where those who wait are of several names, which every claim finds, or where nobody was parked */
+  private nameOf(record: StoredRecord<GateValue> | undefined): string | undefined {
+    const { waiting = false, jobName } = record?.value ?? {};
+    if (waiting && jobName === undefined) return undefined;
+    const names = new Set([...this.names, ...(waiting && this.names.size > 0 ? [jobName] : [])]);
+    return names.size === 1 ? [...names][0] : undefined;
   }
 
   private isOthers(): boolean {

@@ -21,7 +21,11 @@ export interface RunContext {
   }) => Promise<void>;
 }
 
-/** Does a run; what it gives, as JSON, is the run's result. What it throws fails the attempt. */
+/**
+ * Does a run; what it gives is the run's result: strict JSON of up to 256 KiB (plain objects and arrays, no `Date`, no instance of a
+ * class, no bigint), or undefined for none. Where it is not, the run has succeeded without it, and the manager's event `error`
+ * says so. What it throws fails the attempt.
+ */
 export type RunHandler = (run: ClaimedRun, context: RunContext) => unknown;
 
 /** By the names of jobs; of each tenant the job that had this name when the run was made. */
@@ -81,19 +85,25 @@ export function readHandlers(given: RunHandler | RunHandlers): {
   return { jobs, handlerOf: (name) => handlers.get(name)! };
 }
 
-/** Runs the handler. */
-export async function outcome(handler: RunHandler, run: ClaimedRun, context: RunContext): Promise<RunEnd> {
+/** Runs the handler. @param onUnkept told why its result cannot be kept */
+export async function outcome(
+  handler: RunHandler,
+  run: ClaimedRun,
+  context: RunContext,
+  onUnkept: (why: unknown) => void,
+): Promise<RunEnd> {
   let result: unknown;
   try {
     result = await handler(run, context);
   } catch (error) {
-    return { kind: 'failed', error: errorText(error), retryable: !isPermanent(error), cause: error };
+    return failed(error);
   }
   try {
     return { kind: 'succeeded', result: result === undefined ? undefined : readResult(result) };
   } catch (error) {
-    // It has done its work: to do it again would not make its result one that can be kept.
-    return { kind: 'failed', error: errorText(error), retryable: false, cause: error };
+    // It has done its work: who finds it failed would have that done again.
+    onUnkept(failed(error).cause);
+    return { kind: 'succeeded' };
   }
 }
 
@@ -108,8 +118,21 @@ function readResult(result: unknown): JsonValue {
   return stored;
 }
 
+function failed(cause: unknown): RunEnd & { readonly kind: 'failed' } {
+  try {
+    return { kind: 'failed', error: errorText(cause), retryable: !isPermanent(cause), cause };
+  } catch {
+    // Its own members throw: nobody who is told of it could read it either.
+    const error = 'The handler threw what cannot be read';
+    return { kind: 'failed', error, retryable: true, cause: new TypeError(error) };
+  }
+}
+
 /** The handler's own words: what it throws is the host's, as is the database that keeps it. */
 function errorText(error: unknown): string {
-  const text = error instanceof Error ? error.message : typeof error === 'string' ? error : foreignErrorName(error);
-  return text.trim() === '' ? 'failed' : text.slice(0, 1_000);
+  const name = foreignErrorName(error);
+  const message: unknown = error instanceof Error ? error.message : error;
+  if (typeof message !== 'string') return name;
+  // As it can be stored, whatever it quotes.
+  return message.trim() === '' ? 'failed' : message.slice(0, 1_000).toWellFormed().replaceAll('\0', '\ufffd');
 }

@@ -1,20 +1,22 @@
 /** The runs that a worker holds, and the writing of their ends: those that end together are written together. */
 import type { Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
-import { isStorageError, type StorageError } from '../../errors.js';
+import { isStorageError, StorageError } from '../../errors.js';
+import { inBatches } from './batches.js';
 import type { TenantRecord } from './claim.js';
 import type { ClaimedRun } from './claim-operations.js';
 import type { HeldEnd } from './lease-operations.js';
 import type { Checkpoint, RunValue } from './records.js';
-import type { RunEnd, RunRecord } from './run-ends.js';
+import { endBytes, runBytes, type RunEnd, type RunRecord } from './run-ends.js';
+import { WorkQueue } from './work-queue.js';
 
 /** What the worker wants of the store. */
 export interface WorkerStore {
   claim(limit: number, context: OperationContext): Promise<TenantRecord<RunValue>[]>;
   end(tenant: string, ends: readonly HeldEnd[]): Promise<ReadonlyMap<string, RunRecord>>;
   extend(tenant: string, runs: readonly RunRecord[]): Promise<ReadonlyMap<string, RunRecord>>;
-  checkpoint(tenant: string, id: string, token: number, checkpoint: Checkpoint): Promise<void>;
-  operate<R>(work: (context: OperationContext) => Promise<R>): Promise<R>;
+  checkpoint(tenant: string, id: string, token: number, checkpoint: Checkpoint): Promise<RunRecord>;
+  operate<R>(work: (context: OperationContext) => Promise<R>, signal: AbortSignal): Promise<R>;
   claimed(run: TenantRecord<RunValue>): ClaimedRun;
 }
 
@@ -43,6 +45,8 @@ export interface Holding {
   readonly abort: RunAbort;
   /** When its lease was given, by the monotonic clock. */
   renewed: number;
+  /** Since when its lease is to be extended, by the same clock; absent: it was. */
+  extendSince?: number | undefined;
   end?: RunEnd;
 }
 
@@ -50,11 +54,15 @@ export type Failure = RunEnd & { readonly kind: 'failed' };
 
 /** Ends of runs that one write takes. */
 const ENDS = 200;
+/** Tenants whose runs are written at once. */
+export const TENANTS_AT_ONCE = 8;
 
 export class HeldRuns {
   readonly counts = { succeeded: 0, failed: 0, lost: 0 };
   private readonly all = new Map<string, Holding>();
-  private writing: Promise<void> | undefined;
+  /** Those whose ends are to be written, by tenant: a tenant that is here is being written. */
+  private readonly over = new Map<string, Set<Holding>>();
+  private readonly writing = new WorkQueue(TENANTS_AT_ONCE);
 
   constructor(
     private readonly store: Pick<WorkerStore, 'end'>,
@@ -69,18 +77,21 @@ export class HeldRuns {
     return this.all.size;
   }
 
-  /** Those whose handlers run. */
-  running(): Holding[] {
-    return [...this.all.values()].filter(({ end }) => end === undefined);
+  /** Those whose handlers run, and those whose ends are not written yet. */
+  holdings(): Iterable<Holding> {
+    return this.all.values();
   }
 
   add(holding: Holding): void {
+    const before = this.all.get(holding.run.id);
+    if (before !== undefined) this.lose(before, 'It was claimed again');
     this.all.set(holding.run.id, holding);
   }
 
   /** Leaves them to their leases. */
   forget(): void {
     this.all.clear();
+    this.over.clear();
     this.onDrop();
   }
 
@@ -89,36 +100,58 @@ export class HeldRuns {
     if (holding.end !== undefined) return;
     holding.end = end;
     if (aborting !== undefined) holding.abort.abort(aborting);
-    this.writing ??= this.writeEnds().finally(() => (this.writing = undefined));
+    const { id, tenant } = holding.run;
+    if (this.all.get(id) !== holding) return;
+    const others = this.over.get(tenant);
+    if (others !== undefined) return void others.add(holding);
+    this.over.set(tenant, new Set([holding]));
+    this.writeNext(tenant);
   }
 
-  /** Writes the ends there are, while others come. Those that cannot be written are tried again until their leases are lost. */
-  private async writeEnds(): Promise<void> {
-    for (let failures = 0; ;) {
+  /** Another may have the run: nothing is written of it. */
+  lose(holding: Holding, why: string): void {
+    if (holding.end === undefined) {
+      holding.end = { kind: 'released' };
+      holding.abort.abort(new StorageError('LEASE_LOST', why, { operation: 'jobs.work' }));
+    }
+    this.drop(holding, undefined);
+  }
+
+  isLate({ renewed }: Holding): boolean {
+    return this.clock.monotonic() - renewed >= this.leaseSeconds * 1_000;
+  }
+
+  /** Writes the ends of a tenant, while others come. Those that cannot be written are tried again until their leases are lost. */
+  private writeNext(tenant: string, failures = 0): void {
+    this.writing.add(async () => {
       // Handlers that end together are written together.
       await new Promise((resolve) => setImmediate(resolve));
-      const over = [...this.all.values()].filter(({ end }) => end !== undefined);
-      if (over.length === 0) return;
-      const { tenant } = over[0]!.run;
-      const batch = over.filter(({ run }) => run.tenant === tenant).slice(0, ENDS);
-      try {
-        const written = await this.store.end(
-          tenant,
-          batch.map(({ run, end }) => ({ run, end: end! })),
-        );
-        failures = 0;
-        for (const holding of batch) this.drop(holding, written.get(holding.run.id));
-      } catch (error) {
-        this.onFault(error);
-        if (isStorageError(error) && !error.retryable && error.code !== 'OUTCOME_UNKNOWN') {
-          // Together none of them was written; the one that cannot be is left to its lease.
-          for (const holding of batch) await this.writeEnd(holding);
-          continue;
-        }
-        await this.pauseWriting(++failures);
+      const over = [...(this.over.get(tenant) ?? [])];
+      const [batch] = inBatches(over, ENDS, ({ run, end }) => runBytes(run) + endBytes(end!));
+      if (batch === undefined) return void this.over.delete(tenant);
+      if (await this.isWritten(tenant, batch)) return this.writeNext(tenant);
+      this.clock.after(Math.min(100 * 2 ** (failures + 1), 5_000), () => {
         for (const holding of batch) if (this.isLate(holding)) this.drop(holding, undefined);
-      }
+        this.writeNext(tenant, failures + 1);
+      });
+    });
+  }
+
+  /** @returns whether there is nothing to try again */
+  private async isWritten(tenant: string, batch: readonly Holding[]): Promise<boolean> {
+    try {
+      const written = await this.store.end(
+        tenant,
+        batch.map(({ run, end }) => ({ run, end: end! })),
+      );
+      for (const holding of batch) this.drop(holding, written.get(holding.run.id));
+    } catch (error) {
+      this.onFault(error);
+      if (!isStorageError(error) || error.retryable || error.code === 'OUTCOME_UNKNOWN') return false;
+      // Together none of them was written; the one that cannot be is left to its lease.
+      for (const holding of batch) await this.writeEnd(holding);
     }
+    return true;
   }
 
   private async writeEnd(holding: Holding): Promise<void> {
@@ -133,22 +166,17 @@ export class HeldRuns {
 
   /** @param written the run as its end has left it; absent: it was lost */
   private drop(holding: Holding, written: RunRecord | undefined): void {
-    this.all.delete(holding.run.id);
+    const { id, tenant } = holding.run;
+    this.over.get(tenant)?.delete(holding);
+    if (this.all.get(id) !== holding) return;
+    this.all.delete(id);
     const end = holding.end!;
     if (written === undefined) this.counts.lost++;
     else if (end.kind === 'succeeded') this.counts.succeeded++;
     else if (end.kind === 'failed') {
       this.counts.failed++;
-      this.onFailed({ ...written, tenant: holding.run.tenant }, end);
+      this.onFailed({ ...written, tenant }, end);
     }
     this.onDrop();
-  }
-
-  private isLate({ renewed }: Holding): boolean {
-    return this.clock.monotonic() - renewed > this.leaseSeconds * 1_000;
-  }
-
-  private pauseWriting(failures: number): Promise<void> {
-    return new Promise((resolve) => void this.clock.after(Math.min(100 * 2 ** failures, 5_000), resolve));
   }
 }

@@ -2,7 +2,10 @@
 import type { Clock, Timer } from '../../clock.js';
 import { groupBy } from '../../collection/group-by.js';
 import { StorageError } from '../../errors.js';
-import type { HeldRuns, Holding, WorkerStore } from './held-runs.js';
+import { inBatches } from './batches.js';
+import { TENANTS_AT_ONCE, type HeldRuns, type Holding, type WorkerStore } from './held-runs.js';
+import { runBytes } from './run-ends.js';
+import { WorkQueue } from './work-queue.js';
 
 /** Of one tenant: an extension may write two records, and they are one batch. */
 const EXTENDED_AT_ONCE = 200;
@@ -12,6 +15,9 @@ const LOOKS = 12;
 export class LeaseExtension {
   private timer: Timer | undefined;
   private ended = false;
+  private readonly queue = new WorkQueue(TENANTS_AT_ONCE);
+  /** Those whose extension is under way. */
+  private readonly asked = new Set<Holding>();
 
   constructor(
     private readonly held: HeldRuns,
@@ -31,29 +37,48 @@ export class LeaseExtension {
 
   private wait(): void {
     if (this.ended) return;
-    const look = (): void => void this.extendLeases().then(() => this.wait());
-    this.timer = this.clock.after((this.leaseSeconds * 1_000) / LOOKS, look);
+    this.timer = this.clock.after((this.leaseSeconds * 1_000) / LOOKS, () => {
+      this.look();
+      this.wait();
+    });
   }
 
   /** Extends the leases of which a third is over, and learns which runs are to end. */
-  private async extendLeases(): Promise<void> {
-    const { clock } = this;
-    const age = (this.leaseSeconds * 1_000) / 3;
-    const old = this.held.running().filter(({ renewed }) => clock.monotonic() - renewed >= age);
-    const some = [...groupBy(old, ({ run }) => run.tenant)].flatMap(([tenant, all]) =>
-      Array.from({ length: Math.ceil(all.length / EXTENDED_AT_ONCE) }, (_, i) => ({
-        tenant,
-        holdings: all.slice(i * EXTENDED_AT_ONCE, (i + 1) * EXTENDED_AT_ONCE),
-      })),
-    );
-    for (const { tenant, holdings } of some)
-      try {
-        await this.extendSome(tenant, holdings);
-        this.onSuccess();
-      } catch (error) {
-        // Those of the others are to be kept all the same.
-        this.onFault(error);
+  private look(): void {
+    const now = this.clock.monotonic();
+    const lease = this.leaseSeconds * 1_000;
+    for (const holding of this.held.holdings()) {
+      const { renewed, extendSince } = holding;
+      // Where nobody could ask in time, since the process was frozen, the answer decides.
+      if (extendSince !== undefined && extendSince < renewed + lease) this.loseLate(holding);
+    }
+    const isOld = (holding: Holding): boolean => now - holding.renewed >= lease / 3 && !this.asked.has(holding);
+    const old = [...this.held.holdings()].filter(isOld);
+    for (const [tenant, all] of groupBy(old, ({ run }) => run.tenant))
+      for (const some of inBatches(all, EXTENDED_AT_ONCE, ({ run }) => runBytes(run))) {
+        for (const holding of some) {
+          this.asked.add(holding);
+          holding.extendSince ??= now;
+        }
+        this.queue.add(() => this.extend(tenant, some));
       }
+  }
+
+  private async extend(tenant: string, some: readonly Holding[]): Promise<void> {
+    try {
+      await this.extendSome(tenant, some);
+      this.onSuccess();
+    } catch (error) {
+      this.onFault(error);
+      for (const holding of some) this.loseLate(holding);
+    }
+    for (const holding of some) this.asked.delete(holding);
+  }
+
+  /** Another may have it: its handler is told, whatever the database would say. An end is written, where it is the first. */
+  private loseLate(holding: Holding): void {
+    if (holding.end === undefined && this.held.isLate(holding))
+      this.held.lose(holding, 'The lease could not be extended in time: another may have the run');
   }
 
   private async extendSome(tenant: string, some: readonly Holding[]): Promise<void> {
@@ -64,13 +89,13 @@ export class LeaseExtension {
     );
     for (const holding of some) {
       const run = kept.get(holding.run.id);
-      if (holding.end !== undefined) continue;
       if (run === undefined) {
-        this.held.settle(holding, { kind: 'released' }, new StorageError('LEASE_LOST', 'Another took the run over'));
+        if (holding.end === undefined) this.held.lose(holding, 'Another took the run over');
         continue;
       }
       holding.run = { ...run, tenant };
       holding.renewed = begun;
+      holding.extendSince = undefined;
       if (run.value.cancelRequestedAt === undefined) continue;
       const error = new StorageError('ABORTED', 'The run was cancelled', { operation: 'jobs.work' });
       this.held.settle(holding, { kind: 'failed', error: 'cancelled', retryable: false, cause: error }, error);

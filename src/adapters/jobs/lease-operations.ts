@@ -55,11 +55,14 @@ export abstract class LeaseOperations extends RunOperations {
     options: CallOptions = {},
   ): Promise<JobRun> {
     OPTIONS.read(options, 'options');
-    const value: Checkpoint = readCheckpoint(checkpoint, 'checkpoint');
-    const run = await this.whileHeld('saveCheckpoint', runId, token, options, (unit, held) =>
-      writeRun(unit, held, { ...held.value, checkpoint: value }),
+    return this.entity(await this.writeCheckpoint(runId, token, checkpoint, options));
+  }
+
+  protected writeCheckpoint(runId: string, token: number, given: unknown, options: CallOptions): Promise<RunRecord> {
+    const checkpoint: Checkpoint = readCheckpoint(given, 'checkpoint');
+    return this.whileHeld('saveCheckpoint', runId, token, options, (unit, held) =>
+      writeRun(unit, held, { ...held.value, checkpoint }),
     );
-    return this.entity(run);
   }
 
   /** The run has succeeded. Repeated under the same token it gives the run again. @throws `LEASE_LOST` */

@@ -214,7 +214,7 @@ export interface GateValue {
   readonly waiting: boolean;
   /** A place became free since somebody who waited found none. */
   readonly room: boolean;
-  /** Of the last run that began to wait; the tenant's gate has none. */
+  /** Of all that wait; absent where their job had several names, and of the tenant's gate. */
   readonly jobName?: string;
 }
 

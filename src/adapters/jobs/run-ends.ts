@@ -1,8 +1,10 @@
 /** How an attempt of a run ends, and what becomes of the run then. */
 import { createHash } from 'node:crypto';
 import type { JsonValue } from '../../backends/backend.js';
+import { LIMITS } from '../../backends/limits.js';
+import { jsonBytes } from '../../backends/value.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
-import { foreignErrorName, StorageError } from '../../errors.js';
+import { foreignErrorName, isStorageError, StorageError } from '../../errors.js';
 import type { Actor } from '../events.js';
 import type { Unit } from '../unit.js';
 import { RETRY } from './arguments.js';
@@ -26,6 +28,16 @@ export function runFacts({ id, value: { jobId, runNumber, attempt } }: RunRecord
   attempt: number;
 } {
   return { jobId, runId: id, runNumber, attempt };
+}
+
+/** Of the run when it is written. */
+export function runBytes({ value }: Pick<RunRecord, 'value'>): number {
+  return jsonBytes(value);
+}
+
+/** That it adds to its run. */
+export function endBytes(end: RunEnd): number {
+  return end.kind === 'succeeded' && end.result !== undefined ? jsonBytes([end.result]) : 0;
 }
 
 /** Whether the run is held under the token. */
@@ -92,7 +104,7 @@ export function endUnwritable(unit: Unit, run: RunRecord): RunRecord {
 }
 
 function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
-  if (end.kind === 'succeeded') return { ...ended(run, 'succeeded', now), ...compact({ result: end.result }) };
+  if (end.kind === 'succeeded') return succeeded(ended(run, 'succeeded', now), end.result);
   const error = end.kind === 'failed' ? end.error : end.kind === 'expired' ? 'lease_expired' : undefined;
   const failed = { ...run, ...compact({ error }) };
   if (run.cancelRequestedAt !== undefined) return ended(failed, 'cancelled', now);
@@ -100,6 +112,14 @@ function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
   const isLast = run.attempt >= (run.retry ?? RETRY).maxAttempts || (end.kind === 'failed' && !end.retryable);
   if (!isLast) return waiting(failed, new Date(now.getTime() + backoff(run)));
   return { ...ended(failed, 'failed', now), dead: true };
+}
+
+/** Where a record has no room for both, the result is kept in place of the checkpoint, from which nobody goes on any more. */
+function succeeded({ checkpoint, ...run }: RunValue, result: JsonValue | undefined): RunValue {
+  const bare = { ...run, ...compact({ result }) };
+  if (checkpoint === undefined) return bare;
+  const whole = { ...bare, checkpoint };
+  return result !== undefined && jsonBytes(whole) > LIMITS.recordBytes ? bare : whole;
 }
 
 /** Milliseconds until the next attempt. */
@@ -176,4 +196,20 @@ export function deadRun({ id, tenant, value }: TenantRecord<RunValue>, cause: un
     details: { id, jobId, jobName, tenant, attempt, dead: true, reason },
     cause,
   });
+}
+
+/** What is told of a run whose result is none that can be kept. */
+export function unkeptResult({ id, tenant, value }: TenantRecord<RunValue>, cause: unknown): StorageError {
+  const { jobId, jobName } = value;
+  const why = isStorageError(cause) ? cause.message : `it cannot be read (${foreignErrorName(cause)})`;
+  return new StorageError(
+    'VALIDATION',
+    `A run of the job ${JSON.stringify(jobName)} succeeds without its result: ${why}`,
+    {
+      component: 'jobs',
+      operation: 'jobs.work',
+      details: { key: 'result', id, jobId, jobName, tenant },
+      cause,
+    },
+  );
 }

@@ -1,4 +1,5 @@
 /** The loop of a worker: claims runs that are due, handles them side by side, and keeps their leases until they end. */
+import type { Timer } from '../../clock.js';
 import { isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import { LoopPause } from '../../unit-of-work/loop-pause.js';
 import { OngoingFault } from '../../unit-of-work/ongoing-fault.js';
@@ -10,7 +11,7 @@ import type { TenantRecord } from './claim.js';
 import { HeldRuns, RunAbort, type Failure, type Holding, type WorkerStore } from './held-runs.js';
 import { LeaseExtension } from './lease-extension.js';
 import type { Checkpoint, RunValue } from './records.js';
-import { deadRun } from './run-ends.js';
+import { deadRun, unkeptResult } from './run-ends.js';
 
 export interface WorkerSettings {
   readonly workerId: string;
@@ -21,7 +22,7 @@ export interface WorkerSettings {
 }
 
 /** The longest wait between looks while the database cannot be reached. */
-const LONGEST_WAIT = 60_000;
+const LONGEST_WAIT = 10_000;
 /** Milliseconds for which a worker that is to stop tries to give back what it holds; then that is left to its leases. */
 const GIVING_BACK = 1_000;
 /** What this process tells of runs that may be claimed now. */
@@ -34,6 +35,11 @@ export class JobWorker {
   private stopping = false;
   private ended = false;
   private stopped: Promise<void> | undefined;
+  /** When it gives up, by the monotonic clock, and the timer of the step towards it that comes next. */
+  private givingUp = Infinity;
+  private timer: Timer | undefined;
+  /** Gives up a claim that the database has not answered. */
+  private readonly abandon = new AbortController();
   private readonly pauses: LoopPause;
   /** Whether the last claim took all that it could hold. */
   private isBehind = false;
@@ -74,11 +80,13 @@ export class JobWorker {
   /**
    * Claims nothing more and waits for the runs in flight. Those that take longer than `deadline` (milliseconds, default
    * 10,000) are aborted and given back, due at once; those that cannot be given back within a second are left to their leases.
+   * Called again, the shorter deadline counts.
    */
   stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
     const { deadline } = readStop(options, 'options');
-    if (deadline === 0) this.giveUp();
-    return (this.stopped ??= this.finish(deadline));
+    this.stopped ??= this.finish();
+    this.giveUpIn(deadline);
+    return this.stopped;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -89,22 +97,33 @@ export class JobWorker {
     return this.status();
   }
 
-  private async finish(deadline: number): Promise<void> {
+  private async finish(): Promise<void> {
     this.stopping = true;
     this.pauses.wake();
-    const timer = this.host.clock.after(deadline, () => this.giveUp());
     await this.loopEnded;
-    timer.cancel();
+    this.timer?.cancel();
     this.extension.end();
     this.cleanUp.forEach((undo) => undo());
     this.ended = true;
   }
 
+  private giveUpIn(milliseconds: number): void {
+    const { clock } = this.host;
+    const at = clock.monotonic() + milliseconds;
+    if (this.ended || at >= this.givingUp) return;
+    this.givingUp = at;
+    this.timer?.cancel();
+    if (milliseconds === 0) this.giveUp();
+    else this.timer = clock.after(milliseconds, () => this.giveUp());
+  }
+
   private giveUp(): void {
-    this.stopping = true;
-    for (const holding of this.held.running()) this.held.settle(holding, { kind: 'released' }, stopError());
-    const timer = this.host.clock.after(GIVING_BACK, () => this.held.forget());
-    this.cleanUp.push(() => timer.cancel());
+    this.givingUp = -Infinity;
+    for (const holding of this.held.holdings()) this.held.settle(holding, { kind: 'released' }, stopError());
+    this.timer = this.host.clock.after(GIVING_BACK, () => {
+      this.held.forget();
+      this.abandon.abort(stopError());
+    });
   }
 
   private async loop(): Promise<void> {
@@ -118,7 +137,7 @@ export class JobWorker {
         this.ongoing.end();
       } catch (error) {
         failures++;
-        this.fault(error);
+        if (!this.abandon.signal.aborted) this.fault(error);
       }
       if (!more && !(this.stopping && this.held.size === 0)) await this.pauses.pause(this.delay(failures));
     }
@@ -132,7 +151,7 @@ export class JobWorker {
     if (this.stopping) return false;
     const free = concurrency - this.held.size;
     const begun = this.host.clock.monotonic();
-    const runs = await this.store.operate((context) => this.store.claim(free, context));
+    const runs = await this.store.operate((context) => this.store.claim(free, context), this.abandon.signal);
     for (const run of runs) this.handle({ run, abort: new RunAbort(), renewed: begun });
     this.isBehind = runs.length === free;
     return this.isBehind;
@@ -154,9 +173,15 @@ export class JobWorker {
       get signal() {
         return abort.signal;
       },
-      checkpoint: (checkpoint) => this.store.checkpoint(run.tenant, run.id, run.value.token, checkpoint as Checkpoint),
+      checkpoint: async (checkpoint) => {
+        const { tenant, id, value } = run;
+        const written = await this.store.checkpoint(tenant, id, value.token, checkpoint as Checkpoint);
+        // Its end is written from what is known of it; an extension may have written it since.
+        if (written.version > holding.run.version) holding.run = { ...written, tenant };
+      },
     };
-    void outcome(this.handler, this.store.claimed(run), context).then((end) => {
+    const onUnkept = (why: unknown): void => this.host.report(unkeptResult(run, why));
+    void outcome(this.handler, this.store.claimed(run), context, onUnkept).then((end) => {
       timer?.cancel();
       this.held.settle(holding, end);
     });
@@ -181,8 +206,9 @@ export class JobWorker {
 
   private delay(failures: number): number {
     const { poll } = this.settings;
+    if (failures === 0) return poll * (0.5 + Math.random());
     const pause = Math.min(poll * 2 ** Math.min(failures, 10), Math.max(poll, LONGEST_WAIT));
-    return pause * (0.5 + Math.random());
+    return pause * (0.5 + Math.random() / 2);
   }
 }
 
