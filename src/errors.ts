@@ -264,6 +264,7 @@ export function typeName(value: unknown): string {
 }
 
 function constructorName(value: object): string {
+  if (value instanceof Date && Number.isNaN(value.getTime())) return 'an invalid Date';
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype === null) return 'an object';
   const name = (prototype as { constructor?: { name?: unknown } }).constructor?.name;

@@ -13,6 +13,24 @@ async function failing(storage: StorageManager): Promise<JobRun> {
   return run!;
 }
 
+test('a run that succeeds after a failure has no error any more, but in its events', async () => {
+  await using storage = await open();
+  const job = await newJob(storage, { retry: RETRY });
+  const { id } = await storage.jobs.enqueueRun(job.id);
+  await using worker = storage.jobs.work(
+    ({ attempt }) => {
+      if (attempt === 1) throw new Error('boom');
+    },
+    { poll: 5, onFailure: () => undefined },
+  );
+  while (worker.status().succeeded === 0) await new Promise((done) => setTimeout(done, 5));
+  const run = await storage.jobs.getRun(id);
+  expect(run).toMatchObject({ status: 'succeeded', attempt: 2 });
+  expect(run).not.toHaveProperty('error');
+  const retrying = (await storage.jobs.listEvents(id)).filter(({ type }) => type === 'job.run_retrying');
+  expect(retrying).toMatchObject([{ payload: { error: 'boom' } }]);
+});
+
 test('a worker tells of each attempt that failed, once it is written', async () => {
   await using storage = await open();
   const run = await failing(storage);

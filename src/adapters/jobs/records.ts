@@ -89,6 +89,7 @@ export interface RunValue extends RunLimits {
   readonly untold?: boolean;
   readonly checkpoint?: Checkpoint;
   readonly result?: JsonValue;
+  /** Of the last attempt that failed; none of a run that has succeeded. */
   readonly error?: string;
   readonly cancelRequestedAt?: Date;
   /** It failed, and nobody tries it again. */

@@ -114,8 +114,11 @@ function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
   return { ...ended(failed, 'failed', now), dead: true };
 }
 
-/** Where a record has no room for both, the result is kept in place of the checkpoint, from which nobody goes on any more. */
-function succeeded({ checkpoint, ...run }: RunValue, result: JsonValue | undefined): RunValue {
+/**
+ * What failed before is in the run's events. Where a record has no room for both, the result is kept in place of the
+ * checkpoint, from which nobody goes on any more.
+ */
+function succeeded({ checkpoint, error: _earlier, ...run }: RunValue, result: JsonValue | undefined): RunValue {
   const bare = { ...run, ...compact({ result }) };
   if (checkpoint === undefined) return bare;
   const whole = { ...bare, checkpoint };
