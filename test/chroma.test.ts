@@ -228,6 +228,16 @@ describeChroma('chroma', () => {
     expect(await rest('halved')).toEqual([]);
   });
 
+  test('a first write to a collection that is deleted meanwhile leaves nothing', async () => {
+    const proxy = await fixture.proxy();
+    const behind = await fixture.store({ url: proxy.url });
+    await store.createCollection({ name: 'emptied', dimension: 2 });
+    proxy.hold(/^POST .*\/collections$/, async () => void (await store.deleteCollection('emptied')));
+    const write = behind.upsert('emptied', [{ id: 'a', vector: [1, 2] }]);
+    await expect(write).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    expect(await rest('emptied')).toEqual([]);
+  });
+
   test('a collection of another program under the name is a conflict, as is one of another metric', async () => {
     await fixture.native('POST', '/collections', { name: 'qm.foreign.root' });
     await expect(store.createCollection({ name: 'foreign', dimension: 2 })).rejects.toMatchObject({ code: 'CONFLICT' });

@@ -140,8 +140,12 @@ export class Parts {
         component: this.component,
         details: { collection: schema.name },
       });
+    const current = await this.nameOf(schema, scope, context, operation).catch(async (error: unknown) => {
+      if (isStorageError(error, 'NOT_FOUND')) await this.drop(name, context);
+      throw error;
+    });
     // A collection that was made anew meanwhile has parts of other names, and nobody looks into this one.
-    if ((await this.nameOf(schema, scope, context, operation)) !== name) {
+    if (current !== name) {
       await this.drop(name, context);
       return this.make(schema, scope, context, operation);
     }
