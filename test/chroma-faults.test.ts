@@ -123,6 +123,17 @@ describeChroma('faults of the way to Chroma', () => {
     expect(error.message).toMatch(/not a Chroma server/);
   });
 
+  test('what is being deleted is not there any more', async () => {
+    const gone = { error: 'ChromaError', message: 'Missing field: [Missing metadata segment]' };
+    const half: Fault = { status: 412, headers: { 'content-type': 'application/json' }, body: JSON.stringify(gone) };
+    proxy.meet(UPSERT, half, 1);
+    await write('anew');
+    proxy.meet(GET, half);
+    expect(await failure(store.fetch('docs', ['anew']))).toMatchObject({ code: 'NOT_FOUND' });
+    proxy.heal();
+    expect(await store.fetch('docs', ['anew'])).toMatchObject([{ id: 'anew' }]);
+  });
+
   test('a batch that is too large for what is before the server is halved', async () => {
     const records = Array.from({ length: 4 }, (_, i) => ({ id: `half-${i}`, vector: [1, i] }));
     const before = proxy.count(UPSERT);

@@ -26,9 +26,13 @@ export class ChromaFault extends Error {
   }
 }
 
-/** Whether the server says that what the path names is not there; a proxy's 404 does not say that. */
-function isMissing(error: unknown): boolean {
-  return error instanceof ChromaFault && error.status === 404 && error.error === 'NotFoundError';
+/**
+ * Whether the server says that what the path names is not there; a proxy's 404 does not say that. Of a collection that is
+ * being deleted, what it is made of goes before it.
+ */
+function isMissing({ status, error, message }: ChromaFault): boolean {
+  if (status === 412) return error !== undefined && /missing \w+ segment/i.test(message);
+  return status === 404 && error === 'NotFoundError';
 }
 
 /** What a failed attempt means. Every call of the provider may be made again: writes are upserts or deletions. */
@@ -85,8 +89,8 @@ function classifyFault(fault: ChromaFault, component: string, operation: string)
     case 403:
       return final(new StorageError('UNAUTHORIZED', `The Chroma server refused the token (${said})`, options));
     case 404:
-      if (isMissing(fault)) return final(new NotFoundError('The Chroma server does not have it', options));
       return passing(`What answers is not a Chroma server (${said})`);
+  if (isMissing(fault)) return final(new NotFoundError('The Chroma server does not have it', options));
     case 409:
       return final(new ConflictError('ALREADY_EXISTS', 'The Chroma server has it already', options));
     case 400:
