@@ -2,6 +2,7 @@
 import type { Clock } from '../clock.js';
 import type { CheckResult, OperationContext } from '../component.js';
 import { UnsupportedError } from '../errors.js';
+import { againAfterDeadlock } from '../pools/deadlock.js';
 import type { Pool, PostgresDialectPool } from '../pools/pool.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
 import { METRICS } from './codec/schema.js';
@@ -107,8 +108,10 @@ class PgVectorProvider implements VectorProvider {
     records: readonly StoredVector[],
     context: OperationContext,
   ): Promise<Record<string, never>> {
-    await this.collections.withVectorOid(context, (oid) =>
-      this.run(upsertStatement(schema, scope, records, oid), schema, context),
+    await againAfterDeadlock(context, () =>
+      this.collections.withVectorOid(context, (oid) =>
+        this.run(upsertStatement(schema, scope, records, oid), schema, context),
+      ),
     );
     await this.statistics.wrote(schema, records.length, context);
     return {};
