@@ -55,4 +55,19 @@ describeServer('vectors that others change meanwhile', () => {
     await holder;
     expect((await store.list(name)).items.map(({ metadata }) => metadata?.['by'])).toEqual(left);
   });
+
+  test('a collection that is there is not waited for while a transaction makes another', async () => {
+    const spec = { name: 'there', dimension: 2 } as const;
+    await store.createCollection(spec);
+    await pool.transaction({ context: context() }, async (session) => {
+      await storeOn(providerOn(pool), 'main', session).createCollection({ name: 'other', dimension: 2 });
+      const bounds = { timeout: 10_000 };
+      await store.createCollection(spec, bounds);
+      await expect(store.createCollection({ ...spec, dimension: 3 }, bounds)).rejects.toMatchObject({
+        code: 'CONFLICT',
+      });
+      expect(await store.deleteCollection('absent', bounds)).toBe(false);
+    });
+    expect(await store.count('other')).toBe(0);
+  }, 60_000);
 });

@@ -35,6 +35,9 @@ export class Collections {
   async create(schema: VectorSchema, context: OperationContext): Promise<void> {
     precisionOf(schema, this.component);
     await this.locked(context, async (inside) => {
+    // Before the lock, which a transaction that makes or deletes any collection keeps until its end.
+    const made = await this.describe(schema.name, context);
+    if (made !== undefined) return checkSameSchema(made, schema, this.component);
       const known = await this.describe(schema.name, inside);
       if (known !== undefined) return checkSameSchema(known, schema, this.component);
       // Two first users of the extension, the schema or the catalogue collide too, hence one lock for all.
@@ -97,6 +100,7 @@ export class Collections {
     return rows.map((row) => row['name'] as string);
   }
 
+    if ((await this.describe(name, context)) === undefined) return false;
   async delete(name: string, context: OperationContext): Promise<boolean> {
     let deleted = false;
     await this.locked(context, async (inside) => {
