@@ -70,4 +70,23 @@ describeServer('vectors that others change meanwhile', () => {
     });
     expect(await store.count('other')).toBe(0);
   }, 60_000);
+
+  test('a catalogue that is gone is made anew', async () => {
+    const spec = { name: 'restored', dimension: 2 } as const;
+    for (const lost of [
+      () => store.createCollection(spec),
+      async () => expect(await store.listCollections()).toEqual([]),
+      async () => expect(await store.deleteCollection('restored')).toBe(false),
+      () => expect(store.search('restored', { vector: [1, 2] })).rejects.toMatchObject({ code: 'NOT_FOUND' }),
+      () => expect(store.describeCollection('restored')).rejects.toMatchObject({ code: 'NOT_FOUND' }),
+    ]) {
+      await store.createCollection(spec);
+      await store.upsert('restored', [{ id: 'a', vector: [1, 2] }]);
+      await pool.script('DROP SCHEMA quartermaster CASCADE', context());
+      await lost();
+    }
+    await store.createCollection(spec);
+    expect(await store.count('restored')).toBe(0);
+    expect(await store.listCollections()).toEqual(['restored']);
+  });
 });
