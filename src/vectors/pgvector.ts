@@ -96,8 +96,10 @@ class PgVectorProvider implements VectorProvider {
     return this.collections.list(context);
   }
 
-  deleteCollection(name: string, context: OperationContext): Promise<boolean> {
-    return this.collections.delete(name, context);
+  async deleteCollection(name: string, context: OperationContext): Promise<boolean> {
+    const deleted = await this.collections.delete(name, context);
+    this.statistics.forget(name);
+    return deleted;
   }
 
   readonly vectorFault = vectorFault;
@@ -176,7 +178,9 @@ class PgVectorProvider implements VectorProvider {
     selection: VectorSelection,
     context: OperationContext,
   ): Promise<{ deleted: number }> {
-    return { deleted: (await this.run(deleteStatement(schema, scope, selection), schema, context)).affected };
+    const statement = deleteStatement(schema, scope, selection);
+    const { affected } = await againAfterDeadlock(context, () => this.run(statement, schema, context));
+    return { deleted: affected };
   }
 
   search(
