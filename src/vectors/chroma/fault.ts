@@ -35,8 +35,11 @@ function isMissing({ status, error, message }: ChromaFault): boolean {
   return status === 404 && error === 'NotFoundError';
 }
 
-/** What a failed attempt means. Every call of the provider may be made again: writes are upserts or deletions. */
-export function classify(error: unknown, component: string, operation: string): RemoteFailure {
+/**
+ * What a failed attempt means. Every call of the provider may be made again: writes are upserts or deletions.
+ * @param server its host and port.
+ */
+export function classify(error: unknown, component: string, operation: string, server: string): RemoteFailure {
   if (isStorageError(error)) return { error, retry: false };
   if (error instanceof ChromaFault) return classifyFault(error, component, operation);
   const name = foreignErrorName(error);
@@ -50,17 +53,23 @@ export function classify(error: unknown, component: string, operation: string): 
       }),
       retry: false,
     };
-  const reason = networkReason(error);
-  const message = `The Chroma server cannot be reached, or broke its answer off (${reason})`;
+  // `fetch` says what happened in its cause: `ECONNREFUSED`, `UND_ERR_SOCKET`.
+  const cause = (error as { readonly cause?: unknown } | undefined)?.cause ?? error;
+  if ((cause as { readonly message?: unknown } | undefined)?.message === 'bad port')
+    return {
+      error: new StorageError('CONFIGURATION', `The Chroma server at ${server}: fetch refuses to ask this port`, {
+        component,
+        operation,
+        cause: error,
+      }),
+      retry: false,
+    };
+  const reason = foreignErrorName(cause);
+  const message = `The Chroma server at ${server} cannot be reached, or broke its answer off (${reason})`;
   return {
-    error: new UnavailableError(message, { component, operation, details: { reason }, cause: error }),
+    error: new UnavailableError(message, { component, operation, details: { reason, server }, cause: error }),
     retry: true,
   };
-}
-
-/** `fetch` says what happened in its cause: `ECONNREFUSED`, `UND_ERR_SOCKET`. */
-function networkReason(error: unknown): string {
-  return foreignErrorName((error as { readonly cause?: unknown } | undefined)?.cause ?? error);
 }
 
 function classifyFault(fault: ChromaFault, component: string, operation: string): RemoteFailure {
@@ -82,6 +91,7 @@ function classifyFault(fault: ChromaFault, component: string, operation: string)
     retry: true,
     retryAfter,
   });
+  if (isMissing(fault)) return final(new NotFoundError('The Chroma server does not have it', options));
   switch (status) {
     case undefined:
       return passing(`What answers is not a Chroma server: ${fault.message}`);
@@ -90,7 +100,6 @@ function classifyFault(fault: ChromaFault, component: string, operation: string)
       return final(new StorageError('UNAUTHORIZED', `The Chroma server refused the token (${said})`, options));
     case 404:
       return passing(`What answers is not a Chroma server (${said})`);
-  if (isMissing(fault)) return final(new NotFoundError('The Chroma server does not have it', options));
     case 409:
       return final(new ConflictError('ALREADY_EXISTS', 'The Chroma server has it already', options));
     case 400:
