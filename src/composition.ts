@@ -71,8 +71,7 @@ async function composeDatabases(
     const pool = first?.pool ?? construct(name, () => driver.create(url, options, { clock, name }));
     const tables = first?.tables ?? new Tables(clock, settings.lifecycle, checkSchemaVersion);
     const shared = managed.get(pool.name)?.critical === true;
-    const source = urlSource(settings, pool.name);
-    const component = source === undefined ? pool : namingOrigin(pool, `databases.${pool.name}.url`, source);
+    const component = namingUrl(pool, settings, `databases.${pool.name}.url`);
     managed.set(pool.name, { component, critical: critical || shared });
     const records = `records:${name}`;
     const backendDriver = await registry.backend(driver.backend);
@@ -117,10 +116,17 @@ async function composeProviders(
     const environment = { clock, name, ...(pool === undefined ? {} : { pool }) };
     const provider = construct(name, () => driver.create(options, environment));
     const after = pool === undefined ? {} : { after: [pool.name] };
-    managed.set(name, { component: provider, critical: critical !== false, ...after });
+    const component = namingUrl(provider, settings, `vectors.${key}.url`);
+    managed.set(name, { component, critical: critical !== false, ...after });
     providers.set(driver.name, provider);
   }
   return providers;
+}
+
+/** Whoever fails to open says where its URL is from. */
+function namingUrl(component: Component, settings: Settings, key: string): Component {
+  const source = urlSource(settings, key);
+  return source === undefined ? component : namingOrigin(component, key, source);
 }
 
 function unequalOptions(first: string, second: string): StorageError {

@@ -83,10 +83,11 @@ export class Placement {
     const key = checkProviderName(name ?? parts.defaultProvider, parts);
     const provider = parts.providers.get(key);
     if (provider !== undefined) return { key, provider };
+    const known = [...parts.providers.keys()].sort();
     throw new StorageError(
       'CONFIGURATION',
-      `No vector provider ${JSON.stringify(key)} is open; open: ${[...parts.providers.keys()].sort().join(', ')}`,
-      { details: { name: key, known: [...parts.providers.keys()].sort() } },
+      `No vector provider ${JSON.stringify(key)} is open, only ${known.join(', ')}: one is opened that is vectors.default, or has settings of its own under vectors.${key}`,
+      { details: { name: key, known } },
     );
   }
 

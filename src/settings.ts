@@ -131,8 +131,13 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
   throwFaults(faults);
   inheritCritical(tree);
   const settings = seal(tree, schema);
-  const sourceOfUrl = (name: string): [string, string] => [name, sourceOf(layers, `databases.${name}.url`)];
-  urlSources.set(settings, new Map(Object.keys(settings.databases).map(sourceOfUrl)));
+  const urls = [
+    ...Object.keys(settings.databases).map((name) => `databases.${name}.url`),
+    ...Object.keys(settings.vectors.providers)
+      .map((name) => `vectors.${name}.url`)
+      .filter((key) => layers.some(({ leaves }) => leaves.some(({ path }) => path.join('.') === key))),
+  ];
+  urlSources.set(settings, new Map(urls.map((key) => [key, sourceOf(layers, key)])));
   return settings;
 }
 
@@ -155,9 +160,9 @@ function inheritCritical(tree: Tree): void {
 
 const urlSources = new WeakMap<Settings, ReadonlyMap<string, string>>();
 
-/** What said a database's URL: `the variable DATABASE_URL`, `quartermaster.yaml`. */
-export function urlSource(settings: Settings, database: string): string | undefined {
-  return urlSources.get(settings)?.get(database);
+/** What said a URL, by its key: `the variable DATABASE_URL`, `quartermaster.yaml`. */
+export function urlSource(settings: Settings, key: string): string | undefined {
+  return urlSources.get(settings)?.get(key);
 }
 
 function passedIn(overrides: unknown, faults: Fault[]): Layer {

@@ -167,14 +167,23 @@ describeChroma('chroma of a manager', () => {
     await provider.open(opening());
   });
 
-  test('a server that is not there is UNAVAILABLE', async () => {
+  test('a server that is not there is UNAVAILABLE, with its address and who said it', async () => {
     const proxy = await fixture.proxy();
     const { url } = proxy;
     await proxy.close();
-    const missing = open({ url, retry: { attempts: 2, baseDelay: 1 } });
+    const environment = { CHROMA_URL: `${url}/${SECRET}`, STORAGE_VECTORS_CHROMA_RETRY_ATTEMPTS: '1' };
+    const missing = openStorage({ databases: { main: 'memory:' }, vectors: { default: 'chroma' } }, { environment });
     await expect(missing).rejects.toMatchObject({
       code: 'UNAVAILABLE',
-      message: expect.stringMatching(/ECONNREFUSED/) as unknown,
+      message: `The Chroma server at ${new URL(url).host} cannot be reached, or broke its answer off (ECONNREFUSED) (vectors.chroma.url is from the variable CHROMA_URL)`,
+    });
+  });
+
+  test('a port that fetch never asks is a fault of the settings', async () => {
+    const provider = make({ url: 'http://127.0.0.1:1' });
+    await expect(provider.open(opening())).rejects.toMatchObject({
+      code: 'CONFIGURATION',
+      message: 'The Chroma server at 127.0.0.1:1: fetch refuses to ask this port',
     });
   });
 });

@@ -205,16 +205,37 @@ describeChroma('chroma', () => {
     expect((await fixture.collections()).filter(({ name }) => name.startsWith('qm.overtaken.'))).toHaveLength(2);
   });
 
-  test('what is left of a deletion that did not end is not seen, and goes with the next one', async () => {
+  const rest = async (name: string) =>
+    (await fixture.collections()).map((kept) => kept.name).filter((kept) => kept.startsWith(`qm.${name}.`));
+
+  test('what is left of a deletion that did not end is not written to by those who remember it', async () => {
     await store.createCollection({ name: 'left', dimension: 2 });
     await store.upsert('left', [{ id: 'a', vector: [1, 2] }]);
     await fixture.native('DELETE', '/collections/qm.left.root');
     const other = await fixture.store();
     await other.createCollection({ name: 'left', dimension: 2 });
     expect(await other.count('left')).toBe(0);
-    await other.upsert('left', [{ id: 'b', vector: [1, 2] }]);
-    expect(await other.deleteCollection('left')).toBe(true);
-    expect((await fixture.collections()).filter(({ name }) => name.startsWith('qm.left.'))).toEqual([]);
+    await store.upsert('left', [{ id: 'late', vector: [1, 2] }]);
+    expect((await other.list('left')).items.map(({ id }) => id)).toEqual(['late']);
+    expect(await rest('left')).toHaveLength(2);
+  });
+
+  test('what is left of a deletion that did not end goes with the next one', async () => {
+    await store.createCollection({ name: 'halved', dimension: 2 });
+    await store.upsert('halved', [{ id: 'a', vector: [1, 2] }]);
+    await fixture.native('DELETE', '/collections/qm.halved.root');
+    expect(await store.deleteCollection('halved')).toBe(false);
+    expect(await rest('halved')).toEqual([]);
+  });
+
+  test('a first write to a collection that is deleted meanwhile leaves nothing', async () => {
+    const proxy = await fixture.proxy();
+    const behind = await fixture.store({ url: proxy.url });
+    await store.createCollection({ name: 'emptied', dimension: 2 });
+    proxy.hold(/^POST .*\/collections$/, async () => void (await store.deleteCollection('emptied')));
+    const write = behind.upsert('emptied', [{ id: 'a', vector: [1, 2] }]);
+    await expect(write).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    expect(await rest('emptied')).toEqual([]);
   });
 
   test('a collection of another program under the name is a conflict, as is one of another metric', async () => {

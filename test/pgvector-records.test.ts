@@ -53,7 +53,9 @@ describe('collections', () => {
       details: { collection: 'declared', differs: ['dimension', 'metric'] },
     });
     await expect(provider.createCollection({ ...made, fields: { kind: 'number' } }, context())).rejects.toMatchObject({
-      details: { differs: ['fields'] },
+      message:
+        'The vector collection declared is declared with other values of fields.at, fields.kind: delete it and write it anew, or make one of another name',
+      details: { differs: ['fields'], fields: ['at', 'kind'] },
     });
     await expect(
       provider.createCollection({ ...made, index: { kind: 'hnsw', m: 8 } }, context()),

@@ -158,6 +158,24 @@ describe('beside another process', () => {
   });
 });
 
+test('a collection that is made anew has its own statistics as soon as the first one had', async () => {
+  const store = storeOn(provider, 'main');
+  const fill = (count: number) =>
+    store.upsert(
+      'counted',
+      Array.from({ length: count }, (_, i) => ({ id: `r${i}`, vector: [i + 1, 1] })),
+    );
+  const spec = { name: 'counted', dimension: 2, index: { kind: 'none' } } as const;
+  await store.createCollection(spec);
+  for (let i = 0; i < 2; i++) await fill(1_000);
+  await store.deleteCollection('counted');
+  await store.createCollection(spec);
+  await fill(1_000);
+  const text = 'SELECT reltuples::bigint AS rows FROM pg_class WHERE oid = $1::text::regclass';
+  const { rows } = await pool.query(text, [await tableOf(provider, 'counted')], context());
+  expect(Number(rows[0]?.['rows'])).toBe(1_000);
+});
+
 describe('large rows', () => {
   test('2,000 dimensions with the longest keys, metadata and text', async () => {
     const store = storeOn(provider, 't'.repeat(255));

@@ -1,20 +1,21 @@
-/** Who said a database's URL: a variable that is set for another program is taken too, and must be found when it fails. */
+/** Who said a URL: a variable that is set for another program is taken too, and must be found when it fails. */
 import type { Component } from '../component.js';
 import { foreignErrorName, isStorageError, reworded, UnavailableError, type StorageError } from '../errors.js';
 
-/** `pool`, whose failed opening names the key and the source of its URL, never the URL. */
-export function namingOrigin(pool: Component, key: string, source: string): Component {
+/** The component, whose failed opening names the key and the source of its URL, never the URL. */
+export function namingOrigin(component: Component, key: string, source: string): Component {
+  const { name } = component;
   return {
-    name: pool.name,
+    name,
     async open(context) {
       try {
-        await pool.open(context);
+        await component.open(context);
       } catch (error) {
-        throw isStorageError(error, 'CLOSED') ? error : withOrigin(error, pool.name, `${key} is from ${source}`);
+        throw isStorageError(error, 'CLOSED') ? error : withOrigin(error, name, `${key} is from ${source}`);
       }
     },
-    check: (signal) => pool.check(signal),
-    close: (deadline) => pool.close(deadline),
+    check: (signal) => component.check(signal),
+    close: (deadline) => component.close(deadline),
   };
 }
 

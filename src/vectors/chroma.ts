@@ -74,7 +74,7 @@ class ChromaProvider implements VectorProvider {
   }
 
   createCollection(schema: VectorSchema, context: OperationContext): Promise<void> {
-    return this.catalogue.create(schema, context);
+    return this.parts.create(schema, context);
   }
 
   async describeCollection(name: string, context: OperationContext): Promise<VectorSchema | undefined> {

@@ -2,6 +2,7 @@
 import type { Clock } from '../clock.js';
 import type { CheckResult, OperationContext } from '../component.js';
 import { UnsupportedError } from '../errors.js';
+import { againAfterDeadlock } from '../pools/deadlock.js';
 import type { Pool, PostgresDialectPool } from '../pools/pool.js';
 import { VECTOR_LIMITS as LIMITS } from './codec/limits.js';
 import { METRICS } from './codec/schema.js';
@@ -95,8 +96,10 @@ class PgVectorProvider implements VectorProvider {
     return this.collections.list(context);
   }
 
-  deleteCollection(name: string, context: OperationContext): Promise<boolean> {
-    return this.collections.delete(name, context);
+  async deleteCollection(name: string, context: OperationContext): Promise<boolean> {
+    const deleted = await this.collections.delete(name, context);
+    this.statistics.forget(name);
+    return deleted;
   }
 
   readonly vectorFault = vectorFault;
@@ -107,8 +110,10 @@ class PgVectorProvider implements VectorProvider {
     records: readonly StoredVector[],
     context: OperationContext,
   ): Promise<Record<string, never>> {
-    await this.collections.withVectorOid(context, (oid) =>
-      this.run(upsertStatement(schema, scope, records, oid), schema, context),
+    await againAfterDeadlock(context, () =>
+      this.collections.withVectorOid(context, (oid) =>
+        this.run(upsertStatement(schema, scope, records, oid), schema, context),
+      ),
     );
     await this.statistics.wrote(schema, records.length, context);
     return {};
@@ -173,7 +178,9 @@ class PgVectorProvider implements VectorProvider {
     selection: VectorSelection,
     context: OperationContext,
   ): Promise<{ deleted: number }> {
-    return { deleted: (await this.run(deleteStatement(schema, scope, selection), schema, context)).affected };
+    const statement = deleteStatement(schema, scope, selection);
+    const { affected } = await againAfterDeadlock(context, () => this.run(statement, schema, context));
+    return { deleted: affected };
   }
 
   search(

@@ -24,7 +24,7 @@ import type { BackendOperations } from '../operations.js';
 import { LIMITS } from '../limits.js';
 import { aggregateStatement, readGroups } from './aggregate.js';
 import type { Database, Dialect, Row, Statement } from './dialect.js';
-import { againAfterDeadlock } from './deadlock.js';
+import { againAfterDeadlock } from '../../pools/deadlock.js';
 import { countStatement, deleteManyStatement, findStatement, sweepStatement } from './find.js';
 import { postgres } from './postgres/dialect.js';
 import { readKeys } from './read.js';

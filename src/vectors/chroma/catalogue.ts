@@ -31,13 +31,18 @@ export class Catalogue {
     private readonly component: string,
   ) {}
 
-  /** Idempotent for an equal schema, also when others do the same. @throws `CONFLICT`, `UNSUPPORTED` */
-  async create(schema: VectorSchema, context: OperationContext): Promise<void> {
+  /**
+   * Idempotent for an equal schema, also when others do the same.
+   * @param clear called before a root is made where there is none.
+   * @throws `CONFLICT`, `UNSUPPORTED`
+   */
+  async create(schema: VectorSchema, context: OperationContext, clear: () => Promise<void>): Promise<void> {
     checkIndex(schema, this.component);
     for (let attempt = 1; ; attempt++) {
       const known = await this.root(schema.name, context, 'createCollection');
       if (known !== undefined)
         return checkSameSchema(known.schema, schema, this.component, 'as one of another program');
+      await clear();
       try {
         return await this.connection.call(context, 'createCollection', (client) => makeRoot(client, schema));
       } catch (error) {

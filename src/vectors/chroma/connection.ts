@@ -4,7 +4,7 @@ import type { CheckResult, OpenContext } from '../../component.js';
 import { isStorageError, StorageError, UnsupportedError } from '../../errors.js';
 import { VECTOR_LIMITS as LIMITS } from '../codec/limits.js';
 import type { ProviderEnvironment } from '../provider.js';
-import { callRemote, type RemoteAttempt, type RemotePolicy } from '../remote/call.js';
+import { callRemote, type RemoteAttempt, type RemoteFailure, type RemotePolicy } from '../remote/call.js';
 import { Limiter, type Bounds } from '../remote/limiter.js';
 import { ChromaFault, classify } from './fault.js';
 import { loadLibrary, type Library, type ServerChecks } from './library.js';
@@ -76,7 +76,7 @@ export class Connection {
       await own.client.heartbeat();
       return { status: 'healthy', details };
     } catch (error) {
-      return { status: 'unhealthy', message: classify(error, this.environment.name, 'check').error.message, details };
+      return { status: 'unhealthy', message: this.classify(error, 'check').error.message, details };
     }
   }
 
@@ -186,8 +186,12 @@ export class Connection {
       limiter: this.limiter,
       attemptTimeout: this.options.requestTimeout,
       retry: this.options.retry,
-      classify: (error) => classify(error, component, operation),
+      classify: (error) => this.classify(error, operation),
     };
+  }
+
+  private classify(error: unknown, operation: string): RemoteFailure {
+    return classify(error, this.environment.name, operation, this.options.server);
   }
 }
 

@@ -26,13 +26,20 @@ export class ChromaFault extends Error {
   }
 }
 
-/** Whether the server says that what the path names is not there; a proxy's 404 does not say that. */
-function isMissing(error: unknown): boolean {
-  return error instanceof ChromaFault && error.status === 404 && error.error === 'NotFoundError';
+/**
+ * Whether the server says that what the path names is not there; a proxy's 404 does not say that. Of a collection that is
+ * being deleted, what it is made of goes before it.
+ */
+function isMissing({ status, error, message }: ChromaFault): boolean {
+  if (status === 412) return error !== undefined && /missing \w+ segment/i.test(message);
+  return status === 404 && error === 'NotFoundError';
 }
 
-/** What a failed attempt means. Every call of the provider may be made again: writes are upserts or deletions. */
-export function classify(error: unknown, component: string, operation: string): RemoteFailure {
+/**
+ * What a failed attempt means. Every call of the provider may be made again: writes are upserts or deletions.
+ * @param server its host and port.
+ */
+export function classify(error: unknown, component: string, operation: string, server: string): RemoteFailure {
   if (isStorageError(error)) return { error, retry: false };
   if (error instanceof ChromaFault) return classifyFault(error, component, operation);
   const name = foreignErrorName(error);
@@ -46,17 +53,23 @@ export function classify(error: unknown, component: string, operation: string): 
       }),
       retry: false,
     };
-  const reason = networkReason(error);
-  const message = `The Chroma server cannot be reached, or broke its answer off (${reason})`;
+  // `fetch` says what happened in its cause: `ECONNREFUSED`, `UND_ERR_SOCKET`.
+  const cause = (error as { readonly cause?: unknown } | undefined)?.cause ?? error;
+  if ((cause as { readonly message?: unknown } | undefined)?.message === 'bad port')
+    return {
+      error: new StorageError('CONFIGURATION', `The Chroma server at ${server}: fetch refuses to ask this port`, {
+        component,
+        operation,
+        cause: error,
+      }),
+      retry: false,
+    };
+  const reason = foreignErrorName(cause);
+  const message = `The Chroma server at ${server} cannot be reached, or broke its answer off (${reason})`;
   return {
-    error: new UnavailableError(message, { component, operation, details: { reason }, cause: error }),
+    error: new UnavailableError(message, { component, operation, details: { reason, server }, cause: error }),
     retry: true,
   };
-}
-
-/** `fetch` says what happened in its cause: `ECONNREFUSED`, `UND_ERR_SOCKET`. */
-function networkReason(error: unknown): string {
-  return foreignErrorName((error as { readonly cause?: unknown } | undefined)?.cause ?? error);
 }
 
 function classifyFault(fault: ChromaFault, component: string, operation: string): RemoteFailure {
@@ -78,6 +91,7 @@ function classifyFault(fault: ChromaFault, component: string, operation: string)
     retry: true,
     retryAfter,
   });
+  if (isMissing(fault)) return final(new NotFoundError('The Chroma server does not have it', options));
   switch (status) {
     case undefined:
       return passing(`What answers is not a Chroma server: ${fault.message}`);
@@ -85,7 +99,6 @@ function classifyFault(fault: ChromaFault, component: string, operation: string)
     case 403:
       return final(new StorageError('UNAUTHORIZED', `The Chroma server refused the token (${said})`, options));
     case 404:
-      if (isMissing(fault)) return final(new NotFoundError('The Chroma server does not have it', options));
       return passing(`What answers is not a Chroma server (${said})`);
     case 409:
       return final(new ConflictError('ALREADY_EXISTS', 'The Chroma server has it already', options));

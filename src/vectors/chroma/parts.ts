@@ -57,21 +57,35 @@ export class Parts {
     return this.using(schema, scope, work, async () => work(await this.make(schema, scope, context, operation)));
   }
 
+  /**
+   * Makes a collection. What a deletion that has not ended left goes first: who remembers a part of it is told so, and does
+   * not write where nobody looks.
+   */
+  create(schema: VectorSchema, context: OperationContext): Promise<void> {
+    return this.catalogue.create(schema, context, () => this.dropRest(schema.name, context, 'createCollection'));
+  }
+
   /** Deletes a collection with its parts, and with what deletions that did not end have left. */
   async deleteAll(collection: string, context: OperationContext): Promise<boolean> {
     const operation = 'deleteCollection';
     const existed = (await this.catalogue.root(collection, context, operation)) !== undefined;
     // The root first: whoever looks for a part asks for it, and makes none without.
     if (existed) await this.drop(rootName(collection), context);
+    await this.dropRest(collection, context, operation);
+    return existed;
+  }
+
+  /** The parts of roots that are gone. */
+  private async dropRest(collection: string, context: OperationContext, operation: string): Promise<void> {
     for (;;) {
       const names = await this.connection.names(context, operation, partPrefix(collection));
-      // Made anew while we delete: its parts are not ours to take.
+      // Made anew meanwhile: its parts are not ours to take.
       const current = await this.catalogue.root(collection, context, operation);
       const kept = current === undefined ? undefined : rootPrefix(collection, current.id);
       const gone = names.filter(
         (name) => name !== rootName(collection) && (kept === undefined || !name.startsWith(kept)),
       );
-      if (gone.length === 0) return existed;
+      if (gone.length === 0) return;
       const results = await Promise.allSettled(gone.map((name) => this.dropPart(name, context)));
       for (const result of results) if (result.status === 'rejected') throw result.reason;
     }
@@ -126,8 +140,12 @@ export class Parts {
         component: this.component,
         details: { collection: schema.name },
       });
+    const current = await this.nameOf(schema, scope, context, operation).catch(async (error: unknown) => {
+      if (isStorageError(error, 'NOT_FOUND')) await this.drop(name, context);
+      throw error;
+    });
     // A collection that was made anew meanwhile has parts of other names, and nobody looks into this one.
-    if ((await this.nameOf(schema, scope, context, operation)) !== name) {
+    if (current !== name) {
       await this.drop(name, context);
       return this.make(schema, scope, context, operation);
     }

@@ -10,6 +10,8 @@ const DATABASE = 'default_database';
 export interface ChromaOptions extends RemoteOptions {
   /** Without a slash at its end. */
   readonly url: string;
+  /** Its host and port, for messages. */
+  readonly server: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly token: string | undefined;
   readonly serverTenant: string;
@@ -85,6 +87,7 @@ export function readOptions(given: Readonly<Record<string, unknown>>, component:
   return {
     ...readRemoteOptions(given),
     url: `${parsed.origin}${parsed.pathname}`.replace(/\/+$/, ''),
+    server: `${parsed.hostname}:${parsed.port || (parsed.protocol === 'https:' ? 443 : 80)}`,
     token: token ?? undefined,
     headers: typeof token === 'string' ? tokenHeaders(token, tokenHeader) : {},
     serverTenant: serverTenant ?? TENANT,

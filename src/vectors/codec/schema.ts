@@ -123,7 +123,7 @@ const PARTS = ['dimension', 'metric', 'sparse', 'fields', 'index', 'text'] as co
 
 /**
  * @param known the declaration of what is there under the name; `undefined`: it has none, and is `foreign`.
- * @throws `CONFLICT` when it is not declared as `asked`; `details.differs` names the parts.
+ * @throws `CONFLICT` when it is not declared as `asked`; `details.differs` names the parts, `details.fields` the paths.
  */
 export function checkSameSchema(
   known: VectorSchema | undefined,
@@ -133,11 +133,22 @@ export function checkSameSchema(
 ): void {
   if (known !== undefined && sameSchema(known, asked)) return;
   const differs = PARTS.filter((part) => known && !sameSchema({ ...known, [part]: asked[part] }, known));
-  const what = known === undefined ? foreign : `with another ${differs.join(', ')}`;
-  throw new ConflictError('CONFLICT', `The collection ${asked.name} is there ${what}`, {
+  const fields = known === undefined ? [] : differingFields(known.fields, asked.fields);
+  const keys = [...differs.filter((part) => part !== 'fields'), ...fields.map((path) => `fields.${path}`)];
+  const what =
+    known === undefined
+      ? `is there ${foreign}: take another name`
+      : `is declared with other values of ${keys.join(', ')}: delete it and write it anew, or make one of another name`;
+  throw new ConflictError('CONFLICT', `The vector collection ${asked.name} ${what}`, {
     component,
-    details: { collection: asked.name, differs },
+    details: { collection: asked.name, differs, ...(fields.length === 0 ? {} : { fields }) },
   });
+}
+
+/** The paths that only one of the two has, or that have another type. */
+function differingFields(known: VectorSchema['fields'], asked: VectorSchema['fields']): string[] {
+  const paths = new Set([...Object.keys(known), ...Object.keys(asked)]);
+  return [...paths].filter((path) => known[path] !== asked[path]).sort();
 }
 
 const CANONICAL = new WeakMap<VectorSchema, string>();

@@ -13,6 +13,7 @@ const MIN_VERSION = [0, 8] as const;
 
 const MAX_ATTEMPTS = 5;
 const DATATYPE_MISMATCH = '42804';
+const UNDEFINED_TABLE = '42P01';
 
 const NOT_INSTALLED = 'The server does not have the extension pgvector; install it there';
 /** Insufficient privilege; no such file, and not available, which is how a server says that it has no such extension. */
@@ -34,6 +35,9 @@ export class Collections {
 
   async create(schema: VectorSchema, context: OperationContext): Promise<void> {
     precisionOf(schema, this.component);
+    // Before the lock, which a transaction that makes or deletes any collection keeps until its end.
+    const made = await this.describe(schema.name, context);
+    if (made !== undefined) return checkSameSchema(made, schema, this.component);
     await this.locked(context, async (inside) => {
       const known = await this.describe(schema.name, inside);
       if (known !== undefined) return checkSameSchema(known, schema, this.component);
@@ -60,8 +64,7 @@ export class Collections {
   }
 
   async describe(name: string, context: OperationContext): Promise<VectorSchema | undefined> {
-    if (!(await this.hasCatalogue(context))) return undefined;
-    const { rows } = await this.pool.query(`SELECT * FROM ${CATALOGUE} WHERE name = $1::text`, [name], context);
+    const rows = await this.ask(`SELECT * FROM ${CATALOGUE} WHERE name = $1::text`, [name], context);
     if (rows[0] === undefined) return undefined;
     const { text, ...schema } = rows[0] as unknown as Omit<VectorSchema, 'text'> & {
       readonly text?: VectorSchema['text'] | null;
@@ -92,12 +95,12 @@ export class Collections {
   }
 
   async list(context: OperationContext): Promise<string[]> {
-    if (!(await this.hasCatalogue(context))) return [];
-    const { rows } = await this.pool.query(`SELECT name FROM ${CATALOGUE} ORDER BY name`, [], context);
+    const rows = await this.ask(`SELECT name FROM ${CATALOGUE} ORDER BY name`, [], context);
     return rows.map((row) => row['name'] as string);
   }
 
   async delete(name: string, context: OperationContext): Promise<boolean> {
+    if ((await this.describe(name, context)) === undefined) return false;
     let deleted = false;
     await this.locked(context, async (inside) => {
       const schema = await this.describe(name, inside);
@@ -123,6 +126,24 @@ export class Collections {
         // The transaction's snapshot is older than its lock: what the holder before committed shows as a conflict.
         if (attempt === MAX_ATTEMPTS || !LOST_RACES.has(sqlState(error) ?? '')) throw error;
       }
+    }
+  }
+
+  /** Rows of the catalogue; none where there is no catalogue. */
+  private async ask(
+    text: string,
+    values: readonly string[],
+    context: OperationContext,
+  ): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    if (!(await this.hasCatalogue(context))) return [];
+    try {
+      return (await this.pool.query(text, values, context)).rows;
+    } catch (error) {
+      if (sqlState(error) !== UNDEFINED_TABLE) throw error;
+      // It was there: somebody has dropped it, or put back a copy from before it.
+      this.catalogued = false;
+      if (context.session !== undefined) throw error;
+      return [];
     }
   }
 

@@ -7,19 +7,25 @@ import { tableName } from './table.js';
 const FIRST = 1_000;
 
 export class Statistics {
-  private readonly tables = new Map<string, { written: number; next: number }>();
+  /** By the names of collections. */
+  private readonly known = new Map<string, { readonly table: string; written: number; next: number }>();
 
   constructor(private readonly pool: PostgresDialectPool) {}
 
   /** Gathers them when the rows written since the start have doubled, so that loading n rows costs log n of it. */
   async wrote(schema: VectorSchema, rows: number, context: OperationContext): Promise<void> {
     const table = tableName(schema);
-    let known = this.tables.get(table);
-    if (known === undefined) this.tables.set(table, (known = { written: 0, next: FIRST }));
+    let known = this.known.get(schema.name);
+    if (known?.table !== table) this.known.set(schema.name, (known = { table, written: 0, next: FIRST }));
     known.written += rows;
     if (known.written < known.next || context.session !== undefined) return;
     known.next = known.written * 2;
     await this.gather(schema, context);
+  }
+
+  /** Of a collection that was deleted: one that is made anew under its name begins with no rows. */
+  forget(collection: string): void {
+    this.known.delete(collection);
   }
 
   async gather(schema: VectorSchema, context: OperationContext): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import type { OperationContext } from '../../../component.js';
 import type { RecordSchema, Write, WriteResult } from '../../backend.js';
-import { againAfterDeadlock } from '../deadlock.js';
+import { againAfterDeadlock } from '../../../pools/deadlock.js';
 import type { Database, Dialect, Row } from '../dialect.js';
 import { sqlFault } from '../fault.js';
 import { readRow } from '../row.js';

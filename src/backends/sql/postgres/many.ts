@@ -6,7 +6,7 @@ import type { OperationContext } from '../../../component.js';
 import type { SqlResult } from '../../../pools/pool.js';
 import type { ClaimRequest, Scope, Stored, UpdateRequest } from '../../backend.js';
 import { changesTree } from '../changes.js';
-import { againAfterDeadlock } from '../deadlock.js';
+import { againAfterDeadlock } from '../../../pools/deadlock.js';
 import type { Database, Dialect, Statement } from '../dialect.js';
 import { findColumns, orderBy, whereLive } from '../find.js';
 import { readRows } from '../row.js';

@@ -1,7 +1,7 @@
 /** Statements that a deadlock has undone: the other side goes on, so that they succeed when they are run again. */
-import { sleep, systemClock } from '../../clock.js';
-import type { OperationContext } from '../../component.js';
-import { isSerializationFailure } from '../../errors.js';
+import { sleep, systemClock } from '../clock.js';
+import type { OperationContext } from '../component.js';
+import { isSerializationFailure } from '../errors.js';
 
 const ATTEMPTS = 5;
 /** Milliseconds, times the attempts so far, at random: two that met do not meet again. */
