@@ -13,7 +13,7 @@ import { PROJECT } from './support/project.js';
 import { limited, run } from './support/run.js';
 import { whyMissing } from './support/sqlite/engines.js';
 
-const SAFETY_LIMIT = 120_000;
+const SAFETY_LIMIT = 240_000;
 const FOLDER = join(PROJECT, 'build', 'docs');
 const PAGES = readPages();
 const EXAMPLES = PAGES.flatMap(({ examples }) => examples);

@@ -58,7 +58,7 @@ describe.each(storageTargets('locks'))('locks on $name', ({ prepare, server, tra
     await Promise.all(Array.from({ length: CONTENDERS }, (_, i) => add(i % 2 === 0 ? mine : theirs)));
     expect((await counts.get('c')).value).toEqual({ count: CONTENDERS });
     expect(tokens).toEqual(Array.from({ length: CONTENDERS }, (_, i) => i + 1));
-  }, 60_000);
+  });
 
   test('a held one is refused at once, and told of', async () => {
     const { mine, theirs } = fresh();

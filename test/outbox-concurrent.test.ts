@@ -84,7 +84,7 @@ for (const { name, prepare } of SERVERS)
       expect([...tally.seen].sort()).toEqual(['late', 'other', 'shared, first', 'shared, second']);
       expect(tally.seen.filter((payload) => payload.startsWith('shared'))).toEqual(['shared, first', 'shared, second']);
       expect(await kept(first!)).toEqual([0, 0, 0]);
-    }, 60_000);
+    });
   });
 
 describe('several processes over one memory', () => {
@@ -96,7 +96,7 @@ describe('several processes over one memory', () => {
       await checkDelivery(managers);
       await Promise.all(managers.map((manager) => manager.close()));
     },
-    20_000,
+    240_000,
   );
 
   test.each([1, 2, 3, 4, 5])('a late commit is neither lost nor overtaken (seed %d)', async (seed) => {

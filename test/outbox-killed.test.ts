@@ -45,4 +45,4 @@ test('a killed process loses no message, and its claim runs out', async () => {
     { payload: 2, attempt: 1 },
   ]);
   expect(seen[0]!.token).toBeGreaterThan(token!);
-}, 60_000);
+});

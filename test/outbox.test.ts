@@ -153,7 +153,7 @@ describe.each(HERE.filter(({ transactions }) => transactions))('the outbox on $n
     await Promise.all(relays.map((relay) => relay.stop()));
     for (const key of ['k1', 'k2', 'k3']) expect(seen.get(key)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
     expect(await kept(storage())).toEqual([0, 0, 0]);
-  }, 30_000);
+  });
 
   test('the backlog is what waits, and since when', async () => {
     const before = await storage().outbox.backlog();

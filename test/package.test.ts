@@ -8,7 +8,7 @@ import { parsePage } from './support/examples.js';
 import { PROJECT } from './support/project.js';
 import { run } from './support/run.js';
 
-const SAFETY_LIMIT = 120_000;
+const SAFETY_LIMIT = 240_000;
 const MODULES = join(PROJECT, 'node_modules');
 
 interface Manifest {

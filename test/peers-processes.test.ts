@@ -6,7 +6,7 @@ import { describeServer, Fixture, rowsOf, until } from './support/postgres/fixtu
 import { run } from './support/run.js';
 import { storageTargets } from './support/storage-targets.js';
 
-const LIMIT = 60_000;
+const LIMIT = 240_000;
 const child = async (name: string, ...parameters: string[]): Promise<Record<string, unknown>> => {
   const script = fileURLToPath(new URL(`./children/${name}.js`, import.meta.url));
   const { code, output } = await run(process.execPath, [script, ...parameters], process.cwd(), LIMIT);

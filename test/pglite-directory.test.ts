@@ -206,7 +206,7 @@ describe('kill -9', () => {
       expect(rows.filter((row) => row['length'] !== 500)).toEqual([]);
     }
     expect(acknowledged.length).toBeGreaterThan(6);
-  }, 120_000);
+  });
 });
 
 describe('a directory', () => {

@@ -69,7 +69,7 @@ describeServer('vectors that others change meanwhile', () => {
       expect(await store.deleteCollection('absent', bounds)).toBe(false);
     });
     expect(await store.count('other')).toBe(0);
-  }, 60_000);
+  });
 
   test('a catalogue that is gone is made anew', async () => {
     const spec = { name: 'restored', dimension: 2 } as const;

@@ -22,7 +22,7 @@ import {
 let opened: Opened;
 beforeAll(async () => {
   opened = await openProvider();
-}, 60_000);
+});
 afterAll(() => opened.close());
 
 const code = (promise: Promise<unknown>): Promise<unknown> =>

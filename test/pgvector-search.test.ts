@@ -35,7 +35,7 @@ beforeAll(async () => {
     );
     await opened.provider.upsert(wordnet, A, records, context());
   }
-}, 120_000);
+});
 afterAll(() => opened.close());
 
 async function recall(provider: VectorProvider, filter?: CompiledFilter, keep?: (d: Definition) => boolean) {

@@ -52,7 +52,7 @@ describe('on real embeddings', () => {
       await store().createCollection({ name: kind, dimension: 384, metric: 'cosine', index, fields: { i: 'number' } });
       await store().upsert(kind, records);
     }
-  }, 120_000);
+  });
 
   /** The mean share of the exact answer that a search finds. */
   async function recall(name: string, filter?: Record<string, unknown>): Promise<number> {

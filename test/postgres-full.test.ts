@@ -58,7 +58,7 @@ describeFull(`a disk that is full${waits}`, () => {
     await pool.query(`CREATE TABLESPACE small LOCATION '${disk.folder}'`);
     await notes().save({ text: 'kept' }, { id: 'kept' });
     await pool.query('ALTER TABLE quartermaster.notes SET TABLESPACE small');
-  }, 60_000);
+  });
   afterAll(async () => {
     await storage.close();
     await server.remove();
@@ -167,5 +167,5 @@ describeFull(`a disk of the log that is full${waits}`, () => {
       await server.remove();
       small.unmount();
     }
-  }, 120_000);
+  });
 });

@@ -73,7 +73,7 @@ describeServer('the schema on PostgreSQL', () => {
     expect(Math.max(...waits)).toBeLessThan(took / 2);
     const sorted = waits.sort((a, b) => a - b);
     expect(sorted[Math.floor(sorted.length * 0.9)]).toBeLessThan(took / 10);
-  }, 120_000);
+  });
 
   test('many that ask for the same index at once build it once', async () => {
     await fill(20_000);
@@ -87,7 +87,7 @@ describeServer('the schema on PostgreSQL', () => {
     }
     const { rows } = await pool.query('SELECT note FROM quartermaster.qm_schema', [], context());
     expect(JSON.stringify(rows)).not.toContain('work');
-  }, 60_000);
+  });
 
   test('one connection is enough', async () => {
     await fill(1_000);
@@ -109,7 +109,7 @@ describeServer('the schema on PostgreSQL', () => {
     expect((await indexes())[index!.name]).toBe(false);
     await backend.ensure([indexed], context());
     expect(await indexes()).toEqual(valid(indexed));
-  }, 60_000);
+  });
 
   test('a process that is killed while it builds leaves nothing in the way', async () => {
     await fill(ROWS);
@@ -127,7 +127,7 @@ describeServer('the schema on PostgreSQL', () => {
     await exit;
     await backend.ensure([indexed], context());
     expect(await indexes()).toEqual(valid(indexed));
-  }, 120_000);
+  });
 
   test('words are not made for a record that was deleted and made anew meanwhile', async () => {
     const first = define({ text: ['a'] });

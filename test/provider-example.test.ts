@@ -11,7 +11,7 @@ import { describeVectorProvider, type OpenVectors } from '../src/testing/index.j
 import { PROJECT } from './support/project.js';
 import { run } from './support/run.js';
 
-const SAFETY_LIMIT = 60_000;
+const SAFETY_LIMIT = 240_000;
 const opening = { clock, signal: new AbortController().signal };
 let directory: string;
 

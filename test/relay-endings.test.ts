@@ -126,5 +126,5 @@ describe.each(targets)('lanes that end together on $name', (target) => {
           [2, 1],
         ],
       ]);
-    }, 120_000);
+    });
 });

@@ -45,7 +45,7 @@ for (const name of ['pglite', 'sqlite', 'postgres']) {
         },
       });
       backend = sql.create(counting, 'main');
-    }, 60_000);
+    });
     afterEach(() => opened.close());
 
     const save = (values: Record<string, JsonObject>, tenant = 't') =>

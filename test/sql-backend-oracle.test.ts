@@ -15,7 +15,7 @@ let backend: RecordBackend;
 beforeAll(async () => {
   opened = await openBackend();
   ({ backend } = opened);
-}, 60_000);
+});
 
 afterAll(() => opened.close());
 
@@ -89,7 +89,7 @@ describe('finds', () => {
       }
     }
     expect(answers).toBeGreaterThan(500);
-  }, 120_000);
+  });
 });
 
 describe('patches', () => {
@@ -125,7 +125,7 @@ describe('patches', () => {
       for (const { status } of expected) seen.set(status, (seen.get(status) ?? 0) + 1);
     }
     for (const status of ['patched', 'invalid', 'missing', 'unmatched']) expect(seen.get(status)).toBeGreaterThan(5);
-  }, 120_000);
+  });
 
   function expectedPatch(write: Extract<Write, { kind: 'patch' }>, record: Stored): WriteResult {
     const expiry = write.expiresAt === undefined ? record.expiresAt : (write.expiresAt ?? undefined);
@@ -206,7 +206,7 @@ describe('writes', () => {
       }
     }
     expect([...statuses].sort()).toEqual(['conflict', 'deleted', 'exists', 'missing', 'written']);
-  }, 60_000);
+  });
 });
 
 function drawWrite(draw: Draw, id: string, met: Stored | undefined, time: number): Plain {

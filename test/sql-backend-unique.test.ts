@@ -13,7 +13,7 @@ let pool: SqlPool;
 beforeAll(async () => {
   opened = await openBackend();
   ({ backend, pool } = opened);
-}, 60_000);
+});
 
 afterAll(() => opened.close());
 

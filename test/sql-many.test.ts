@@ -67,7 +67,7 @@ function manyRecords(open: () => Promise<Databases>): void {
   let databases: Databases;
   beforeAll(async () => {
     databases = await open();
-  }, 60_000);
+  });
   afterAll(() => databases.close());
 
   const claim = (backend: RecordBackend, limit: number, more: object = {}): Promise<Stored[]> =>
@@ -131,7 +131,7 @@ function manyRecords(open: () => Promise<Databases>): void {
     expect(all).toHaveLength(RECORDS);
     expect(new Set(all.map(({ id }) => id)).size).toBe(RECORDS);
     expect(all.every(({ version, value }) => version === 2 && value['s'] === 'taken')).toBe(true);
-  }, 120_000);
+  });
 
   test('claims in transactions take each record once, and give it back when they roll back', async () => {
     await databases.clear();
@@ -156,7 +156,7 @@ function manyRecords(open: () => Promise<Databases>): void {
     for (const { id } of await claim(databases.backends[0]!, 60)) claimed.push(id);
     expect(claimed).toHaveLength(60);
     expect(new Set(claimed).size).toBe(60);
-  }, 60_000);
+  });
 
   test('a session changes, claims and sums up what it sees, and undoes it', async () => {
     await databases.clear();
@@ -252,7 +252,7 @@ describe('SQLite', () => {
     expect(await backend.updateMany!('all', request, context())).toBe(count);
     expect(await backend.count(A, { collection: things, filter: filterOf({ n: 3 }) }, context())).toBe(count);
     await close();
-  }, 60_000);
+  });
 });
 
 describeServer('PostgreSQL', () => {
@@ -337,5 +337,5 @@ describeServer('PostgreSQL', () => {
     );
     expect(await Promise.all(updates)).toEqual(updates.map(() => 3_000));
     expect(await backend.count(A, { collection: things, filter: filterOf({ m: 12 }) }, context())).toBe(3_000);
-  }, 60_000);
+  });
 });

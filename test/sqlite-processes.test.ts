@@ -38,7 +38,7 @@ describe('two processes on one file', () => {
     expect(counter).toMatchObject({ version: 450, value: { weight: 450 } });
     expect(await backend.count(T, all, context())).toBe(901);
     await close();
-  }, 60_000);
+  });
 
   test('make the tables together', async () => {
     const file = folder.file();
@@ -47,7 +47,7 @@ describe('two processes on one file', () => {
     const { backend, close } = await openSqlite(`sqlite:${file}`);
     expect(await backend.count(T, all, context())).toBe(13);
     await close();
-  }, 60_000);
+  });
 
   test('that are killed leave whole batches, and all that they acknowledged', async () => {
     const file = folder.file();
@@ -72,7 +72,7 @@ describe('two processes on one file', () => {
       first = Math.max(...[...batches.keys()].map(Number)) + 1;
       await close();
     }
-  }, 60_000);
+  });
 });
 
 describe('a lock of somebody else', () => {

@@ -177,5 +177,5 @@ test.each<[string, () => Partial<Component>]>([
       expect((await suite(change, 'the component')).failed).toHaveLength(1);
     }
   },
-  30_000,
+  240_000,
 );

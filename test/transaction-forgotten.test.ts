@@ -60,7 +60,7 @@ describe.each(targets)('a call that is not awaited on $name', ({ vectors, prepar
     await storage.collection(Notes).count();
     await storage.collection(Slow).count();
     if (vectors) await storage.vectors().createCollection({ name: 'docs', dimension: 2 });
-  }, 60_000);
+  });
   afterAll(async () => {
     await storage.close();
     await drop();

@@ -24,7 +24,7 @@ describe.each(targets)('the bounds of a transaction within on $name', ({ prepare
     drop = prepared.drop;
     storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
     await storage.collection(Notes).count();
-  }, 60_000);
+  });
   afterAll(async () => {
     await storage.close();
     await drop();
@@ -72,10 +72,10 @@ describe.each(targets)('the bounds of a transaction within on $name', ({ prepare
   test('its signal ends what is within it too, and the whole goes on', async () => {
     const abort = new AbortController();
     await ends({ signal: abort.signal }, () => abort.abort());
-  }, 60_000);
+  });
 
   test('its signal ends what is within it also where that has one of its own', async () => {
     const abort = new AbortController();
     await ends({ signal: abort.signal }, () => abort.abort(), { signal: new AbortController().signal });
-  }, 60_000);
+  });
 });

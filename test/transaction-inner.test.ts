@@ -38,7 +38,7 @@ describe.each(targets)('a transaction within a transaction on $name', ({ prepare
     await storage.collection(Notes).count();
     // So that the tables of the stores are there: a first use runs the function again.
     await fresh().tasks.create({ title: 'warm' });
-  }, 60_000);
+  });
   afterAll(async () => {
     await storage.close();
     await drop();

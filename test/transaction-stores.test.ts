@@ -23,7 +23,7 @@ describe.each(targets)('a transaction over stores on $name', ({ vectors, prepare
     storage.on('*', ({ type }) => told.push(type));
     // So that the tables are there: a first use runs the function again.
     await storage.tenant('warm').transaction((tx) => everywhere(tx));
-  }, 60_000);
+  });
   afterAll(async () => {
     await storage.close();
     await drop();

@@ -29,7 +29,7 @@ describe.each(targets)('on $name', ({ name, vectors, prepare }) => {
     drop = prepared.drop;
     storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
     await storage.collection(Accounts).count();
-  }, 60_000);
+  });
   afterAll(async () => {
     await storage.close();
     await drop();
@@ -276,4 +276,4 @@ test('a thousand seeded schedules are serializable', async () => {
     if (left !== 1) throw new Error(`seed ${seed}: ${left} accounts left`);
   }
   expect.assertions(0);
-}, 120_000);
+});

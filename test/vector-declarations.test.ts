@@ -101,7 +101,7 @@ describe('on pgvector', () => {
   let opened: Opened;
   beforeAll(async () => {
     opened = await openProvider();
-  }, 60_000);
+  });
   afterAll(() => opened.close());
 
   const base = { dimension: 3, metric: 'cosine' } as const;

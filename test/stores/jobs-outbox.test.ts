@@ -25,7 +25,7 @@ test('a subscription gets what happened to jobs and runs of every tenant', async
   while (!done(subscription.status())) await new Promise((resolve) => setTimeout(resolve, 10));
   expect(seen.sort()).toEqual(types.map((type) => `acme job.${type}`).sort());
   await subscription.stop();
-}, 20_000);
+});
 
 for (const target of storageTargets('crowded jobs with the outbox').filter(({ transactions }) => transactions))
   describe(`crowded jobs with the outbox on ${target.name}`, () => {

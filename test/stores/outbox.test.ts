@@ -125,7 +125,7 @@ for (const target of HERE.filter(({ transactions }) => transactions))
         else expect(events.length).toBeGreaterThan(4);
       }
       await storage.unsubscribe('all');
-    }, 30_000);
+    });
 
     test('what happens while nobody is there waits; each name gets all of its own; processes share a name', async () => {
       const settings = { databases: { main: url }, events: { outbox: true } };
@@ -180,7 +180,7 @@ for (const target of HERE.filter(({ transactions }) => transactions))
       await storage.unsubscribe('created');
       expect(await storage.outbox.list()).toEqual({ items: [] });
       if (other !== storage) await other.close();
-    }, 30_000);
+    });
 
     test('an event whose handler fails is delivered again, before the later ones of its aggregate', async () => {
       const told: string[] = [];
@@ -204,7 +204,7 @@ for (const target of HERE.filter(({ transactions }) => transactions))
       await subscription.stop();
       expect(told).toEqual(['task.created', 'task.created', 'task.created', 'task.status_changed']);
       await storage.unsubscribe('failing');
-    }, 30_000);
+    });
 
     test.each([
       ['a malformed name', 'No name', async () => undefined, {}],
