@@ -20,6 +20,7 @@ const Checked = defineCollection({ name: 'checked', schema: Hanging, id: 'given'
 
 const hanging: Readonly<Record<string, (options: CallOptions) => Promise<unknown>>> = {
   'the function of update': (options) => storage.collection(Notes).update('a', never, options),
+  'the function of kv.update': (options) => storage.kv.update('hanging', 'a', never, options),
   'the schema of save': (options) => storage.collection(Checked).save({ n: 1 }, { id: 'a', ...options }),
   'the schema of saveMany': (options) => storage.collection(Checked).saveMany([{ id: 'a', value: { n: 1 } }], options),
   'the schema of replace': (options) => storage.collection(Checked).replace('a', { n: 1 }, options),

@@ -63,6 +63,19 @@ describeKv(
       await expect(kv.set('old', 'k0', 1)).rejects.toMatchObject({ code: 'QUOTA_EXCEEDED', details: { used: 100 } });
     });
 
+    test('of several who meet what has expired each gets the room that it gives back', async () => {
+      const settings = { namespaceQuotaBytes: 1_000, tenantQuotaBytes: 1_000_000 };
+      const { kv } = (await withQuotas(settings)).tenant('meet');
+      await using other = target.server ? await open(settings) : undefined;
+      const stores = [kv, other?.tenant('meet').kv ?? kv];
+      for (const namespace of ['meet.1', 'meet.2', 'meet.3']) {
+        await kv.set(namespace, 'old', bytes(950), { ttlSeconds: 0.001 });
+        await expired();
+        await Promise.all(Array.from({ length: 6 }, (_, i) => stores[i % 2]!.set(namespace, `k${i}`, bytes(60))));
+        expect(await kv.recountUsage(namespace)).toMatchObject({ bytes: 360, entries: 6, former: 360 });
+      }
+    });
+
     test('a tenant has a quota of its own, over its namespaces', async () => {
       const storage = await withQuotas({ namespaceQuotaBytes: 0, tenantQuotaBytes: 50 });
       const [a, b] = [storage.tenant('qa').kv, storage.tenant('qb').kv];
@@ -112,6 +125,16 @@ describeKv(
         expect(await kv.usage('late')).toMatchObject({ bytes: 65, entries: 2 });
         await kv.set('late', 'b', bytes(35));
         expect(await kv.recountUsage('late')).toMatchObject({ bytes: 100, former: 100 });
+      });
+
+    if (target.server)
+      test('what has expired takes no room of a quota that is new', async () => {
+        await using before = await open({ namespaceQuotaBytes: 0, tenantQuotaBytes: 1_000_000 });
+        await before.tenant('renewed').kv.set('renewed', 'old', bytes(90), { ttlSeconds: 0.001 });
+        await expired();
+        const { kv } = (await withQuotas({ namespaceQuotaBytes: 100 })).tenant('renewed');
+        await kv.set('renewed', 'new', bytes(60));
+        expect(await kv.recountUsage('renewed')).toMatchObject({ bytes: 60, entries: 1, former: 60 });
       });
   },
   ['with quotas'],

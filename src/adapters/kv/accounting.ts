@@ -28,6 +28,12 @@ interface Counter {
   readonly where: { readonly namespace?: string };
 }
 
+interface Used {
+  readonly bytes: number;
+  /** From the entries: there is no counter. */
+  readonly counted: boolean;
+}
+
 export class Accounting {
   private tries = 0;
   /** What the counter of all tenants was given in this transaction. */
@@ -57,15 +63,10 @@ export class Accounting {
     const kept = counters.filter(({ limit, growth: bytes }) => limit > 0 && bytes !== 0);
     const careful = this.tries++ > 0;
     const known = careful ? await this.look(unit, kept) : undefined;
-    for (const counter of kept) {
-      const { id, limit, growth: bytes, where } = counter;
-      if (known !== undefined && known.get(id) === undefined) {
-        const counted = await countUsage(this.backend, { tenant: this.tenant }, { ...where, ...COUNTED }, unit.context);
-        this.check(counter, counted.bytes);
-        unit.insert(USAGE, { bytes: counted.bytes + bytes }, { id });
-      } else {
-        unit.patch(USAGE, id, { increment: { bytes } }, bytes > 0 ? { if: { bytes: { $lte: limit - bytes } } } : {});
-      }
+    for (const { id, limit, growth: bytes } of kept) {
+      const used = known?.get(id);
+      if (used?.counted === true) unit.insert(USAGE, { bytes: used.bytes + bytes }, { id });
+      else unit.patch(USAGE, id, { increment: { bytes } }, bytes > 0 ? { if: { bytes: { $lte: limit - bytes } } } : {});
     }
     if (global > 0) await this.settleGlobal(unit, total);
   }
@@ -75,24 +76,41 @@ export class Accounting {
     if (this.reserved !== 0) await this.settleGlobal(unit, 0);
   }
 
-  /** The counters that are there, with room for what is to be added. @throws `QUOTA_EXCEEDED` */
-  private async look(unit: Unit, counters: readonly Counter[]): Promise<ReadonlyMap<string, number | undefined>> {
-    const ids = counters.map(({ id }) => id);
+  /** What each counter has, with room for what is to be added. @throws `QUOTA_EXCEEDED` */
+  private async look(unit: Unit, counters: readonly Counter[]): Promise<ReadonlyMap<string, Used>> {
+    const scope = { tenant: this.tenant };
+    let emptied: string | undefined;
     for (;;) {
-      const found = await unit.findMany(USAGE, ids);
-      const known = new Map(counters.map(({ id }, i) => [id, found[i]?.value.bytes]));
-      const full = counters.find((counter) => exceeds(counter, known.get(counter.id)));
+      const known = await this.readCounters(unit, counters);
+      const full = counters.find((counter) => exceeds(counter, known.get(counter.id)!.bytes));
       if (full === undefined) return known;
-      const scope = { tenant: this.tenant };
-      const { now } = unit;
-      if ((await deleteExpired(ENTRIES, this.backend, scope, full.where, now, STEP, unit.context)) === 0)
-        this.check(full, known.get(full.id)!);
+      if (full.id === emptied) throw this.refusal(full, known.get(full.id)!.bytes);
+      // What another writer was faster to delete has given its bytes back by now, too: it is seen in the counters again.
+      const { found } = await deleteExpired(ENTRIES, this.backend, scope, full.where, unit.now, STEP, unit.context);
+      if (found === 0) emptied = full.id;
     }
   }
 
-  private check(counter: Counter, used: number): void {
-    const { scope, limit, growth: needed } = counter;
-    if (exceeds(counter, used)) throw quotaExceeded(this.operation, { scope, limit, used, needed });
+  /** A counter that is missing begins with a count. */
+  private async readCounters(unit: Unit, counters: readonly Counter[]): Promise<Map<string, Used>> {
+    const found = await unit.findMany(
+      USAGE,
+      counters.map(({ id }) => id),
+    );
+    const used = new Map<string, Used>();
+    for (const [i, { id, where }] of counters.entries()) {
+      const known = found[i];
+      const counted = known === undefined;
+      const { bytes } =
+        known?.value ??
+        (await countUsage(this.backend, { tenant: this.tenant }, { ...where, ...COUNTED }, unit.context));
+      used.set(id, { bytes, counted });
+    }
+    return used;
+  }
+
+  private refusal({ scope, limit, growth: needed }: Counter, used: number): StorageError {
+    return quotaExceeded(this.operation, { scope, limit, used, needed });
   }
 
   /** Another tenant's record, which no batch takes along: written first, in the same transaction. */
@@ -101,20 +119,18 @@ export class Accounting {
     const limit = this.quotas.global;
     if (bytes === 0) return;
     const counter: Counter = { scope: 'global', id: GLOBAL.id, limit, growth: bytes, where: {} };
-    for (;;) {
+    for (let emptied = false; ;) {
       const own = bareUnit(this.backend, GLOBAL.scope.tenant, unit.context);
       const known = await own.find(USAGE, GLOBAL.id);
-      if (known === undefined) {
-        const counted = await countUsage(this.backend, 'all', COUNTED, unit.context);
-        this.check(counter, counted.bytes);
-        own.insert(USAGE, { bytes: counted.bytes + bytes }, { id: GLOBAL.id });
-      } else if (exceeds(counter, known.value.bytes)) {
+      const { bytes: used } = known?.value ?? (await countUsage(this.backend, 'all', COUNTED, unit.context));
+      if (exceeds(counter, used)) {
+        if (emptied) throw this.refusal(counter, used);
         const { now, context } = unit;
-        if ((await deleteExpired(ENTRIES, this.backend, 'all', {}, now, STEP, context)) > 0) continue;
-        this.check(counter, known.value.bytes);
-      } else {
-        own.patch(USAGE, GLOBAL.id, { increment: { bytes } });
+        emptied = (await deleteExpired(ENTRIES, this.backend, 'all', {}, now, STEP, context)).found === 0;
+        continue;
       }
+      if (known === undefined) own.insert(USAGE, { bytes: used + bytes }, { id: GLOBAL.id });
+      else own.patch(USAGE, GLOBAL.id, { increment: { bytes } });
       const failure: StorageError | undefined = await own.commit(this.operation);
       if (failure !== undefined) throw failure;
       this.reserved = total;
@@ -126,6 +142,6 @@ export class Accounting {
 /** Entries with an expiry of their records count nowhere. */
 export const COUNTED = { expiresAt: { $exists: false } } as const;
 
-function exceeds({ growth, limit }: Counter, used: number | undefined): boolean {
-  return used !== undefined && growth > 0 && used + growth > limit;
+function exceeds({ growth, limit }: Counter, used: number): boolean {
+  return growth > 0 && used + growth > limit;
 }

@@ -159,7 +159,8 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
   /**
    * Sets what `change` makes of the value (`undefined` when there is none); again from what is there when another writer was
    * faster, so it should do nothing else. Keeps the expiry unless `ttlSeconds` is given.
-   * @throws what `change` throws; `VALIDATION` for what it gives; `CONFLICT` (retryable) when others were faster until its `timeout`
+   * @throws what `change` throws; `VALIDATION` for what it gives; `CONFLICT` (retryable) when others were faster until its
+   * `timeout`; `ABORTED` and `TIMEOUT` while `change` does not answer
    */
   async update<Value = JsonValue>(
     namespace: string,
@@ -174,7 +175,14 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
       const met = await entries.read(at);
       // A copy: what the function changes in it is not what was read.
       const current = met.live === undefined ? undefined : copyJson(valueOf(met.live.value));
-      const stored = readValue(at, await change(current as Value | undefined), this.valueLimits);
+      const next = await within(
+        (async () => change(current as Value | undefined))(),
+        entries.unit.context,
+        this.host.clock,
+        'The deadline passed before the function had answered',
+        'kv.update',
+      );
+      const stored = readValue(at, next, this.valueLimits);
       const kept = met.live !== undefined && ttlSeconds === undefined;
       return entries.write(met, stored, kept ? expiryOf(met.live) : this.expiry(ttlSeconds, entries.unit), true);
     });

@@ -21,7 +21,8 @@ const DECLARED: CollectionDefinition<EntryValue> = defineOwnCollection<EntryValu
 
 const SCHEMA: RecordSchema = {
   ...DECLARED.schema,
-  sweep: (backend, before, limit, context) => deleteExpired(DECLARED, backend, 'all', {}, before, limit, context),
+  sweep: async (backend, before, limit, context) =>
+    (await deleteExpired(DECLARED, backend, 'all', {}, before, limit, context)).deleted,
 };
 
 export const ENTRIES: CollectionDefinition<EntryValue> = { ...DECLARED, schema: SCHEMA };

@@ -18,9 +18,15 @@ const STEP = 32;
 type Entries = CollectionDefinition<EntryValue>;
 type Found = EntryRecord & { readonly tenant: string };
 
+export interface ExpiredEntries {
+  /** `limit` or fewer, also such as another writer deleted meanwhile. */
+  readonly found: number;
+  readonly deleted: number;
+}
+
 /**
- * Deletes up to `limit` entries that expired at `before` or earlier and have no expiry as records; gives the number.
- * What another writer was faster with is left to it.
+ * Deletes up to `limit` entries that expired at `before` or earlier and have no expiry as records. What another writer was
+ * faster with is left to it.
  */
 export async function deleteExpired(
   entries: Entries,
@@ -30,7 +36,7 @@ export async function deleteExpired(
   before: Date,
   limit: number,
   context: OperationContext,
-): Promise<number> {
+): Promise<ExpiredEntries> {
   const { schema, domain } = entries;
   const request = {
     collection: schema,
@@ -47,7 +53,7 @@ export async function deleteExpired(
   for (const [tenant, records] of groupBy(found, (record) => record.tenant))
     for (let i = 0; i < records.length; i += STEP)
       deleted += await deleteStep(entries, backend, tenant, records.slice(i, i + STEP), context);
-  return deleted;
+  return { found: found.length, deleted };
 }
 
 async function deleteStep(
