@@ -16,6 +16,7 @@ import {
   record,
   schemaOf,
   searchFor,
+  tableOf,
   type Opened,
 } from './support/pgvector/fixture.js';
 
@@ -39,6 +40,16 @@ describe('collections', () => {
     expect(await provider.listCollections(context())).toEqual(['raced']);
     expect(await provider.describeCollection('raced', context())).toEqual(schema);
     expect(await provider.describeCollection('other', context())).toBeUndefined();
+  });
+
+  test('are deleted where somebody has dropped their table', async () => {
+    const { provider, pool } = opened;
+    const schema = schemaOf('bereft', 3);
+    await provider.createCollection(schema, context());
+    await pool.script(`DROP TABLE ${await tableOf(provider, 'bereft')}`, context());
+    expect(await provider.deleteCollection('bereft', context())).toBe(true);
+    await provider.createCollection(schema, context());
+    expect(await provider.deleteCollection('bereft', context())).toBe(true);
   });
 
   test('refuse another declaration, and say what differs', async () => {

@@ -107,7 +107,7 @@ export class Collections {
       deleted = schema !== undefined;
       if (schema === undefined) return;
       await this.pool.query(`DELETE FROM ${CATALOGUE} WHERE name = $1::text`, [name], inside);
-      await this.pool.script(`DROP TABLE ${tableName(schema)}`, inside);
+      await this.pool.script(`DROP TABLE IF EXISTS ${tableName(schema)}`, inside);
     });
     return deleted;
   }
