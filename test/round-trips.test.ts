@@ -104,3 +104,17 @@ const [target] = available;
     await drop();
   }
 });
+
+(target === undefined ? test.skip : test)('the first entry of a namespace costs what tells that it is', async () => {
+  const { url, drop } = await target!.prepare();
+  try {
+    await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    const set = (namespace: string) => statementsOf(() => storage.kv.set(namespace, 'a', 'value'));
+    await set('made');
+    expect(await set('made')).toHaveLength(2);
+    // The entry, the batch as if there were a counter, why not; the entry, the counter, what is to be counted, the batch.
+    expect(await set('new')).toHaveLength(7);
+  } finally {
+    await drop();
+  }
+});

@@ -53,23 +53,34 @@ describeKv('kv in one step', ({ storage, target, open }) => {
   test('who waits for what another computes waits by its own bounds, and the others go on', async () => {
     let release!: (value: number) => void;
     const gate = new Promise<number>((resolve) => (release = resolve));
+    let begun!: () => void;
+    const computing = new Promise<void>((resolve) => (begun = resolve));
     let computed = 0;
     const compute = (): Promise<number> => {
       computed++;
+      begun();
       return gate;
     };
     const gone = new AbortController();
-    const leader = kv().getOrSet('bounds', 'a', compute, { timeout: 50 });
     const patient = kv().getOrSet('bounds', 'a', compute, { timeout: 60_000 });
+    await computing;
     const aborted = kv().getOrSet('bounds', 'a', compute, { signal: gone.signal });
     await expect(kv().getOrSet('bounds', 'a', compute, { timeout: 20 })).rejects.toMatchObject({ code: 'TIMEOUT' });
-    await expect(leader).rejects.toMatchObject({ code: 'TIMEOUT' });
     gone.abort();
     await expect(aborted).rejects.toMatchObject({ code: 'ABORTED' });
     release(7);
     expect(await patient).toMatchObject({ value: 7 });
     expect(await kv().get('bounds', 'a')).toMatchObject({ value: 7 });
     expect(computed).toBe(1);
+  });
+
+  test('a computation that never ends holds up nobody beyond the bounds of who began it', async () => {
+    const never = (): Promise<never> => new Promise(() => undefined);
+    await expect(kv().getOrSet('never', 'a', never, { timeout: 50 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+    expect(await kv().getOrSet('never', 'a', () => 1)).toMatchObject({ value: 1 });
+    if (!target.transactions) return;
+    const inside = storage().transaction((tx) => tx.kv.getOrSet('never', 'b', never, { timeout: 50 }));
+    await expect(inside).rejects.toMatchObject({ code: 'TIMEOUT' });
   });
 
   test('locks with tokens that only grow', async () => {

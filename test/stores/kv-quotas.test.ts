@@ -1,7 +1,10 @@
 /** Quotas of a namespace, of a tenant and of all tenants, and what is counted in them. */
 import { afterEach, expect, test } from '@jest/globals';
+import { bareUnit } from '../../src/adapters/kv/bare-unit.js';
+import { namespaceCounter, USAGE } from '../../src/adapters/kv/usage.js';
 import type { StorageManager } from '../../src/index.js';
 import { describeKv, type KvSettings } from '../support/kv-targets.js';
+import { databaseOf } from '../support/open-parts.js';
 
 const bytes = (n: number): string => 'x'.repeat(n - 2);
 const expired = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
@@ -74,6 +77,35 @@ describeKv(
         await Promise.all(Array.from({ length: 6 }, (_, i) => stores[i % 2]!.set(namespace, `k${i}`, bytes(60))));
         expect(await kv.recountUsage(namespace)).toMatchObject({ bytes: 360, entries: 6, former: 360 });
       }
+    });
+
+    test('the counters of what was emptied go, and what is written meanwhile is counted', async () => {
+      const storage = await withQuotas({ namespaceQuotaBytes: 100, tenantQuotaBytes: 1_000_000 });
+      const { kv } = storage.tenant('emptied');
+      const { backend } = databaseOf(storage);
+      let hours = 0;
+      const sweep = (): Promise<number> => {
+        const now = new Date(Date.now() + ++hours * 7_200_000);
+        return USAGE.schema.sweep!(backend, now, 1_000, { now, deadline: Infinity });
+      };
+      const counters = async (...namespaces: string[]): Promise<(number | undefined)[]> => {
+        const unit = bareUnit(backend, 'emptied', { now: new Date(), deadline: Infinity });
+        const found = await unit.findMany(USAGE, namespaces.map(namespaceCounter));
+        return found.map((counter) => counter?.value.bytes);
+      };
+      await kv.set('kept', 'k', bytes(30));
+      await kv.set('gone', 'k', bytes(30));
+      await kv.clear('gone', { all: true });
+      expect(await counters('gone', 'kept')).toEqual([0, 30]);
+      await sweep();
+      expect(await counters('gone', 'kept')).toEqual([undefined, 30]);
+      for (let i = 0; i < 10; i++) {
+        await kv.delete('gone', 'k');
+        await Promise.all([kv.set('gone', 'k', bytes(40)), sweep(), kv.set('gone', `k${i % 2}`, bytes(20))]);
+      }
+      expect(await kv.recountUsage('gone')).toMatchObject({ bytes: 80, former: 80 });
+      await expect(kv.set('gone', 'more', bytes(21))).rejects.toMatchObject({ details: { used: 80 } });
+      expect(await kv.recountUsage()).toMatchObject({ bytes: 110, former: 110 });
     });
 
     test('a tenant has a quota of its own, over its namespaces', async () => {

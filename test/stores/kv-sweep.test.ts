@@ -50,3 +50,42 @@ test('the sweeper deletes expired entries of every tenant and gives their bytes 
   expect(await counter(GLOBAL.scope.tenant, GLOBAL.id)).toBe(14);
   await pool.close();
 });
+
+test('counters that are 0 for a while are swept, but for the one of all tenants', async () => {
+  const clock = new ManualClock();
+  const pool = pools.create('memory:', { seed: null }, { clock, name: 'main' });
+  await pool.open();
+  const backend = backends.create(pool, 'records:main');
+  const unitOf = (tenant: string) =>
+    bareUnit(backend, tenant, { now: clock.now(), deadline: clock.monotonic() + 1_000 });
+  const counters: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+    a: { [namespaceCounter('n')]: 0, [namespaceCounter('m')]: 5, [TENANT_COUNTER]: 5 },
+    b: { [namespaceCounter('n')]: 0, [TENANT_COUNTER]: 0 },
+    [GLOBAL.scope.tenant]: { [GLOBAL.id]: 0 },
+  };
+  const write = async (): Promise<void> => {
+    for (const [tenant, own] of Object.entries(counters)) {
+      const unit = unitOf(tenant);
+      for (const [id, bytes] of Object.entries(own)) unit.put(USAGE, id, { bytes });
+      expect(await unit.commit('test')).toBeUndefined();
+    }
+  };
+  const left = async (tenant: string): Promise<string[]> =>
+    (await unitOf(tenant).query(USAGE, {})).map(({ id }) => id).sort();
+
+  await write();
+  const collections = () => [USAGE.schema];
+  const sweeper = new Sweeper({ name: 'sweeper:main', backend, collections, clock, interval: MINUTE / 4 });
+  await sweeper.open();
+  await clock.advance(MINUTE / 2);
+  // They were written too late for this look, and the next is in an hour.
+  await clock.advance(10 * MINUTE);
+  expect(await left('b')).toHaveLength(2);
+  await clock.advance(60 * MINUTE);
+  await sweeper.close(clock.monotonic());
+
+  expect(await left('a')).toEqual([namespaceCounter('m'), TENANT_COUNTER]);
+  expect(await left('b')).toEqual([]);
+  expect(await left(GLOBAL.scope.tenant)).toEqual([GLOBAL.id]);
+  await pool.close();
+});

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { JsonValue } from '../../backends/backend.js';
 import { copyJson } from '../../backends/value.js';
 import { within } from '../../clock.js';
-import type { CallOptions } from '../../component.js';
+import type { CallOptions, OperationContext } from '../../component.js';
 import { invalid } from '../../errors.js';
 import { json } from '../arguments.js';
 import { callOptions } from '../store.js';
@@ -191,8 +191,8 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
 
   /**
    * The entry; when it is not there, what `compute` gives is set. In this process one computation is for all who ask meanwhile,
-   * each of whom waits by its own `signal` and `timeout`, while it goes on for the others; inside a transaction each computes
-   * for itself. Of several processes the first to set it is heard by all.
+   * each of whom waits by its own `signal` and `timeout`, while it goes on for the others; who asks when the first of them
+   * waits no more has it computed again. Inside a transaction each computes for itself. Of several processes the first to set it is heard by all.
    * @throws what `compute` throws; `ABORTED`, `TIMEOUT`
    */
   async getOrSet<Value = JsonValue>(
@@ -206,8 +206,7 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
     const { ttlSeconds } = readOptions(options, TTL);
     const known = await this.find<Value>('getOrSet', at, options);
     if (known.found) return known;
-    const settle = async (call: CallOptions): Promise<Entry<Value>> => {
-      const value = await compute();
+    const settle = async (value: Value, call: CallOptions): Promise<Entry<Value>> => {
       for (;;) {
         const { entry } = await this.compareAndSet<Value>(namespace, key, value, {
           ...call,
@@ -219,16 +218,22 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
       }
     };
     const { backend, clock, outbox, tenant } = this.host;
-    if (outbox !== undefined) return settle(callOptions(options));
+    const answer = async (): Promise<Value> => compute();
+    const wait = <R>(work: Promise<R>, context: OperationContext): Promise<R> =>
+      within(work, context, clock, `The value of ${JSON.stringify(key)} took too long`, 'kv.getOrSet');
+    if (outbox !== undefined) {
+      const { context, end } = this.host.begin('kv.getOrSet', callOptions(options));
+      end();
+      return settle(await wait(answer(), context), callOptions(options));
+    }
     let flights = FLIGHTS.get(backend);
     if (flights === undefined) FLIGHTS.set(backend, (flights = new Flights()));
     const id = `${tenant.length}:${tenant}${idOf(at)}`;
     const entry = await this.run('getOrSet', options, (context) =>
-      within(
-        flights.share(id, () => settle({})),
-        context,
-        clock,
-        `The value of ${JSON.stringify(key)} took too long`,
+      flights.share(
+        id,
+        async () => settle(await answer(), {}),
+        (computing) => wait(computing, context),
       ),
     );
     return structuredClone(entry as Entry<Value>);

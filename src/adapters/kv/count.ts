@@ -1,12 +1,12 @@
 /** The bytes of entries, added up: what `usage` tells, and what a counter begins with. */
-import type { AggregateGroup, RecordBackend, Scope } from '../../backends/backend.js';
-import { aggregateDerived } from '../../collection/aggregate.js';
+import type { FindRequest, RecordBackend, Scope } from '../../backends/backend.js';
+import { eachRecord } from '../../collection/scan.js';
 import type { OperationContext } from '../../component.js';
 import { knownFields } from '../../filter/fields.js';
 import { normalize } from '../../filter/normalize.js';
 import { parseFilter, type Filter, type FilterNode } from '../../filter/syntax.js';
 import { ENTRIES } from './entries.js';
-import type { EntryValue } from './entry.js';
+import { sizeOf, type EntryValue } from './entry.js';
 
 export interface Counted {
   readonly bytes: number;
@@ -23,53 +23,57 @@ export async function countUsage(
   where: Filter<EntryValue>,
   context: OperationContext,
 ): Promise<Counted> {
-  const [sizes, digits] = await Promise.all([
-    sumSizes(backend, scope, parse(where), context),
-    countDigits(backend, scope, where, context),
-  ]);
-  return { entries: sizes.entries, bytes: sizes.bytes + digits };
+  const request = { collection: ENTRIES.schema, filter: parse(where) };
+  if (backend.aggregate === undefined) return addUp(backend, scope, request, context);
+  const [group] = await backend.aggregate(scope, { ...request, by: [], numbers: [SIZE], limit: 1 }, context);
+  const sizes = group?.numbers[0];
+  if (group === undefined || sizes === undefined) return { entries: 0, bytes: 0 };
+  const digits = await countDigits(backend, scope, where, group.count - sizes.count, context);
+  return { entries: group.count, bytes: sizes.sum + digits };
 }
 
-async function sumSizes(
+/** Reads the entries, once. */
+async function addUp(
   backend: RecordBackend,
   scope: Scope,
-  filter: FilterNode,
+  request: Pick<FindRequest, 'collection' | 'filter'>,
   context: OperationContext,
 ): Promise<Counted> {
-  const request = { collection: ENTRIES.schema, filter, by: [], numbers: [SIZE], limit: 1 };
-  let groups: AggregateGroup[];
-  if (backend.aggregate !== undefined) groups = await backend.aggregate(scope, request, context);
-  else if (scope !== 'all') groups = await aggregateDerived(backend, scope, request, context);
-  else {
-    const all = { collection: ENTRIES.schema, filter, sort: [], limit: Number.MAX_SAFE_INTEGER };
-    const found = await backend.find(scope, all, context);
-    const bytes = found.reduce((sum, { value }) => sum + ((value['sizeBytes'] as number | undefined) ?? 0), 0);
-    return { entries: found.length, bytes };
+  const found =
+    scope === 'all'
+      ? await backend.find(scope, { ...request, sort: [], limit: Number.MAX_SAFE_INTEGER }, context)
+      : eachRecord(backend, scope, request, context);
+  let entries = 0;
+  let bytes = 0;
+  for await (const { value } of found) {
+    entries++;
+    bytes += sizeOf(value as unknown as EntryValue);
   }
-  const [group] = groups;
-  return { entries: group?.count ?? 0, bytes: group?.numbers[0]?.sum ?? 0 };
+  return { entries, bytes };
 }
 
-/** A whole number has as many digits as there are n of which it has at least n: no number is read. */
+/**
+ * A whole number has as many digits as there are n of which it has at least n: no number is read.
+ * @param integers how many there are: the entries without a size
+ */
 async function countDigits(
   backend: RecordBackend,
   scope: Scope,
   where: Filter<EntryValue>,
+  integers: number,
   context: OperationContext,
 ): Promise<number> {
-  let digits = 0;
-  for (let n = 1; n <= MOST_DIGITS; n++) {
+  let digits = integers;
+  for (let n = 2, count = integers; n <= MOST_DIGITS && count > 0; n++) {
     const filter = parse({ $and: [where, atLeastDigits(n)] });
-    const count = await backend.count(scope, { collection: ENTRIES.schema, filter }, context);
-    if (count === 0) break;
+    count = await backend.count(scope, { collection: ENTRIES.schema, filter }, context);
     digits += count;
   }
   return digits;
 }
 
-/** The sign is one of them. */
+/** Two or more; the sign is one of them. */
 function atLeastDigits(n: number): Filter<EntryValue> {
-  if (n === 1) return { integer: { $exists: true } };
   return { $or: [{ integer: { $gte: 10 ** (n - 1) } }, { integer: { $lte: -(10 ** (n - 2)) } }] };
 }
 

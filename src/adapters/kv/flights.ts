@@ -2,14 +2,23 @@
 export class Flights<R> {
   private readonly running = new Map<string, Promise<R>>();
 
-  /** Nobody's own: it goes on when the caller who began it waits no more. Rejects with what `compute` throws, for all who wait. */
-  share(id: string, compute: () => Promise<R>): Promise<R> {
+  /**
+   * The computation is nobody's own: it goes on when the caller who began it waits no more. From then on who asks begins
+   * another, so that one that never ends holds up nobody beyond its first caller's bounds.
+   * @param wait for how long this caller waits
+   * @throws what `compute` throws, to all who wait; what `wait` throws
+   */
+  async share(id: string, compute: () => Promise<R>, wait: (computing: Promise<R>) => Promise<R>): Promise<R> {
     const known = this.running.get(id);
-    if (known !== undefined) return known;
-    const own = compute().finally(() => this.running.delete(id));
+    if (known !== undefined) return wait(known);
+    const own = compute();
     // There may be nobody left to hear of it.
     own.catch(() => undefined);
     this.running.set(id, own);
-    return own;
+    try {
+      return await wait(own);
+    } finally {
+      this.running.delete(id);
+    }
   }
 }

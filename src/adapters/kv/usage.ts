@@ -1,19 +1,33 @@
 /** How much the entries of a namespace, of a tenant and of all tenants take: one counter each, where there is a quota. */
 import { hash } from 'node:crypto';
-import { defineOwnCollection } from '../../collection/definition.js';
+import type { RecordSchema } from '../../backends/backend.js';
+import { defineOwnCollection, type CollectionDefinition } from '../../collection/definition.js';
 import { LIBRARY } from '../../collection/library.js';
 import { StorageError } from '../../errors.js';
+import { deleteEmptied } from './emptied.js';
 
 export interface UsageValue {
   /** Those that have expired, and are not deleted yet, are counted: deleting them gives their bytes back. */
   readonly bytes: number;
 }
 
-export const USAGE = defineOwnCollection<UsageValue>({ name: 'qm_kv_usage', id: 'given', fields: { bytes: 'number' } });
-
 export const TENANT_COUNTER = 'tenant';
 /** Under the library's own tenant. */
 export const GLOBAL = { scope: LIBRARY, id: 'kv' } as const;
+
+const DECLARED: CollectionDefinition<UsageValue> = defineOwnCollection<UsageValue>({
+  name: 'qm_kv_usage',
+  id: 'given',
+  fields: { bytes: 'number' },
+});
+
+const SCHEMA: RecordSchema = {
+  ...DECLARED.schema,
+  // There is one counter of all tenants: it takes no room.
+  sweep: (backend, before, limit, context) => deleteEmptied(DECLARED, GLOBAL.id, backend, before, limit, context),
+};
+
+export const USAGE: CollectionDefinition<UsageValue> = { ...DECLARED, schema: SCHEMA };
 
 export function namespaceCounter(namespace: string): string {
   return `namespace:${hash('sha256', namespace)}`;
