@@ -65,10 +65,10 @@ function describeOperations(prepare: () => Promise<{ url: string; drop: () => Pr
     expect(estimate.bytes).toBeGreaterThan(3_000 * 300);
     expect(estimate.indexBytes).toBeGreaterThan(3_000 * 20);
     await fill(storage, 3_000, 3_000);
-    // By the pages that were added.
+    // By the pages that were added, of which some rows have found room in those that were there.
     const { records } = await statsOf(operations, false);
-    expect(records).toBeGreaterThan(5_000);
-    expect(records).toBeLessThan(7_000);
+    expect(records).toBeGreaterThan(4_000);
+    expect(records).toBeLessThan(8_000);
     expect(await operations.databaseSize()).toBeGreaterThan(estimate.bytes + estimate.indexBytes);
   });
 
