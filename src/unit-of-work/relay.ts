@@ -1,6 +1,6 @@
 /** The delivery loop: claims lanes that are due and delivers them side by side, until it is stopped. */
 import type { RecordBackend, Stored } from '../backends/backend.js';
-import { LONGEST_DELAY, type Timer } from '../clock.js';
+import { LONGEST_DELAY } from '../clock.js';
 import { groupBy } from '../collection/group-by.js';
 import type { CollectionHost } from '../collection/host.js';
 import { checkKnown, invalid, isStorageError, StorageError } from '../errors.js';
@@ -13,6 +13,7 @@ import { LaneDelivery, type LaneHost } from './relay/lane.js';
 import type { DeliveryFailure } from './relay/faults.js';
 import { operations, withinAdmitted, type Operate } from './relay/operate.js';
 import { backoffDelay, type RelaySettings } from './relay/options.js';
+import { StopDeadline } from './stop-deadline.js';
 
 export interface RelayStatus {
   /** `stopped` also when the manager was closed under it. */
@@ -23,9 +24,6 @@ export interface RelayStatus {
   readonly failed: number;
   readonly dead: number;
 }
-
-/** Milliseconds for which a relay that gives up waits for the database, to give its keys back. */
-const LAST_WAIT = 1_000;
 
 const STOP_OPTIONS: ReadonlySet<string> = new Set(['deadline']);
 
@@ -57,9 +55,7 @@ export class Relay {
   private stopping = false;
   private ended = false;
   private stopped: Promise<void> | undefined;
-  /** When it gives up, by the monotonic clock, and the timer of the step towards it that comes next. */
-  private givingUp = Infinity;
-  private timer: Timer | undefined;
+  private readonly deadline: StopDeadline;
   private readonly pauses: LoopPause;
   /** Whether more was due than the last claim took. */
   private isBehind = false;
@@ -83,6 +79,11 @@ export class Relay {
       endings: new Endings(admitted),
       isStopping: () => this.stopping,
     };
+    this.deadline = new StopDeadline(
+      host.clock,
+      () => this.lanes.forEach(({ delivery }) => delivery.stop()),
+      () => this.abandon.abort(UNANSWERED),
+    );
     this.cleanUp.push(
       onWake(this.backend, () => this.pauses.wake()),
       onClosing(() => void this.stop({ deadline: 0 })),
@@ -113,7 +114,7 @@ export class Relay {
     if (typeof deadline !== 'number' || !(deadline >= 0) || deadline > LONGEST_DELAY)
       throw invalid('deadline', deadline, 'a number of milliseconds, 0 or more');
     this.stopped ??= this.end();
-    this.giveUpIn(deadline);
+    this.deadline.in(deadline);
     return this.stopped;
   }
 
@@ -126,24 +127,8 @@ export class Relay {
     this.pauses.wake();
     await this.loopEnded;
     await Promise.all([...this.lanes.values()].map(({ ended }) => ended));
-    this.timer?.cancel();
+    this.deadline.end();
     this.ended = true;
-  }
-
-  private giveUpIn(milliseconds: number): void {
-    const { clock } = this.host;
-    const at = clock.monotonic() + milliseconds;
-    if (this.ended || at >= this.givingUp) return;
-    this.givingUp = at;
-    this.timer?.cancel();
-    if (milliseconds === 0) this.giveUp();
-    else this.timer = clock.after(milliseconds, () => this.giveUp());
-  }
-
-  private giveUp(): void {
-    this.givingUp = -Infinity;
-    this.lanes.forEach(({ delivery }) => delivery.stop());
-    this.timer = this.host.clock.after(LAST_WAIT, () => this.abandon.abort(UNANSWERED));
   }
 
   private async loop(): Promise<void> {

@@ -1,9 +1,9 @@
 /** The loop of a worker: claims runs that are due, handles them side by side, and keeps their leases until they end. */
-import type { Timer } from '../../clock.js';
 import { isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import { LoopPause } from '../../unit-of-work/loop-pause.js';
 import { OngoingFault } from '../../unit-of-work/ongoing-fault.js';
 import { tellHost } from '../../unit-of-work/relay/faults.js';
+import { StopDeadline } from '../../unit-of-work/stop-deadline.js';
 import type { StoreHost } from '../host.js';
 import { readStop } from './arguments.js';
 import { outcome, type JobWorkerStatus, type RunContext, type RunFailure, type RunHandler } from './handler.js';
@@ -23,8 +23,6 @@ export interface WorkerSettings {
 
 /** The longest wait between looks while the database cannot be reached. */
 const LONGEST_WAIT = 10_000;
-/** Milliseconds for which a worker that is to stop tries to give back what it holds; then that is left to its leases. */
-const GIVING_BACK = 1_000;
 /** What this process tells of runs that may be claimed now. */
 const WAKING = ['job.run', 'job.run_retrying', 'job.run_released', 'job.schedule_changed'];
 
@@ -35,9 +33,7 @@ export class JobWorker {
   private stopping = false;
   private ended = false;
   private stopped: Promise<void> | undefined;
-  /** When it gives up, by the monotonic clock, and the timer of the step towards it that comes next. */
-  private givingUp = Infinity;
-  private timer: Timer | undefined;
+  private readonly deadline: StopDeadline;
   /** Gives up a claim that the database has not answered. */
   private readonly abandon = new AbortController();
   private readonly pauses: LoopPause;
@@ -67,6 +63,13 @@ export class JobWorker {
       (error) => this.fault(error, this.extending),
       () => this.extending.end(),
     );
+    const giveUp = (): void => {
+      for (const holding of this.held.holdings()) this.held.settle(holding, { kind: 'released' }, stopError());
+    };
+    this.deadline = new StopDeadline(host.clock, giveUp, () => {
+      this.held.forget();
+      this.abandon.abort(stopError());
+    });
     for (const type of WAKING) this.cleanUp.push(host.events.on(type, () => this.pauses.wake()));
     this.cleanUp.push(host.onClosing(() => void this.stop({ deadline: 0 })));
     this.loopEnded = this.loop();
@@ -85,7 +88,7 @@ export class JobWorker {
   stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
     const { deadline } = readStop(options, 'options');
     this.stopped ??= this.finish();
-    this.giveUpIn(deadline);
+    this.deadline.in(deadline);
     return this.stopped;
   }
 
@@ -101,29 +104,10 @@ export class JobWorker {
     this.stopping = true;
     this.pauses.wake();
     await this.loopEnded;
-    this.timer?.cancel();
+    this.deadline.end();
     this.extension.end();
     this.cleanUp.forEach((undo) => undo());
     this.ended = true;
-  }
-
-  private giveUpIn(milliseconds: number): void {
-    const { clock } = this.host;
-    const at = clock.monotonic() + milliseconds;
-    if (this.ended || at >= this.givingUp) return;
-    this.givingUp = at;
-    this.timer?.cancel();
-    if (milliseconds === 0) this.giveUp();
-    else this.timer = clock.after(milliseconds, () => this.giveUp());
-  }
-
-  private giveUp(): void {
-    this.givingUp = -Infinity;
-    for (const holding of this.held.holdings()) this.held.settle(holding, { kind: 'released' }, stopError());
-    this.timer = this.host.clock.after(GIVING_BACK, () => {
-      this.held.forget();
-      this.abandon.abort(stopError());
-    });
   }
 
   private async loop(): Promise<void> {
