@@ -62,13 +62,18 @@ describeServer('the pipeline', () => {
 
   test('a connection that comes back is given to 64 at most of those that wait', async () => {
     const narrow = await fixture.pool({ pipeline: true, pool: { max: 1 } });
-    let waiting: Promise<unknown>[] = [];
-    await narrow.transaction({ context: context() }, async (session) => {
-      await rowsOf(narrow, 'SELECT 1', session);
-      waiting = Array.from({ length: 200 }, () => rowsOf(narrow, 'SELECT 1'));
+    const waiting: Promise<unknown>[] = [];
+    // The first of them waits for the transaction of the other pool, and the others of its connection for it.
+    await pool.transaction({ context: context() }, async (holder) => {
+      await rowsOf(pool, 'SELECT pg_advisory_xact_lock(64)', holder);
+      await narrow.transaction({ context: context() }, async (session) => {
+        await rowsOf(narrow, 'SELECT 1', session);
+        waiting.push(rowsOf(narrow, 'SELECT pg_advisory_xact_lock(64)'));
+        waiting.push(...Array.from({ length: 199 }, () => rowsOf(narrow, 'SELECT 1')));
+      });
+      await until(() => narrow.figures().waiting < 200);
+      expect(narrow.figures().waiting).toBe(136);
     });
-    await waiting[0];
-    expect(narrow.figures().waiting).toBe(136);
     await Promise.all(waiting);
     await narrow.close(0);
   });
