@@ -142,11 +142,55 @@ describe('a search', () => {
   });
 });
 
+/** A search by the index: what the planner expected of its first row, and the pages that it read. */
+async function scanned(filter?: CompiledFilter): Promise<{ cost: number; pages: number }> {
+  const { pool } = opened;
+  const plans: string[] = [];
+  const query: SqlPool['query'] = async (text, parameters, inside, options) => {
+    const { rows } = await pool.query(`EXPLAIN (ANALYZE, BUFFERS) ${text}`, parameters, inside, options);
+    plans.push(rows.map((row) => row['QUERY PLAN']).join('\n'));
+    return pool.query(text, parameters, inside, options);
+  };
+  const watched = Object.assign(Object.create(pool) as SqlPool, { query });
+  const request = searchFor(data.queries[0]!.vector, 10, { ...(filter && { filter }) });
+  await providerOn(watched).search(wordnet, A, request, context());
+  expect(plans).toHaveLength(1);
+  const [, cost] = /Index Scan using qm_v_wordnet_[0-9a-f]{8}_ann on \S+ +\(cost=(\d+\.\d+)/.exec(plans[0]!)!;
+  const [, pages] = /Buffers: shared hit=(\d+)/.exec(plans[0]!)!;
+  return { cost: Number(cost), pages: Number(pages) };
+}
+
+test('under a filter the planner expects more of a scan than its first batch, and the scan reads no more for it', async () => {
+  const { pool } = opened;
+  await pool.script('SET enable_sort = off; SET enable_seqscan = off; SET enable_bitmapscan = off', context());
+  try {
+    const most = compiled({ op: 'not', node: { op: 'eq', field: field('partOfSpeech'), value: 'verb' } });
+    const [bare, filtered] = [await scanned(), await scanned(most)];
+    expect(filtered.cost).toBeGreaterThan(bare.cost * 1.5);
+    expect(filtered.pages).toBeLessThan(bare.pages * 1.2);
+  } finally {
+    await pool.script('RESET enable_sort; RESET enable_seqscan; RESET enable_bitmapscan', context());
+  }
+});
+
 test('the planner knows how many rows a load has written', async () => {
   const text = 'SELECT reltuples::integer AS rows FROM pg_class WHERE oid = $1::text::regclass';
   const { rows } = await opened.pool.query(text, [await tableOf(opened.provider, 'wordnet')], context());
   // At 1,000 rows and again at 2,000.
   expect(rows).toEqual([{ rows: data.definitions.length }]);
+});
+
+test('what was written waits on few pages for the index of the metadata, since each search reads them all', async () => {
+  const { pool, provider } = opened;
+  const schema = schemaOf('waiting', 2, { index: { kind: 'none' } });
+  await provider.createCollection(schema, context());
+  const metadata = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`key${i}`, i]));
+  const records = Array.from({ length: 500 }, (_, i) => record(`r${i}`, [1, i], { ...metadata, i }));
+  for (const namespace of ['1', '2', '3']) await provider.upsert(schema, { ...A, namespace }, records, context());
+  const table = (await tableOf(provider, 'waiting')).replaceAll('"', '');
+  const text = `SELECT gin_clean_pending_list('${table}_metadata_idx'::regclass)::integer AS pages`;
+  const [row] = (await pool.query(text, [], context())).rows;
+  expect(row!['pages']).toBeLessThanOrEqual(256 / 8);
 });
 
 describe.each(METRICS)('the score of %s', (metric) => {

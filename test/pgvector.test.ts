@@ -128,7 +128,9 @@ describe('in a transaction', () => {
       const inside = { ...context(), session };
       await pool.script('SET LOCAL hnsw.ef_search = 77', inside);
       const handle = storeOn(provider, 'main', session);
-      await Promise.all([1, 2, 3].map((topK) => handle.search('settings', { vector: [1, 0], topK })));
+      const filter = { kind: 'x' };
+      await Promise.all([1, 2, 3].map((topK) => handle.search('settings', { vector: [1, 0], topK, filter })));
+      await handle.search('settings', { vector: [1, 0] });
       expect(await read(inside)).toEqual({ scan: 'off', ef: '77' });
     });
     expect(await read(context())).toEqual({ scan: 'off', ef: '40' });

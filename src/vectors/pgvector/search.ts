@@ -8,21 +8,45 @@ import { readRow, type Statement } from './rows.js';
 import { exactStatement, indexedStatement } from './statements.js';
 import { indexName, scoreOfDistance } from './table.js';
 
+/** How an index is scanned. */
+interface Scan {
+  /** In force while the statement is planned, and while it runs where `efSearch` says nothing else. */
+  readonly settings: readonly Setting[];
+  /** What `hnsw.ef_search` is while the statement runs. */
+  readonly efSearch?: number;
+}
+
+/** The server's upper limit of `hnsw.ef_search`. */
+const MAX_EF_SEARCH = 1_000;
+
+/**
+ * How many batches of `ef_search` a filtered scan is planned for. The planner counts the first alone, and took the index for what
+ * a tenth of 20,000 records match: 3.8 ms on average, since where they lie elsewhere than the query the scan goes on and on, and
+ * 1.5 for comparing them all. At five that tenth is compared, and a sixth is scanned.
+ */
+const FILTERED_BATCHES = 5;
+
 /** Without iterative scans a filtered search returns what few of its rows the scan met, without an error. */
-function scanSettings({ index }: VectorSchema, rows: number, efSearch: number): readonly Setting[] {
+function scanOf({ index }: VectorSchema, { filter }: VectorSearch, rows: number, efSearch: number): Scan {
   switch (index.kind) {
-    case 'hnsw':
-      return [
+    case 'hnsw': {
+      const batch = Math.min(MAX_EF_SEARCH, Math.max(efSearch, rows));
+      const planned = filter === undefined ? batch : Math.min(MAX_EF_SEARCH, FILTERED_BATCHES * batch);
+      const settings: Setting[] = [
         ['hnsw.iterative_scan', 'relaxed_order'],
-        ['hnsw.ef_search', String(Math.min(1_000, Math.max(efSearch, rows)))],
+        ['hnsw.ef_search', String(planned)],
       ];
+      return { settings, ...(planned !== batch && { efSearch: batch }) };
+    }
     case 'ivfflat':
-      return [
-        ['ivfflat.iterative_scan', 'relaxed_order'],
-        ['ivfflat.probes', String(index.probes ?? 10)],
-      ];
+      return {
+        settings: [
+          ['ivfflat.iterative_scan', 'relaxed_order'],
+          ['ivfflat.probes', String(index.probes ?? 10)],
+        ],
+      };
     case 'none':
-      return [];
+      return { settings: [] };
   }
 }
 
@@ -76,10 +100,8 @@ export class Searcher {
   private indexed(schema: VectorSchema, scope: VectorScope, request: VectorSearch): IndexedSearch | undefined {
     const precision = precisionOf(schema);
     if (request.exact || precision === 'none') return undefined;
-    return {
-      ...indexedStatement(schema, scope, request, precision, this.pool.binary),
-      settings: scanSettings(schema, candidates(precision, request.topK), this.efSearch),
-    };
+    const { settings, efSearch } = scanOf(schema, request, candidates(precision, request.topK), this.efSearch);
+    return { ...indexedStatement(schema, scope, request, precision, this.pool.binary, efSearch), settings };
   }
 
   private async planOf({ text, parameters, settings }: Partial<IndexedSearch> & Statement, context: OperationContext) {

@@ -65,17 +65,25 @@ export function deleteStatement(schema: VectorSchema, scope: VectorScope, select
   return { parameters, text: `DELETE FROM ${tableName(schema)} WHERE ${where}` };
 }
 
-/** In the order of the index, which a relaxed scan gives only roughly: hence the sort outside. */
+/**
+ * In the order of the index, which a relaxed scan gives only roughly: hence the sort outside.
+ *
+ * @param efSearch sets `hnsw.ef_search` once the statement is planned: what needs no row is evaluated before the scan begins.
+ */
 export function indexedStatement(
   schema: VectorSchema,
   scope: VectorScope,
   request: VectorSearch,
   precision: Precision,
   binary: boolean,
+  efSearch?: number,
 ): Statement {
   return searchStatement(schema, scope, request, binary, (vector) => ({
     order: indexedDistance(schema, precision, vector),
     rows: candidates(precision, request.topK),
+    ...(efSearch !== undefined && {
+      gate: `(SELECT set_config('hnsw.ef_search', '${efSearch}', true)) IS NOT NULL`,
+    }),
   }));
 }
 
@@ -98,13 +106,14 @@ function searchStatement(
   scope: VectorScope,
   { vector, topK, filter, include }: VectorSearch,
   binary: boolean,
-  scan: (vector: string) => { readonly order: string; readonly rows: number },
+  scan: (vector: string) => { readonly order: string; readonly rows: number; readonly gate?: string },
 ): Statement {
   const parameters = new Parameters(binary);
   const target = parameters.vector(vector);
   const measure = distance(schema.metric, target);
-  const where = scoped(scope, filter, parameters);
-  const { order, rows } = scan(target);
+  const own = scoped(scope, filter, parameters);
+  const { order, rows, gate } = scan(target);
+  const where = gate === undefined ? own : `${gate} AND ${own}`;
   const inner = `SELECT ${columnsOf(include, 'embedding')}, ${measure} AS distance FROM ${tableName(schema)} WHERE ${where}`;
   const outer = `SELECT ${columnsOf(include)}, distance FROM c ORDER BY distance, id`;
   const best = rows > topK ? ` LIMIT ${parameters.integer(topK)}` : '';

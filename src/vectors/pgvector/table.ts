@@ -104,7 +104,7 @@ export function createTable(schema: VectorSchema): string {
       `text text, ${schema.text === undefined ? '' : 'words tsvector, '}PRIMARY KEY (tenant, namespace, id))`,
     // Nothing is estimated from vectors, and sorting them for statistics takes long.
     `ALTER TABLE ${table} ALTER embedding SET STATISTICS 0`,
-    `CREATE INDEX ON ${table} USING gin (metadata jsonb_path_ops)`,
+    `CREATE INDEX ON ${table} ${gin('metadata jsonb_path_ops')}`,
   ];
   if (schema.dimension <= MAX_INLINE_DIMENSION)
     // In the row: out of line every distance is a second read. The target keeps the metadata in the row too.
@@ -113,9 +113,18 @@ export function createTable(schema: VectorSchema): string {
   for (const [path, type] of Object.entries(schema.fields))
     if (type === 'number' || type === 'date')
       statements.push(`CREATE INDEX ON ${table} ((metadata->${literal(path)}))`);
-  if (schema.text !== undefined) statements.push(`CREATE INDEX ON ${table} USING gin (words)`);
+  if (schema.text !== undefined) statements.push(`CREATE INDEX ON ${table} ${gin('words')}`);
   statements.push(...createIndex(schema));
   return statements.join('; ');
+}
+
+/**
+ * What is written waits in a list that every search reads from end to end, until it is as long as this (kB), or the table is
+ * vacuumed. By the server's default of 4 MB, which 20,000 records do not fill, the planner reads the whole table instead: 13 ms
+ * for what takes 2 here, and records are written as fast.
+ */
+function gin(column: string): string {
+  return `USING gin (${column}) WITH (gin_pending_list_limit = 256)`;
 }
 
 /** The index of the vectors, of a name of its own; none where the collection has none. */
