@@ -84,6 +84,21 @@ for (const target of storageTargets('declared jobs'))
       expect((await jobs.ensure({ name: 'drafted' }, { schedule: nightly })).status).toBe('cancelled');
     });
 
+    test('have the status that is meant, however it is written', async () => {
+      if (!can()) return;
+      const { jobs } = open();
+      const ensure = async (name: string, status: unknown, schedule?: typeof nightly): Promise<string> =>
+        (await jobs.ensure({ name, status: status as 'draft' }, { schedule })).status;
+      expect(await ensure('in capitals', ' Scheduled ', nightly)).toBe('scheduled');
+      expect((await jobs.list({ status: 'scheduled' })).items.map(({ name }) => name)).toContain('in capitals');
+      for (const blank of [undefined, null, ' ']) {
+        expect(await ensure(`blank ${blank}`, blank)).toBe('draft');
+        expect(await ensure(`blank ${blank} with a schedule`, blank, nightly)).toBe('scheduled');
+      }
+      await jobs.create({ name: 'a draft so far' });
+      expect(await ensure('a draft so far', 'SCHEDULED')).toBe('scheduled');
+    });
+
     test('are changed where they differ, except for the status', async () => {
       if (!can()) return;
       const { jobs } = open();

@@ -5,7 +5,7 @@ import { isPlainObject } from '../../filter/json.js';
 import type { Actor } from '../events.js';
 import type { StoreHost } from '../host.js';
 import type { Unit } from '../unit.js';
-import { OPTIONS, readJobChanges, readNewJob } from './arguments.js';
+import { OPTIONS, readGivenStatus, readJobChanges, readNewJob } from './arguments.js';
 import { applyJobChanges, type JobChange } from './base.js';
 import { checkConversation, isNameTaken, type NewJob } from './job-operations.js';
 import { compact, JOBS, SCHEDULES, type JobStatus, type JobValue, type ScheduleValue } from './records.js';
@@ -43,7 +43,8 @@ export abstract class DeclarationOperations extends ScheduleOperations {
   async ensure(job: NewJob, options: EnsureJobOptions = {}): Promise<JobChange> {
     const { schedule, ...actor } = OPTIONS.ensure(options, 'options');
     const read = readNewJob(job, 'job');
-    const { status = schedule === undefined ? 'draft' : 'scheduled', ...given } = job;
+    const { status: said, ...given } = job;
+    const status = readGivenStatus(said, 'job.status') ?? (schedule === undefined ? 'draft' : 'scheduled');
     const declaration: Declaration = {
       value: compact<JobValue>({ ...read, status }),
       changes: readJobChanges(given, 'job'),
