@@ -82,6 +82,10 @@ export class HeldRuns {
     return this.all.values();
   }
 
+  holds(holding: Holding): boolean {
+    return this.all.get(holding.run.id) === holding;
+  }
+
   add(holding: Holding): void {
     const before = this.all.get(holding.run.id);
     if (before !== undefined) this.lose(before, 'It was claimed again');
