@@ -116,6 +116,28 @@ for (const target of storageTargets('declared jobs'))
       expect(await jobs.getSchedule(id)).toMatchObject({ misfire: 'skip', timezone: 'Europe/Berlin' });
     });
 
+    test('of a job that was cancelled have no occurrence to come until their schedule is resumed', async () => {
+      if (!can()) return;
+      const { jobs } = open();
+      const job = { name: 'stopped', metadata: { persona: 'ann' } };
+      const changed = async (expression: string): Promise<Date | undefined> => {
+        const { id } = await jobs.ensure(job, { schedule: { expression } });
+        return (await jobs.getSchedule(id)).nextRunAt;
+      };
+      expect(await changed('@daily')).toBeInstanceOf(Date);
+      const { id } = await jobs.getByName('stopped');
+      await jobs.transition(id, 'cancelled');
+      expect(await changed('@hourly')).toBeUndefined();
+      expect(await jobs.getSchedule(id)).toMatchObject({ expression: '@hourly', paused: false });
+      await jobs.rerun(id);
+      expect(await changed('@weekly')).toBeUndefined();
+      await jobs.resumeSchedule(id);
+      expect(await changed('@monthly')).toBeInstanceOf(Date);
+      // One that has ended by itself was not stopped.
+      await jobs.ensure(job, { schedule: { scheduleType: 'once', expression: '2026-01-01T00:00:00Z' } });
+      expect(await changed('@daily')).toBeInstanceOf(Date);
+    });
+
     test('stay paused until it is said that they are not', async () => {
       if (!can()) return;
       const { jobs } = open();
