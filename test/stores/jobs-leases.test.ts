@@ -173,6 +173,32 @@ test('those that were given up while their extension waited, or was under way, a
   await Promise.all([stopped, rival.stop()]);
 });
 
+test('that is over is told to its handler at that moment, not at the next look', async () => {
+  const clock = new ManualClock();
+  const own = await sharedMemory(1, clock)();
+  own.on('error', () => undefined);
+  let signal: AbortSignal | undefined;
+  const worker = own.jobs.work(
+    (_run, context) => {
+      ({ signal } = context);
+      return new Promise(() => undefined);
+    },
+    { leaseSeconds: 30, poll: 3_600_000 },
+  );
+  // The looks are not at the times of the lease.
+  await clock.advance(SECOND);
+  await own.jobs.enqueueRun((await newJob(own)).id);
+  for (let i = 0; i < 100 && signal === undefined; i++) await settled();
+  beforeWrites(own, () => Promise.reject(new UnavailableError('away')));
+  await clock.advance(30 * SECOND - 1);
+  expect(signal!.aborted).toBe(false);
+  await clock.advance(1);
+  expect(signal!.reason).toMatchObject({ code: 'LEASE_LOST' });
+  const stopped = worker.stop({ deadline: 0 });
+  await clock.advance(10 * SECOND);
+  await stopped;
+});
+
 test('that ended while the process was frozen is asked for again, and kept where nobody took the run', async () => {
   const clock = new ManualClock();
   const own = await sharedMemory(1, clock)();

@@ -38,10 +38,22 @@ export class LeaseExtension {
 
   private wait(): void {
     if (this.ended) return;
-    this.timer = this.clock.after((this.leaseSeconds * 1_000) / LOOKS, () => {
+    this.timer = this.clock.after(this.untilLook(), () => {
       this.look();
       this.wait();
     });
+  }
+
+  /** No longer than until the next lease ends: its handler hears of it before another may have the run. */
+  private untilLook(): number {
+    const lease = this.leaseSeconds * 1_000;
+    const now = this.clock.monotonic();
+    let least = lease / LOOKS;
+    for (const { renewed, end } of this.held.holdings()) {
+      const left = renewed + lease - now;
+      if (end === undefined && left > 0) least = Math.min(least, left);
+    }
+    return least;
   }
 
   /** Extends the leases of which a third is over, and learns which runs are to end. */
