@@ -1,0 +1,54 @@
+/** The ends of runs that a worker has to write more than once: answers that are lost, faults that pass, a database that is away. */
+import { expect, test } from '@jest/globals';
+import type { RecordBackend, Write } from '../../src/backends/backend.js';
+import { StorageError } from '../../src/errors.js';
+import { openStorage, type RunFailure, type StorageManager } from '../../src/index.js';
+import { databaseOf } from '../support/open-parts.js';
+import { newJob } from './jobs-target.js';
+
+const open = (): Promise<StorageManager> => openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+const RETRY = { maxAttempts: 2, backoffSeconds: 0, jitterSeconds: 0 };
+
+/** Of how many runs these writes tell the end. */
+function endsIn(writes: readonly Write[]): number {
+  const types = writes.map((write) => ('value' in write ? write.value['type'] : undefined));
+  return types.filter((type) => typeof type === 'string' && /^job\.run_(succeeded|failed|retrying)$/.test(type)).length;
+}
+
+/** Does `write` in place of the writes of ends. */
+function onEnds(
+  storage: StorageManager,
+  write: (ends: number, go: () => ReturnType<RecordBackend['write']>) => ReturnType<RecordBackend['write']>,
+): void {
+  const { backend } = databaseOf(storage);
+  const plain = backend.write.bind(backend);
+  backend.write = (scope, writes, context) => {
+    const go = (): ReturnType<RecordBackend['write']> => plain(scope, writes, context);
+    const ends = endsIn(writes);
+    return ends === 0 ? go() : write(ends, go);
+  };
+}
+
+test('a failure whose answer was lost is told as any other, and counted', async () => {
+  await using storage = await open();
+  const { id } = await storage.jobs.enqueueRun((await newJob(storage, { retry: RETRY })).id);
+  storage.on('error', () => undefined);
+  let answers = 0;
+  onEnds(storage, async (_ends, go) => {
+    const results = await go();
+    if (answers++ % 2 === 0) throw new StorageError('OUTCOME_UNKNOWN', 'The answer was lost');
+    return results;
+  });
+  const failures: RunFailure[] = [];
+  await using worker = storage.jobs.work(() => Promise.reject(new Error('boom')), {
+    poll: 3_600_000,
+    concurrency: 1,
+    onFailure: (failure) => failures.push(failure),
+  });
+  while (failures.length + worker.status().lost < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(failures).toMatchObject([
+    { run: { id, attempt: 1 }, dead: false },
+    { run: { id, attempt: 2, status: 'failed' }, dead: true },
+  ]);
+  expect(worker.status()).toMatchObject({ failed: 2, lost: 0 });
+});
