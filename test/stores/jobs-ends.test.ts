@@ -1,7 +1,7 @@
 /** The ends of runs that a worker has to write more than once: answers that are lost, faults that pass, a database that is away. */
 import { expect, test } from '@jest/globals';
 import type { RecordBackend, Write } from '../../src/backends/backend.js';
-import { StorageError } from '../../src/errors.js';
+import { StorageError, UnavailableError } from '../../src/errors.js';
 import { openStorage, type RunFailure, type StorageManager } from '../../src/index.js';
 import { databaseOf } from '../support/open-parts.js';
 import { newJob } from './jobs-target.js';
@@ -51,4 +51,31 @@ test('a failure whose answer was lost is told as any other, and counted', async 
     { run: { id, attempt: 2, status: 'failed' }, dead: true },
   ]);
   expect(worker.status()).toMatchObject({ failed: 2, lost: 0 });
+});
+
+test('a fault that passes, while each of several ends is written by itself, loses none', async () => {
+  await using storage = await open();
+  const { jobs } = storage;
+  const job = await newJob(storage);
+  const runs = await jobs.enqueueRuns(job.id, [{}, {}]);
+  storage.on('error', () => undefined);
+  let alone = 0;
+  onEnds(storage, (ends, go) => {
+    if (ends > 1) return Promise.reject(new StorageError('VALIDATION', 'Together they are too large'));
+    if (alone++ === 0) return Promise.reject(new UnavailableError('away', { retryable: true }));
+    return go();
+  });
+  let begun = 0;
+  let end: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => (end = resolve));
+  await using worker = jobs.work(
+    () => {
+      if (++begun === 2) end();
+      return ended;
+    },
+    { poll: 20, concurrency: 2 },
+  );
+  while (worker.status().succeeded + worker.status().lost < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(worker.status()).toMatchObject({ succeeded: 2, lost: 0 });
+  for (const { id } of runs) expect(await jobs.getRun(id)).toMatchObject({ status: 'succeeded', attempt: 1 });
 });

@@ -153,19 +153,10 @@ export class HeldRuns {
       this.onFault(error);
       if (!isStorageError(error) || error.retryable || error.code === 'OUTCOME_UNKNOWN') return false;
       // Together none of them was written; the one that cannot be is left to its lease.
-      for (const holding of batch) await this.writeEnd(holding);
+      if (batch.length === 1) this.drop(batch[0]!, undefined);
+      else for (const holding of batch) if (!(await this.isWritten(tenant, [holding]))) return false;
     }
     return true;
-  }
-
-  private async writeEnd(holding: Holding): Promise<void> {
-    try {
-      const written = await this.store.end(holding.run.tenant, [{ run: holding.run, end: holding.end! }]);
-      this.drop(holding, written.get(holding.run.id));
-    } catch (error) {
-      this.onFault(error);
-      this.drop(holding, undefined);
-    }
   }
 
   /** @param written the run as its end has left it; absent: it was lost */
