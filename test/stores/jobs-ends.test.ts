@@ -3,7 +3,9 @@ import { expect, test } from '@jest/globals';
 import type { RecordBackend, Write } from '../../src/backends/backend.js';
 import { StorageError, UnavailableError } from '../../src/errors.js';
 import { openStorage, type RunFailure, type StorageManager } from '../../src/index.js';
+import { ManualClock, settled } from '../support/manual-clock.js';
 import { databaseOf } from '../support/open-parts.js';
+import { sharedMemory } from '../support/shared-memory.js';
 import { newJob } from './jobs-target.js';
 
 const open = (): Promise<StorageManager> => openStorage({ databases: { main: 'memory:' } }, { environment: {} });
@@ -78,4 +80,26 @@ test('a fault that passes, while each of several ends is written by itself, lose
   while (worker.status().succeeded + worker.status().lost < 2) await new Promise((resolve) => setTimeout(resolve, 5));
   expect(worker.status()).toMatchObject({ succeeded: 2, lost: 0 });
   for (const { id } of runs) expect(await jobs.getRun(id)).toMatchObject({ status: 'succeeded', attempt: 1 });
+});
+
+test('an end is written although the database was away for longer than the lease', async () => {
+  const clock = new ManualClock();
+  const shared = sharedMemory(1, clock);
+  const [own, other] = [await shared(), await shared()];
+  const { id } = await other.jobs.enqueueRun((await newJob(other)).id);
+  own.on('error', () => undefined);
+  const { backend } = databaseOf(own);
+  const write = backend.write.bind(backend);
+  let end: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => (end = resolve));
+  const worker = own.jobs.work(() => ended, { leaseSeconds: 30, poll: 3_600_000, concurrency: 1 });
+  for (let i = 0; i < 100 && worker.status().inFlight === 0; i++) await settled();
+  backend.write = () => Promise.reject(new UnavailableError('away'));
+  end();
+  for (let i = 0; i < 100; i++) await clock.advance(1_000);
+  backend.write = write;
+  for (let i = 0; i < 10; i++) await clock.advance(1_000);
+  expect(await other.jobs.getRun(id)).toMatchObject({ status: 'succeeded', attempt: 1 });
+  expect(worker.status()).toMatchObject({ succeeded: 1, lost: 0, inFlight: 0 });
+  await worker.stop();
 });

@@ -125,7 +125,10 @@ export class HeldRuns {
     return this.clock.monotonic() - renewed >= this.leaseSeconds * 1_000;
   }
 
-  /** Writes the ends of a tenant, while others come. Those that cannot be written are tried again until their leases are lost. */
+  /**
+   * Writes the ends of a tenant, while others come. Those that cannot be written now are tried again until the database
+   * answers, also after their leases: the work is done, and their tokens tell whether another has the run.
+   */
   private writeNext(tenant: string, failures = 0): void {
     this.writing.add(async () => {
       // Handlers that end together are written together.
@@ -134,10 +137,8 @@ export class HeldRuns {
       const [batch] = inBatches(over, ENDS, ({ run, end }) => runBytes(run) + endBytes(end!));
       if (batch === undefined) return void this.over.delete(tenant);
       if (await this.isWritten(tenant, batch)) return this.writeNext(tenant);
-      this.clock.after(Math.min(100 * 2 ** (failures + 1), 5_000), () => {
-        for (const holding of batch) if (this.isLate(holding)) this.drop(holding, undefined);
-        this.writeNext(tenant, failures + 1);
-      });
+      const pause = Math.min(100 * 2 ** (failures + 1), 5_000);
+      this.clock.after(pause, () => this.writeNext(tenant, failures + 1));
     });
   }
 
