@@ -103,3 +103,26 @@ test('an end is written although the database was away for longer than the lease
   expect(worker.status()).toMatchObject({ succeeded: 1, lost: 0, inFlight: 0 });
   await worker.stop();
 });
+
+test('a run that was cut is not told of as one that succeeds without its result', async () => {
+  await using storage = await open();
+  const told: StorageError[] = [];
+  storage.on('error', (error) => told.push(error));
+  const job = await newJob(storage, { timeoutSeconds: 0.02, retry: { ...RETRY, maxAttempts: 1 } });
+  const { id } = await storage.jobs.enqueueRun(job.id);
+  let isOver: () => void = () => undefined;
+  const over = new Promise<void>((resolve) => (isOver = resolve));
+  await using worker = storage.jobs.work(
+    async (_run, { signal }) => {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      isOver();
+      return { at: new Date() };
+    },
+    { poll: 20 },
+  );
+  await over;
+  while (worker.status().failed === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await settled();
+  expect(await storage.jobs.getRun(id)).toMatchObject({ status: 'failed', error: 'timeout' });
+  expect(told.map(({ code, details }) => [code, details['dead']])).toEqual([['INTERNAL', true]]);
+});
