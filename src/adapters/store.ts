@@ -61,7 +61,7 @@ export interface StoreDefinition {
   readonly aggregateId: Reader<string>;
 }
 
-const EVENT_LIST = shape({
+export const readEventList = shape({
   ...CALL_MEMBERS,
   after: withDefault(integer(0, Number.MAX_SAFE_INTEGER), 0),
   limit: withDefault(integer(1, 1_000), 100),
@@ -182,7 +182,7 @@ export abstract class Store extends Handle {
         operation: this.operationName('listEvents'),
       });
     const id = this.definition.aggregateId(aggregateId, 'aggregateId');
-    const { after, limit, ...call } = EVENT_LIST(options, 'options');
+    const { after, limit, ...call } = readEventList(options, 'options');
     return this.reading('listEvents', call, async (unit) => {
       const filter = { aggregateId: id, seq: { $gt: after } };
       const found = await unit.query(this.definition.events, filter, {

@@ -3,7 +3,7 @@
  * was read is conditional on the version read, so that the batch proves, when it is written, that the decision still holds.
  */
 import type { JsonObject, RecordBackend, Write, WriteResult } from '../backends/backend.js';
-import { encodeValue, type Encoded } from '../backends/value.js';
+import { encodeValue, jsonBytes, type Encoded } from '../backends/value.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import type { CollectionHost } from '../collection/host.js';
 import { makeUuid } from '../collection/ids.js';
@@ -190,11 +190,12 @@ export class Unit {
     const { if: filter, ifVersion, orInsert, expiresAt } = conditions;
     const inserted = orInsert === undefined ? undefined : this.encode(definition, orInsert);
     let record: StoredRecord<T> | undefined;
+    const encoded = codec.encodePatch(changes);
     const write: Write = {
       collection: definition.schema,
       kind: 'patch',
       id,
-      changes: codec.encodePatch(changes),
+      changes: encoded,
       ...(filter === undefined ? {} : { if: normalize(parseFilter(filter, definition.domain)) }),
       ...(ifVersion === undefined ? {} : { ifVersion }),
       ...(inserted === undefined ? {} : { orInsert: inserted.value }),
@@ -203,7 +204,8 @@ export class Unit {
     const done = (result: WriteResult): void => {
       if (result.status === 'patched') record = codec.decode(result.record);
     };
-    this.push(definition, write, { ...inserted, done });
+    const bound = jsonBytes(encoded) + (inserted?.bound ?? 0);
+    this.push(definition, write, { bound, done });
     return { record: () => record! };
   }
 

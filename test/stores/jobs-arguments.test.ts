@@ -231,3 +231,9 @@ test('nothing was written, and a tenant does not work for the others', async () 
   await expect(jobs.claimDue(CLAIM)).rejects.toMatchObject({ code: 'VALIDATION' });
   expect(() => jobs.work(() => 1)).toThrow(expect.objectContaining({ code: 'VALIDATION' }));
 });
+
+test('events are listed with the usual bounds where these are null or blank', async () => {
+  const { id } = await storage.jobs.create({ name: 'told' });
+  for (const none of [undefined, null, ' '] as never[])
+    expect(await storage.jobs.listEvents(id, { after: none, limit: none })).toHaveLength(1);
+});

@@ -84,6 +84,21 @@ for (const target of storageTargets('declared jobs'))
       expect((await jobs.ensure({ name: 'drafted' }, { schedule: nightly })).status).toBe('cancelled');
     });
 
+    test('have the status that is meant, however it is written', async () => {
+      if (!can()) return;
+      const { jobs } = open();
+      const ensure = async (name: string, status: unknown, schedule?: typeof nightly): Promise<string> =>
+        (await jobs.ensure({ name, status: status as 'draft' }, { schedule })).status;
+      expect(await ensure('in capitals', ' Scheduled ', nightly)).toBe('scheduled');
+      expect((await jobs.list({ status: 'scheduled' })).items.map(({ name }) => name)).toContain('in capitals');
+      for (const blank of [undefined, null, ' ']) {
+        expect(await ensure(`blank ${blank}`, blank)).toBe('draft');
+        expect(await ensure(`blank ${blank} with a schedule`, blank, nightly)).toBe('scheduled');
+      }
+      await jobs.create({ name: 'a draft so far' });
+      expect(await ensure('a draft so far', 'SCHEDULED')).toBe('scheduled');
+    });
+
     test('are changed where they differ, except for the status', async () => {
       if (!can()) return;
       const { jobs } = open();
@@ -99,6 +114,28 @@ for (const target of storageTargets('declared jobs'))
         ['job.schedule_changed', 'set'],
       ]);
       expect(await jobs.getSchedule(id)).toMatchObject({ misfire: 'skip', timezone: 'Europe/Berlin' });
+    });
+
+    test('of a job that was cancelled have no occurrence to come until their schedule is resumed', async () => {
+      if (!can()) return;
+      const { jobs } = open();
+      const job = { name: 'stopped', metadata: { persona: 'ann' } };
+      const changed = async (expression: string): Promise<Date | undefined> => {
+        const { id } = await jobs.ensure(job, { schedule: { expression } });
+        return (await jobs.getSchedule(id)).nextRunAt;
+      };
+      expect(await changed('@daily')).toBeInstanceOf(Date);
+      const { id } = await jobs.getByName('stopped');
+      await jobs.transition(id, 'cancelled');
+      expect(await changed('@hourly')).toBeUndefined();
+      expect(await jobs.getSchedule(id)).toMatchObject({ expression: '@hourly', paused: false });
+      await jobs.rerun(id);
+      expect(await changed('@weekly')).toBeUndefined();
+      await jobs.resumeSchedule(id);
+      expect(await changed('@monthly')).toBeInstanceOf(Date);
+      // One that has ended by itself was not stopped.
+      await jobs.ensure(job, { schedule: { scheduleType: 'once', expression: '2026-01-01T00:00:00Z' } });
+      expect(await changed('@daily')).toBeInstanceOf(Date);
     });
 
     test('stay paused until it is said that they are not', async () => {

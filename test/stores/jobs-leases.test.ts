@@ -131,6 +131,74 @@ for (const [what, fail] of [
     await stopped;
   });
 
+test('those that were given up while their extension waited, or was under way, are not given anew', async () => {
+  const clock = new ManualClock();
+  const open = sharedMemory(1, clock);
+  const [own, other] = [await open(), await open()];
+  own.on('error', () => undefined);
+  const tenants = Array.from({ length: 12 }, (_, i) => `t${i}`);
+  for (const tenant of tenants) {
+    const storage = other.tenant(tenant);
+    await storage.jobs.enqueueRun((await newJob(storage, { retry: AT_ONCE })).id);
+  }
+  let [away, slow] = [false, false];
+  const { passed, open: comeBack } = gate();
+  beforeWrites(own, () => {
+    if (away) return Promise.reject(new UnavailableError('away'));
+    return slow ? passed : Promise.resolve();
+  });
+  let [begun, lost] = [0, 0];
+  const worker = own.jobs.work(
+    (_run, { signal }) => {
+      begun++;
+      signal.addEventListener('abort', () => lost++);
+      return new Promise(() => undefined);
+    },
+    { leaseSeconds: 30, concurrency: 12, poll: 3_600_000 },
+  );
+  for (let i = 0; i < 100 && begun < 12; i++) await settled();
+  // It claims none of them again.
+  const stopped = worker.stop({ deadline: 3_600_000 });
+  away = true;
+  await clock.advance(24 * SECOND);
+  // Eight are asked for, which the database takes and answers late; the others wait for their turn.
+  [away, slow] = [false, true];
+  await clock.advance(9 * SECOND);
+  expect(lost).toBe(12);
+  comeBack();
+  for (let i = 0; i < 100; i++) await settled();
+  const rival = await watch(other);
+  for (let i = 0; i < 5; i++) await clock.advance(SECOND);
+  expect(rival.taken.map(({ tenantId }) => tenantId).sort()).toEqual([...tenants].sort());
+  await Promise.all([stopped, rival.stop()]);
+});
+
+test('that is over is told to its handler at that moment, not at the next look', async () => {
+  const clock = new ManualClock();
+  const own = await sharedMemory(1, clock)();
+  own.on('error', () => undefined);
+  let signal: AbortSignal | undefined;
+  const worker = own.jobs.work(
+    (_run, context) => {
+      ({ signal } = context);
+      return new Promise(() => undefined);
+    },
+    { leaseSeconds: 30, poll: 3_600_000 },
+  );
+  // The looks are not at the times of the lease.
+  await clock.advance(SECOND);
+  await own.jobs.enqueueRun((await newJob(own)).id);
+  for (let i = 0; i < 100 && signal === undefined; i++) await settled();
+  beforeWrites(own, () => Promise.reject(new UnavailableError('away')));
+  await clock.advance(30 * SECOND - 1);
+  expect(signal!.aborted).toBe(false);
+  await clock.advance(1);
+  expect(signal!.reason).toMatchObject({ code: 'LEASE_LOST' });
+  const stopped = worker.stop({ deadline: 0 });
+  await clock.advance(10 * SECOND);
+  await stopped;
+});
+
 test('that ended while the process was frozen is asked for again, and kept where nobody took the run', async () => {
   const clock = new ManualClock();
   const own = await sharedMemory(1, clock)();

@@ -89,3 +89,22 @@ test('counters that are 0 for a while are swept, but for the one of all tenants'
   expect(await left(GLOBAL.scope.tenant)).toEqual([GLOBAL.id]);
   await pool.close();
 });
+
+test('counters are swept also after the wall clock was ahead once', async () => {
+  const clock = new ManualClock();
+  const pool = pools.create('memory:', { seed: null }, { clock, name: 'main' });
+  await pool.open();
+  const backend = backends.create(pool, 'records:main');
+  const context = () => ({ now: clock.now(), deadline: clock.monotonic() + 1_000 });
+  const sweep = (): Promise<number> => USAGE.schema.sweep!(backend, clock.now(), 1_000, context());
+  const week = 7 * 24 * 60 * MINUTE;
+  clock.jump(week);
+  expect(await sweep()).toBe(0);
+  clock.jump(-week);
+  const unit = bareUnit(backend, 'a', context());
+  unit.put(USAGE, TENANT_COUNTER, { bytes: 0 });
+  expect(await unit.commit('test')).toBeUndefined();
+  await clock.advance(2 * 60 * MINUTE);
+  expect(await sweep()).toBe(1);
+  await pool.close();
+});

@@ -93,6 +93,7 @@ export const readId = uuid;
 export const readToken = TOKEN;
 export const readName = NAME;
 export const readJobStatus = choice(JOB_STATUSES);
+export const readGivenStatus = optional(readJobStatus);
 export const readAssignmentStatus = choice(ASSIGNMENT_STATUSES);
 
 export const readNewJob = shape({

@@ -6,7 +6,7 @@ import type { CallOptions } from '../../component.js';
 import { StorageError, UnsupportedError } from '../../errors.js';
 import type { Actor, StoreEvent } from '../events.js';
 import type { StoreHost } from '../host.js';
-import { callOptions, Store } from '../store.js';
+import { callOptions, readEventList, Store } from '../store.js';
 import type { Unit } from '../unit.js';
 import { RETRY, type readJobChanges } from './arguments.js';
 import { withStart } from './events.js';
@@ -41,7 +41,7 @@ export abstract class JobStoreBase extends Store {
     options: CallOptions & { readonly after?: number | undefined; readonly limit?: number | undefined } = {},
   ): Promise<StoreEvent[]> {
     const kept = await super.listEvents(aggregateId, options);
-    const { after = 0, limit = 100 } = options;
+    const { after, limit } = readEventList(options, 'options');
     return kept
       .flatMap(withStart)
       .filter(({ seq }) => seq > after)

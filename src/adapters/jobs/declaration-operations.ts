@@ -5,16 +5,18 @@ import { isPlainObject } from '../../filter/json.js';
 import type { Actor } from '../events.js';
 import type { StoreHost } from '../host.js';
 import type { Unit } from '../unit.js';
-import { OPTIONS, readJobChanges, readNewJob } from './arguments.js';
+import { OPTIONS, readGivenStatus, readJobChanges, readNewJob } from './arguments.js';
 import { applyJobChanges, type JobChange } from './base.js';
 import { checkConversation, isNameTaken, type NewJob } from './job-operations.js';
+import { readRecurrence } from './occurrences.js';
 import { compact, JOBS, SCHEDULES, type JobStatus, type JobValue, type ScheduleValue } from './records.js';
 import { readNewSchedule, ScheduleOperations, type NewSchedule, type WantedSchedule } from './schedule-operations.js';
 
 export interface EnsureJobOptions extends CallOptions, Actor {
   /**
    * In place of the one it has, where that differs: a schedule that is as it is given stays, with an occurrence that is due.
-   * One that somebody has paused stays paused, unless `paused` is given. Absent: what schedule it has is left.
+   * One that somebody has paused stays paused, unless `paused` is given; one that was stopped with its job stays so until it is
+   * resumed (`resumeSchedule`). Absent: what schedule it has is left.
    */
   readonly schedule?: NewSchedule | undefined;
 }
@@ -43,7 +45,8 @@ export abstract class DeclarationOperations extends ScheduleOperations {
   async ensure(job: NewJob, options: EnsureJobOptions = {}): Promise<JobChange> {
     const { schedule, ...actor } = OPTIONS.ensure(options, 'options');
     const read = readNewJob(job, 'job');
-    const { status = schedule === undefined ? 'draft' : 'scheduled', ...given } = job;
+    const { status: said, ...given } = job;
+    const status = readGivenStatus(said, 'job.status') ?? (schedule === undefined ? 'draft' : 'scheduled');
     const declaration: Declaration = {
       value: compact<JobValue>({ ...read, status }),
       changes: readJobChanges(given, 'job'),
@@ -84,11 +87,20 @@ export abstract class DeclarationOperations extends ScheduleOperations {
     if (isNew) {
       const paused = tellsPaused ? schedule.value.paused : (current?.value.paused ?? schedule.value.paused);
       const own = { ...schedule, value: { ...schedule.value, paused } };
-      const { nextRunAt } = (await this.setSchedule(unit, job.id, current, own)).value;
+      const stopped = await isStopped(current?.value, job.value.status, unit.now);
+      const { nextRunAt } = (await this.setSchedule(unit, job.id, current, own, stopped)).value;
       unit.event(job, 'schedule_changed', { action: 'set', nextRunAt }, actor);
     }
     return this.changed(job, unit.events);
   }
+}
+
+/** Whether a schedule was stopped with its job, and nobody has resumed it since. One that has ended by itself was not. */
+async function isStopped(current: ScheduleValue | undefined, status: JobStatus, now: Date): Promise<boolean> {
+  if (current?.nextRunAt !== undefined) return false;
+  if (status === 'cancelled') return true;
+  if (current === undefined || current.paused) return false;
+  return (await readRecurrence(current))(now) !== undefined;
 }
 
 /** Whether the schedule says what is wanted. `nextRunAt` is of the moment when it is set. */

@@ -82,6 +82,10 @@ export class HeldRuns {
     return this.all.values();
   }
 
+  holds(holding: Holding): boolean {
+    return this.all.get(holding.run.id) === holding;
+  }
+
   add(holding: Holding): void {
     const before = this.all.get(holding.run.id);
     if (before !== undefined) this.lose(before, 'It was claimed again');
@@ -121,7 +125,10 @@ export class HeldRuns {
     return this.clock.monotonic() - renewed >= this.leaseSeconds * 1_000;
   }
 
-  /** Writes the ends of a tenant, while others come. Those that cannot be written are tried again until their leases are lost. */
+  /**
+   * Writes the ends of a tenant, while others come. Those that cannot be written now are tried again until the database
+   * answers, also after their leases: the work is done, and their tokens tell whether another has the run.
+   */
   private writeNext(tenant: string, failures = 0): void {
     this.writing.add(async () => {
       // Handlers that end together are written together.
@@ -130,10 +137,8 @@ export class HeldRuns {
       const [batch] = inBatches(over, ENDS, ({ run, end }) => runBytes(run) + endBytes(end!));
       if (batch === undefined) return void this.over.delete(tenant);
       if (await this.isWritten(tenant, batch)) return this.writeNext(tenant);
-      this.clock.after(Math.min(100 * 2 ** (failures + 1), 5_000), () => {
-        for (const holding of batch) if (this.isLate(holding)) this.drop(holding, undefined);
-        this.writeNext(tenant, failures + 1);
-      });
+      const pause = Math.min(100 * 2 ** (failures + 1), 5_000);
+      this.clock.after(pause, () => this.writeNext(tenant, failures + 1));
     });
   }
 
@@ -149,19 +154,10 @@ export class HeldRuns {
       this.onFault(error);
       if (!isStorageError(error) || error.retryable || error.code === 'OUTCOME_UNKNOWN') return false;
       // Together none of them was written; the one that cannot be is left to its lease.
-      for (const holding of batch) await this.writeEnd(holding);
+      if (batch.length === 1) this.drop(batch[0]!, undefined);
+      else for (const holding of batch) if (!(await this.isWritten(tenant, [holding]))) return false;
     }
     return true;
-  }
-
-  private async writeEnd(holding: Holding): Promise<void> {
-    try {
-      const written = await this.store.end(holding.run.tenant, [{ run: holding.run, end: holding.end! }]);
-      this.drop(holding, written.get(holding.run.id));
-    } catch (error) {
-      this.onFault(error);
-      this.drop(holding, undefined);
-    }
   }
 
   /** @param written the run as its end has left it; absent: it was lost */

@@ -4,6 +4,7 @@ import { groupBy } from '../../collection/group-by.js';
 import { StorageError } from '../../errors.js';
 import { inBatches } from './batches.js';
 import { TENANTS_AT_ONCE, type HeldRuns, type Holding, type WorkerStore } from './held-runs.js';
+import type { HeldEnd } from './lease-operations.js';
 import { runBytes } from './run-ends.js';
 import { WorkQueue } from './work-queue.js';
 
@@ -21,7 +22,7 @@ export class LeaseExtension {
 
   constructor(
     private readonly held: HeldRuns,
-    private readonly store: Pick<WorkerStore, 'extend'>,
+    private readonly store: Pick<WorkerStore, 'extend' | 'end'>,
     private readonly clock: Clock,
     private readonly leaseSeconds: number,
     private readonly onFault: (error: unknown) => void,
@@ -37,10 +38,22 @@ export class LeaseExtension {
 
   private wait(): void {
     if (this.ended) return;
-    this.timer = this.clock.after((this.leaseSeconds * 1_000) / LOOKS, () => {
+    this.timer = this.clock.after(this.untilLook(), () => {
       this.look();
       this.wait();
     });
+  }
+
+  /** No longer than until the next lease ends: its handler hears of it before another may have the run. */
+  private untilLook(): number {
+    const lease = this.leaseSeconds * 1_000;
+    const now = this.clock.monotonic();
+    let least = lease / LOOKS;
+    for (const { renewed, end } of this.held.holdings()) {
+      const left = renewed + lease - now;
+      if (end === undefined && left > 0) least = Math.min(least, left);
+    }
+    return least;
   }
 
   /** Extends the leases of which a third is over, and learns which runs are to end. */
@@ -64,15 +77,19 @@ export class LeaseExtension {
       }
   }
 
-  private async extend(tenant: string, some: readonly Holding[]): Promise<void> {
+  private async extend(tenant: string, queued: readonly Holding[]): Promise<void> {
+    // Of those that were lost while they waited here nobody does the run any more.
+    const some = queued.filter((holding) => this.held.holds(holding));
     try {
-      await this.extendSome(tenant, some);
-      this.onSuccess();
+      if (some.length > 0) {
+        await this.extendSome(tenant, some);
+        this.onSuccess();
+      }
     } catch (error) {
       this.onFault(error);
       for (const holding of some) this.loseLate(holding);
     }
-    for (const holding of some) this.asked.delete(holding);
+    for (const holding of queued) this.asked.delete(holding);
   }
 
   /** Another may have it: its handler is told, whatever the database would say. An end is written, where it is the first. */
@@ -87,8 +104,13 @@ export class LeaseExtension {
       tenant,
       some.map((holding) => holding.run),
     );
+    const lost: HeldEnd[] = [];
     for (const holding of some) {
       const run = kept.get(holding.run.id);
+      if (!this.held.holds(holding)) {
+        if (run !== undefined) lost.push({ run, end: { kind: 'released' } });
+        continue;
+      }
       if (run === undefined) {
         if (holding.end === undefined) this.held.lose(holding, 'Another took the run over');
         continue;
@@ -100,5 +122,7 @@ export class LeaseExtension {
       const error = new StorageError('ABORTED', 'The run was cancelled', { operation: 'jobs.work' });
       this.held.settle(holding, { kind: 'failed', error: 'cancelled', retryable: false, cause: error }, error);
     }
+    // Leased anew once their handlers had been told that they have them no more.
+    if (lost.length > 0) await this.store.end(tenant, lost);
   }
 }

@@ -79,7 +79,8 @@ export abstract class LeaseOperations extends RunOperations {
 
   /**
    * The attempt has failed: the run waits for the next one, or has failed when there is none left or `retryable` is false
-   * (default true). Cancelled, if that was asked for. @throws `LEASE_LOST`
+   * (default true). Cancelled, if that was asked for. Repeated under the same token with the same error it gives the run again.
+   * @throws `LEASE_LOST`
    */
   async fail(
     runId: string,

@@ -47,7 +47,10 @@ export function isHeld(run: RunRecord | undefined, token: number): run is RunRec
 
 /** Whether what the token's holder wants to write is written already: its reply was lost, and it asks again. */
 export function isWritten(run: RunRecord | undefined, token: number, end: RunEnd): run is RunRecord {
-  return run?.value.token === token && end.kind === 'succeeded' && run.value.status === 'succeeded';
+  if (run === undefined || run.value.token !== token || run.value.queue === 'held') return false;
+  const { status, error } = run.value;
+  if (end.kind === 'succeeded') return status === 'succeeded';
+  return end.kind === 'failed' && status !== 'succeeded' && error === end.error;
 }
 
 export function leaseLost(id: string, operation: string): StorageError {

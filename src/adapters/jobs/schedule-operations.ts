@@ -110,15 +110,16 @@ export abstract class ScheduleOperations extends JobOperations {
     });
   }
 
-  /** In place of the one that is known. */
+  /** In place of the one that is known. @param stopped it has no occurrence to come, as one whose job was cancelled */
   protected async setSchedule(
     unit: Unit,
     id: string,
     known: StoredRecord<ScheduleValue> | undefined,
     { value: given, anchorAt, nextRunAt }: WantedSchedule,
+    stopped = false,
   ): Promise<StoredRecord<ScheduleValue>> {
     const value = { ...given, anchorAt: anchorAt ?? known?.value.anchorAt ?? unit.now };
-    const next = given.paused ? undefined : (nextRunAt ?? (await readRecurrence(value))(unit.now));
+    const next = given.paused || stopped ? undefined : (nextRunAt ?? (await readRecurrence(value))(unit.now));
     const stored = compact<ScheduleValue>({ ...value, nextRunAt: next, lastRunAt: known?.value.lastRunAt });
     return known === undefined ? unit.insert(SCHEDULES, stored, { id }) : unit.replace(SCHEDULES, known, stored);
   }

@@ -164,7 +164,10 @@ export class JobWorker {
         if (written.version > holding.run.version) holding.run = { ...written, tenant };
       },
     };
-    const onUnkept = (why: unknown): void => this.host.report(unkeptResult(run, why));
+    const onUnkept = (why: unknown): void => {
+      // One that was cut has ended already, and otherwise.
+      if (holding.end === undefined) this.host.report(unkeptResult(run, why));
+    };
     void outcome(this.handler, this.store.claimed(run), context, onUnkept).then((end) => {
       timer?.cancel();
       this.held.settle(holding, end);

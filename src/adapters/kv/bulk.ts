@@ -1,4 +1,5 @@
 /** Writing and deleting several entries, and counting anew what they take. */
+import { jsonBytes } from '../../backends/value.js';
 import { LIBRARY } from '../../collection/library.js';
 import type { CallOptions } from '../../component.js';
 import { invalid, UnsupportedError } from '../../errors.js';
@@ -24,11 +25,16 @@ export interface SetManyItem {
 const CLEARED = 32;
 /** Records of a batch that are not entries: the counters of the namespace and of the tenant. */
 const COUNTERS = 2;
+/** Bytes that one record takes of a batch at most, beside the value, the namespace and the key: names, times, a mark. */
+const BESIDE = 256;
 
 const ITEM = shape({ key: keyReader, value: (value) => value, ttlSeconds: optionalTtl });
 
 export abstract class KeyValueBulk extends KeyValueWriter {
-  /** As `set`, of up to 998 keys and 8 MiB: all of them or none. @throws as `set`; `UNSUPPORTED` without atomic batches */
+  /**
+   * As `set`, of up to 998 keys and 8 MiB: all of them or none. The bytes are those of the values, and for each the namespace,
+   * the key and 256 more. @throws as `set`; `UNSUPPORTED` without atomic batches
+   */
   async setMany(namespace: string, items: readonly SetManyItem[], options: SetOptions = {}): Promise<Entry[]> {
     const owner = namespaceReader(namespace, 'namespace');
     const { ttlSeconds } = readOptions(options, TTL);
@@ -157,8 +163,9 @@ export abstract class KeyValueBulk extends KeyValueWriter {
       return { at, id: idOf(at), stored, ttl: ttlSeconds };
     });
     if (new Set(read.map(({ id }) => id)).size !== read.length) throw invalid('items', items, 'each key once');
-    if (read.reduce((sum, { stored }) => sum + stored.bytes, 0) > maxBatchBytes)
-      throw invalid('items', items, `at most ${maxBatchBytes} bytes of JSON together`);
+    const bytes = read.reduce((sum, item) => sum + bytesOf(item), COUNTERS * BESIDE);
+    if (bytes > maxBatchBytes)
+      throw invalid('items', items, `at most ${maxBatchBytes} bytes together, keys and namespaces too, not ${bytes}`);
     return read;
   }
 
@@ -173,6 +180,11 @@ interface Item {
   readonly id: string;
   readonly stored: Sized;
   readonly ttl: number | null | undefined;
+}
+
+/** The most that it takes of a batch, whatever is there. */
+function bytesOf({ at: { namespace, key }, stored }: Item): number {
+  return stored.bytes + jsonBytes([namespace, key]) + BESIDE;
 }
 
 function optionalTtl(value: unknown, key: string): number | null | undefined {

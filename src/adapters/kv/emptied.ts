@@ -11,8 +11,8 @@ const STEP = 500;
 /** Milliseconds from one look to the next: each goes through every counter that there is. */
 const INTERVAL = 3_600_000;
 
-/** When the next look is due, by database opened. */
-const NEXT = new WeakMap<RecordBackend, number>();
+/** When the last look was that left nothing, by database opened. */
+const LAST = new WeakMap<RecordBackend, number>();
 
 /**
  * Deletes up to `limit` counters that are 0 and were written at `before` or earlier; gives the number. Where a writer was
@@ -28,11 +28,13 @@ export async function deleteEmptied(
   context: OperationContext,
 ): Promise<number> {
   const now = context.now.getTime();
-  if (now < (NEXT.get(backend) ?? -Infinity)) return 0;
+  const last = LAST.get(backend);
+  // After a clock that was ahead once, and was set right since, it would be long until then.
+  if (last !== undefined && now >= last && now < last + INTERVAL) return 0;
   const filter = normalize(parseFilter({ bytes: 0, updatedAt: { $lte: before } }, domain));
   const request = { collection: schema, filter, sort: parseSort(undefined, domain), limit };
   const found = await backend.find('all', request, context);
-  if (found.length < limit) NEXT.set(backend, now + INTERVAL);
+  if (found.length < limit) LAST.set(backend, now);
   const emptied = found.filter(({ id }) => id !== kept);
   let deleted = 0;
   for (const [tenant, counters] of groupBy(emptied, (counter) => counter.tenant))

@@ -1,6 +1,29 @@
+export interface Look {
+  /** A computation has ended since: what was not there may be there now. */
+  isOld: boolean;
+  end(): void;
+}
+
 /** What is being computed in this process: who asks for the same meanwhile gets the same. */
 export class Flights<R> {
   private readonly running = new Map<string, Promise<R>>();
+  /** Those who look whether there is anything to compute, by id. */
+  private readonly looking = new Map<string, Set<Look>>();
+
+  /** From before a caller looks until it has shared the computation, or needs none. */
+  begin(id: string): Look {
+    const looks = this.looking.get(id) ?? new Set();
+    this.looking.set(id, looks);
+    const look: Look = {
+      isOld: false,
+      end: () => {
+        looks.delete(look);
+        if (looks.size === 0 && this.looking.get(id) === looks) this.looking.delete(id);
+      },
+    };
+    looks.add(look);
+    return look;
+  }
 
   /**
    * The computation is nobody's own: it goes on when the caller who began it waits no more. From then on who asks begins
@@ -19,6 +42,7 @@ export class Flights<R> {
       return await wait(own);
     } finally {
       this.running.delete(id);
+      for (const look of this.looking.get(id) ?? []) look.isOld = true;
     }
   }
 }

@@ -1,0 +1,128 @@
+/** The ends of runs that a worker has to write more than once: answers that are lost, faults that pass, a database that is away. */
+import { expect, test } from '@jest/globals';
+import type { RecordBackend, Write } from '../../src/backends/backend.js';
+import { StorageError, UnavailableError } from '../../src/errors.js';
+import { openStorage, type RunFailure, type StorageManager } from '../../src/index.js';
+import { ManualClock, settled } from '../support/manual-clock.js';
+import { databaseOf } from '../support/open-parts.js';
+import { sharedMemory } from '../support/shared-memory.js';
+import { newJob } from './jobs-target.js';
+
+const open = (): Promise<StorageManager> => openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+const RETRY = { maxAttempts: 2, backoffSeconds: 0, jitterSeconds: 0 };
+
+/** Of how many runs these writes tell the end. */
+function endsIn(writes: readonly Write[]): number {
+  const types = writes.map((write) => ('value' in write ? write.value['type'] : undefined));
+  return types.filter((type) => typeof type === 'string' && /^job\.run_(succeeded|failed|retrying)$/.test(type)).length;
+}
+
+/** Does `write` in place of the writes of ends. */
+function onEnds(
+  storage: StorageManager,
+  write: (ends: number, go: () => ReturnType<RecordBackend['write']>) => ReturnType<RecordBackend['write']>,
+): void {
+  const { backend } = databaseOf(storage);
+  const plain = backend.write.bind(backend);
+  backend.write = (scope, writes, context) => {
+    const go = (): ReturnType<RecordBackend['write']> => plain(scope, writes, context);
+    const ends = endsIn(writes);
+    return ends === 0 ? go() : write(ends, go);
+  };
+}
+
+test('a failure whose answer was lost is told as any other, and counted', async () => {
+  await using storage = await open();
+  const { id } = await storage.jobs.enqueueRun((await newJob(storage, { retry: RETRY })).id);
+  storage.on('error', () => undefined);
+  let answers = 0;
+  onEnds(storage, async (_ends, go) => {
+    const results = await go();
+    if (answers++ % 2 === 0) throw new StorageError('OUTCOME_UNKNOWN', 'The answer was lost');
+    return results;
+  });
+  const failures: RunFailure[] = [];
+  await using worker = storage.jobs.work(() => Promise.reject(new Error('boom')), {
+    poll: 3_600_000,
+    concurrency: 1,
+    onFailure: (failure) => failures.push(failure),
+  });
+  while (failures.length + worker.status().lost < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(failures).toMatchObject([
+    { run: { id, attempt: 1 }, dead: false },
+    { run: { id, attempt: 2, status: 'failed' }, dead: true },
+  ]);
+  expect(worker.status()).toMatchObject({ failed: 2, lost: 0 });
+});
+
+test('a fault that passes, while each of several ends is written by itself, loses none', async () => {
+  await using storage = await open();
+  const { jobs } = storage;
+  const job = await newJob(storage);
+  const runs = await jobs.enqueueRuns(job.id, [{}, {}]);
+  storage.on('error', () => undefined);
+  let alone = 0;
+  onEnds(storage, (ends, go) => {
+    if (ends > 1) return Promise.reject(new StorageError('VALIDATION', 'Together they are too large'));
+    if (alone++ === 0) return Promise.reject(new UnavailableError('away', { retryable: true }));
+    return go();
+  });
+  let begun = 0;
+  let end: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => (end = resolve));
+  await using worker = jobs.work(
+    () => {
+      if (++begun === 2) end();
+      return ended;
+    },
+    { poll: 20, concurrency: 2 },
+  );
+  while (worker.status().succeeded + worker.status().lost < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(worker.status()).toMatchObject({ succeeded: 2, lost: 0 });
+  for (const { id } of runs) expect(await jobs.getRun(id)).toMatchObject({ status: 'succeeded', attempt: 1 });
+});
+
+test('an end is written although the database was away for longer than the lease', async () => {
+  const clock = new ManualClock();
+  const shared = sharedMemory(1, clock);
+  const [own, other] = [await shared(), await shared()];
+  const { id } = await other.jobs.enqueueRun((await newJob(other)).id);
+  own.on('error', () => undefined);
+  const { backend } = databaseOf(own);
+  const write = backend.write.bind(backend);
+  let end: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => (end = resolve));
+  const worker = own.jobs.work(() => ended, { leaseSeconds: 30, poll: 3_600_000, concurrency: 1 });
+  for (let i = 0; i < 100 && worker.status().inFlight === 0; i++) await settled();
+  backend.write = () => Promise.reject(new UnavailableError('away'));
+  end();
+  for (let i = 0; i < 100; i++) await clock.advance(1_000);
+  backend.write = write;
+  for (let i = 0; i < 10; i++) await clock.advance(1_000);
+  expect(await other.jobs.getRun(id)).toMatchObject({ status: 'succeeded', attempt: 1 });
+  expect(worker.status()).toMatchObject({ succeeded: 1, lost: 0, inFlight: 0 });
+  await worker.stop();
+});
+
+test('a run that was cut is not told of as one that succeeds without its result', async () => {
+  await using storage = await open();
+  const told: StorageError[] = [];
+  storage.on('error', (error) => told.push(error));
+  const job = await newJob(storage, { timeoutSeconds: 0.02, retry: { ...RETRY, maxAttempts: 1 } });
+  const { id } = await storage.jobs.enqueueRun(job.id);
+  let isOver: () => void = () => undefined;
+  const over = new Promise<void>((resolve) => (isOver = resolve));
+  await using worker = storage.jobs.work(
+    async (_run, { signal }) => {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      isOver();
+      return { at: new Date() };
+    },
+    { poll: 20 },
+  );
+  await over;
+  while (worker.status().failed === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await settled();
+  expect(await storage.jobs.getRun(id)).toMatchObject({ status: 'failed', error: 'timeout' });
+  expect(told.map(({ code, details }) => [code, details['dead']])).toEqual([['INTERNAL', true]]);
+});
