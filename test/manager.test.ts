@@ -36,6 +36,7 @@ afterEach(async () => {
   await resetStorageManager();
   expect(script.open).toBe(0);
   script.opened = 0;
+  script.failures.length = 0;
 });
 
 describe("the process's manager", () => {
@@ -85,15 +86,16 @@ describe("the process's manager", () => {
     const refused = ['CONFIGURATION', false];
     await (await getStorageManager(SCRIPTED)).close();
     // Both look for settings files: which of them is answered first is the file system's to say.
-    const outcomes = [
-      ['scripted:first', refused],
+    const oneOf = (one: string): unknown[] => [
+      [one, refused],
       [refused, 'scripted:second'],
     ];
-    expect(outcomes).toContainEqual(await settle(getStorageManager(first), getStorageManager(second)));
+    const outcome = await settle(getStorageManager(first), getStorageManager(second));
+    expect(oneOf('scripted:first')).toContainEqual(outcome);
     await (await getStorageManager()).close();
     const calls = [getStorageManager(SCRIPTED), getStorageManager(second)];
     const resetting = resetStorageManager();
-    expect(await settle(...calls)).toEqual(['scripted:', refused]);
+    expect(oneOf('scripted:')).toContainEqual(await settle(...calls));
     await resetting;
     await resetStorageManager();
     const wrong = getStorageManager({ tenancy: 'perhaps' as never });
@@ -316,7 +318,8 @@ describe('tenants', () => {
 
 describe('faulty parts', () => {
   test('an optional database that fails leaves the rest ready', async () => {
-    script.failures.push(new Error('down'));
+    // Also when it is tried again in the background.
+    script.failures.push(...Array.from({ length: 100 }, () => new Error('down')));
     const settings = {
       databases: { extra: { url: 'scripted:x', critical: false }, main: 'memory:' },
       stores: { default: 'main' },

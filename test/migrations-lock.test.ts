@@ -11,6 +11,8 @@ import {
   type StorageError,
   type Transaction,
 } from '../src/index.js';
+import { AheadClock, openOn } from './support/ahead-clock.js';
+import { until } from './support/postgres/fixture.js';
 import { sharedMemory } from './support/shared-memory.js';
 import { storageTargets } from './support/storage-targets.js';
 
@@ -34,10 +36,8 @@ const ON_SERVERS = storageTargets('the lock of migrations').filter(
 ON_SERVERS.filter(({ name }) => name === 'postgres').forEach(({ name, prepare }) =>
   test(`a holder that is frozen on ${name} is waited for beyond the time of one operation`, async () => {
     const { url, drop } = await prepare();
-    const settings = { databases: { main: url }, lifecycle: { operationTimeout: 2_000 } };
-    const storage = await openStorage(settings, { environment: {} });
-    // So that the tables are there.
-    await storage.migrations([step(1)]).status({ timeout: 60_000 });
+    const clock = new AheadClock();
+    const storage = await openOn(clock, { databases: { main: url }, lifecycle: { operationTimeout: 30_000 } });
     await storage.migrations([step(1)]).up();
     // As a process that stands still in a step: its lease is over, and its transaction has the row of the lock.
     const frozen = await storage.sql<Client>().connect();
@@ -50,9 +50,10 @@ ON_SERVERS.filter(({ name }) => name === 'postgres').forEach(({ name, prepare })
     };
     subscribe('quartermaster:operation', onOperation);
     try {
-      expect((await storage.migrations([step(1), step(2)]).up({ wait: 120_000 })).steps).toMatchObject([
-        { version: 2 },
-      ]);
+      const migrating = storage.migrations([step(1), step(2)]).up({ wait: 120_000 });
+      await until(async () => (await storage.operations().blocking()).length > 0);
+      clock.skip(30_000);
+      expect((await migrating).steps).toMatchObject([{ version: 2 }]);
     } finally {
       unsubscribe('quartermaster:operation', onOperation);
       await (thawed ?? frozen.query('ROLLBACK'));

@@ -65,7 +65,8 @@ describe.each(TARGETS)('the session of SQL steps on $name', ({ name, prepare }) 
     open(async (storage) => {
       const steps = [step(1, 'SET default_transaction_read_only = on'), step(2, 'CREATE TABLE two (a int)')];
       await storage.migrations(steps.slice(0, 1)).up();
-      const { steps: ran } = await storage.migrations(steps).up({ wait: 2_000 });
+      // Less than the lease of a lock that was not given back.
+      const { steps: ran } = await storage.migrations(steps).up({ wait: 20_000 });
       expect(ran).toMatchObject([{ version: 2 }]);
     }));
 

@@ -6,6 +6,7 @@ import { inspect } from 'node:util';
 import { systemClock, type Clock } from '../src/clock.js';
 import type { StorageError } from '../src/errors.js';
 import { storeOn } from '../src/testing/vector-target.js';
+import { AheadClock } from './support/ahead-clock.js';
 import { createProvider, fill, openPinecone, type OpenPinecone } from './support/pinecone/fixture.js';
 import type { Fault } from './support/pinecone/stand-in.js';
 
@@ -26,6 +27,9 @@ async function failed(promise: Promise<unknown>): Promise<StorageError> {
   );
 }
 
+/** Of an attempt, in milliseconds. */
+const ATTEMPT = 10_000;
+
 const PASSING: [string, Fault][] = [
   ['429', { status: 429 }],
   ['500', { status: 500 }],
@@ -41,7 +45,9 @@ const PASSING: [string, Fault][] = [
 
 describe('a fault that passes', () => {
   beforeEach(async () => {
-    open = await openPinecone({}, { requestTimeout: 1_000 });
+    const clock = new AheadClock();
+    open = await openPinecone({}, { requestTimeout: ATTEMPT }, clock);
+    open.standIn.onHang = () => clock.skip(ATTEMPT);
     await fill(open.store, 'docs', 3);
   });
 
@@ -189,7 +195,9 @@ test('requests at once are no more than the settings say', async () => {
   const controller = new AbortController();
   const fetch = failed(store.fetch('docs', ids, { signal: controller.signal }));
   const figures = async (): Promise<unknown> => (await provider.check(controller.signal)).details;
-  while (((await figures()) as { waiting: number }).waiting < 7) await new Promise((resolve) => setImmediate(resolve));
+  const allCame = async (): Promise<boolean> =>
+    ((await figures()) as { waiting: number }).waiting === 7 && standIn.seen('fetchVectors').length >= 3;
+  while (!(await allCame())) await new Promise((resolve) => setImmediate(resolve));
   expect(await figures()).toEqual({ active: 3, waiting: 7, max: 3 });
   expect(standIn.seen('fetchVectors')).toHaveLength(3);
   controller.abort();

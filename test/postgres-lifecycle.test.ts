@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { systemClock as clock } from '../src/clock.js';
 import type { SqlPool } from '../src/pools/pool.js';
+import { AheadClock } from './support/ahead-clock.js';
 import {
   backendPid,
   context,
@@ -102,7 +103,8 @@ describeServer('the raw client', () => {
   afterAll(() => fixture.close());
 
   test('is a pg.Pool on the same connections, with the same limit', async () => {
-    pool = await fixture.pool({ pool: { max: 2, acquireTimeout: 100 } });
+    const ahead = new AheadClock();
+    pool = await fixture.pool({ pool: { max: 2, acquireTimeout: 30_000 } }, fixture.url, ahead);
     const host = raw(pool);
     expect(host).toBeInstanceOf(pg.Pool);
     expect((await host.query('SELECT $1::int AS n', [1])).rows).toEqual([{ n: 1 }]);
@@ -113,8 +115,12 @@ describeServer('the raw client', () => {
     ).toEqual([{ n: 2 }]);
     const [first, second] = [await host.connect(), await host.connect()];
     expect(host.totalCount).toBe(2);
-    await expect(host.query('SELECT 1')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-    await expect(rowsOf(pool, 'SELECT 1')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    const refused = [host.query('SELECT 1'), rowsOf(pool, 'SELECT 1')].map((work) =>
+      expect(work).rejects.toMatchObject({ code: 'UNAVAILABLE' }),
+    );
+    await until(() => host.waitingCount === 2);
+    ahead.skip(30_000);
+    await Promise.all(refused);
     first.release();
     second.release();
     expect(() => first.release()).toThrow('already been released');

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import type pg from 'pg';
 import { defineCollection, openStorage } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
+import { AheadClock, openOn } from './support/ahead-clock.js';
 import { describeServer, Fixture, until } from './support/postgres/fixture.js';
 import { describeEngine } from './support/sqlite/engines.js';
 import { PGLITE_IN_MEMORY } from './support/pglite-memory.js';
@@ -65,11 +66,14 @@ async function checkKysely(db: Kysely<Tables>): Promise<void> {
 describeServer('query builders on postgres', () => {
   let fixture: Fixture;
   let storage: StorageManager;
+  const clock = new AheadClock();
+  const acquireTimeout = 30_000;
   const pool = () => storage.sql<pg.Pool>();
   const idle = () => until(() => pool().idleCount === pool().totalCount);
   beforeAll(async () => {
     fixture = await Fixture.open();
-    storage = await open({ url: fixture.url, pool: { max: 2, acquireTimeout: 300, leakTimeout: 20 } });
+    const main = { url: fixture.url, pool: { max: 2, acquireTimeout, leakTimeout: 20 } };
+    storage = await openOn(clock, { databases: { main } });
   });
   afterAll(async () => {
     await storage.close();
@@ -141,8 +145,13 @@ describeServer('query builders on postgres', () => {
     const held = [await pool().connect(), await pool().connect()];
     const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: pool() }) });
     const late = { code: 'UNAVAILABLE', retryable: true };
-    await expect(sql`SELECT 1`.execute(db)).rejects.toMatchObject(late);
-    await expect(drizzlePg(pool()).execute(raw`SELECT 1`)).rejects.toMatchObject({ cause: late });
+    const refused = [
+      expect(sql`SELECT 1`.execute(db)).rejects.toMatchObject(late),
+      expect(drizzlePg(pool()).execute(raw`SELECT 1`)).rejects.toMatchObject({ cause: late }),
+    ];
+    await until(() => pool().waitingCount === 2);
+    clock.skip(acquireTimeout);
+    await Promise.all(refused);
     for (const client of held) client.release();
     expect((await sql`SELECT 1 AS one`.execute(db)).rows).toEqual([{ one: 1 }]);
   });

@@ -1,8 +1,9 @@
 /** The deadline and the signal of a transaction within a transaction, whatever goes on within it. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { defineCollection, openStorage, type StorageError, type Transaction } from '../src/index.js';
+import { defineCollection, type StorageError, type Transaction } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 import type { TransactionCallOptions } from '../src/unit-of-work/transaction.js';
+import { AheadClock, openOn } from './support/ahead-clock.js';
 import { databaseOf } from './support/open-parts.js';
 import { storageTargets } from './support/storage-targets.js';
 
@@ -16,13 +17,14 @@ const codeOf = (work: Promise<unknown>): Promise<unknown> =>
 const targets = storageTargets('the bounds of a transaction within').filter(({ transactions }) => transactions);
 
 describe.each(targets)('the bounds of a transaction within on $name', ({ prepare }) => {
+  const clock = new AheadClock();
   let storage: StorageManager;
   let drop: () => Promise<void>;
   let tenants = 0;
   beforeAll(async () => {
     const prepared = await prepare();
     drop = prepared.drop;
-    storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
+    storage = await openOn(clock, { databases: { main: prepared.url } });
     await storage.collection(Notes).count();
   });
   afterAll(async () => {
@@ -60,14 +62,15 @@ describe.each(targets)('the bounds of a transaction within on $name', ({ prepare
         await add(tx, 'd');
       },
       // A safety net: without the bounds of the part it ends at this.
-      { timeout: 20_000 },
+      { timeout: 80_000 },
     );
     expect(await codeOf(whole)).toBe('done');
     expect(undone).toEqual(['innermost', 'middle']);
     expect((await mine.collection(Notes).list()).items.map(({ id }) => id)).toEqual(['a', 'd']);
   };
 
-  test('its deadline ends what is within it too, and the whole goes on', () => ends({ timeout: 300 }), 60_000);
+  test('its deadline ends what is within it too, and the whole goes on', () =>
+    ends({ timeout: 60_000 }, () => clock.skip(60_000)));
 
   test('its signal ends what is within it too, and the whole goes on', async () => {
     const abort = new AbortController();

@@ -1,8 +1,9 @@
 /** A transaction within a transaction: undone alone, or kept with the whole. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { serializationFailure } from '../src/errors.js';
-import { defineCollection, openStorage, type StorageError, type Transaction } from '../src/index.js';
+import { defineCollection, type StorageError, type Transaction } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
+import { AheadClock, openOn } from './support/ahead-clock.js';
 import { databaseOf } from './support/open-parts.js';
 import { storageTargets } from './support/storage-targets.js';
 
@@ -21,10 +22,13 @@ const codeOf = (work: Promise<unknown>): Promise<unknown> =>
 const add = (tx: Transaction, id: string, key?: string): Promise<unknown> =>
   tx.collection(Notes).insert(key === undefined ? { n: 1 } : { n: 1, key }, { id });
 const never = new Promise<never>(() => undefined);
+/** More than the part within it has. */
+const WHOLE = { timeout: 120_000 };
 const fault = new Error('changed my mind');
 const targets = storageTargets('a transaction within a transaction').filter(({ transactions }) => transactions);
 
 describe.each(targets)('a transaction within a transaction on $name', ({ prepare }) => {
+  const clock = new AheadClock();
   let storage: StorageManager;
   let drop: () => Promise<void>;
   let tenants = 0;
@@ -34,7 +38,7 @@ describe.each(targets)('a transaction within a transaction on $name', ({ prepare
   beforeAll(async () => {
     const prepared = await prepare();
     drop = prepared.drop;
-    storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
+    storage = await openOn(clock, { databases: { main: prepared.url } });
     await storage.collection(Notes).count();
     // So that the tables of the stores are there: a first use runs the function again.
     await fresh().tasks.create({ title: 'warm' });
@@ -224,9 +228,10 @@ describe.each(targets)('a transaction within a transaction on $name', ({ prepare
         async (inner) => {
           await add(inner, 'a');
           late.push(woken.then(() => codeOf(add(inner, 'late'))));
+          clock.skip(60_000);
           await never;
         },
-        { timeout: 200 },
+        { timeout: 60_000 },
       );
       expect(await codeOf(slow)).toBe('TIMEOUT');
       const controller = new AbortController();
@@ -242,7 +247,7 @@ describe.each(targets)('a transaction within a transaction on $name', ({ prepare
       wake();
       expect(await Promise.all(late)).toEqual(['CLOSED']);
       await add(tx, 'c');
-    });
+    }, WHOLE);
     expect(await ids(mine)).toEqual(['c']);
   });
 
@@ -255,10 +260,11 @@ describe.each(targets)('a transaction within a transaction on $name', ({ prepare
         await tx.transaction(async (inner) => {
           inner.onRollback(() => void told.push('inner'));
           await add(inner, 'a');
+          clock.skip(60_000);
           await never;
         });
       },
-      { timeout: 300 },
+      { timeout: 60_000 },
     );
     expect(await codeOf(work)).toBe('TIMEOUT');
     expect(told).toEqual(['inner', 'outer']);

@@ -3,6 +3,8 @@ import type { Clock, Timer } from '../clock.js';
 
 /** Milliseconds for which a loop that gives up waits for the database, to give back what it holds. */
 const LAST_WAIT = 1_000;
+/** In so many parts: a process that stands still for a while hears of no answers, and most of the wait is still to come. */
+const PARTS = 10;
 
 export class StopDeadline {
   /** When it gives up, by the monotonic clock. */
@@ -36,6 +38,11 @@ export class StopDeadline {
   private pass(): void {
     this.at = -Infinity;
     this.giveUp();
-    this.timer = this.clock.after(LAST_WAIT, this.abandon);
+    this.wait(PARTS);
+  }
+
+  private wait(parts: number): void {
+    const next = parts === 1 ? this.abandon : () => this.wait(parts - 1);
+    this.timer = this.clock.after(LAST_WAIT / PARTS, next);
   }
 }

@@ -110,7 +110,11 @@ for (const target of storageTargets('conversations'))
       const store = storage.tenant(tenant).conversations;
       const stores = [store, other?.tenant(tenant).conversations ?? store];
       const id = randomUUID();
-      await Promise.all(Array.from({ length: 24 }, (_, i) => stores[i % 2]!.addMessage(id, { content: `n${i}` })));
+      // Each loses to many others first.
+      const patient = { timeout: 120_000 };
+      await Promise.all(
+        Array.from({ length: 24 }, (_, i) => stores[i % 2]!.addMessage(id, { content: `n${i}` }, patient)),
+      );
       const seqs = (await store.listMessages(id, { limit: 100 })).items.map(({ seq }) => seq);
       expect(seqs).toEqual(Array.from({ length: 24 }, (_, i) => i + 1));
       expect(await store.getConversation(id)).toMatchObject({ messageCount: 24, lastSeq: 24, version: 24 });

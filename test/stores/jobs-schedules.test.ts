@@ -4,10 +4,14 @@ import { storageTargets } from '../support/storage-targets.js';
 import { useStorage } from '../support/use-storage.js';
 import { newJob } from './jobs-target.js';
 
+const HOUR = 3_600_000;
+/** The last occurrence before the tests: none comes while they run. */
+const LAST = Date.now() - HOUR / 2;
+const PAST = new Date(LAST - 1_000 * HOUR);
+
 for (const target of storageTargets('job schedules'))
   describe(`job schedules on ${target.name}`, () => {
     const open = useStorage(target);
-    const PAST = new Date('2026-01-01T00:00:00Z');
     const scheduled = async (schedule: object, job: object = {}): Promise<string> => {
       const { jobs } = open();
       const { id } = await newJob(open(), { status: 'scheduled', ...job });
@@ -77,7 +81,7 @@ for (const target of storageTargets('job schedules'))
       await drain();
       const made: Record<string, number> = {};
       for (const misfire of ['runOnce', 'skip', 'runAll'] as const) {
-        const nextRunAt = new Date(Math.floor(Date.now() / 3_600_000) * 3_600_000 - 3 * 3_600_000);
+        const nextRunAt = new Date(LAST - 3 * HOUR);
         const id = await scheduled({ misfire, overlap: 'allow', misfireGraceSeconds: 0, nextRunAt });
         await drain();
         made[misfire] = (await jobs.listRuns(id)).items.length;

@@ -205,42 +205,46 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
     if (typeof compute !== 'function') throw invalid('compute', compute, 'a function');
     const { ttlSeconds } = readOptions(options, TTL);
     const { backend, clock, outbox, tenant } = this.host;
-    let flights = FLIGHTS.get(backend);
-    if (flights === undefined) FLIGHTS.set(backend, (flights = new Flights()));
-    const id = `${tenant.length}:${tenant}${idOf(at)}`;
-    const look = flights.begin(id);
-    try {
-      const known = await this.find<Value>('getOrSet', at, options);
-      if (known.found) return known;
-      const settle = async (value: Value, call: CallOptions): Promise<Entry<Value>> => {
-        for (;;) {
-          const { entry } = await this.compareAndSet<Value>(namespace, key, value, {
-            ...call,
-            ttlSeconds,
-            ifAbsent: true,
-          });
-          // Another one that was there, and has gone since.
-          if (entry.found) return entry;
-        }
-      };
-      const answer = async (): Promise<Value> => compute();
-      const wait = <R>(work: Promise<R>, context: OperationContext): Promise<R> =>
-        within(work, context, clock, `The value of ${JSON.stringify(key)} took too long`, 'kv.getOrSet');
-      if (outbox !== undefined) {
-        const { context, end } = this.host.begin('kv.getOrSet', callOptions(options));
-        end();
-        return await settle(await wait(answer(), context), callOptions(options));
+    const find = (): Promise<KeyValue<Value>> => this.find('getOrSet', at, options);
+    const settle = async (value: Value, call: CallOptions): Promise<Entry<Value>> => {
+      for (;;) {
+        const { entry } = await this.compareAndSet<Value>(namespace, key, value, {
+          ...call,
+          ttlSeconds,
+          ifAbsent: true,
+        });
+        // Another one that was there, and has gone since.
+        if (entry.found) return entry;
       }
-      const begin = async (): Promise<Entry<Value>> => {
-        const late = look.isOld ? await this.find<Value>('getOrSet', at, {}) : undefined;
-        return late?.found === true ? late : settle(await answer(), {});
-      };
-      const entry = await this.run('getOrSet', options, (context) =>
-        flights.share(id, begin, (computing) => wait(computing, context)),
-      );
-      return structuredClone(entry as Entry<Value>);
-    } finally {
-      look.end();
+    };
+    const answer = async (): Promise<Value> => compute();
+    const wait = <R>(work: Promise<R>, context: OperationContext): Promise<R> =>
+      within(work, context, clock, `The value of ${JSON.stringify(key)} took too long`, 'kv.getOrSet');
+    if (outbox !== undefined) {
+      const known = await find();
+      if (known.found) return known;
+      const { context, end } = this.host.begin('kv.getOrSet', callOptions(options));
+      end();
+      return settle(await wait(answer(), context), callOptions(options));
+    }
+    const flights = FLIGHTS.get(backend) ?? new Flights();
+    FLIGHTS.set(backend, flights);
+    for (;;) {
+      const look = flights.look(`${tenant.length}:${tenant}${idOf(at)}`);
+      try {
+        const known = await find();
+        if (known.found) return known;
+        const entry = await this.run('getOrSet', options, (context) =>
+          flights.share(
+            look,
+            async () => settle(await answer(), {}),
+            (computing) => wait(computing, context),
+          ),
+        );
+        if (entry !== undefined) return structuredClone(entry as Entry<Value>);
+      } finally {
+        flights.end(look);
+      }
     }
   }
 }

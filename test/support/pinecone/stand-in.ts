@@ -64,6 +64,8 @@ export class StandIn {
   readonly requests: SeenRequest[] = [];
   /** What broke the description, of requests and of answers. A test that ends with one has failed. */
   readonly violations: string[] = [];
+  /** Called for each request that hangs, when it has come. */
+  onHang: () => void = () => undefined;
   private readonly faults: { operation: string; fault: Fault; times: number }[] = [];
   private readonly control: ControlPlane;
 
@@ -129,6 +131,7 @@ export class StandIn {
     const body: unknown = text === '' ? undefined : JSON.parse(text);
     this.requests.push({ operation: operation.id, body, query, bytes });
     const fault = this.takeFault(operation.id);
+    if (fault === 'hang') return this.onHang();
     if (fault !== undefined && fault !== 'lost') return breakOff(response, fault, refusal(api, fault));
     const given = { headers: request.headers, query, body };
     const reply = this.answer(api, operation, indexName, given, bytes, Buffer.byteLength(request.url ?? ''));
@@ -192,8 +195,7 @@ function refusal(api: OpenApi, fault: Fault): Reply {
   };
 }
 
-function breakOff(response: ServerResponse, fault: Exclude<Fault, 'lost'>, refused: Reply): void {
-  if (fault === 'hang') return;
+function breakOff(response: ServerResponse, fault: Exclude<Fault, 'hang' | 'lost'>, refused: Reply): void {
   if (fault === 'reset') return void response.socket?.resetAndDestroy();
   if (fault === 'half') {
     response.writeHead(200, { 'content-type': 'application/json', 'content-length': '1000' });

@@ -68,7 +68,13 @@ export const contextAt = (milliseconds: number): OperationContext => ({
 });
 export const filterOf = (filter: unknown): FilterNode => normalize(parseFilter(filter, domain));
 
-export const ctx = contextAt(0);
+/** Each use of it has its minute. */
+export const ctx: OperationContext = {
+  now: at(0),
+  get deadline() {
+    return systemClock.monotonic() + 60_000;
+  },
+};
 export const A = { tenant: 'a' };
 
 export interface Opened {
