@@ -194,7 +194,7 @@ describeServer('the pipeline', () => {
       pids.clear();
       await until(() => pids.size >= 2);
       return before.every((pid) => !pids.has(pid));
-    });
+    }, 15_000);
     stopped = true;
     await Promise.all(streams);
     await busy.close(0);
