@@ -12,6 +12,7 @@ import { loadSettings } from '../src/settings.js';
 import { chroma } from '../src/vectors/chroma.js';
 import { ChromaFixture, describeChroma, opening } from './support/chroma/fixture.js';
 import type { Answer } from './support/chroma/proxy.js';
+import { freePort } from './support/postgres/own-server.js';
 import { PROJECT } from './support/project.js';
 
 const SECRET = 'hunter2TheSecret';
@@ -168,9 +169,7 @@ describeChroma('chroma of a manager', () => {
   });
 
   test('a server that is not there is UNAVAILABLE, with its address and who said it', async () => {
-    const proxy = await fixture.proxy();
-    const { url } = proxy;
-    await proxy.close();
+    const url = `http://127.0.0.1:${await freePort()}`;
     const environment = { CHROMA_URL: `${url}/${SECRET}`, STORAGE_VECTORS_CHROMA_RETRY_ATTEMPTS: '1' };
     const missing = openStorage({ databases: { main: 'memory:' }, vectors: { default: 'chroma' } }, { environment });
     await expect(missing).rejects.toMatchObject({

@@ -235,7 +235,7 @@ for (const server of ['mongo', 'ferretdb'] as ServerName[])
 
     test('a write whose answer is lost is made once, or of unknown outcome', async () => {
       const proxy = await Proxy.open(fixture.url);
-      const own = backendOn(await fixture.pool({ pool: { connectTimeout: 700 } }, proxy.through(fixture.url)));
+      const own = backendOn(await fixture.pool({ pool: { connectTimeout: 3_000 } }, proxy.through(fixture.url)));
       const insert = () => own.write(scope, [write(schema, 'lost', { kind: 'insert', value: { a: 1 } })], context());
       proxy.loseAnswers('insert');
       // A replica set knows a write that it has made, and the client asks again.

@@ -45,15 +45,23 @@ for (const target of storageTargets('relays of several processes').filter(({ nam
       );
     }
 
+    const tell = (what: 'go' | 'end'): void => children.forEach((child) => child.stdin!.write(`${what}\n`));
+
     test('share it, and keep the order of every key', async () => {
-      const seen = new Map<string, number[]>();
+      const seen = new Map<string, { readonly n: number; readonly at: bigint }[]>();
       const parts = new Array<number>(PROCESSES).fill(0);
       let left = KEYS * EACH;
+      let idle = PROCESSES;
       let end = (): void => undefined;
       const ended = new Promise<void>((resolve) => (end = resolve));
       await start((child, line) => {
-        const [, key, n] = line.split(' ');
-        seen.set(key!, [...(seen.get(key!) ?? []), Number(n)]);
+        if (line === 'at-work') {
+          // However late one is, there is work for it: the others hold no more than they handle at once.
+          if (--idle === 0) tell('go');
+          return;
+        }
+        const [, key, n, at] = line.split(' ');
+        seen.set(key!, [...(seen.get(key!) ?? []), { n: Number(n), at: BigInt(at!) }]);
         parts[child]!++;
         if (--left === 0) end();
       });
@@ -66,11 +74,15 @@ for (const target of storageTargets('relays of several processes').filter(({ nam
       for (let from = 1; from <= EACH; from += 5) await Promise.all(keys.map((key) => leave(key, from)));
       await ended;
       const exits = children.map((child) => once(child, 'exit'));
-      for (const child of children) child.stdin!.write('end\n');
+      tell('end');
       await Promise.all(exits);
       expect(seen.size).toBe(KEYS);
       // Nobody died and no lease ended: nothing came twice.
-      for (const numbers of seen.values()) expect(numbers).toEqual(Array.from({ length: EACH }, (_, i) => i + 1));
+      for (const told of seen.values()) {
+        // By when it was: the lines of one process may be read before earlier ones of another.
+        const numbers = told.sort((a, b) => (a.at < b.at ? -1 : 1)).map(({ n }) => n);
+        expect(numbers).toEqual(Array.from({ length: EACH }, (_, i) => i + 1));
+      }
       expect(parts.filter((part) => part === 0)).toEqual([]);
       expect(await storage.outbox.backlog()).toEqual({ waiting: 0, dead: 0 });
     });

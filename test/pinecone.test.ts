@@ -198,7 +198,8 @@ describe('what this process wrote', () => {
     const { store } = await opened({ lag: 1_000 });
     await store.createCollection({ name: 'docs', dimension: 2 });
     await store.upsert('docs', [{ id: 'a', vector: [1, 0] }]);
-    const search = store.search('docs', { vector: [1, 0], consistency: 'session', timeout: 300 });
+    // Time enough for a first read: one that is not answered has another message.
+    const search = store.search('docs', { vector: [1, 0], consistency: 'session', timeout: 3_000 });
     await expect(search).rejects.toMatchObject({
       code: 'TIMEOUT',
       message: expect.stringContaining('indexed') as unknown,

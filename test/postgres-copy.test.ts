@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { OperationContext } from '../src/component.js';
 import type { PostgresDialectPool, SqlPool } from '../src/pools/pool.js';
 import { backendPid, context, describeServer, Fixture, gate, rowsOf, until } from './support/postgres/fixture.js';
+import { ManualClock } from './support/manual-clock.js';
 import { OwnServer, serverPrograms } from './support/postgres/own-server.js';
 
 /** More than the sockets between us and a server hold. */
@@ -37,13 +38,15 @@ async function holder() {
   return { done, release: release.open };
 }
 
+/** Those of this database. */
+const COPIES = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY item%'";
+
 /** A copy that waits for such a transaction. */
-async function blocked(rows: number, more: Partial<OperationContext> & { timeout?: number } = {}) {
+async function blocked(begin: () => Promise<void>) {
   const held = await holder();
-  const copying = copy(lines(rows), more);
+  const copying = begin();
   copying.catch(() => undefined);
-  const waits =
-    "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'COPY item%' AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()";
+  const waits = `${COPIES} AND wait_event_type = 'Lock'`;
   await until(async () => (await rowsOf(pool, waits)).length > 0);
   return { ...held, copying };
 }
@@ -110,12 +113,17 @@ describeServer('rows by COPY', () => {
   });
 
   test('no more rows are taken than the server takes; a deadline ends it', async () => {
-    const { copying, done, release } = await blocked(MANY, { timeout: 1_000 });
+    const manual = new ManualClock();
+    const own = (await fixture.pool({ pool: { max: 1 } }, fixture.url, manual)) as PostgresDialectPool;
+    const bounds = { now: manual.now(), deadline: manual.monotonic() + 1_000 };
+    const { copying, done, release } = await blocked(() => own.copyIn('item (id, body)', lines(MANY), bounds));
+    await manual.advance(1_000);
     await expect(copying).rejects.toMatchObject({ code: 'TIMEOUT' });
     expect(taken).toBeLessThan(MANY / 2);
     release();
     await done;
-    const running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'COPY item%' AND state = 'active'";
+    await own.close(0);
+    const running = `${COPIES} AND state = 'active'`;
     await until(async () => (await rowsOf(pool, running)).length === 0);
     expect(await count()).toBe(1);
   });
@@ -191,7 +199,7 @@ describeOwn(
       ['before it has all rows: it cannot have kept them', MANY, 'UNAVAILABLE'],
       ['when it has all rows: nobody knows', 10, 'OUTCOME_UNKNOWN'],
     ])('%s', async (_when, rows, code) => {
-      const { copying, release } = await blocked(rows);
+      const { copying, release } = await blocked(() => copy(lines(rows)));
       await server.kill('SIGKILL');
       await expect(copying).rejects.toMatchObject({ code });
       release();

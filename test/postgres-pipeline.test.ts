@@ -54,7 +54,12 @@ describeServer('the pipeline', () => {
     pool = await fixture.pool({ pipeline: true, pool: { max: 2 } }, fixture.through(proxy.port));
     await pool.script('CREATE TABLE item (id int PRIMARY KEY); INSERT INTO item VALUES (-1)', context());
   });
-  afterEach(() => expect(pool.figures()).toMatchObject({ waiting: 0, idle: pool.figures().size }));
+  afterEach(() =>
+    until(() => {
+      const { waiting, idle, size } = pool.figures();
+      return waiting === 0 && idle === size;
+    }),
+  );
   afterAll(async () => {
     await fixture.close();
     await proxy.close();
@@ -107,14 +112,26 @@ describeServer('the pipeline', () => {
   });
 
   test('a deadline ends its own statement; what shared the connection is told that nobody knows', async () => {
-    const slow = [1, 2].map(() => pool.query('SELECT pg_sleep(30)', [], context({ timeout: 300 })));
-    await until(() => pool.figures().idle === 0 && pool.figures().size === 2);
-    const behind = named('INSERT INTO item VALUES ($1)', ++next);
-    const sooner = pool.query('SELECT 1', [], context({ timeout: 50 }));
+    const manual = new ManualClock();
+    const shared = await fixture.pool({ pipeline: true, pool: { max: 2 } }, fixture.url, manual);
+    const ask = (text: string, timeout: number) =>
+      shared.query(text, [], { now: manual.now(), deadline: manual.monotonic() + timeout });
+    const slow = [1, 2].map(() => ask('SELECT pg_sleep(120)', 300));
+    await until(() => shared.figures().idle === 0 && shared.figures().size === 2);
+    const behind = ask(`INSERT INTO item VALUES (${++next})`, 60_000);
+    const sooner = ask('SELECT 1', 50);
+    const refused = Promise.all([
+      expect(sooner).rejects.toMatchObject({ code: 'TIMEOUT' }),
+      expect(behind).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' }),
+      ...slow.map((one) => expect(one).rejects.toMatchObject({ code: 'TIMEOUT' })),
+    ]);
+    await manual.advance(50);
     await expect(sooner).rejects.toMatchObject({ code: 'TIMEOUT' });
-    await expect(behind).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
-    for (const one of slow) await expect(one).rejects.toMatchObject({ code: 'TIMEOUT' });
-    await KINDS[1]!(++next);
+    expect(shared.figures().size).toBe(2);
+    await manual.advance(250);
+    await refused;
+    expect((await ask('SELECT 1 AS one', 60_000)).rows).toEqual([{ one: 1 }]);
+    await shared.close(0);
   });
 
   test('what the server answers after a deadline has ended the connection is read by nobody', async () => {
@@ -172,12 +189,14 @@ describeServer('the pipeline', () => {
     streams.push(...Array.from({ length: 6 }, stream));
     const before = [...pids];
     await change(busy);
-    await until(() => pids.size > 3);
-    pids.clear();
-    await until(() => pids.size >= 2);
+    // One that is joined for as long as somebody comes would never go.
+    await until(async () => {
+      pids.clear();
+      await until(() => pids.size >= 2);
+      return before.every((pid) => !pids.has(pid));
+    }, 15_000);
     stopped = true;
     await Promise.all(streams);
-    expect(before.filter((pid) => pids.has(pid))).toEqual([]);
     await busy.close(0);
   });
 
@@ -185,16 +204,24 @@ describeServer('the pipeline', () => {
     const manual = new ManualClock();
     const shared = await fixture.pool({ pipeline: true, pool: { max: 1, leakTimeout: 1_000 } }, fixture.url, manual);
     const ask = () =>
-      shared.query('SELECT pg_sleep(1)', [], { now: manual.now(), deadline: manual.monotonic() + 60_000 });
+      shared.query('SELECT pg_advisory_xact_lock(65)', [], {
+        now: manual.now(),
+        deadline: manual.monotonic() + 60_000,
+      });
     const message = async () => (await shared.check(AbortSignal.timeout(20_000))).message ?? '';
-    const first = ask();
-    await manual.advance(900);
-    const second = ask();
-    await manual.advance(900);
-    expect(await message()).not.toMatch(/leakTimeout/);
-    await manual.advance(200);
-    expect(await message()).toMatch(/leakTimeout/);
-    await Promise.all([first, second]);
+    const both: Promise<unknown>[] = [];
+    // Both wait for this transaction, and are held for as long as it lasts.
+    await pool.transaction({ context: context() }, async (holder) => {
+      await rowsOf(pool, 'SELECT pg_advisory_xact_lock(65)', holder);
+      both.push(ask());
+      await manual.advance(900);
+      both.push(ask());
+      await manual.advance(900);
+      expect(await message()).not.toMatch(/leakTimeout/);
+      await manual.advance(200);
+      expect(await message()).toMatch(/leakTimeout/);
+    });
+    await Promise.all(both);
     await shared.close(0);
   });
 

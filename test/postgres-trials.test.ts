@@ -2,7 +2,7 @@
 import { getEventListeners } from 'node:events';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { SqlPool } from '../src/pools/pool.js';
-import { describeServer, Fixture, serverUrl, until } from './support/postgres/fixture.js';
+import { describeServer, Fixture, onEach, serverUrl, until } from './support/postgres/fixture.js';
 import { ManualClock } from './support/manual-clock.js';
 import { EMPTY_SCRIPT, errorMessage, READY } from './support/postgres/messages.js';
 import { Proxy } from './support/proxy.js';
@@ -30,10 +30,7 @@ describeServer('a trial of a connection that was idle for long', () => {
     const settings = { pool: { max: 3, idleTimeout: 3_600_000 } };
     pool = await fixture.pool(settings, fixture.through(proxy.port), manual);
     const bounds = { now: manual.now(), deadline: manual.monotonic() + 60_000 };
-    const found = await Promise.all(
-      [1, 2, 3].map(() => pool.query('SELECT pg_backend_pid() AS pid, pg_sleep(0.05)', [], bounds)),
-    );
-    pids = found.map(({ rows }) => rows[0]!['pid']);
+    pids = (await onEach(pool, 3, 'SELECT pg_backend_pid() AS pid', () => bounds)).map(({ pid }) => pid);
     await manual.advance(40_000);
   });
   afterEach(async () => {
@@ -43,7 +40,7 @@ describeServer('a trial of a connection that was idle for long', () => {
   afterAll(() => fixture.close());
 
   test('is left by its caller at the deadline and by the signal, and takes no healthy connection along', async () => {
-    proxy.delay(150);
+    proxy.keepBack(READY);
     const late = expect(ask(50)).rejects.toMatchObject({ code: 'TIMEOUT' });
     await manual.advance(50);
     await late;
@@ -53,8 +50,8 @@ describeServer('a trial of a connection that was idle for long', () => {
     await aborting;
     expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
     expect(pool.figures()).toMatchObject({ size: 3, idle: 1 });
+    proxy.letGo();
     await until(() => pool.figures().idle === 3);
-    proxy.delay(0);
     const before = proxy.roundTrips;
     // Both have answered meanwhile, and are tried no more.
     expect(pids).toContain(await used());

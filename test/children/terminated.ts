@@ -22,7 +22,7 @@ const say = (line: string): void => void writeSync(1, `${line}\n`);
 const untilToldThrice = setInterval(() => undefined, 1_000);
 let times = 0;
 process.on('SIGTERM', () => {
-  times++;
+  say(`told ${++times}`);
   void storage.close({ deadline: 300 }).then(() => say(`closed ${storage.state}`));
   if (times < 3) return;
   say('told three times');

@@ -33,7 +33,7 @@ describeServer('a clock that is wrong', () => {
       await here.kv.set('clock', name, 1, { ttlSeconds: 60 });
       const left = await there.kv.ttl('clock', name);
       expect(left).toBeGreaterThan(30);
-      expect(left).toBeLessThanOrEqual(61);
+      expect(left).toBeLessThan(90);
       const lock = await here.kv.lock('clock', name, { ttlSeconds: 60 });
       await expect(there.kv.lock('clock', name, { ttlSeconds: 60 })).rejects.toMatchObject({ code: 'CONFLICT' });
       expect(await here.kv.unlock('clock', name, lock.token)).toBe(true);
@@ -78,7 +78,11 @@ describeServer('a clock that is wrong', () => {
       shift = off;
       release.open();
       await inside;
-      await wrong.health();
+      // One that takes long changes nothing.
+      await until(async () => {
+        const { details } = (await wrong.health()).components['main']!;
+        return Math.abs(Number(details['clockOffset']) + off) < 10_000;
+      });
       await agree();
     },
   );

@@ -10,6 +10,8 @@ import { newJob } from './jobs-target.js';
 
 const CHILD = fileURLToPath(new URL('../children/job-worker.js', import.meta.url));
 const RUNS = 200;
+/** By the one that is killed then, in the midst of the last of them. */
+const BEGUN = 40;
 
 interface Worker {
   readonly child: ChildProcess;
@@ -35,8 +37,8 @@ for (const target of storageTargets('killed job workers')) {
       await drop();
     });
 
-    function start(pace: number, onBegin: (worker: Worker) => void): Worker {
-      const child = spawn(process.execPath, [CHILD, url, String(pace)], { stdio: ['pipe', 'pipe', 'inherit'] });
+    function start(most: number, onBegin: (worker: Worker) => void): Worker {
+      const child = spawn(process.execPath, [CHILD, url, '20', String(most)], { stdio: ['pipe', 'pipe', 'inherit'] });
       children.push(child);
       const worker: Worker = { child, begun: [] };
       createInterface({ input: child.stdout }).on('line', (line) => {
@@ -57,9 +59,9 @@ for (const target of storageTargets('killed job workers')) {
       );
       // The other comes once the first is at work: it could do all of them while the first still starts.
       const other = await new Promise<Worker>((resolve) => {
-        killed = start(20, ({ child, begun }) => {
-          if (begun.length === 1) resolve(start(20, () => undefined));
-          if (begun.length === 40) child.kill('SIGKILL');
+        killed = start(BEGUN - 4, ({ child, begun }) => {
+          if (begun.length === 1) resolve(start(RUNS, () => undefined));
+          if (begun.length === BEGUN) child.kill('SIGKILL');
         });
       });
       if (killed!.child.exitCode === null && killed!.child.signalCode === null) await once(killed!.child, 'exit');

@@ -13,7 +13,18 @@ const LOOPS = 4;
 
 const [role, url, receiverUrl, name] = process.argv.slice(2) as [string, string, string, string];
 const say = (line: string): void => void writeSync(1, `${line}\n`);
-const storage = await openStorage({ databases: { main: url } }, { environment: {} });
+const storage = await patiently(() => openStorage({ databases: { main: url } }, { environment: {} }));
+
+/** With a database that is too busy now it tries again: a process ends by being killed. */
+async function patiently<R>(work: () => Promise<R>): Promise<R> {
+  for (;;)
+    try {
+      return await work();
+    } catch (error) {
+      if (!isStorageError(error) || !error.retryable) throw error;
+      await after(100);
+    }
+}
 
 let isReady = false;
 async function write(loop: number): Promise<never> {
@@ -37,7 +48,7 @@ async function write(loop: number): Promise<never> {
 if (role !== 'writer') {
   const receiver = await openReceiver(receiverUrl);
   // Once it is answered the tables are there.
-  await storage.outbox.backlog();
+  await patiently(() => storage.outbox.backlog());
   relayTo(storage, receiver);
 }
 if (role === 'relay') say('ready');

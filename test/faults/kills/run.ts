@@ -56,9 +56,10 @@ export async function runKills(target: KillTarget, options: KillOptions): Promis
 function drawPlans({ alone }: KillTarget, { kills, seed }: KillOptions): Plan[] {
   const draw = random(seed);
   const plans = Array.from({ length: kills }, (_, i): Plan => {
-    const role = alone ? 'both' : draw() < 0.5 ? 'writer' : 'relay';
+    // The first one writes, and is at work: nothing is proven where nothing was acknowledged.
+    const role = alone ? 'both' : draw() < 0.5 || i === 0 ? 'writer' : 'relay';
     // One in ten dies while it opens, or soon after.
-    const from = draw() < 0.1 ? 'start' : 'ready';
+    const from = draw() < 0.1 && i > 0 ? 'start' : 'ready';
     const milliseconds = from === 'start' ? draw() * 1_000 : 50 + draw() * 350;
     return { name: `w${i}`, role, from, milliseconds };
   });

@@ -92,6 +92,26 @@ export async function backendPid(pool: SqlPool, session?: Session): Promise<numb
   return (await rowsOf(pool, 'SELECT pg_backend_pid() AS pid', session))[0]!['pid'] as number;
 }
 
+/** The row that `text` gives on each of `count` connections: they are held until all are there, so that none counts twice. */
+export async function onEach(
+  pool: SqlPool,
+  count: number,
+  text: string,
+  within: () => OperationContext = context,
+): Promise<Record<string, unknown>[]> {
+  const { passed, open } = gate();
+  let there = 0;
+  const one = (): Promise<Record<string, unknown>> =>
+    pool.transaction({ context: within() }, async (session) => {
+      const { rows } = await pool.query(text, [], { ...within(), session });
+      if (++there === count) open();
+      await passed;
+      return rows[0]!;
+    });
+  // One that fails holds up no other.
+  return Promise.all(Array.from({ length: count }, () => one().finally(open)));
+}
+
 /** A promise that a test settles. */
 export function gate(): { readonly passed: Promise<void>; readonly open: () => void } {
   let open!: () => void;
