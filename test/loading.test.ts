@@ -1,9 +1,14 @@
 /** Sources that hang, fail or are not read to their end: the load of records and the writing of vectors, each on memory. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { defineCollection, openStorage, type StorageManager } from '../src/index.js';
+import { defineCollection } from '../src/index.js';
 import type { ErrorCode } from '../src/errors.js';
 import { ConflictError } from '../src/errors.js';
 import { BulkAttempts } from '../src/loading/bulk.js';
+import { systemClock, type Clock } from '../src/clock.js';
+import { StorageManager } from '../src/manager.js';
+import { registry } from '../src/registry.js';
+import { loadSettings } from '../src/settings.js';
+import { ManualClock } from './support/manual-clock.js';
 
 interface Item {
   readonly id: string;
@@ -24,9 +29,11 @@ const code = (expected: ErrorCode): unknown => expect.objectContaining({ code: e
 
 let storage: StorageManager;
 
-async function open(): Promise<StorageManager> {
-  const settings = { databases: { main: 'memory:' }, vectors: { default: 'memory' } };
-  const opened = await openStorage(settings, { environment: {} });
+async function open(clock: Clock = systemClock): Promise<StorageManager> {
+  const overrides = { databases: { main: 'memory:' }, vectors: { default: 'memory' } };
+  const settings = await loadSettings({ registry, environment: {}, overrides });
+  const opened = new StorageManager({ registry, settings, clock });
+  await opened.open();
   await opened.vectors().createCollection({ name: 'loading', dimension: 2 });
   return opened;
 }
@@ -182,13 +189,15 @@ describe.each(WAYS)('%s', (_name, load) => {
   });
 
   test('a source that is slower than its batches may take, but not for one item, is read to its end', async () => {
+    const clock = new ManualClock();
+    await using timed = await open(clock);
     async function* source(): AsyncGenerator<Item> {
       for (let i = 0; i < 6; i++) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await clock.advance(20);
         yield item(i);
       }
     }
-    expect((await load(source(), { timeout: 100 })).written).toBe(6);
+    expect((await load(source(), { timeout: 100 }, timed)).written).toBe(6);
   });
 
   test('a source that is not read to its end is told', async () => {

@@ -12,12 +12,14 @@ let told: OperationMessage[];
 const listen = (message: unknown): number => told.push(message as OperationMessage);
 const seen = () => told.map(({ milliseconds: _time, ...message }) => message);
 
-beforeEach(async () => {
+/** @param deliver whether it looks for what is to be delivered, now and then: that is told too */
+async function open(deliver: boolean): Promise<void> {
+  const databases = { main: 'memory:', side: 'memory:' };
+  storage = await openStorage({ databases, vectors: { default: 'memory' }, outbox: { deliver } }, { environment: {} });
+}
+
+beforeEach(() => {
   told = [];
-  storage = await openStorage(
-    { databases: { main: 'memory:', side: 'memory:' }, vectors: { default: 'memory' } },
-    { environment: {} },
-  );
 });
 afterEach(async () => {
   OPERATIONS.unsubscribe(listen);
@@ -25,6 +27,7 @@ afterEach(async () => {
 });
 
 test('each operation is told once, when it has ended, with its collection, its place and its time', async () => {
+  await open(false);
   const notes = storage.collection(Notes, { on: 'side' });
   await notes.save({ text: 'before anybody listens' }, { id: 'a' });
   OPERATIONS.subscribe(listen);
@@ -48,6 +51,7 @@ test('each operation is told once, when it has ended, with its collection, its p
 });
 
 test('what an operation throws is told with it; to find nothing is no fault', async () => {
+  await open(false);
   OPERATIONS.subscribe(listen);
   await expect(storage.collection(Notes).get('nowhere')).rejects.toMatchObject({ code: 'NOT_FOUND' });
   const fault = new Error('no');
@@ -60,6 +64,7 @@ test('what an operation throws is told with it; to find nothing is no fault', as
 });
 
 test('what a transaction does is told as its part, and then the whole', async () => {
+  await open(true);
   OPERATIONS.subscribe(listen);
   await storage.transaction(async (tx) => {
     await tx.collection(Notes).save({ text: 'kept' }, { id: 'a' });

@@ -23,10 +23,11 @@ describe('a file', () => {
     await using storage = await open(file);
     await fill(storage);
     const child = spawn(process.execPath, [WRITER, file, '0', '200'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const closed = once(child, 'close');
     await once(child.stdout, 'data');
     child.stdout.resume();
     await storage.operations().backup({ file: folder.file('copy.db') });
-    expect(await once(child, 'close')).toEqual([0, null]);
+    expect(await closed).toEqual([0, null]);
     await using copy = await open(folder.file('copy.db'));
     expect(await copy.operations().integrityCheck()).toEqual({ ok: true, faults: [] });
     const client = copy.sql<Pick<Sqlite.Database, 'prepare'>>();

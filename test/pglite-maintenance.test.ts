@@ -5,7 +5,7 @@ import { pglite } from '../src/pools/pglite/index.js';
 import { PGLITE_IN_MEMORY } from './support/pglite-memory.js';
 
 test('what updates leave behind is used again, and the planner knows the tables', async () => {
-  const pool = pglite.create(PGLITE_IN_MEMORY, { acquireTimeout: 5_000 }, { clock: systemClock, name: 'busy' });
+  const pool = pglite.create(PGLITE_IN_MEMORY, { acquireTimeout: 60_000 }, { clock: systemClock, name: 'busy' });
   await pool.open({ clock: systemClock, signal: new AbortController().signal });
   const context = (): OperationContext => ({ now: new Date(), deadline: performance.now() + 60_000 });
   await pool.script('CREATE TABLE busy (id integer PRIMARY KEY, n integer, filler text)', context());

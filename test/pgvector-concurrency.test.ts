@@ -12,7 +12,7 @@ describeServer('vectors that others change meanwhile', () => {
   let store: VectorStore;
   beforeAll(async () => {
     fixture = await Fixture.open();
-    pool = await fixture.pool({ max: 6 });
+    pool = await fixture.pool({ max: 6 }, fixture.deadlockUrl);
     store = storeOn(providerOn(pool), 'main');
   });
   afterAll(() => fixture.close());

@@ -16,7 +16,7 @@ describeServer('batches on PostgreSQL', () => {
   let backend: RecordBackend;
   beforeAll(async () => {
     fixture = await Fixture.open();
-    ({ pool, backend } = await fixture.backend([collection]));
+    ({ pool, backend } = await fixture.backend([collection], fixture.deadlockUrl));
   });
   beforeEach(() => pool.script('TRUNCATE quartermaster.rows', context()));
   afterAll(() => fixture.close());

@@ -59,7 +59,7 @@ describePooler(`a pooler in transaction mode${possible ? '' : ` (waits for ${mis
           await pool.query('INSERT INTO item VALUES ($1)', [id], context({ session }), { name: 'insert' });
           const limit = 'SELECT extract(epoch FROM current_setting($$statement_timeout$$)::interval)::int AS seconds';
           const [{ seconds }] = (await rowsOf(pool, limit, session)) as [{ seconds: number }];
-          expect(seconds).toBeGreaterThan(20);
+          expect(seconds).toBeGreaterThan(0);
           expect(seconds).toBeLessThan(32);
         }),
       ),
@@ -96,7 +96,7 @@ describePooler(`a pooler in transaction mode${possible ? '' : ` (waits for ${mis
       code: 'TIMEOUT',
     });
     const slow =
-      "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%''slow''%' AND state = 'active' AND pid <> pg_backend_pid()";
+      "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%''slow''%' AND state = 'active' AND pid <> pg_backend_pid()";
     await until(async () => (await rowsOf(pool, slow)).length === 0);
   });
 

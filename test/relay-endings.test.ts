@@ -10,6 +10,8 @@ import { Tally } from './support/tally.js';
 import { useStorage } from './support/use-storage.js';
 
 const KEYS = Array.from({ length: 8 }, (_, i) => `k${i}`);
+/** Milliseconds: one that is long enough for a process that has no turn for some time. */
+const LEASE = 6_000;
 const targets = storageTargets('lanes that end together').filter(({ transactions }) => transactions);
 
 describe.each(targets)('lanes that end together on $name', (target) => {
@@ -28,6 +30,8 @@ describe.each(targets)('lanes that end together on $name', (target) => {
           },
         },
         concurrency: KEYS.length,
+        // What it looks for would have the connection on which they are to end.
+        poll: 600_000,
       });
       await begun.until(KEYS.length);
       open();
@@ -92,7 +96,7 @@ describe.each(targets)('lanes that end together on $name', (target) => {
             return delivering.passed;
           },
         },
-        lease: 1_500,
+        lease: LEASE,
         poll: 50,
         maxAttempts: 1,
         onFailure: (failure) => failures.push(failure),
@@ -113,7 +117,7 @@ describe.each(targets)('lanes that end together on $name', (target) => {
       delivering.open();
       // What is delivered is deleted while the transaction still holds the key, and the lane is kept for what it brings.
       while ((await kept(storage()))[2]! > 0 && failures.length === 0) await settled();
-      while (performance.now() - started < 3_000 && failures.length === 0) await settled();
+      while (performance.now() - started < 2 * LEASE && failures.length === 0) await settled();
       expect([failures, tally.seen, relay.status().inFlight]).toEqual([[], [[1, 1]], 1]);
       commit.open();
       await slow;

@@ -146,10 +146,12 @@ export abstract class Store extends Handle {
           await this.tell(unit.events);
           return result;
         }
+        const isOver = (pause: number): boolean => host.clock.monotonic() + pause >= context.deadline;
         const pause = Math.random() * Math.min(2 ** attempt, LONGEST_PAUSE);
-        if (attempt >= most || host.clock.monotonic() + pause >= context.deadline)
-          throw exhausted(failure.message, attempt, this.operationName(operation));
-        await sleep(host.clock, pause, context.signal);
+        const isLast = attempt >= most || isOver(pause);
+        if (!isLast) await sleep(host.clock, pause, context.signal);
+        // A timer may be late.
+        if (isLast || isOver(0)) throw exhausted(failure.message, attempt, this.operationName(operation));
       }
     });
   }

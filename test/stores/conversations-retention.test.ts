@@ -24,18 +24,19 @@ for (const target of storageTargets('conversations: retention').filter(({ transa
       for (const id of ids) await store.addMessage(id, { content: 'x', createdAt: LONG_AGO });
       return ids;
     }
-    /** Runs `work` once the first event of this kind of the tenant is told. */
+    /** Runs `work` once the first event of this kind of the tenant is told; the steps of `run` after it wait for its end. */
     async function whileRunning<R>(
       event: 'conversation.deleted' | 'conversation.archived',
       tenant: string,
-      run: () => Promise<unknown>,
+      run: (beforeStep: () => Promise<unknown>) => Promise<unknown>,
       work: () => Promise<R>,
     ): Promise<R> {
       let beside: Promise<R> | undefined;
+      const beforeStep = (): Promise<unknown> => Promise.allSettled([beside]);
       const off = managers()[0].on(event, ({ tenantId }) => {
         if (tenantId === tenant) beside ??= work();
       });
-      await run();
+      await run(beforeStep);
       off();
       return beside!;
     }
@@ -48,7 +49,11 @@ for (const target of storageTargets('conversations: retention').filter(({ transa
       const unarchived = await whileRunning(
         'conversation.deleted',
         tenant,
-        () => mine.retain({ archivedConversationRetentionDays: 30 }),
+        (beforeStep) => {
+          const own = mine['deleteFound'].bind(mine);
+          mine['deleteFound'] = (...given) => beforeStep().then(() => own(...given));
+          return mine.retain({ archivedConversationRetentionDays: 30 });
+        },
         () => theirs.unarchiveConversation(last),
       );
       expect(unarchived).toBe(true);
@@ -64,7 +69,11 @@ for (const target of storageTargets('conversations: retention').filter(({ transa
       const message = await whileRunning(
         'conversation.archived',
         tenant,
-        () => mine.retain({ conversationArchiveDays: 30 }),
+        (beforeStep) => {
+          const own = mine['archiveIf'].bind(mine);
+          mine['archiveIf'] = (...given) => beforeStep().then(() => own(...given));
+          return mine.retain({ conversationArchiveDays: 30 });
+        },
         () => theirs.addMessage(last, { content: 'new' }),
       );
       expect(message).toMatchObject({ seq: 2 });

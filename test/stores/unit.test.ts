@@ -2,6 +2,8 @@
 import { expect, test } from '@jest/globals';
 import { openStorage } from '../../src/index.js';
 import { defineOwnCollection } from '../../src/collection/definition.js';
+import { ManualClock } from '../support/manual-clock.js';
+import { openManager } from '../support/shared-memory.js';
 
 const NOTES = defineOwnCollection<{ readonly text: string }>({ name: 'qm_notes', id: 'given' });
 
@@ -36,7 +38,8 @@ test('what is more than a batch may have is refused before anything is written, 
 });
 
 test('a decision that is always too late is made again until its time is over', async () => {
-  await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+  const clock = new ManualClock();
+  await using storage = await openManager('memory:', clock);
   const { agents } = storage;
   let tries = 0;
   const change = (lost: number, timeout: number): Promise<void> =>
@@ -47,8 +50,12 @@ test('a decision that is always too late is made again until its time is over', 
       if (known === undefined) unit.insert(NOTES, { text: 'own' }, { id: 'n' });
       else unit.replace(NOTES, known, { text: 'own' });
     });
-  await change(11, 60_000);
+  const changed = change(11, 60_000);
+  await clock.advance(30_000);
+  await changed;
   expect(tries).toBe(12);
   expect(await agents['reading']('one', {}, (unit) => unit.find(NOTES, 'n'))).toMatchObject({ value: { text: 'own' } });
-  await expect(change(Infinity, 100)).rejects.toMatchObject({ code: 'CONFLICT', retryable: true });
+  const refused = expect(change(Infinity, 100)).rejects.toMatchObject({ code: 'CONFLICT', retryable: true });
+  await clock.advance(100);
+  await refused;
 });

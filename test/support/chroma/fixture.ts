@@ -1,7 +1,7 @@
 /** Providers and stores over a Chroma server, each file in a database of its own, and the server's own interface. */
 import { describe } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { systemClock as clock } from '../../../src/clock.js';
+import { systemClock as clock, type Clock } from '../../../src/clock.js';
 import { storeOn } from '../../../src/testing/vector-target.js';
 import { chroma } from '../../../src/vectors/chroma.js';
 import type { VectorProvider } from '../../../src/vectors/provider.js';
@@ -44,14 +44,14 @@ export class ChromaFixture {
   }
 
   /** A provider that is not open yet. */
-  make(settings: Record<string, unknown> = {}): VectorProvider {
-    const provider = chroma.create(this.settings(settings), { clock, name: 'vectors:chroma' });
+  make(settings: Record<string, unknown> = {}, own: Clock = clock): VectorProvider {
+    const provider = chroma.create(this.settings(settings), { clock: own, name: 'vectors:chroma' });
     this.providers.push(provider);
     return provider;
   }
 
-  async provider(settings: Record<string, unknown> = {}): Promise<VectorProvider> {
-    const provider = this.make(settings);
+  async provider(settings: Record<string, unknown> = {}, own: Clock = clock): Promise<VectorProvider> {
+    const provider = this.make(settings, own);
     await provider.open(opening());
     return provider;
   }

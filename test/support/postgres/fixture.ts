@@ -54,8 +54,9 @@ export class Fixture {
   /** Records on a pool of six, with these tables. */
   async backend(
     collections: readonly RecordSchema[],
+    url = this.url,
   ): Promise<{ readonly pool: SqlPool; readonly backend: RecordBackend }> {
-    const pool = await this.pool({ max: 6 });
+    const pool = await this.pool({ max: 6 }, url);
     const backend = sql.create(pool, 'main');
     await backend.ensure(collections, context());
     return { pool, backend };
@@ -67,6 +68,11 @@ export class Fixture {
     url.hostname = '127.0.0.1';
     url.port = String(port);
     return url.href;
+  }
+
+  /** For sessions that look for a deadlock, which they do once, only when a test has had the time to make it. */
+  get deadlockUrl(): string {
+    return `${this.url}?options=${encodeURIComponent('-c deadlock_timeout=3s')}`;
   }
 
   async closePools(): Promise<void> {
