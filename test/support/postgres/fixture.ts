@@ -100,7 +100,7 @@ export function gate(): { readonly passed: Promise<void>; readonly open: () => v
 }
 
 /** Asks until the answer is true. @throws after the limit: a safety net. */
-export async function until(ask: () => Promise<boolean> | boolean, limit = 10_000): Promise<void> {
+export async function until(ask: () => Promise<boolean> | boolean, limit = 60_000): Promise<void> {
   const end = performance.now() + limit;
   while (!(await ask())) {
     if (performance.now() > end) throw new Error(`It did not come true within ${limit} ms`);

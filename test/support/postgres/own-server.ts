@@ -22,13 +22,20 @@ export function unprivileged(): { uid?: number; gid?: number } {
   return { uid: id('-u'), gid: id('-g') };
 }
 
+/** Below those that systems give to outgoing connections and to whoever asks for any: one of these would be taken again soon. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const server = createServer().listen(10_000 + Math.floor(Math.random() * 20_000), '127.0.0.1');
+    const isFree = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    const { port } = server.address() as AddressInfo;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 export class OwnServer {
@@ -80,7 +87,7 @@ export class OwnServer {
 
   /** Resolves when it accepts a connection. */
   async ready(): Promise<void> {
-    for (const end = performance.now() + 20_000; performance.now() < end;) {
+    for (const end = performance.now() + 60_000; performance.now() < end;) {
       const socket = connect(this.port, '127.0.0.1');
       const accepted = await new Promise((resolve) => {
         socket.once('connect', () => resolve(true));
