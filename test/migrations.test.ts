@@ -368,6 +368,9 @@ for (const { name, prepare } of TARGETS.filter(({ server }) => server))
     });
   });
 
+/** Milliseconds that an operation may take: long enough for one that nobody keeps out. */
+const OPERATION = 2_500;
+
 /** Where a step that runs keeps everyone else out of the database. */
 describe.each<[string, () => { readonly url: string; readonly end: () => void }, managers: 1 | 2]>([
   ['PGlite', () => ({ url: PGLITE_IN_MEMORY, end: () => undefined }), 1],
@@ -381,42 +384,48 @@ describe.each<[string, () => { readonly url: string; readonly end: () => void },
     2,
   ],
 ])('one that waits for a step on %s', (_name, prepare, count) => {
-  /** Runs `work` while a step runs that ends after `duration`. */
-  const beside = async (duration: number, work: (storage: StorageManager, slow: Step) => Promise<void>) => {
+  /** Runs `work` while a step runs, until it ends it. */
+  const beside = async (work: (storage: StorageManager, slow: Step, end: () => void) => Promise<void>) => {
     const { url, end } = prepare();
-    const settings = { databases: { main: { url } }, lifecycle: { operationTimeout: 500 } };
+    const settings = { databases: { main: { url } }, lifecycle: { operationTimeout: OPERATION } };
     const first = await openStorage(settings, { environment: {} });
     const second = count === 1 ? first : await openStorage(settings, { environment: {} });
     await first.migrations([step(1, 'one')]).status({ timeout: 60_000 });
     await second.migrations([step(1, 'one')]).status({ timeout: 60_000 });
     let begun!: () => void;
+    let go!: () => void;
     const running = new Promise<void>((resolve) => (begun = resolve));
+    const gate = new Promise<void>((resolve) => (go = resolve));
     const slow = step(1, 'one', {
       up: () => {
         begun();
-        return new Promise((resolve) => setTimeout(resolve, duration));
+        return gate;
       },
     });
     const migrating = first.migrations([slow]).up();
     await running;
-    await work(second, slow);
+    await work(second, slow, go);
     expect((await migrating).steps).toHaveLength(1);
     await Promise.all([first.close(), second.close()]);
     end();
   };
 
   test('finds it done', () =>
-    beside(2_000, async (storage, slow) => {
-      expect(await storage.migrations([slow]).up({ wait: 60_000 })).toEqual({ dryRun: false, steps: [] });
+    beside(async (storage, slow, end) => {
+      const waiting = storage.migrations([slow]).up({ wait: 120_000 });
+      // By then its first question has had no answer in its own time.
+      setTimeout(end, OPERATION + 1_000);
+      expect(await waiting).toEqual({ dryRun: false, steps: [] });
     }));
 
   test('gives up when it may not wait for longer', () =>
-    beside(2_500, async (storage, slow) => {
+    beside(async (storage, slow, end) => {
       const given = await refusal(storage.migrations([slow]).up({ wait: 200 }));
       expect(given).toMatchObject({
         code: 'TIMEOUT',
         message: 'Another process has been migrating for longer than 200 ms',
       });
+      end();
     }));
 });
 

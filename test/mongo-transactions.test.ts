@@ -47,7 +47,7 @@ describeServer('mongo', 'transactions', () => {
     await proxy.close();
   });
 
-  const within = <R>(work: (session: Session) => Promise<R>, timeout = 20_000): Promise<R> =>
+  const within = <R>(work: (session: Session) => Promise<R>, timeout = 60_000): Promise<R> =>
     pool.transaction({ context: context({ timeout }) }, work);
   const insert = (id: string, n: number, session?: Session, key?: string) =>
     backend.write(
@@ -72,7 +72,7 @@ describeServer('mongo', 'transactions', () => {
       within(async (session) => {
         await insert('a', 1, session);
         proxy.loseAnswers('commitTransaction', 1_000);
-      }, 1_000),
+      }, 4_000),
     );
     proxy.loseAnswers('none', 0);
     expect(isStorageError(error, 'OUTCOME_UNKNOWN')).toBe(true);
@@ -86,7 +86,7 @@ describeServer('mongo', 'transactions', () => {
       within(async (session) => {
         await insert('a', 1, session);
         proxy.freeze();
-      }, 500),
+      }, 4_000),
     );
     proxy.thaw();
     expect(isStorageError(error, 'OUTCOME_UNKNOWN')).toBe(true);
@@ -179,10 +179,13 @@ describeServer('mongo', 'transactions', () => {
   test('two that write one record: one loses with a serialization failure', async () => {
     await insert('a', 0);
     const { passed, open } = gate();
+    const { passed: isWritten, open: hasWritten } = gate();
     const first = within(async (session) => {
       await replace('a', 1, session);
+      hasWritten();
       await passed;
     });
+    await isWritten;
     const second = await failure(
       within(async (session) => {
         await valueOf('a', session);
@@ -274,7 +277,7 @@ describeServer('mongo', 'transactions', () => {
       await passed;
       return records.write(scope, [write(schema, 'z', { kind: 'insert', value: { n: 1 } })], context({ session }));
     });
-    const closing = own.close(clock.monotonic() + 5_000);
+    const closing = own.close(clock.monotonic() + 30_000);
     open();
     await ending;
     await closing;

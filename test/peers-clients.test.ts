@@ -41,7 +41,16 @@ describeServer('the clients of postgres', () => {
       clock,
     );
     const bounds = () => ({ now: clock.now(), deadline: clock.monotonic() + 60_000 });
-    await Promise.all(Array.from({ length: 8 }, () => pool.query('SELECT pg_sleep(0.1)', [], bounds())));
+    const { passed: all, open } = gate();
+    let begun = 0;
+    // Each has its connection until all have one.
+    const take = () =>
+      pool.transaction({ context: bounds() }, async (session) => {
+        await pool.query('SELECT 1', [], { ...bounds(), session });
+        if (++begun === 8) open();
+        await all;
+      });
+    await Promise.all(Array.from({ length: 8 }, take));
     await until(() => pool.figures().idle === 8);
     await clock.advance(89_000);
     expect(pool.figures().size).toBe(8);

@@ -72,7 +72,7 @@ describeServer('the connections', () => {
   });
 
   test('an exhausted pool: UNAVAILABLE with the figures within acquireTimeout, and the check answers', async () => {
-    const pool = await fixture.pool({ pool: { max: 2, acquireTimeout: 2_000 } });
+    const pool = await fixture.pool({ pool: { max: 2, acquireTimeout: 5_000 } });
     const held = await occupy(pool);
     const started = performance.now();
     const refused = pool.query('SELECT 1', [], context());
@@ -87,8 +87,8 @@ describeServer('the connections', () => {
       details: { size: 2, idle: 0, max: 2 },
     });
     const waited = performance.now() - started;
-    expect(waited).toBeGreaterThan(1_990);
-    expect(waited).toBeLessThan(20_000);
+    expect(waited).toBeGreaterThan(4_990);
+    expect(waited).toBeLessThan(30_000);
     await held.end();
     expect(pool.figures()).toEqual({ size: 2, idle: 2, waiting: 0, max: 2 });
   });
@@ -114,7 +114,7 @@ describeServer('the connections', () => {
     const pool = await fixture.pool({ pool: { max: 1 } });
     const pid = await backendPid(pool);
     const started = performance.now();
-    await expect(pool.query('SELECT pg_sleep(30)', [], context({ timeout: 150 }))).rejects.toMatchObject({
+    await expect(pool.query('SELECT pg_sleep(30)', [], context({ timeout: 2_000 }))).rejects.toMatchObject({
       code: 'TIMEOUT',
     });
     expect(performance.now() - started).toBeLessThan(20_000);
@@ -124,17 +124,21 @@ describeServer('the connections', () => {
 
   test('deadlines among many statements: each at its own time', async () => {
     const pool = await fixture.pool({ pool: { max: 4 } });
+    const slow = 'SELECT pg_sleep(60)';
     const started = performance.now();
-    const ended: number[] = [];
+    const controller = new AbortController();
+    let ended = false;
+    const last = expect(pool.query(slow, [], context({ signal: controller.signal, timeout: 50_000 }))).rejects;
+    const late = last.toMatchObject({ code: 'ABORTED' }).finally(() => (ended = true));
     const times = [300, 100, 200].map(async (timeout) => {
-      await expect(pool.query('SELECT pg_sleep(30)', [], context({ timeout }))).rejects.toMatchObject({
-        code: 'TIMEOUT',
-      });
-      ended.push(timeout);
+      await expect(pool.query(slow, [], context({ timeout }))).rejects.toMatchObject({ code: 'TIMEOUT' });
+      expect(performance.now() - started).toBeGreaterThan(timeout - 5);
     });
     await Promise.all(times);
-    expect(ended).toEqual([100, 200, 300]);
-    expect(performance.now() - started).toBeLessThan(20_000);
+    expect(ended).toBe(false);
+    expect(performance.now() - started).toBeLessThan(30_000);
+    controller.abort();
+    await late;
     expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
 
@@ -151,7 +155,8 @@ describeServer('the connections', () => {
   });
 
   test("the server's own limit: a cap by the settings, and room for a longer deadline without one", async () => {
-    const capped = await fixture.pool({ statementTimeout: 100 });
+    // Its connections are opened within it, too.
+    const capped = await fixture.pool({ statementTimeout: 2_000 });
     await expect(capped.query('SELECT pg_sleep(30)', [], context())).rejects.toMatchObject({
       code: 'TIMEOUT',
       details: { sqlstate: '57014' },
@@ -159,13 +164,13 @@ describeServer('the connections', () => {
     const pool = await fixture.pool({ pool: { max: 1 } });
     const limit = async (timeout: number) =>
       (await pool.query("SELECT current_setting('statement_timeout') AS t", [], context({ timeout }))).rows[0]?.['t'];
-    expect(await limit(1_000)).toBe('1min');
+    expect(await limit(20_000)).toBe('1min');
     expect(parseInt(String(await limit(300_000)))).toBeGreaterThanOrEqual(300);
     await expect(
       pool.transaction({ context: context({ timeout: 3_600_000 }) }, (session) =>
         rowsOf(pool, "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8 AS t", session),
       ),
-    ).resolves.toEqual([{ t: expect.closeTo(3_601, 0) as unknown }]);
+    ).resolves.toEqual([{ t: expect.closeTo(3_601, -1) as unknown }]);
   });
 
   test("the host's statements have no limit of the server's but one that the settings say", async () => {
@@ -184,9 +189,9 @@ describeServer('the connections', () => {
       if (expected !== '0') continue;
       // The library's have theirs, whoever had the connection before.
       expect(await inTransaction()).not.toEqual([{ t: '0' }]);
-      expect(await own(1_000)).toBe('1min');
+      expect(await own(20_000)).toBe('1min');
       expect(await own(3_600_000)).not.toBe('1min');
-      expect(await own(1_000)).toBe('1min');
+      expect(await own(20_000)).toBe('1min');
       await own(3_600_000);
       expect(await host()).toBe('0');
     }
@@ -222,11 +227,12 @@ describeServer('the connections', () => {
     for (const pooler of ['none', 'transaction']) {
       const pool = await fixture.pool({ statementTimeout: 0, pooler, pool: { max: 1 } });
       const limit = () =>
-        pool.transaction({ context: context({ timeout: 5_000 }) }, (session) =>
+        pool.transaction({ context: context({ timeout: 600_000 }) }, (session) =>
           rowsOf(pool, "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::int AS t", session),
         );
       // In a pooler's session none would be for ever.
-      expect(await limit()).toEqual([{ t: pooler === 'none' ? 0 : 6 }]);
+      const bound = expect.closeTo(601, -1) as unknown;
+      expect(await limit()).toEqual([{ t: pooler === 'none' ? 0 : bound }]);
     }
   });
 
@@ -249,8 +255,9 @@ describeServer('the connections', () => {
 
   test('a connection is closed when it is idle for long, or old', async () => {
     const pool = await fixture.pool({ pool: { max: 3, idleTimeout: 300, lifetime: 0, min: 1 } });
-    await Promise.all([1, 2, 3].map(() => rowsOf(pool, 'SELECT pg_sleep(0.05)')));
+    const held = await occupy(pool);
     expect(pool.figures().size).toBe(3);
+    await held.end();
     const old = await fixture.pool({ pool: { max: 1, lifetime: 300 } });
     const first = await backendPid(old);
     await until(async () => (await runningOn(first)) === 'gone');

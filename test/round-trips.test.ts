@@ -10,6 +10,10 @@ const Notes = defineCollection<{ text: string }>({
   fields: { text: 'string' },
   indexes: [{ keys: ['text'] }],
 });
+/** Nothing but what a test does sends a statement. */
+const openCounted = (url: string) =>
+  openStorage({ databases: { main: url }, lifecycle: { sweepInterval: 0 } }, { environment: {} });
+
 const { tests } = await registry.pool('postgres');
 const { available } = availableTargets(tests, process.env);
 const [target] = available;
@@ -18,10 +22,10 @@ const [target] = available;
   const { url, drop } = await target!.prepare();
   try {
     {
-      await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
+      await using storage = await openCounted(url);
       await storage.collection(Notes).save({ text: 'a' });
     }
-    await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    await using storage = await openCounted(url);
     const first = await statementsOf(() => storage.collection(Notes).count());
     const second = await statementsOf(() => storage.collection(Notes).count());
     expect(second).toHaveLength(1);
@@ -41,7 +45,7 @@ const [target] = available;
   });
   const { url, drop } = await target!.prepare();
   try {
-    await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    await using storage = await openCounted(url);
     const counts: number[] = [];
     for (const definition of [Plain, Users]) {
       const { id } = await storage.collection(definition).save({ email: 'a' });
@@ -66,7 +70,7 @@ const [target] = available;
 (target === undefined ? test.skip : test)('a transaction of one write takes two round trips', async () => {
   const { url, drop } = await target!.prepare();
   try {
-    await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    await using storage = await openCounted(url);
     const save = (tx: Transaction) => tx.collection(Notes).save({ text: 'a' });
     const inner = (tx: Transaction) => tx.transaction(save);
     const undone = async (tx: Transaction) => {
@@ -108,7 +112,7 @@ const [target] = available;
 (target === undefined ? test.skip : test)('the first entry of a namespace costs what tells that it is', async () => {
   const { url, drop } = await target!.prepare();
   try {
-    await using storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    await using storage = await openCounted(url);
     const set = (namespace: string) => statementsOf(() => storage.kv.set(namespace, 'a', 'value'));
     await set('made');
     expect(await set('made')).toHaveLength(2);

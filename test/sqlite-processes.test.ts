@@ -98,13 +98,19 @@ describe('a lock of somebody else', () => {
       backend.write(T, [put('a'), put('b')], soon()),
       pool.transaction({ context: soon() }, async () => undefined),
     ];
-    const refused = Promise.all(late.map((each) => expect(each).rejects.toMatchObject({ code: 'TIMEOUT' })));
+    let over = 0;
+    const refused = Promise.all(
+      late.map(async (each) => {
+        await expect(each).rejects.toMatchObject({ code: 'TIMEOUT' });
+        over++;
+      }),
+    );
     const controller = new AbortController();
     const cancelled = backend.write(T, [put('a')], context({ signal: controller.signal }));
     const aborted = expect(cancelled).rejects.toMatchObject({ code: 'ABORTED' });
     controller.abort();
-    const [seen] = await backend.read(T, [{ collection: parcels, id: 'x' }], soon());
-    expect(seen?.value).toEqual({ weight: 1 });
+    const [seen] = await backend.read(T, [{ collection: parcels, id: 'x' }], context());
+    expect([seen?.value, over]).toEqual([{ weight: 1 }, 0]);
     await Promise.all([refused, aborted]);
     // Who opens meanwhile does not wait either.
     const third = await openSqlite(`sqlite:${file}`);
@@ -147,7 +153,7 @@ describe('a lock of somebody else', () => {
       await backend.ensure([parcels], context());
       const { release, ended } = await hold(other);
       const before = performance.eventLoopUtilization();
-      const soon = context({ deadline: performance.now() + 500 });
+      const soon = context({ deadline: performance.now() + 4_000 });
       const waiting = Array.from({ length: WRITERS }, (_, i) => [
         backend.write(T, [put(`a${i}`)], soon),
         backend.write(T, [put(`b${i}`), put(`c${i}`)], soon),
@@ -157,7 +163,8 @@ describe('a lock of somebody else', () => {
       const { utilization } = performance.eventLoopUtilization(before);
       const codes = outcomes.map((each) => each.status === 'rejected' && (each.reason as StorageError).code);
       expect(new Set(codes)).toEqual(new Set(['TIMEOUT']));
-      expect(utilization).toBeLessThan(0.6);
+      // Others may keep this process from its turn meanwhile; a hundred who all ask would leave none of it.
+      expect(utilization).toBeLessThan(0.9);
       release();
       await ended;
       await close();
