@@ -117,6 +117,25 @@ describeServer('the pipeline', () => {
     await KINDS[1]!(++next);
   });
 
+  test('those of one connection hear their deadlines one after another, whichever comes first', async () => {
+    const manual = new ManualClock();
+    const shared = await fixture.pool({ pipeline: true, pool: { max: 1 } }, fixture.url, manual);
+    const ask = (text: string, timeout: number) =>
+      shared.query(text, [], { now: manual.now(), deadline: manual.monotonic() + timeout });
+    await pool.transaction({ context: context() }, async (holder) => {
+      await rowsOf(pool, 'SELECT pg_advisory_xact_lock(65)', holder);
+      const first = ask('SELECT pg_advisory_xact_lock(65)', 60_000);
+      const behind = [300, 900, 600].map((timeout) => ask('SELECT 1', timeout));
+      const late = Promise.allSettled(behind);
+      for (let i = 0; i < 3; i++) await manual.advance(300);
+      expect(await late).toMatchObject(behind.map(() => ({ status: 'rejected', reason: { code: 'TIMEOUT' } })));
+      const stopped = expect(first).rejects.toMatchObject({ code: 'TIMEOUT' });
+      await manual.advance(60_000);
+      await stopped;
+    });
+    await shared.close(0);
+  });
+
   test('what the server answers after a deadline has ended the connection is read by nobody', async () => {
     const way = await Proxy.open(fixture.url);
     const shared = await fixture.pool({ pipeline: true, pool: { max: 1 } }, fixture.through(way.port));
