@@ -48,10 +48,10 @@ export class Runner {
   run(connection: Connection, statement: Statement, context: OperationContext): Promise<SqlResult> {
     if (this.cap === null && !this.pooled && context.deadline < Infinity) {
       const left = context.deadline - this.clock.monotonic();
-      if (left > connection.statementTimeout) limitStatements(connection, milliseconds(2 * left + MARGIN) ?? 0);
+      if (left > connection.statementTimeout) limitStatements(connection, milliseconds(2 * left + MARGIN) ?? 0, context);
       // As a longer statement, or a host, has left it.
       else if (connection.statementTimeout > USUAL_STATEMENT_TIMEOUT && left <= USUAL_STATEMENT_TIMEOUT)
-        limitStatements(connection, USUAL_STATEMENT_TIMEOUT);
+        limitStatements(connection, USUAL_STATEMENT_TIMEOUT, context);
     }
     return this.runInSession(connection, statement, context);
   }
@@ -95,9 +95,10 @@ export class Runner {
  * Sets the server's limit for the statements of a connection, in milliseconds, 0: none. It is sent before the next one
  * without waiting for its answer, and not together with it: some statements refuse to stand with another.
  */
-function limitStatements(connection: Connection, limit: number): void {
+function limitStatements(connection: Connection, limit: number, { deadline }: OperationContext): void {
   const statement = new Statement(`SET statement_timeout = ${limit}`);
   statement.leads = true;
+  statement.deadline = deadline;
   connection.statementTimeout = limit === 0 ? Infinity : limit;
   // What it fails by, the statement behind it fails by too.
   connection.run(statement).catch(() => undefined);
