@@ -161,6 +161,8 @@ describeServer('the connections', () => {
       (await pool.query("SELECT current_setting('statement_timeout') AS t", [], context({ timeout }))).rows[0]?.['t'];
     expect(await limit(1_000)).toBe('1min');
     expect(parseInt(String(await limit(300_000)))).toBeGreaterThanOrEqual(300);
+    expect(await limit(Infinity)).toBe('0');
+    expect(await limit(1_000)).toBe('1min');
     await expect(
       pool.transaction({ context: context({ timeout: 3_600_000 }) }, (session) =>
         rowsOf(pool, "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8 AS t", session),

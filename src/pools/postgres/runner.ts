@@ -46,7 +46,7 @@ export class Runner {
 
   /** @throws unmapped. */
   run(connection: Connection, statement: Statement, context: OperationContext): Promise<SqlResult> {
-    if (this.cap === null && !this.pooled && context.deadline < Infinity) {
+    if (this.cap === null && !this.pooled) {
       const left = context.deadline - this.clock.monotonic();
       if (left > connection.statementTimeout) limitStatements(connection, milliseconds(2 * left + MARGIN) ?? 0, context);
       // As a longer statement, or a host, has left it.
