@@ -183,6 +183,9 @@ describeServer('the connections', () => {
       const inTransaction = () => pool.transaction({ context: context() }, (session) => rowsOf(pool, limit, session));
       expect(await host()).toBe(expected);
       expect(await host()).toBe(expected);
+      const long = await own(3_600_000);
+      expect(await host()).toBe(expected);
+      if (expected !== '0') expect([long, await own(1_000)]).toEqual([expected, expected]);
       if (expected !== '0') continue;
       // The library's have theirs, whoever had the connection before.
       expect(await inTransaction()).not.toEqual([{ t: '0' }]);

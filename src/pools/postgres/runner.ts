@@ -6,7 +6,7 @@ import type { Setting, SqlResult } from '../pool.js';
 import { USUAL_STATEMENT_TIMEOUT } from './connect.js';
 import type { Connection } from './connection.js';
 import type { Library } from './library.js';
-import type { PostgresOptions } from './settings.js';
+import { limitsStatements, type PostgresOptions } from './settings.js';
 import { type FallbackParser, Statement } from './statement.js';
 import type { Encoded } from './values.js';
 
@@ -18,16 +18,18 @@ export class Runner {
   private readonly names = new Map<string, { readonly text: string; readonly name: string }>();
   private readonly fallback: FallbackParser;
   private readonly pooled: boolean;
+  private readonly limited: boolean;
   private readonly cap: number | null;
 
   constructor(
     { types }: Library,
-    { pooler, statementTimeout }: PostgresOptions,
+    options: PostgresOptions,
     private readonly clock: Clock,
   ) {
     this.fallback = (oid) => types.getTypeParser(oid, 'text');
-    this.pooled = pooler === 'transaction';
-    this.cap = statementTimeout;
+    this.pooled = options.pooler === 'transaction';
+    this.limited = limitsStatements(options);
+    this.cap = options.statementTimeout;
   }
 
   /**
@@ -46,9 +48,10 @@ export class Runner {
 
   /** @throws unmapped. */
   run(connection: Connection, statement: Statement, context: OperationContext): Promise<SqlResult> {
-    if (this.cap === null && !this.pooled) {
+    if (!this.limited && !this.pooled) {
       const left = context.deadline - this.clock.monotonic();
-      if (left > connection.statementTimeout) limitStatements(connection, milliseconds(2 * left + MARGIN) ?? 0, context);
+      if (left > connection.statementTimeout)
+        limitStatements(connection, milliseconds(2 * left + MARGIN) ?? 0, context);
       // As a longer statement, or a host, has left it.
       else if (connection.statementTimeout > USUAL_STATEMENT_TIMEOUT && left <= USUAL_STATEMENT_TIMEOUT)
         limitStatements(connection, USUAL_STATEMENT_TIMEOUT, context);
@@ -73,7 +76,7 @@ export class Runner {
   transactionLimit(connection: Connection, { deadline }: OperationContext): number | undefined {
     const left = deadline - this.clock.monotonic() + MARGIN;
     if (this.pooled) return milliseconds(Math.min(left, this.cap || Infinity));
-    if (this.cap !== null) return undefined;
+    if (this.limited) return undefined;
     const { statementTimeout } = connection;
     if (left > statementTimeout) return milliseconds(left) ?? 0;
     return statementTimeout > USUAL_STATEMENT_TIMEOUT
