@@ -106,6 +106,20 @@ describeServer('the pipeline', () => {
     await until(() => pool.figures().idle === pool.figures().size);
   });
 
+  test('a limit that was set in a transaction which is undone is set again', async () => {
+    const shared = await fixture.pool({ pipeline: true, pool: { max: 1 } });
+    const limit = async (timeout: number) => {
+      const { rows } = await shared.query('SHOW statement_timeout', [], context({ timeout }));
+      return parseInt(String(rows[0]!['statement_timeout']));
+    };
+    const begun = expect(shared.query('BEGIN', [], context())).rejects.toMatchObject({ code: 'VALIDATION' });
+    const behind = limit(300_000).catch((error: { code: string }) => error.code);
+    await begun;
+    expect(await behind).toBe('VALIDATION');
+    expect(await limit(300_000)).toBeGreaterThanOrEqual(300);
+    await shared.close(0);
+  });
+
   test('a deadline ends its own statement; what shared the connection is told that nobody knows', async () => {
     const slow = [1, 2].map(() => pool.query('SELECT pg_sleep(30)', [], context({ timeout: 300 })));
     await until(() => pool.figures().idle === 0 && pool.figures().size === 2);
