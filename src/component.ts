@@ -54,6 +54,8 @@ export interface OperationContext {
   readonly deadline: number;
   /** Present when the operation is part of a transaction. */
   readonly session?: Session | undefined;
+  /** In a transaction: to be called when a statement of it is about to run. */
+  readonly onStatement?: (() => void) | undefined;
 }
 
 /** What a caller may say about every operation, as its last options. */
@@ -68,7 +70,8 @@ export interface Operation {
   readonly context: OperationContext;
   /** Where it runs: a database or a vector provider, by its name in the settings. Absent: nobody is to be told of it. */
   readonly component?: string;
-  readonly end: () => void;
+  /** @param failure what it ended with, where it did not succeed. */
+  readonly end: (failure?: unknown) => void;
 }
 
 /** Admits an operation: refuses it when the manager is not open, and gives it its time and its deadline. */

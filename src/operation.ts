@@ -39,9 +39,12 @@ export async function runAdmitted<R>(
   if (component !== undefined && OPERATIONS.hasSubscribers)
     return runMeasured(operation, { operation: name, component, collection }, work);
   try {
-    return await work(operation.context);
-  } finally {
+    const result = await work(operation.context);
     operation.end();
+    return result;
+  } catch (error) {
+    operation.end(error);
+    throw error;
   }
 }
 
@@ -52,7 +55,7 @@ async function runMeasured<R>(
 ): Promise<R> {
   const begun = performance.now();
   const tell = (failure: { readonly error?: unknown }): void => {
-    end();
+    end(failure.error);
     const message: OperationMessage = {
       operation,
       component,

@@ -76,8 +76,11 @@ function checkParts(kind: string, driver: unknown, methods: readonly string[]): 
   return parts;
 }
 
-function checkSettings(at: string, fragment: unknown): void {
+/** @param around what it is in */
+function checkSettings(at: string, fragment: unknown, around: readonly unknown[] = []): void {
   if (!isPlainObject(fragment)) throw invalid(at, fragment, 'an object of settings');
+  if (around.includes(fragment)) throw invalid(at, fragment, 'settings that are not within themselves');
   if (typeof fragment['doc'] === 'string') return;
-  for (const [key, entry] of Object.entries(fragment)) checkSettings(`${at}.${key}`, entry);
+  const within = [...around, fragment];
+  for (const [key, entry] of Object.entries(fragment)) checkSettings(`${at}.${key}`, entry, within);
 }

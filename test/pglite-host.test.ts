@@ -1,5 +1,5 @@
 /** The turn of a host that begins transactions by statements on its client, as some query builders do. */
-import type { PGlite } from '@electric-sql/pglite';
+import { protocol, type PGlite } from '@electric-sql/pglite';
 import { describe, expect, test } from '@jest/globals';
 import { CompiledQuery, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from 'kysely';
 import type { DatabaseConnection, Dialect } from 'kysely';
@@ -164,6 +164,38 @@ describe('beside a transaction of the pool', () => {
     await expect(host().close()).rejects.toMatchObject({ code: 'VALIDATION' });
     await expect(host()[Symbol.asyncDispose]()).rejects.toMatchObject({ code: 'VALIDATION' });
     expect(await query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+});
+
+describe('messages of which the last asks whether the database is ready', () => {
+  const question = () => protocol.serialize.parse({ text: 'SELECT $1::int AS n' });
+  const rest = (): Uint8Array =>
+    Buffer.concat([
+      protocol.serialize.bind({ values: ['7'] }),
+      protocol.serialize.execute({}),
+      protocol.serialize.sync(),
+    ]);
+  const answers = async (sent: Promise<{ readonly messages: readonly { readonly name: string }[] }>) =>
+    (await sent).messages.filter((answer) => answer.name === 'dataRow');
+
+  test('are answered as if they were one, whatever the pool does meanwhile', async () => {
+    const client = host();
+    await client.execProtocol(question());
+    const beside = [insert(1), client.query('SELECT 1')];
+    expect(pool.figures()).toMatchObject({ waiting: 2 });
+    expect(await answers(client.execProtocol(rest()))).toMatchObject([{ fields: ['7'] }]);
+    await Promise.all(beside);
+    expect(await ids()).toEqual([1]);
+  });
+
+  test('may be sent without waiting for each other', async () => {
+    const [, answer] = [host().execProtocol(question()), host().execProtocol(rest())];
+    expect(await answers(answer)).toMatchObject([{ fields: ['7'] }]);
+    const failing = host().execProtocol(protocol.serialize.parse({ text: 'SELECT no_such_column' }));
+    const after = host().execProtocol(protocol.serialize.sync());
+    await expect(failing).rejects.toMatchObject({ code: '42703' });
+    await after;
+    await insert(1);
   });
 });
 

@@ -166,6 +166,8 @@ describeServer('the connections', () => {
       (await pool.query("SELECT current_setting('statement_timeout') AS t", [], context({ timeout }))).rows[0]?.['t'];
     expect(await limit(20_000)).toBe('1min');
     expect(parseInt(String(await limit(300_000)))).toBeGreaterThanOrEqual(300);
+    expect(await limit(Infinity)).toBe('0');
+    expect(await limit(1_000)).toBe('1min');
     await expect(
       pool.transaction({ context: context({ timeout: 3_600_000 }) }, (session) =>
         rowsOf(pool, "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8 AS t", session),
@@ -186,6 +188,9 @@ describeServer('the connections', () => {
       const inTransaction = () => pool.transaction({ context: context() }, (session) => rowsOf(pool, limit, session));
       expect(await host()).toBe(expected);
       expect(await host()).toBe(expected);
+      const long = await own(3_600_000);
+      expect(await host()).toBe(expected);
+      if (expected !== '0') expect([long, await own(1_000)]).toEqual([expected, expected]);
       if (expected !== '0') continue;
       // The library's have theirs, whoever had the connection before.
       expect(await inTransaction()).not.toEqual([{ t: '0' }]);

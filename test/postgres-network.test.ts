@@ -202,6 +202,38 @@ describeServer('the network', () => {
     expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
 
+  test('a server that goes while it is asked for another limit: the statement behind that was surely not run', async () => {
+    const observer = await fixture.pool({ pool: { max: 1 } });
+    const pool = await through({ pool: { max: 1 } });
+    const { rows } = await pool.query('SELECT pg_backend_pid() AS pid', [], context({ timeout: 300_000 }));
+    const { sent } = proxy.swallow(() => true);
+    const write = pool
+      .query('CREATE TABLE never (id int)', [], context({ timeout: 50_000 }))
+      .catch((error: unknown) => error);
+    await until(() => sent.length > 0);
+    await rowsOf(observer, `SELECT pg_terminate_backend(${String(rows[0]!['pid'])})`);
+    expect(await write).toMatchObject({ code: 'UNAVAILABLE', details: { sqlstate: '57P01' } });
+  });
+
+  test('a server that is silent when it is asked for another limit: the other connections are tried before their use', async () => {
+    const manual = new ManualClock();
+    const pool = await fixture.pool({ pool: { max: 2, min: 2 } }, fixture.through(proxy.port), manual);
+    const ask = (text: string, timeout: number) =>
+      pool.query(text, [], { now: manual.now(), deadline: manual.monotonic() + timeout });
+    await Promise.all([1, 2].map(() => ask('SELECT pg_sleep(0.1)', 300_000)));
+    expect(pool.figures()).toMatchObject({ idle: 2 });
+    proxy.freeze();
+    const late = expect(ask('SELECT 1', 600)).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await manual.advance(600);
+    await late;
+    proxy.thaw();
+    const before = proxy.roundTrips;
+    await ask('SELECT 1', 300_000);
+    expect(proxy.roundTrips - before).toBe(2);
+    // The cancel was lost, and is waited for no more.
+    await manual.advance(10_000);
+  });
+
   describe('a connection that ends in the same breath in which it is ready', () => {
     /** Of the protocol: the process of the server, after which it is ready. */
     const BACKEND_KEY = Buffer.from([0x4b, 0, 0, 0, 12]);

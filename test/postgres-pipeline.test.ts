@@ -111,6 +111,20 @@ describeServer('the pipeline', () => {
     await until(() => pool.figures().idle === pool.figures().size);
   });
 
+  test('a limit that was set in a transaction which is undone is set again', async () => {
+    const shared = await fixture.pool({ pipeline: true, pool: { max: 1 } });
+    const limit = async (timeout: number) => {
+      const { rows } = await shared.query('SHOW statement_timeout', [], context({ timeout }));
+      return parseInt(String(rows[0]!['statement_timeout']));
+    };
+    const begun = expect(shared.query('BEGIN', [], context())).rejects.toMatchObject({ code: 'VALIDATION' });
+    const behind = limit(300_000).catch((error: { code: string }) => error.code);
+    await begun;
+    expect(await behind).toBe('VALIDATION');
+    expect(await limit(300_000)).toBeGreaterThanOrEqual(300);
+    await shared.close(0);
+  });
+
   test('a deadline ends its own statement; what shared the connection is told that nobody knows', async () => {
     const manual = new ManualClock();
     const shared = await fixture.pool({ pipeline: true, pool: { max: 2 } }, fixture.url, manual);
@@ -131,6 +145,25 @@ describeServer('the pipeline', () => {
     await manual.advance(250);
     await refused;
     expect((await ask('SELECT 1 AS one', 60_000)).rows).toEqual([{ one: 1 }]);
+    await shared.close(0);
+  });
+
+  test('those of one connection hear their deadlines one after another, whichever comes first', async () => {
+    const manual = new ManualClock();
+    const shared = await fixture.pool({ pipeline: true, pool: { max: 1 } }, fixture.url, manual);
+    const ask = (text: string, timeout: number) =>
+      shared.query(text, [], { now: manual.now(), deadline: manual.monotonic() + timeout });
+    await pool.transaction({ context: context() }, async (holder) => {
+      await rowsOf(pool, 'SELECT pg_advisory_xact_lock(65)', holder);
+      const first = ask('SELECT pg_advisory_xact_lock(65)', 60_000);
+      const behind = [300, 900, 600].map((timeout) => ask('SELECT 1', timeout));
+      const late = Promise.allSettled(behind);
+      for (let i = 0; i < 3; i++) await manual.advance(300);
+      expect(await late).toMatchObject(behind.map(() => ({ status: 'rejected', reason: { code: 'TIMEOUT' } })));
+      const stopped = expect(first).rejects.toMatchObject({ code: 'TIMEOUT' });
+      await manual.advance(60_000);
+      await stopped;
+    });
     await shared.close(0);
   });
 

@@ -76,6 +76,8 @@ test.each<[string, unknown]>([
 
 describe('a vector provider', () => {
   class Provider {}
+  const looped: { within?: object } = {};
+  looped.within = looped;
   test.each<[string, unknown, unknown]>([
     ['vector provider', {}, undefined],
     ['vector provider', {}, {}],
@@ -83,6 +85,7 @@ describe('a vector provider', () => {
     ['options', 'pooled', Provider],
     ['options.poled', { poled: true }, Provider],
     ['options.settings', { settings: [] }, Provider],
+    ['options.settings.within', { settings: looped }, Provider],
     ['options.pooled', { pooled: 'yes' }, Provider],
   ])('is refused for its %s', (key, options, target) => {
     expect(() => registerVectorProvider('unready', options as never)(target as never)).toThrow(refused(key));

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Session } from '../src/component.js';
 import type { SqliteDialectPool, SqlValue } from '../src/pools/pool.js';
+import { Database } from '../src/pools/sqlite/database.js';
 import { loadEngine } from '../src/pools/sqlite/engines.js';
 import { sqlite } from '../src/pools/sqlite/index.js';
 import { Statements } from '../src/pools/sqlite/statements.js';
@@ -23,6 +24,14 @@ const query = async (text: string, ...parameters: SqlValue[]) => (await pool.que
 const insert = (id: number, session?: Session) =>
   pool.query('INSERT INTO item (id) VALUES (?)', [id], context({ session }));
 const ids = async () => (await query('SELECT id FROM item ORDER BY id')).map((row) => row['id']);
+
+test('a further handle that cannot be opened is told as an error of the library', async () => {
+  const open = await loadEngine('auto', 'main');
+  const database = new Database(open(':memory:'), 'main', () => open('/no/such/directory/a.db'));
+  for (const handle of [() => database.moment(), () => database.hostClient()])
+    expect(handle).toThrow(expect.objectContaining({ name: 'StorageError', component: 'main' }));
+  database.close();
+});
 
 describe('statements', () => {
   test('run before the call returns when the connection is free', async () => {

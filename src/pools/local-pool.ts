@@ -154,7 +154,7 @@ export abstract class LocalPool<D> implements Pool {
         operation,
       });
     const own = session as OwnSession<D>;
-    const refusal = own.refusal(context) ?? this.unusable(own.opened.database);
+    const refusal = (context === undefined ? own.refusal() : own.admit(context)) ?? this.unusable(own.opened.database);
     if (refusal !== undefined) throw refusal;
     return own;
   }

@@ -40,6 +40,13 @@ export class LocalSession implements Session {
     );
   }
 
+  /** Lets an operation run a statement. @returns why it cannot, as `refusal` */
+  admit(context: OperationContext): StorageError | undefined {
+    const refusal = this.refusal(context);
+    if (refusal === undefined) context.onStatement?.();
+    return refusal;
+  }
+
   /** Runs `work` until it settles, or until the deadline, the signal or `cut` ends the session under it. */
   run<R>(work: (session: Session) => Promise<R>): Promise<R> {
     return new Promise((resolve, reject) => {

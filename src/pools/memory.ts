@@ -149,7 +149,7 @@ export class MemoryPool implements Pool {
   private own(session: Session, context?: OperationContext): MemorySession {
     if (!(session instanceof MemorySession) || session.pool !== this)
       throw new StorageError('VALIDATION', 'The session belongs to another pool', { component: this.name });
-    const refusal = session.refusal(context);
+    const refusal = context === undefined ? session.refusal() : session.admit(context);
     if (refusal !== undefined) throw refusal;
     return session;
   }

@@ -3,7 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { RecordBackend } from '../backends/backend.js';
 import type { Clock } from '../clock.js';
 import type { BeginOperation, CallOptions, DuringCall, OperationContext, Session } from '../component.js';
-import { StorageError, ValidationError } from '../errors.js';
+import { isStorageError, StorageError, ValidationError } from '../errors.js';
 import type { Isolation, Pool } from '../pools/pool.js';
 import type { Hook } from './hooks.js';
 
@@ -96,8 +96,12 @@ export class Attempt {
 
   /** Admits an operation of the transaction. @throws `CLOSED` after its end. */
   readonly begin: BeginOperation = (operation, options) => {
-    const context = this.context(operation, options);
-    const end = (): void => {
+    let hasRun = false;
+    const context = { ...this.context(operation, options), onStatement: () => void (hasRun = true) };
+    const end = (failure?: unknown): void => {
+      // Its own time or signal has cut it short: what it did so far may be a half, which nobody is to commit.
+      if (hasRun && (isStorageError(failure, 'TIMEOUT') || isStorageError(failure, 'ABORTED')))
+        this.session.failure ??= failure;
       this.pending.delete(end);
       if (this.pending.size === 0) for (const tell of this.onIdle.splice(0)) tell();
     };

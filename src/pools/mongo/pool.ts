@@ -241,6 +241,7 @@ export class MongoPool implements Pool {
       const opened = this.#owners.get(session)!;
       const turn = opened.gate.acquire(context, true);
       if (turn !== undefined) await turn;
+      context.onStatement?.();
       try {
         return await this.onTurn(opened, operation, context, session, work);
       } catch (error) {

@@ -1,6 +1,7 @@
 /**
  * The PGlite that a host gets: it takes its turn, or its statements would run inside somebody's transaction. A transaction
- * that it begins by a statement, as query builders do, has the turn until it ends.
+ * that it begins by a statement, as query builders do, has the turn until it ends; messages of the protocol have it until
+ * the one that asks whether the database is ready.
  */
 import type { PGlite, Transaction } from '@electric-sql/pglite';
 import { UnsupportedError, ValidationError } from '../../errors.js';
@@ -17,6 +18,8 @@ const OPERATIONS = names('query', 'sql', 'exec', 'describeQuery', 'dumpDataDir',
 const SPANS = names('transaction', 'runExclusive');
 /** PGlite lets these through at once, in a span too. */
 const MESSAGES = names('execProtocol', 'execProtocolStream', 'execProtocolRaw', 'execProtocolRawStream');
+/** Those of the protocol that stand for nothing by themselves: Parse, Bind, Describe, Execute, Close, Flush. */
+const EXTENDED: ReadonlySet<string> = new Set('PBDECH');
 /** With a transaction as their last parameter they are a part of it. */
 const CHANNELS = names('listen', 'unlisten');
 
@@ -34,7 +37,8 @@ export function hostClient(client: PGlite, slot: Slot, component: string, onUsed
       if (property === 'execProtocolRawSync') return synchronous(turns, component, call);
       if (OPERATIONS.has(property)) return (...parameters: unknown[]) => turns.run(() => call(...parameters));
       if (SPANS.has(property)) return (work: Call) => turns.run(() => call(turns.spanning(work)));
-      if (MESSAGES.has(property)) return (...parameters: unknown[]) => turns.message(() => call(...parameters));
+      if (MESSAGES.has(property))
+        return (...parameters: unknown[]) => turns.message(parameters[0], () => call(...parameters));
       return CHANNELS.has(property) ? onChannel(turns, call) : call;
     },
   });
@@ -42,6 +46,9 @@ export function hostClient(client: PGlite, slot: Slot, component: string, onUsed
 
 class HostTurns {
   private inTransaction = false;
+  /** Whether what a message has left, a statement without a name say, is for those that follow. */
+  private inMessages = false;
+  private messages: Promise<void> | undefined;
   private running = 0;
   private spans = 0;
 
@@ -58,6 +65,27 @@ class HostTurns {
 
   async run<R>(operation: () => Promise<R>): Promise<R> {
     if (!this.inTransaction) await this.slot.acquire({ deadline: Infinity });
+    return this.inTurn(operation);
+  }
+
+  message<R>(message: unknown, send: () => Promise<R>): Promise<R> {
+    if (this.spans > 0) return send();
+    // One after another: which of them has the turn already is known when those before have been answered.
+    const begin = async (): Promise<R> => {
+      if (!this.inTransaction && !this.inMessages) await this.slot.acquire({ deadline: Infinity });
+      this.inMessages = !asksForReady(message);
+      return this.inTurn(send);
+    };
+    const sent = this.messages === undefined ? begin() : this.messages.then(begin);
+    const leave = (): void => {
+      if (this.messages === messages) this.messages = undefined;
+    };
+    const messages = sent.then(leave, leave);
+    this.messages = messages;
+    return sent;
+  }
+
+  private async inTurn<R>(operation: () => Promise<R>): Promise<R> {
     this.running++;
     try {
       return await operation();
@@ -66,12 +94,8 @@ class HostTurns {
       this.running--;
       this.inTransaction = isInTransaction(this.client);
       // What ran beside the end of the transaction has the turn too.
-      if (!this.inTransaction && this.running === 0) this.slot.release();
+      if (!this.inTransaction && !this.inMessages && this.running === 0) this.slot.release();
     }
-  }
-
-  message<R>(send: () => Promise<R>): Promise<R> {
-    return this.spans > 0 ? send() : this.run(send);
   }
 
   spanning(work: Call): Call {
@@ -103,6 +127,17 @@ function synchronous(turns: HostTurns, component: string, call: (...parameters: 
       component,
     });
   };
+}
+
+/** Whether the last message in these bytes is one that the database answers by saying that it is ready: Query, Sync. */
+function asksForReady(bytes: unknown): boolean {
+  // What is no message PGlite refuses.
+  if (!(bytes instanceof Uint8Array)) return true;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let last = '';
+  for (let at = 0; at + 5 <= bytes.length; at += 1 + Math.max(4, view.getUint32(at + 1)))
+    last = String.fromCharCode(view.getUint8(at));
+  return !EXTENDED.has(last);
 }
 
 function isInTransaction(client: PGlite): boolean {

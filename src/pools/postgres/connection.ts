@@ -190,7 +190,9 @@ export class Connection implements Bounded {
     const { running } = this;
     this.running = undefined;
     running?.fail(failure);
-    for (const statement of this.ahead.splice(0)) statement.fail(running?.leads === true ? failure : this.lostError());
+    // What it leads was not come to: what the server has said of the one ended both.
+    if (running?.leads === true) this.ahead.shift()?.fail(running.fault ?? failure);
+    for (const statement of this.ahead.splice(0)) statement.fail(this.lostError());
     this.holder?.connectionEnded(reason);
     this.host.ended(this);
   }

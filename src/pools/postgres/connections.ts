@@ -19,6 +19,9 @@ import { type Bounds, exhaustedError, lateError, WaitQueue } from './wait-queue.
 /** How long undoing what a connection was left in may take. */
 const UNDO = 5_000;
 
+/** A limit that was set in the transaction is undone with it, so that none is known. */
+const ROLL_BACK = 'ROLLBACK; RESET statement_timeout';
+
 export class Connections implements ConnectionHost, Kept, Tried {
   private readonly all = new Set<Connection>();
   /** The last one used is the next. */
@@ -120,7 +123,7 @@ export class Connections implements ConnectionHost, Kept, Tried {
     if (!this.sharing.leave(connection) || connection.endedBy !== undefined) return;
     connection.holder = undefined;
     if (connection.busy) return connection.destroy(this.lostError('was given back while a statement ran'));
-    if (connection.status !== 'I') return void this.clean(connection, 'ROLLBACK');
+    if (connection.status !== 'I') return void this.clean(connection, ROLL_BACK, this.openings.statementTimeout);
     this.giveOut(connection);
   }
 

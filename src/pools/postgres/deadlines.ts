@@ -41,9 +41,10 @@ export class Deadlines {
     let next = Infinity;
     // Those that expire leave the set while it is read.
     for (const bounded of [...this.all]) {
+      if (bounded.deadline <= now) bounded.expire();
+      // It may have others left, which come later.
       const { deadline } = bounded;
-      if (deadline <= now) bounded.expire();
-      else if (deadline < next) next = deadline;
+      if (deadline < next) next = deadline;
     }
     if (next < Infinity) this.add(next);
   }

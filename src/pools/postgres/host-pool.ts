@@ -8,7 +8,7 @@ import type { Connection } from './connection.js';
 import type { Connections } from './connections.js';
 import { endsConnection, mapError } from './errors.js';
 import type { Client, ConnectCallback, HostPool, Library } from './library.js';
-import type { PostgresOptions } from './settings.js';
+import { limitsStatements, type PostgresOptions } from './settings.js';
 import { Statement } from './statement.js';
 
 /** DISCARD ALL without the plans, which are ours; it would also refuse to stand with other statements. */
@@ -28,9 +28,8 @@ export interface HostPoolOptions {
   readonly limited: boolean;
 }
 
-export function hostPoolOptions({ pooler, statementTimeout, address }: PostgresOptions): HostPoolOptions {
-  const limited = statementTimeout !== null || address.options?.includes('statement_timeout') === true;
-  return { pooled: pooler === 'transaction', limited };
+export function hostPoolOptions(options: PostgresOptions): HostPoolOptions {
+  return { pooled: options.pooler === 'transaction', limited: limitsStatements(options) };
 }
 
 export function createHostPool(library: Library, connections: Connections, options: HostPoolOptions): HostPool {

@@ -251,7 +251,7 @@ export class PostgresPool implements PostgresDialectPool {
     make: (runner: Runner) => Statement,
   ): Promise<SqlResult> {
     return session.inTurn(async () => {
-      const refusal = session.refusal(context);
+      const refusal = session.admit(context);
       if (refusal !== undefined) throw refusal;
       const opened = this.#require(operation);
       const { connection } = session;

@@ -6,7 +6,7 @@ import type { Setting, SqlResult } from '../pool.js';
 import { USUAL_STATEMENT_TIMEOUT } from './connect.js';
 import type { Connection } from './connection.js';
 import type { Library } from './library.js';
-import type { PostgresOptions } from './settings.js';
+import { limitsStatements, type PostgresOptions } from './settings.js';
 import { type FallbackParser, Statement } from './statement.js';
 import type { Encoded } from './values.js';
 
@@ -18,16 +18,18 @@ export class Runner {
   private readonly names = new Map<string, { readonly text: string; readonly name: string }>();
   private readonly fallback: FallbackParser;
   private readonly pooled: boolean;
+  private readonly limited: boolean;
   private readonly cap: number | null;
 
   constructor(
     { types }: Library,
-    { pooler, statementTimeout }: PostgresOptions,
+    options: PostgresOptions,
     private readonly clock: Clock,
   ) {
     this.fallback = (oid) => types.getTypeParser(oid, 'text');
-    this.pooled = pooler === 'transaction';
-    this.cap = statementTimeout;
+    this.pooled = options.pooler === 'transaction';
+    this.limited = limitsStatements(options);
+    this.cap = options.statementTimeout;
   }
 
   /**
@@ -46,12 +48,13 @@ export class Runner {
 
   /** @throws unmapped. */
   run(connection: Connection, statement: Statement, context: OperationContext): Promise<SqlResult> {
-    if (this.cap === null && !this.pooled && context.deadline < Infinity) {
+    if (!this.limited && !this.pooled) {
       const left = context.deadline - this.clock.monotonic();
-      if (left > connection.statementTimeout) limitStatements(connection, milliseconds(2 * left + MARGIN) ?? 0);
+      if (left > connection.statementTimeout)
+        limitStatements(connection, milliseconds(2 * left + MARGIN) ?? 0, context);
       // As a longer statement, or a host, has left it.
       else if (connection.statementTimeout > USUAL_STATEMENT_TIMEOUT && left <= USUAL_STATEMENT_TIMEOUT)
-        limitStatements(connection, USUAL_STATEMENT_TIMEOUT);
+        limitStatements(connection, USUAL_STATEMENT_TIMEOUT, context);
     }
     return this.runInSession(connection, statement, context);
   }
@@ -73,7 +76,7 @@ export class Runner {
   transactionLimit(connection: Connection, { deadline }: OperationContext): number | undefined {
     const left = deadline - this.clock.monotonic() + MARGIN;
     if (this.pooled) return milliseconds(Math.min(left, this.cap || Infinity));
-    if (this.cap !== null) return undefined;
+    if (this.limited) return undefined;
     const { statementTimeout } = connection;
     if (left > statementTimeout) return milliseconds(left) ?? 0;
     return statementTimeout > USUAL_STATEMENT_TIMEOUT
@@ -95,9 +98,10 @@ export class Runner {
  * Sets the server's limit for the statements of a connection, in milliseconds, 0: none. It is sent before the next one
  * without waiting for its answer, and not together with it: some statements refuse to stand with another.
  */
-function limitStatements(connection: Connection, limit: number): void {
+function limitStatements(connection: Connection, limit: number, { deadline }: OperationContext): void {
   const statement = new Statement(`SET statement_timeout = ${limit}`);
   statement.leads = true;
+  statement.deadline = deadline;
   connection.statementTimeout = limit === 0 ? Infinity : limit;
   // What it fails by, the statement behind it fails by too.
   connection.run(statement).catch(() => undefined);

@@ -136,6 +136,11 @@ export function readOptions(url: string, options: Readonly<Record<string, unknow
   };
 }
 
+/** Whether the settings, or the URL's options, say how long the server lets a statement run: then nothing else does. */
+export function limitsStatements({ statementTimeout, address }: PostgresOptions): boolean {
+  return statementTimeout !== null || /statement[-_]timeout/i.test(address.options ?? '');
+}
+
 /** Equal for the URLs and settings that mean the same pool. It holds the password. */
 export function optionsKey(options: PostgresOptions): string {
   const sorted = (_key: string, value: unknown): unknown =>

@@ -149,6 +149,11 @@ export class Statement {
     return this.ready || this.failure !== undefined;
   }
 
+  /** What the server has said of it, where that was no good. */
+  get fault(): Error | undefined {
+    return this.failure;
+  }
+
   /** The answer is complete. */
   finish(): void {
     const { resolve, failure } = this;

@@ -49,8 +49,8 @@ export class Database {
    */
   hostClient(): unknown {
     if (this.openAgain === undefined) return this.engine.client;
-    if (this.host === undefined || !isOpen(this.host)) this.host = this.openAgain();
-    return this.host.client;
+    if (this.host === undefined || !isOpen(this.host)) this.host = this.another('sql');
+    return this.host!.client;
   }
 
   /**
@@ -58,13 +58,21 @@ export class Database {
    * makes a copy of it begin anew. `undefined` in memory.
    */
   moment(): EngineDatabase | undefined {
-    const engine = this.openAgain?.();
+    const engine = this.another('backup');
     try {
       engine?.exec('BEGIN; SELECT count(*) FROM sqlite_schema');
       return engine;
     } catch (error) {
       engine?.close();
       throw mapError(error, this.component, 'backup');
+    }
+  }
+
+  private another(operation: string): EngineDatabase | undefined {
+    try {
+      return this.openAgain?.();
+    } catch (error) {
+      throw mapError(error, this.component, operation);
     }
   }
 
@@ -158,9 +166,14 @@ function makeDatabase(open: OpenEngine, file: string | undefined, options: Sqlit
   if (file === undefined) return new Database(open(':memory:'), component);
   return new Database(open(file), component, () => {
     const engine = open(file);
-    engine.exec(CONNECTION_SETTINGS);
-    engine.exec(synchronousSetting(options));
-    return engine;
+    try {
+      engine.exec(CONNECTION_SETTINGS);
+      engine.exec(synchronousSetting(options));
+      return engine;
+    } catch (error) {
+      engine.close();
+      throw error;
+    }
   });
 }
 
