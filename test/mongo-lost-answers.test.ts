@@ -32,7 +32,7 @@ const KINDS: readonly [kind: string, command: string, write: Write][] = [
 const ALL_AT_ONCE = { collection: schema, filter: ALL, changes: INCREMENT, sort: parseSort({}, domain), limit: 1 };
 
 /** A server that is not found again is given up soon, and that it is frozen is seen soon. */
-const SHORT = { pool: { connectTimeout: 1_000 } };
+const SHORT = { pool: { connectTimeout: 2_000 } };
 const WATCHFUL = '&heartbeatFrequencyMS=500';
 
 for (const server of ['mongo', 'ferretdb'] as ServerName[])

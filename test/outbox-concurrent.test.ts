@@ -7,6 +7,7 @@ import { enqueue, fill, kept } from './support/outbox.js';
 import { sharedMemory } from './support/shared-memory.js';
 import { storageTargets } from './support/storage-targets.js';
 import { Tally } from './support/tally.js';
+import { patient } from './support/use-storage.js';
 
 /** Writers and relays in each of the managers. */
 async function checkDelivery(managers: readonly StorageManager[]): Promise<void> {
@@ -47,14 +48,14 @@ for (const { name, prepare } of SERVERS)
     beforeAll(async () => {
       const { url, drop: end } = await prepare();
       drop = end;
-      managers = await Promise.all([1, 2, 3].map(() => openStorage({ databases: { main: url } })));
+      managers = await Promise.all([1, 2, 3].map(() => openStorage({ databases: { main: patient(url, true) } })));
     });
     afterAll(async () => {
       await Promise.all(managers.map((manager) => manager.close()));
       await drop();
     });
 
-    test('nothing is lost or out of order', () => checkDelivery(managers), 60_000);
+    test('nothing is lost or out of order', () => checkDelivery(managers));
 
     test('a late commit is neither lost nor overtaken', async () => {
       const [first, second] = managers;

@@ -38,7 +38,7 @@ describe.each(targets)('health of the outbox on $name', (target) => {
       await enqueue(manager, 'ann', 'first');
       const began = performance.now();
       const { components } = await held(() => manager.health());
-      expect(performance.now() - began).toBeLessThan(2_000);
+      expect(performance.now() - began).toBeLessThan(4_500);
       expect(components['main']).toMatchObject({ status: 'healthy' });
       expect(components['outbox:main']).toMatchObject({ status: 'healthy' });
       expect((await manager.health()).components['outbox:main']).toMatchObject({

@@ -5,7 +5,7 @@ import type { OperationContext } from '../component.js';
 import { isStorageError } from '../errors.js';
 
 /** Milliseconds after which what was given up counts as never over. */
-const LIMIT = 5_000;
+const LIMIT = 20_000;
 
 /** @throws unless `work` is over in time. @returns what it gives. */
 export async function settled<R>(work: Promise<R>, what: string): Promise<R> {

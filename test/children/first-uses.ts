@@ -19,5 +19,5 @@ const open = sockets();
 const count = await storage.collection(Notes).count();
 await storage.close();
 // The other side's goodbye to a socket that was closed may take a moment; nothing is waited for that keeps it open.
-for (const end = performance.now() + 2_000; sockets() > 0 && performance.now() < end;) await setImmediate();
+for (const end = performance.now() + 30_000; sockets() > 0 && performance.now() < end;) await setImmediate();
 writeSync(1, JSON.stringify({ saved: saved.length, count, open, left: sockets() }));

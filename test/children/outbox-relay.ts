@@ -15,5 +15,5 @@ storage.outbox.relay({
       return new Promise(() => undefined);
     },
   },
-  lease: 1_000,
+  lease: 4_000,
 });

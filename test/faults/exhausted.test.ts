@@ -17,7 +17,11 @@ describeServer('an exhausted pool', () => {
 
   test('500 probes are answered, and the unit that waited goes on', async () => {
     const main = { url: fixture.url, pool: { max: 2, acquireTimeout: 60_000 } };
-    await using storage = await openStorage({ databases: { main } }, { environment: {} });
+    await using storage = await openStorage(
+      // A process that answers 500 at once is slow to hear its own check.
+      { databases: { main }, health: { timeout: 60_000 } },
+      { environment: {} },
+    );
     const notes = storage.collection(Notes);
     await notes.save({ n: 0 }, { id: 'a' });
     const release = gate();

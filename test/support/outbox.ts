@@ -34,7 +34,7 @@ export async function fill(
         const number = await tx.sequences().next(key);
         await tx.outbox.enqueue({ topic: 'mail', key, payload: number });
       },
-      { retries: 1_000 },
+      { retries: 1_000, timeout: 120_000 },
     );
   await Promise.all(keys.flatMap((key) => Array.from({ length: each }, () => add(key))));
 }

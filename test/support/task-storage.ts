@@ -6,6 +6,7 @@ import { StorageManager } from '../../src/manager.js';
 import { registry } from '../../src/registry.js';
 import { loadSettings } from '../../src/settings.js';
 import { storageTargets } from './storage-targets.js';
+import { patient } from './use-storage.js';
 
 export interface TaskStorage {
   readonly storage: StorageManager;
@@ -32,7 +33,7 @@ export function describeTasks(
       beforeAll(async () => {
         const prepared = await target.prepare();
         drop = prepared.drop;
-        const overrides = { databases: { main: prepared.url }, ...settings };
+        const overrides = { databases: { main: patient(prepared.url, target.server) }, ...settings };
         const loaded = await loadSettings({ registry, environment: {}, overrides });
         open = new StorageManager({ registry, settings: loaded, clock });
         await open.open();
