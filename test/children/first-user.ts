@@ -20,11 +20,15 @@ const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const say = (word: unknown): void => void writeSync(1, `${JSON.stringify(word)}\n`);
 
 async function use(url: string): Promise<void> {
-  const options = url.startsWith('postgres') ? { pool: { max: 1 } } : {};
-  await using storage = await openStorage({ databases: { main: { url, ...options } } }, { environment: {} });
+  // Fifty at once have few processors.
+  const timeout = 120_000;
+  const options = url.startsWith('postgres') ? { pool: { max: 1, connectTimeout: timeout } } : {};
+  await using storage = await openStorage(
+    { databases: { main: { url, ...options } }, lifecycle: { openTimeout: timeout } },
+    { environment: {} },
+  );
   say('open');
   await lines.next();
-  const timeout = 120_000;
   await storage.collection(Orders).save({ status: 'open', number: process.pid }, { timeout });
   await storage.collection(Bills).save({ due: new Date() }, { timeout });
 }
