@@ -32,7 +32,8 @@ export function describeTasks(
       beforeAll(async () => {
         const prepared = await target.prepare();
         drop = prepared.drop;
-        const overrides = { databases: { main: prepared.url }, ...settings };
+        const databases = { main: { url: prepared.url, ...target.patient } };
+        const overrides = { databases, lifecycle: { operationTimeout: 120_000 }, ...settings };
         const loaded = await loadSettings({ registry, environment: {}, overrides });
         open = new StorageManager({ registry, settings: loaded, clock });
         await open.open();
