@@ -9,7 +9,7 @@ import { ChromaFixture, describeChroma } from './support/chroma/fixture.js';
 import { PROJECT } from './support/project.js';
 
 const MANY = 25_000;
-const LONG = 120_000;
+const LONG = 300_000;
 
 describeChroma('chroma', () => {
   let fixture: ChromaFixture;

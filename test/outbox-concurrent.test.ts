@@ -7,7 +7,6 @@ import { enqueue, fill, kept } from './support/outbox.js';
 import { sharedMemory } from './support/shared-memory.js';
 import { storageTargets } from './support/storage-targets.js';
 import { Tally } from './support/tally.js';
-import { patient } from './support/use-storage.js';
 
 /** Writers and relays in each of the managers. */
 async function checkDelivery(managers: readonly StorageManager[]): Promise<void> {
@@ -41,14 +40,14 @@ const SERVERS = storageTargets('an outbox of several processes').filter(
   ({ server, transactions }) => server && transactions,
 );
 
-for (const { name, prepare } of SERVERS)
+for (const { name, prepare, patient } of SERVERS)
   describe(`several processes on ${name}`, () => {
     let managers: StorageManager[];
     let drop: () => Promise<void>;
     beforeAll(async () => {
       const { url, drop: end } = await prepare();
       drop = end;
-      managers = await Promise.all([1, 2, 3].map(() => openStorage({ databases: { main: patient(url, true) } })));
+      managers = await Promise.all([1, 2, 3].map(() => openStorage({ databases: { main: { url, ...patient } } })));
     });
     afterAll(async () => {
       await Promise.all(managers.map((manager) => manager.close()));

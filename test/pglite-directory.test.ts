@@ -18,8 +18,8 @@ const PANIC = fileURLToPath(new URL('./children/pglite-panic.js', import.meta.ur
 const SOURCES = fileURLToPath(new URL('../src', import.meta.url));
 
 const opening = (signal = new AbortController().signal) => ({ clock, signal });
-const context = () => ({ now: clock.now(), deadline: clock.monotonic() + 30_000 });
-const soon = (milliseconds = 5_000) => clock.monotonic() + milliseconds;
+const context = () => ({ now: clock.now(), deadline: clock.monotonic() + 60_000 });
+const soon = (milliseconds = 60_000) => clock.monotonic() + milliseconds;
 
 let directory: string;
 const pools: SqlPool[] = [];
@@ -247,7 +247,7 @@ describe('a directory', () => {
   });
 
   test('whose engine panics refuses work at once, is unhealthy, closes, and lets the process end', async () => {
-    const { stdout } = await promisify(execFile)(process.execPath, [PANIC, other], { timeout: 30_000 });
+    const { stdout } = await promisify(execFile)(process.execPath, [PANIC, other], { timeout: 150_000 });
     expect(JSON.parse(stdout)).toEqual({ outcomes: ['INTERNAL', 'UNAVAILABLE', 'UNAVAILABLE'], status: 'unhealthy' });
     expect(await readdir(other)).toEqual(['data']);
   });

@@ -15,13 +15,14 @@ const Counters = defineOwnCollection<{ last: number }>({
   fields: { last: 'number' },
 });
 
-describe.each(storageTargets('sequences'))('sequences on $name', ({ prepare, transactions }) => {
+describe.each(storageTargets('sequences'))('sequences on $name', ({ prepare, transactions, patient }) => {
   let storage: StorageManager;
   let drop: () => Promise<void>;
   beforeAll(async () => {
     const { url, drop: end } = await prepare();
     drop = end;
-    storage = await openStorage({ databases: { main: url } });
+    const lifecycle = { operationTimeout: 120_000 };
+    storage = await openStorage({ databases: { main: { url, ...patient } }, lifecycle });
   });
   afterAll(async () => {
     await storage.close();

@@ -329,7 +329,7 @@ describeServer('PostgreSQL', () => {
       (plan) => `ALTER DATABASE "${database}" SET enable_${plan} = off`,
     );
     await pool.script(plans.join('; '), context());
-    const indexed = sql.create(await fixture.pool({ max: 6 }), 'main');
+    const indexed = sql.create(await fixture.pool({ pool: { max: 12 } }), 'main');
     const filters = [due, filterOf({ n: { $gte: 0 } })];
     const changes = { increment: { m: 1 } };
     const updates = Array.from({ length: 12 }, (_, i) =>

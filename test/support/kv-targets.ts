@@ -28,7 +28,7 @@ export function describeKv(suite: string, tests: (fixture: KvFixture) => void, m
         let storage: StorageManager;
         let prepared: Awaited<ReturnType<StorageTarget['prepare']>>;
         const open = (kv: KvSettings): Promise<StorageManager> =>
-          openStorage({ databases: { main: prepared.url }, kv }, { environment: {} });
+          openStorage({ databases: { main: { url: prepared.url, ...target.patient } }, kv }, { environment: {} });
         beforeAll(async () => {
           prepared = await target.prepare();
           storage = await open(MODES[mode]!);

@@ -6,7 +6,6 @@ import { StorageManager } from '../../src/manager.js';
 import { registry } from '../../src/registry.js';
 import { loadSettings } from '../../src/settings.js';
 import { storageTargets } from './storage-targets.js';
-import { patient } from './use-storage.js';
 
 export interface TaskStorage {
   readonly storage: StorageManager;
@@ -33,7 +32,8 @@ export function describeTasks(
       beforeAll(async () => {
         const prepared = await target.prepare();
         drop = prepared.drop;
-        const overrides = { databases: { main: patient(prepared.url, target.server) }, ...settings };
+        const databases = { main: { url: prepared.url, ...target.patient } };
+        const overrides = { databases, lifecycle: { operationTimeout: 120_000 }, ...settings };
         const loaded = await loadSettings({ registry, environment: {}, overrides });
         open = new StorageManager({ registry, settings: loaded, clock });
         await open.open();
