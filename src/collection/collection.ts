@@ -78,7 +78,7 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     const key = this.codec.encodeId(id);
     if (typeof change !== 'function') throw invalid('change', change, 'a function');
     return this.run('update', options, (context) =>
-      this.writer.readAndWrite(key, 'update', context, async (stored) => {
+      this.writer.readAndWrite(key, 'update', context, ifVersion, async (stored) => {
         if (stored === undefined) return undefined;
         const { version } = stored;
         if (ifVersion !== undefined && version !== ifVersion)
