@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { openStorage, type Relay } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 import { settled } from './support/manual-clock.js';
-import { enqueue, fill, kept } from './support/outbox.js';
+import { emptied, enqueue, fill, kept } from './support/outbox.js';
 import { sharedMemory } from './support/shared-memory.js';
 import { storageTargets } from './support/storage-targets.js';
 import { Tally } from './support/tally.js';
@@ -30,6 +30,7 @@ async function checkDelivery(managers: readonly StorageManager[]): Promise<void>
   );
   await Promise.all(managers.map((manager) => fill(manager, keys, 5)));
   await tally.until(5 * managers.length * keys.length);
+  await emptied(managers[0]!);
   await Promise.all(relays.map((relay) => relay.stop()));
   const expected = Array.from({ length: 5 * managers.length }, (_, i) => i + 1);
   for (const key of keys) expect(delivered.get(key)).toEqual(expected);
@@ -79,6 +80,7 @@ for (const { name, prepare, patient } of SERVERS)
       commit();
       await Promise.all([slow, behind]);
       await tally.until(4);
+      await emptied(first!);
       await Promise.all(relays.map((relay) => relay.stop()));
       expect(tally.seen[0]).toBe('other');
       expect([...tally.seen].sort()).toEqual(['late', 'other', 'shared, first', 'shared, second']);
@@ -125,6 +127,7 @@ describe('several processes over one memory', () => {
     commit();
     await slow;
     await tally.until(4);
+    await emptied(first);
     await Promise.all(relays.map((relay) => relay.stop()));
     expect(tally.seen.slice(0, 2).sort()).toEqual(['other', 'shared, early']);
     expect(tally.seen.slice(2).sort()).toEqual(['late', 'shared, late']);

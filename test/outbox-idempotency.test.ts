@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { Enqueued, NewMessage, OutboxMessage } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 import { ManualClock } from './support/manual-clock.js';
-import { kept } from './support/outbox.js';
+import { emptied, kept } from './support/outbox.js';
 import { sharedMemory } from './support/shared-memory.js';
 import { storageTargets } from './support/storage-targets.js';
 import { Tally } from './support/tally.js';
@@ -44,6 +44,7 @@ describe.each(storageTargets('idempotency keys of the outbox').filter(({ transac
         },
       });
       await tally.until(3);
+      await emptied(storage());
       await relay.stop();
       expect([tally.seen, await kept(storage())]).toEqual([
         ['once', 'once', 'once'],
@@ -109,6 +110,7 @@ describe.each(storageTargets('idempotency keys of the outbox').filter(({ transac
       const tally = new Tally<unknown>();
       await using last = storage().outbox.relay({ handlers: { mail: async ({ payload }) => tally.add(payload) } });
       await tally.until(1);
+      await emptied(storage());
       await last.stop();
       expect(await kept(storage())).toEqual([0, 0, 0]);
     });

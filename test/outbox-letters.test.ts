@@ -9,7 +9,7 @@ import {
 } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 import { settled } from './support/manual-clock.js';
-import { enqueue, kept } from './support/outbox.js';
+import { emptied, enqueue, kept } from './support/outbox.js';
 import { storageTargets } from './support/storage-targets.js';
 import { Tally } from './support/tally.js';
 import { useStorage } from './support/use-storage.js';
@@ -51,6 +51,7 @@ describe.each(storageTargets('letters of the outbox').filter(({ transactions }) 
       await storage().outbox.retry(letter!);
       await tally.until(3);
       expect(tally.seen.slice(1)).toEqual(['ann poison', 'ann next']);
+      await emptied(storage());
       await relay.stop();
       expect(relay.status()).toMatchObject({ delivered: 3, failed: 3, dead: 1 });
       expect(await kept(storage())).toEqual([0, 0, 0]);
@@ -79,6 +80,7 @@ describe.each(storageTargets('letters of the outbox').filter(({ transactions }) 
       });
       await storage().outbox.drop(letter!);
       await tally.until(1);
+      await emptied(storage());
       await relay.stop();
       expect(tally.seen).toEqual(['next']);
       expect(await kept(storage())).toEqual([0, 0, 0]);
@@ -125,6 +127,7 @@ describe.each(storageTargets('letters of the outbox').filter(({ transactions }) 
       expect([await storage().outbox.dropAll({ topic: 'mail' }), await storage().outbox.retryAll()]).toEqual([0, 1]);
       await using last = storage().outbox.relay({ handlers: { mail: note, page: note } });
       await tally.until(4);
+      await emptied(storage());
       await last.stop();
       expect(await kept(storage())).toEqual([0, 0, 0]);
     });
@@ -149,6 +152,7 @@ describe.each(storageTargets('letters of the outbox').filter(({ transactions }) 
       for (const key of ['ann', 'bob']) await enqueue(storage(), key, 2);
       await using last = storage().outbox.relay({ handlers: { mail: async ({ payload }) => tally.add(payload) } });
       await tally.until(2);
+      await emptied(storage());
       await last.stop();
       expect(await kept(storage())).toEqual([0, 0, 0]);
     });

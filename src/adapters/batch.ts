@@ -11,7 +11,7 @@ import { parseFilter } from '../filter/syntax.js';
 export interface Pending {
   readonly write: Write;
   /** The same with fewer bytes, for a batch that has too many. */
-  readonly smaller?: Write | undefined;
+  readonly smaller?: (() => Write | undefined) | undefined;
   /** @returns the error of a result that is none to go on with. */
   readonly failure: (result: WriteResult, operation: string) => StorageError | undefined;
   readonly done?: ((result: WriteResult) => void) | undefined;
@@ -67,7 +67,7 @@ export class Batch {
     if (writes.length > 1 && batch !== 'atomic')
       throw new UnsupportedError(`${operation}: ${backend.name} has no atomic batches`, { operation });
     if (bound <= maxBatchBytes || bytesOf(writes) <= maxBatchBytes) return writes;
-    const smaller = pending.map(({ write, smaller }) => smaller ?? write);
+    const smaller = pending.map(({ write, smaller }) => smaller?.() ?? write);
     if (bytesOf(smaller) > maxBatchBytes)
       throw invalid('changes', writes, `at most ${maxBatchBytes} bytes of JSON to change at once`);
     return smaller;

@@ -139,7 +139,7 @@ export class Unit {
     value: NoInfer<T>,
   ): StoredRecord<T> {
     const encoded = this.encode(definition, value);
-    const smaller = patchTo(definition, record, value, encoded.value);
+    const smaller = (): Write | undefined => patchTo(definition, record, value, encoded.value);
     return this.rewrite(definition, record, value, encoded, record.expiresAt, smaller);
   }
 
@@ -149,7 +149,7 @@ export class Unit {
     value: T,
     encoded: Encoded,
     expiresAt: Date | undefined,
-    smaller?: Write,
+    smaller?: Pending['smaller'],
   ): StoredRecord<T> {
     const same = { ifVersion: version, ifCreatedAt: createdAt };
     const write = { collection: definition.schema, kind: 'replace', id, value: encoded.value, ...same } as const;

@@ -55,7 +55,9 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     const { maxBatchItems } = this.backend.capabilities;
     if (items.length > maxBatchItems)
       throw invalid('items', items, `at most ${maxBatchItems} records, not ${items.length} (load takes any number)`);
-    return this.encoded('saveMany', encodeItems(this.codec, items), options, (parts) => this.addMany(parts, options));
+    return this.encoded('saveMany', encodeItems(this.codec, items), options, (parts, left) =>
+      this.addMany(parts, left),
+    );
   }
 
   /** Replaces the whole value, and the TTL. @throws `NOT_FOUND`, `CONFLICT` when the version is another. */
@@ -78,7 +80,7 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     const key = this.codec.encodeId(id);
     if (typeof change !== 'function') throw invalid('change', change, 'a function');
     return this.run('update', options, (context) =>
-      this.writer.readAndWrite(key, 'update', context, async (stored) => {
+      this.writer.readAndWrite(key, 'update', context, ifVersion, async (stored) => {
         if (stored === undefined) return undefined;
         const { version } = stored;
         if (ifVersion !== undefined && version !== ifVersion)
@@ -104,8 +106,8 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     checkOptions(options, 'patch');
     const encoded = this.codec.encodePatch(changes);
     if (options.orInsert === undefined) return this.patchWith('patch', id, encoded, undefined, options);
-    return this.encoded('patch', this.codec.encode(options.orInsert), options, ({ value }) =>
-      this.patchWith('patch', id, encoded, value, options),
+    return this.encoded('patch', this.codec.encode(options.orInsert), options, ({ value }, left) =>
+      this.patchWith('patch', id, encoded, value, left),
     );
   }
 
@@ -117,13 +119,13 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     checkOptions(options, 'increment');
     if (typeof path !== 'string') throw invalid('path', path, 'a dotted path');
     const changes = this.codec.encodePatch({ increment: { [path]: by } });
-    const increment = async (orInsert: JsonObject | undefined): Promise<number> => {
-      const { value } = await this.patchWith('increment', id, changes, orInsert, options);
+    const increment = async (orInsert: JsonObject | undefined, left: IncrementOptions<T>): Promise<number> => {
+      const { value } = await this.patchWith('increment', id, changes, orInsert, left);
       return valueAt(value, path.split('.')) as number;
     };
-    if (options.orInsert === undefined) return increment(undefined);
-    return this.encoded('increment', this.codec.encode(options.orInsert), options, async ({ value }) =>
-      increment(this.codec.applyToInsert(value, changes)),
+    if (options.orInsert === undefined) return increment(undefined, options);
+    return this.encoded('increment', this.codec.encode(options.orInsert), options, async ({ value }, left) =>
+      increment(this.codec.applyToInsert(value, changes), left),
     );
   }
 
@@ -145,8 +147,8 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     const { id: named, ttl } = options;
     const given = named === undefined ? undefined : this.codec.encodeNewId(named);
     this.codec.checkTtl(ttl);
-    return this.encoded(operation, this.codec.encode(value), options, (encoded) =>
-      this.run(operation, options, async (context) => {
+    return this.encoded(operation, this.codec.encode(value), options, (encoded, left) =>
+      this.run(operation, left, async (context) => {
         const resolving = this.ids.resolveOne(given, context);
         const id = typeof resolving === 'string' ? resolving : await resolving;
         return this.writer.writeOne(this.newRecord(kind, given, id, encoded, ttl, context), operation, context);
@@ -195,8 +197,8 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     const key = this.codec.encodeId(id);
     checkVersion(ifVersion);
     this.codec.checkTtl(ttl);
-    return this.encoded(operation, this.codec.encode(value), options, (encoded) =>
-      this.run(operation, options, (context) => {
+    return this.encoded(operation, this.codec.encode(value), options, (encoded, left) =>
+      this.run(operation, left, (context) => {
         const write: Write = {
           collection: this.schema,
           id: key,

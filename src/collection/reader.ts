@@ -18,6 +18,9 @@ import { checkOptions, type Incrementable } from './options.js';
 import { fetchPage, planPage, type ListOptions, type Page, type PagePlan } from './page.js';
 import { RecordCodec, type StoredRecord } from './record-codec.js';
 
+/** Milliseconds that an operation is given at least: none at all would be no timeout. */
+const LEAST = 1;
+
 export abstract class CollectionReader<T, F extends string> extends Handle {
   protected readonly codec: RecordCodec<T>;
   protected readonly decode = (stored: Stored): StoredRecord<T> => this.codec.decode(stored);
@@ -170,22 +173,23 @@ export abstract class CollectionReader<T, F extends string> extends Handle {
     return during === undefined ? work() : during(operation, work);
   }
 
-  /** Goes on with what a schema gives, at once or later. */
-  protected encoded<E, R>(
+  /** Goes on with what a schema gives, at once or later: then with options of the time that is left. */
+  protected encoded<E, R, O extends CallOptions>(
     operation: string,
     encoding: E | Promise<E>,
-    options: CallOptions,
-    work: (encoded: E) => Promise<R>,
+    options: O,
+    work: (encoded: E, options: O) => Promise<R>,
   ): Promise<R> {
-    if (!(encoding instanceof Promise)) return work(encoding);
+    if (!(encoding instanceof Promise)) return work(encoding, options);
     // Where the call is refused nobody waits for it.
     encoding.catch(() => undefined);
     return this.during(operation, async () => {
       const { context, end } = this.host.begin(operation, options);
       end();
-      return work(
-        await this.within(encoding, context, operation, 'The deadline passed before the schema had answered'),
-      );
+      const late = 'The deadline passed before the schema had answered';
+      const encoded = await this.within(encoding, context, operation, late);
+      const timeout = Math.max(context.deadline - this.host.clock.monotonic(), LEAST);
+      return work(encoded, timeout === Infinity ? options : { ...options, timeout });
     });
   }
 

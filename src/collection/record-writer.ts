@@ -58,13 +58,14 @@ export class RecordWriter<T> {
   }
 
   /**
-   * Reads a record, makes a conditional write of it and tries again when another writer was faster. `plan` gives
-   * `undefined` when there is nothing to be done with a missing record.
+   * Reads a record, makes a conditional write of it and tries again when another writer was faster; not of a version that the
+   * caller named: what is there then is another. `plan` gives `undefined` when there is nothing to be done with a missing record.
    */
   async readAndWrite(
     id: string,
     operation: string,
     context: OperationContext,
+    ifVersion: number | undefined,
     plan: (stored: Stored | undefined) => Promise<Write | undefined>,
   ): Promise<StoredRecord<T>> {
     for (let attempt = 1; ; attempt++) {
@@ -74,6 +75,7 @@ export class RecordWriter<T> {
       const [result] = await this.backend.write(this.scope, [write], context);
       const failure = this.codec.failure(result!, id, operation);
       if (failure === undefined) return this.codec.decode(this.stored(write, result!, context.now));
+      if (ifVersion !== undefined) throw failure;
       if (attempt === ATTEMPTS) throw exhausted(failure, attempt);
       await sleep(this.clock, Math.random() * 2 ** attempt, context.signal);
     }
@@ -88,7 +90,7 @@ export class RecordWriter<T> {
     const { id, changes, ifVersion, orInsert } = write;
     const tree = patchTree(changes);
     if ('overlap' in tree) throw invalid('changes', changes, 'paths that do not meet');
-    return this.readAndWrite(id, operation, context, async (stored) => {
+    return this.readAndWrite(id, operation, context, ifVersion, async (stored) => {
       if (stored === undefined) {
         if (orInsert === undefined) return undefined;
         const insert = { collection: this.schema, id, kind: 'insert', value: orInsert } as const;

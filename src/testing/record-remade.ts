@@ -29,6 +29,20 @@ export function describeRemade(runner: TestRunner, target: () => OpenRecords): v
       assert.deepEqual(value, { status: 'new', note: 'of somebody else', total: 1 });
     });
 
+    test('an update for a version is refused, and not made of what is there now', async () => {
+      const clock = new WallClock(NOW);
+      const all = collectionOn(target().backend, Orders, freshTenant(), clock);
+      await all.insert({ status: 'old' }, { id: 'o' });
+      const change = async (found: { readonly status: string }): Promise<{ status: string; total: number }> => {
+        clock.time = LATER;
+        await all.delete('o');
+        await all.insert({ status: 'new' }, { id: 'o' });
+        return { ...found, total: 1 };
+      };
+      await assert.rejects(all.update('o', change, { ifVersion: 1 }), refusedWith('CONFLICT'));
+      assert.deepEqual((await all.get('o')).value, { status: 'new' });
+    });
+
     test('a write for a version is not one for the same version of another record', async () => {
       const { backend } = target();
       const tenant = freshTenant();

@@ -36,6 +36,9 @@ const UNANSWERED = new StorageError(
 /** The claims that may miss at once: another relay was faster. After them it pauses: what is due may be locked by a session. */
 const MOST_MISSES = 3;
 
+/** Milliseconds by which a timer may be early. */
+const EARLY = 2;
+
 /** The longest wait between looks while the database cannot be reached. */
 const LONGEST_WAIT = 10_000;
 
@@ -206,8 +209,14 @@ export class Relay {
         this.counts.delivered += delivery.delivered;
         this.lanes.delete(lane.id);
         this.pauses.wake();
+        if (delivery.rest > 0) this.wakeAfter(delivery.rest);
       });
     this.lanes.set(lane.id, { delivery, ended });
+  }
+
+  /** A transaction that held a key may have ended before this: its own wake has found the lane at rest. */
+  private wakeAfter(milliseconds: number): void {
+    this.host.clock.after(milliseconds + EARLY, () => this.pauses.wake(), { background: true });
   }
 
   private count(failure: DeliveryFailure, tell: (failure: DeliveryFailure) => void): void {

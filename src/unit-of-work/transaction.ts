@@ -22,6 +22,9 @@ export interface TransactionCallOptions extends CallOptions {
   readonly retries?: number | undefined;
 }
 
+/** Milliseconds by which a timer may be early. */
+const EARLY = 2;
+
 /**
  * Runs `work` in a transaction of `pool` until it commits: again, as a whole, when it lost against another transaction.
  * It rejects only when nothing was committed: what `onCommit` hooks throw goes to `onHookError`, after all have run.
@@ -38,9 +41,11 @@ export async function runTransaction<R>(
   const isolation = isolationOn(database, options.isolation);
   const { clock } = database;
   let conflicts = 0;
+  let lost: StorageError | undefined;
   for (;;) {
     const run = (): Promise<Outcome<R>> => runOnce(database, context, isolation, work);
-    const outcome = await (conflicts === 0 ? run() : runInTurn(database.pool, clock, run));
+    // After one loss it goes on at once: most have lost against something that is over, and have nothing to do with each other.
+    const outcome = await (conflicts < 2 ? run() : runInTurn(database.pool, clock, context, run));
     if (outcome.committed) {
       const errors = await runHooks(outcome.attempt.committed);
       if (errors.length > 0) onHookError(hookFailure(errors));
@@ -54,11 +59,16 @@ export async function runTransaction<R>(
     if (failed.length > 0) throw compensationFailure(error, failed);
     if (attempt?.missing !== undefined) {
       await attempt.missing.ensure(context);
-    } else if (isSerializationFailure(error) && conflicts < retries && clock.monotonic() < context.deadline) {
+    } else if (isSerializationFailure(error) && conflicts < retries) {
       conflicts++;
-      await sleep(clock, Math.random() * Math.min(2 ** conflicts, 100), context.signal);
+      lost = error as StorageError;
+      const pause = Math.random() * Math.min(2 ** conflicts, 100);
+      if (clock.monotonic() + pause >= context.deadline) throw lost;
+      await sleep(clock, pause, context.signal);
     } else {
-      throw error;
+      // The time for the retries is over, be it that one was under way.
+      const isOver = clock.monotonic() + EARLY >= context.deadline && isStorageError(error, 'TIMEOUT');
+      throw isOver && lost !== undefined ? lost : error;
     }
   }
 }

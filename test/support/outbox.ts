@@ -3,6 +3,7 @@ import type { Enqueued } from '../../src/index.js';
 import { ALL } from '../../src/filter/syntax.js';
 import type { StorageManager } from '../../src/manager.js';
 import { OUTBOX_TABLES } from '../../src/unit-of-work/outbox/records.js';
+import { settled } from './manual-clock.js';
 import { databaseOf } from './open-parts.js';
 
 const context = () => ({ now: new Date(), deadline: performance.now() + 60_000 });
@@ -11,6 +12,11 @@ const context = () => ({ now: new Date(), deadline: performance.now() + 60_000 }
 export async function kept(storage: StorageManager): Promise<number[]> {
   const { backend } = databaseOf(storage);
   return Promise.all(OUTBOX_TABLES.map((collection) => backend.count('all', { collection, filter: ALL }, context())));
+}
+
+/** Until the relays that run have ended every lane: a busy server may need several tries. */
+export async function emptied(storage: StorageManager): Promise<void> {
+  while ((await kept(storage))[1]! > 0) await settled();
 }
 
 export function enqueue(

@@ -19,6 +19,8 @@ export interface ClaimedLane {
   readonly token: number;
   /** Deliveries begun of the message at its head, this one included. */
   readonly attempts: number;
+  /** Times in a row that it was left alone, as a transaction held its key. */
+  readonly rests: number;
   readonly version: number;
   /** When its lease ends, by the monotonic clock of this process. */
   readonly end: number;
@@ -71,7 +73,7 @@ export async function claim(
 }
 
 function claimedLane({ id, tenant, version, value }: Stored, token: number, end: number): ClaimedLane {
-  const { keyId, topic, attempts } = value;
+  const { keyId, topic, attempts, rests = 0 } = value;
   return {
     id,
     scope: { tenant },
@@ -79,6 +81,7 @@ function claimedLane({ id, tenant, version, value }: Stored, token: number, end:
     topic: topic as string,
     token,
     attempts: attempts as number,
+    rests: rests as number,
     version,
     end,
   };

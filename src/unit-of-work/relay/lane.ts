@@ -8,17 +8,24 @@ import { isDone, later, ownChange, type ClaimedLane } from './claim.js';
 import type { Endings } from './endings.js';
 import { readHeads, type Head } from './heads.js';
 import { LaneLease, type LeaseHost } from './lease.js';
-import { backoffDelay, type RelaySettings } from './options.js';
+import { backoffDelay, fullDelay, type Backoff, type RelaySettings } from './options.js';
 
 /** Milliseconds for which a delivered message may wait for those after it, to be deleted together with them. */
 const TOGETHER = 100;
 const MOST_TOGETHER = 100;
 
 /**
- * Milliseconds for which delivered messages wait for the end of their lane. A transaction that adds a message under the key
- * holds its record until it ends.
+ * A transaction that adds a message under the key holds its record until it ends, and with it the end of the lane. Such a lane
+ * is left alone, and looked at again after this.
  */
-const PATIENCE = 1_000;
+const REST: Backoff = { base: 200, max: 10_000 };
+
+/**
+ * Milliseconds for which the end of a lane waits for such a transaction: in a place and on a connection that are the other
+ * keys', and never too short for a server that is slow. It is ten times what the claim took, within these bounds, or a tenth of
+ * the rest before it. A relay that stops has no other keys.
+ */
+const PATIENCE = { least: 100, most: 1_000 };
 
 /** The relay that delivers it. */
 export interface LaneHost extends LeaseHost {
@@ -32,6 +39,7 @@ export class LaneDelivery {
   private readonly backend: RecordBackend;
   private readonly settings: RelaySettings;
   private readonly lease: LaneLease;
+  private readonly patience: number;
   private attempts: number;
   /** After a fault each message is deleted by itself: the one at which a process dies is to be known. */
   private together: boolean;
@@ -41,6 +49,10 @@ export class LaneDelivery {
   /** Why the lane's delivery ends before it is empty. */
   private ending: 'lost' | 'stopped' | undefined;
   private current: AbortController | undefined;
+  /** Aborts when the lane is to be given back. */
+  private readonly stopped = new AbortController();
+  /** Milliseconds after which the lane, given back, is to be looked at again; 0: whenever. */
+  rest = 0;
 
   constructor(
     private readonly host: LaneHost,
@@ -54,6 +66,9 @@ export class LaneDelivery {
     this.attempts = lane.attempts;
     this.together = lane.attempts === 1;
     this.acknowledged = host.clock.monotonic();
+    const claimTook = this.acknowledged - (lane.end - host.lease);
+    const { least, most } = PATIENCE;
+    this.patience = Math.max(least, fullDelay(REST, lane.rests) / 10, Math.min(most, 10 * claimTook));
   }
 
   async run(): Promise<void> {
@@ -68,7 +83,9 @@ export class LaneDelivery {
   /** Gives up the delivery that runs, and the lease. */
   stop(): void {
     this.ending ??= 'stopped';
-    this.current?.abort(new StorageError('ABORTED', 'The relay stops', { operation: 'relay' }));
+    const reason = new StorageError('ABORTED', 'The relay stops', { operation: 'relay' });
+    this.current?.abort(reason);
+    this.stopped.abort(reason);
   }
 
   /** @returns whether there may be more. */
@@ -78,10 +95,6 @@ export class LaneDelivery {
       this.head ??
       (await this.host.operate(async (context) => (await readHeads(this.backend, [this.lane], batch, context))[0]!));
     this.head = undefined;
-    if (messages.length === 0) {
-      if (await this.drop(keyVersion)) return false;
-      return this.host.isStopping() ? this.release() : this.keep();
-    }
     for (const [i, message] of messages.entries()) {
       if (this.host.isStopping()) return this.release();
       if (!this.lease.isHeld && !(await this.lease.renew())) return false;
@@ -90,11 +103,11 @@ export class LaneDelivery {
       this.delivered++;
       this.done.push(message);
       const last = i === messages.length - 1;
-      if (last && isWhole && (await this.drop(keyVersion))) return false;
-      if ((last || this.isToAcknowledge()) && !(await this.keep())) return false;
+      const isToKeep = last ? !isWhole : this.isToAcknowledge();
+      if (isToKeep && !(await this.keep())) return false;
     }
     this.together = true;
-    return true;
+    return isWhole ? this.finish(keyVersion) : true;
   }
 
   private isToAcknowledge(): boolean {
@@ -161,29 +174,37 @@ export class LaneDelivery {
     return false;
   }
 
-  /** Deletes the lane with its last messages, unless another message has come, or may come. @returns whether it is gone. */
-  private async drop(keyVersion: number | undefined): Promise<boolean> {
+  /** Deletes the lane with its last messages, unless another message has come, or may come. @returns whether there may be more. */
+  private async finish(keyVersion: number | undefined): Promise<boolean> {
     const { done, lane } = this;
+    // Of a message that comes next, none has begun.
+    this.attempts = 1;
+    const rests = this.delivered > 0 ? 0 : lane.rests;
     const gone = (): Write[] => {
       const own: Write = { collection: LANES, id: lane.id, kind: 'delete', ifVersion: this.lease.version };
       if (keyVersion === undefined) return [own];
       return [own, { collection: KEYS, id: lane.keyId, kind: 'delete', ifVersion: keyVersion }];
     };
     const items = 2 + 2 * done.length;
-    const isEnded = await this.host.endings.end(lane.scope, items, (context) => [
+    const all = (context: OperationContext): Write[] => [
       ...gone(),
       ...done.flatMap((message) => acknowledgement(message, context)),
-    ]);
-    if (isEnded) return true;
-    const { lease } = this.settings;
+    ];
+    // One that was held would hold up the others again.
+    if (rests === 0 && (await this.host.endings.end(lane.scope, items, all))) return false;
+    const isLast = this.host.isStopping();
+    const patience = isLast ? PATIENCE.most : this.patience;
     try {
-      const timeout = done.length === 0 ? lease / 3 : Math.min(lease / 3, PATIENCE);
-      return (await this.acknowledge(gone, timeout)).every(isDone);
+      const results = await this.acknowledge(gone, Math.min(this.settings.lease / 3, patience), this.stopped.signal);
+      if (results.every(isDone)) return false;
     } catch (error) {
+      const { aborted } = this.stopped.signal;
       // Where nobody knows, the next change of the lane finds out: it is made only while the lane is there, and ours.
-      if (isStorageError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN')) return false;
-      throw error;
+      if (!aborted && !(isStorageError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN'))) throw error;
+      if (!isLast && !aborted && this.host.isStopping()) return this.finish(keyVersion);
+      return this.release(rests + 1);
     }
+    return this.host.isStopping() ? this.release() : this.keep();
   }
 
   /** Deletes what is delivered, and keeps the lane for what comes next. @returns whether the lane is still ours. */
@@ -197,13 +218,19 @@ export class LaneDelivery {
     return this.lease.extend(result!, begun);
   }
 
-  /** Lets another relay go on at once; a delivery that was not begun, or given up by us, is not counted. */
-  private async release(): Promise<boolean> {
+  /**
+   * Lets another relay go on, after a rest where the key is held and this relay does not stop; a delivery that was not begun, or
+   * given up by us, is not counted.
+   * @param rests in a row, with the one that begins
+   */
+  private async release(rests = 0): Promise<boolean> {
     await this.lease.stop();
+    const rest = rests === 0 || this.host.isStopping() ? 0 : backoffDelay(REST, rests);
     await this.acknowledge((context) => {
-      const set = { dueAt: context.now.toISOString(), attempts: this.attempts - 1 };
+      const set = { dueAt: later(context, rest), attempts: this.attempts - 1, rests };
       return [ownChange(this.lane, { set })];
     });
+    this.rest = rest;
     return false;
   }
 
@@ -211,23 +238,28 @@ export class LaneDelivery {
   private async acknowledge(
     others: (context: OperationContext) => readonly Write[],
     timeout?: number,
+    until?: AbortSignal,
   ): Promise<WriteResult[]> {
     const { done } = this;
-    const [results, gone] = await this.host.operate(async (context) => {
-      const writes = others(context);
-      const each = done.map((message) => acknowledgement(message, context));
-      const all = await this.backend.write(this.lane.scope, [...writes, ...each.flat()], context);
-      // By the place of each message's own deletion.
-      let place = writes.length;
-      const missing = each.map((one) => all[(place += one.length) - one.length]!.status === 'missing');
-      return [all.slice(0, writes.length), missing] as const;
-    }, timeout);
+    const [results, gone] = await this.host.operate(
+      async (context) => {
+        const writes = others(context);
+        const each = done.map((message) => acknowledgement(message, context));
+        const all = await this.backend.write(this.lane.scope, [...writes, ...each.flat()], context);
+        // By the place of each message's own deletion.
+        let place = writes.length;
+        const missing = each.map((one) => all[(place += one.length) - one.length]!.status === 'missing');
+        return [all.slice(0, writes.length), missing] as const;
+      },
+      timeout,
+      until,
+    );
     this.acknowledged = this.host.clock.monotonic();
     if (results.every(isDone)) this.done = [];
     // What somebody else has deleted meanwhile needs no deletion, and is no reason to do none of the others.
     if (!gone.includes(true)) return results;
     this.done = done.filter((_message, i) => !gone[i]);
-    return this.acknowledge(others, timeout);
+    return this.acknowledge(others, timeout, until);
   }
 
   /** Ends the delivery that runs. What is written meanwhile is not, should another relay have the key. */

@@ -1,0 +1,151 @@
+/** Keys that a transaction holds while a relay has delivered all there is of them. */
+import { describe, expect, test } from '@jest/globals';
+import { openStorage, type StorageManager } from '../src/index.js';
+import { ALL } from '../src/filter/syntax.js';
+import { LANES } from '../src/unit-of-work/outbox/records.js';
+import { settled } from './support/manual-clock.js';
+import { databaseOf } from './support/open-parts.js';
+import { enqueue, kept } from './support/outbox.js';
+import { gate } from './support/postgres/fixture.js';
+import { storageTargets } from './support/storage-targets.js';
+import { Tally } from './support/tally.js';
+import { useTwoStorages } from './support/use-storage.js';
+
+/** So long that nothing here waits for its end, or for a third of it. */
+const LEASE = 3_600_000;
+
+// Where one session is open at a time, a transaction that waits holds back everything.
+const targets = storageTargets('held keys').filter(({ transactions, server }) => transactions && server);
+
+/** A transaction that has left a message under each of the keys, and ends when it is told to. */
+async function hold(storage: StorageManager, keys: readonly string[]): Promise<() => Promise<void>> {
+  const [held, ending] = [gate(), gate()];
+  const ended = storage.transaction(
+    async (tx) => {
+      for (const key of keys) await tx.outbox.enqueue({ topic: 'mail', key, payload: 'held' });
+      held.open();
+      await ending.passed;
+    },
+    { timeout: 600_000 },
+  );
+  await Promise.race([held.passed, ended]);
+  return () => {
+    ending.open();
+    return ended;
+  };
+}
+
+describe.each(targets)('keys that a transaction holds on $name', (target) => {
+  const storages = useTwoStorages(target);
+  const { prepare } = target;
+
+  test('take no place from other keys', async () => {
+    const [relaying, holding] = storages();
+    const tally = new Tally<unknown>();
+    const delivering = gate();
+    await using _relay = relaying.outbox.relay({
+      handlers: {
+        mail: ({ key, payload }) => {
+          tally.add([key, payload]);
+          return delivering.passed;
+        },
+      },
+      concurrency: 1,
+      lease: LEASE,
+    });
+    await enqueue(holding, 'ann', 1);
+    await tally.until(1);
+    const end = await hold(holding, ['ann']);
+    delivering.open();
+    for (const key of ['bob', 'eve']) {
+      await enqueue(relaying, key, 1);
+      await tally.until(key === 'bob' ? 2 : 3);
+    }
+    await end();
+    await tally.until(4);
+    while ((await kept(holding))[1]! > 0) await settled();
+    expect(tally.seen).toEqual([
+      ['ann', 1],
+      ['bob', 1],
+      ['eve', 1],
+      ['ann', 'held'],
+    ]);
+  });
+
+  test('leave the connections to the application', async () => {
+    const { url, drop } = await prepare();
+    const pool = { max: 2 };
+    const relaying = await openStorage({ databases: { main: { url, pool } } }, { environment: {} });
+    const holding = await openStorage({ databases: { main: url } }, { environment: {} });
+    const keys = ['ann', 'bob', 'eve'];
+    const tally = new Tally<unknown>();
+    const delivering = gate();
+    const relay = relaying.outbox.relay({
+      handlers: {
+        mail: ({ payload }) => {
+          tally.add(payload);
+          return delivering.passed;
+        },
+      },
+      lease: LEASE,
+    });
+    for (const key of keys) await enqueue(holding, key, 1);
+    await tally.until(keys.length);
+    const end = await hold(holding, keys);
+    delivering.open();
+    while ((await kept(holding))[2]! > 0) await settled();
+    for (let reads = 0; reads < 10; reads++) await relaying.outbox.backlog();
+    await end();
+    await tally.until(2 * keys.length);
+    await relay.stop();
+    expect(tally.seen).toEqual([1, 1, 1, 'held', 'held', 'held']);
+    for (const storage of [relaying, holding]) await storage.close();
+    await drop();
+  });
+
+  test.each([
+    ['delivered just now', false],
+    ['noted as delivered', true],
+  ])('are given back as the manager closes, when what they had was %s', async (_title, waits) => {
+    const { url, drop } = await prepare();
+    const open = (): Promise<StorageManager> => openStorage({ databases: { main: url } }, { environment: {} });
+    const [closing, holding] = [await open(), await open()];
+    const faults: unknown[] = [];
+    closing.on('error', (fault) => faults.push(fault));
+    const [begun, delivering] = [gate(), gate()];
+    const relay = closing.outbox.relay({
+      handlers: {
+        mail: () => {
+          begun.open();
+          return delivering.passed;
+        },
+      },
+      lease: LEASE,
+    });
+    await enqueue(holding, 'ann', 1);
+    await begun.passed;
+    const end = await hold(holding, ['ann']);
+    delivering.open();
+    while (relay.status().delivered === 0) await settled();
+    while (waits && (await kept(holding))[2]! > 0) await settled();
+    await closing.close();
+    // The transaction holds the key yet, and the message that was delivered is gone.
+    expect(await kept(holding)).toEqual([1, 1, 0]);
+    const { backend, clock } = databaseOf(holding);
+    const context = { now: clock.now(), deadline: clock.monotonic() + 60_000 };
+    const request = { collection: LANES, filter: ALL, sort: [], limit: 10 };
+    const [lane] = await backend.find('all', request, context);
+    expect(lane!.value['attempts']).toBe(0);
+    expect(Date.parse(lane!.value['dueAt'] as string)).toBeLessThan(clock.now().getTime() + LEASE / 2);
+    await end();
+    const tally = new Tally<unknown>();
+    const successor = holding.outbox.relay({
+      handlers: { mail: ({ payload }, { attempt }) => tally.add([payload, attempt]) },
+    });
+    await tally.until(1);
+    await successor.stop();
+    expect([tally.seen, faults]).toEqual([[['held', 1]], []]);
+    await holding.close();
+    await drop();
+  });
+});
