@@ -169,8 +169,11 @@ for (const target of targets)
     test('what is bad input is refused at once, and nothing is left', async () => {
       const circular: { self?: unknown } = {};
       circular.self = [circular];
+      let deep: unknown[] = [];
+      for (let i = 0; i < 20_000; i++) deep = [deep];
       const wrong: ((tx: Transaction) => Promise<unknown>)[] = [
         (tx) => tx.deliver.kv.set('counts', 'k', circular),
+        (tx) => tx.deliver.kv.set('counts', 'k', deep),
         (tx) => tx.deliver.vectors().upsert('docs', [{ id: 'x', vector: [1, 0], metadata: circular as never }]),
         (tx) => tx.deliver.kv.set('counts', '', 1),
         (tx) => tx.deliver.kv.set('counts', 'k', () => 1),

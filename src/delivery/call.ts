@@ -1,5 +1,6 @@
 /** A call's arguments as JSON, and back: what a transaction leaves of it until it is made. */
 import type { JsonValue } from '../backends/backend.js';
+import { LIMITS } from '../backends/limits.js';
 import { invalid } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
 
@@ -20,27 +21,26 @@ export function checkDeliveredOptions(options: unknown): void {
 
 /** Dates keep being dates. @throws `VALIDATION` for what is no JSON */
 export function encodeCall(args: readonly unknown[]): JsonValue[] {
-  return args.map((arg, i) => encode(arg, `arguments[${i}]`, []));
+  return args.map((arg, i) => encode(arg, `arguments[${i}]`, 0));
 }
 
 export function decodeCall(args: readonly JsonValue[]): unknown[] {
   return args.map(decode);
 }
 
-/** @param around what the value lies in */
-function encode(value: unknown, key: string, around: readonly unknown[]): JsonValue {
+/** @param depth of what the value lies in; the bound ends a cycle too */
+function encode(value: unknown, key: string, depth: number): JsonValue {
   if (value === undefined) return { $absent: true };
   if (value instanceof Date && !Number.isNaN(value.getTime())) return { $date: value.toISOString() };
   if (value instanceof Float32Array) return Array.from(value);
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
   if (typeof value === 'number' && Number.isFinite(value)) return value;
-  if (around.includes(value)) throw invalid(key, value, 'JSON without a cycle');
-  const inside = [...around, value];
-  if (Array.isArray(value)) return value.map((item, i) => encode(item, `${key}[${i}]`, inside));
+  if (depth === LIMITS.depth) throw invalid(key, value, `JSON of at most ${LIMITS.depth} levels, without a cycle`);
+  if (Array.isArray(value)) return value.map((item, i) => encode(item, `${key}[${i}]`, depth + 1));
   if (isPlainObject(value)) {
     const members = Object.entries(value).filter(([, member]) => member !== undefined);
     return Object.fromEntries(
-      members.map(([name, member]) => [escaped(name), encode(member, `${key}.${name}`, inside)]),
+      members.map(([name, member]) => [escaped(name), encode(member, `${key}.${name}`, depth + 1)]),
     );
   }
   throw invalid(key, value, 'JSON or a Date, which can be kept until it is delivered');
