@@ -6,6 +6,26 @@ import type { VectorStore } from '../src/vectors/vector-store.js';
 import { providerOn, tableOf } from './support/pgvector/fixture.js';
 import { context, describeServer, Fixture, gate, rowsOf, until } from './support/postgres/fixture.js';
 
+describeServer('the first collections of a database', () => {
+  test('are made by several processes at once: the one that comes second finds the extension of the first', async () => {
+    const fixture = await Fixture.open();
+    try {
+      const [first, second] = [await fixture.pool(), await fixture.pool()];
+      let made: Promise<void> | undefined;
+      await first.transaction({ context: context() }, async (session) => {
+        await storeOn(providerOn(first), 'main', session).createCollection({ name: 'docs', dimension: 2 });
+        made = storeOn(providerOn(second), 'main').createCollection({ name: 'notes', dimension: 2 });
+        const waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
+        await until(async () => (await rowsOf(first, waiting)).length > 0);
+      });
+      await made;
+      expect(await storeOn(providerOn(first), 'main').listCollections()).toEqual(['docs', 'notes']);
+    } finally {
+      await fixture.close();
+    }
+  });
+});
+
 describeServer('vectors that others change meanwhile', () => {
   let fixture: Fixture;
   let pool: SqlPool;

@@ -1,6 +1,6 @@
 /** Collections: the catalogue, and the tables made and dropped under one lock. */
 import type { OperationContext } from '../../component.js';
-import { StorageError, UnsupportedError } from '../../errors.js';
+import { serializationFailure, StorageError, UnsupportedError } from '../../errors.js';
 import type { PostgresDialectPool } from '../../pools/pool.js';
 import { checkSameSchema } from '../codec/schema.js';
 import type { VectorSchema } from '../provider.js';
@@ -179,7 +179,9 @@ export class Collections {
   private async checkVersion(context: OperationContext): Promise<void> {
     const text = "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'";
     const { rows } = await this.pool.query(text, [], context);
-    const version = String(rows[0]?.['extversion']);
+    // The extension is there: another transaction has made it since this one's snapshot.
+    if (rows[0] === undefined) throw serializationFailure(this.component);
+    const version = String(rows[0]['extversion']);
     const [major = 0, minor = 0] = version.split('.').map(Number);
     if (major > MIN_VERSION[0] || (major === MIN_VERSION[0] && minor >= MIN_VERSION[1])) return;
     throw new UnsupportedError(`pgvector ${version} is too old: ${MIN_VERSION.join('.')} or later is needed`, {
