@@ -2,6 +2,7 @@
 import type { OperationContext } from '../../component.js';
 import type { QueryOptions, Setting, PostgresDialectPool } from '../../pools/pool.js';
 import { SessionQueue } from '../../pools/session-queue.js';
+import { DEFAULT_TENANT } from '../codec/scope.js';
 import type { ScoredVector, SearchExplanation, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
 import { candidates, precisionOf } from './precision.js';
 import { readRow, type Statement } from './rows.js';
@@ -20,23 +21,25 @@ interface Scan {
 const MAX_EF_SEARCH = 1_000;
 
 /**
- * The `hnsw.ef_search` for which a filtered scan is planned, or its own where that is greater. The planner counts the first
- * batch alone, and took the index for what a tenth of 20,000 records match: 3.8 ms on average, as a scan that begins elsewhere than
- * they lie goes on and on, and 1.5 for comparing them all. At 500 that tenth is compared, and a sixth is scanned.
+ * With these the planner chooses between the index and comparing all that a tenant and a filter leave. Of a scan it counts the
+ * first batch of `ef_search` alone, while one that begins elsewhere than they lie goes on and on; and it takes scattered rows to be
+ * on a disk, when those of a search are in memory or it is slow anyway. So some thousand rows are compared, of a small
+ * table and of a large one, and more are scanned: `bench:vectors -- recall` measures it.
  */
-const FILTERED_EF_SEARCH = 500;
+const PART_OF_TABLE: readonly Setting[] = [
+  ['hnsw.ef_search', String(MAX_EF_SEARCH)],
+  ['seq_page_cost', '0.4'],
+  ['random_page_cost', '0.4'],
+];
 
 /** Without iterative scans a filtered search returns what few of its rows the scan met, without an error. */
-function scanOf({ index }: VectorSchema, { filter }: VectorSearch, rows: number, efSearch: number): Scan {
+function scanOf({ index }: VectorSchema, isPart: boolean, rows: number, efSearch: number): Scan {
   switch (index.kind) {
     case 'hnsw': {
       const batch = Math.min(MAX_EF_SEARCH, Math.max(efSearch, rows));
-      const planned = filter === undefined ? batch : Math.max(FILTERED_EF_SEARCH, batch);
-      const settings: Setting[] = [
-        ['hnsw.iterative_scan', 'relaxed_order'],
-        ['hnsw.ef_search', String(planned)],
-      ];
-      return { settings, ...(planned !== batch && { efSearch: batch }) };
+      const iterative: Setting = ['hnsw.iterative_scan', 'relaxed_order'];
+      if (isPart) return { settings: [iterative, ...PART_OF_TABLE], efSearch: batch };
+      return { settings: [iterative, ['hnsw.ef_search', String(batch)]] };
     }
     case 'ivfflat':
       return {
@@ -100,7 +103,8 @@ export class Searcher {
   private indexed(schema: VectorSchema, scope: VectorScope, request: VectorSearch): IndexedSearch | undefined {
     const precision = precisionOf(schema);
     if (request.exact || precision === 'none') return undefined;
-    const { settings, efSearch } = scanOf(schema, request, candidates(precision, request.topK), this.efSearch);
+    const isPart = request.filter !== undefined || scope.tenant !== DEFAULT_TENANT || scope.namespace !== '';
+    const { settings, efSearch } = scanOf(schema, isPart, candidates(precision, request.topK), this.efSearch);
     return { ...indexedStatement(schema, scope, request, precision, this.pool.binary, efSearch), settings };
   }
 
