@@ -235,13 +235,14 @@ export class Transaction extends Storage {
   /**
    * What lives on another database or in a vector service: left in the outbox with this transaction, done once after its
    * commit, in order for each thing. This process does it, or another with the same settings; what cannot be done becomes a
-   * dead letter of the outbox.
+   * dead letter of the outbox. What lives on this transaction's database is done with it.
    */
   get deliver(): Deliveries {
     const { opening, tenantId, attempt, outbox } = this;
     const outside = new Placement(opening, tenantId, undefined);
     return new Deliveries({
-      pool: attempt.pool,
+      isOwn: (pool) => pool === attempt.pool,
+      own: this,
       messages: (messages) => outbox.leave(messages, () => 'delivery'),
       during: (call) => {
         const left = attempt.during('deliver', call);
@@ -251,7 +252,11 @@ export class Transaction extends Storage {
       },
       storeHost: (name) => this.hostOutside(opening, name, tenantId),
       records: (definition, on) => outside.records(outside.declared(definition, on)),
-      vectors: (name) => ({ store: outside.vectors(name, false), ...outside.provider(name) }),
+      vectors: (name) => {
+        const { key, provider } = outside.provider(name);
+        const isOwn = provider.pool === attempt.pool;
+        return { key, isOwn, store: isOwn ? this.vectors(name) : outside.vectors(name, false) };
+      },
     });
   }
 

@@ -189,8 +189,6 @@ for (const target of targets)
         (tx) => tx.deliver.collection(Orders, { on: 'side' }).replace('x', { total: 1 }, { ifVersion: 1 } as never),
         (tx) => tx.deliver.collection(Orders, { on: 'side' }).patch('x', {}, { if: { total: 1 } } as never),
         async (tx) => tx.deliver.collection(Orders, { on: 'elsewhere' }),
-        async (tx) => tx.deliver.collection(Orders, { on: 'main' }),
-        async (tx) => tx.deliver.tasks,
         (tx) => tx.deliver.vectors().upsert('docs', [{ id: 'x', vector: [1, 0, 0] }]),
         (tx) => tx.deliver.vectors().upsert('docs', [{ id: '', vector: [1, 0] }]),
         (tx) => tx.deliver.vectors().upsert('docs', 'x' as never),

@@ -1,18 +1,26 @@
 /**
  * `tx.deliver`: what a transaction does to other databases and to vector services. It is left in the outbox of the
- * transaction's own database, and done once after the commit: what is read before that is as it was.
+ * transaction's own database, and done once after the commit: what is read before that is as it was. What lives in that database
+ * is done with the transaction, so that it can move from one to the other while the code stays as it is.
  */
 import type { StoreHost } from '../adapters/host.js';
 import type { StoreName } from '../adapters/settings.js';
+import type { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import type { CollectionHost } from '../collection/host.js';
 import type { Leave } from './message.js';
 import { DeliveredCollection } from './records.js';
-import { deliveredStore, type DeliveredStore } from './stores.js';
+import { deliveredStore, type DeliveredStore, type Stores } from './stores.js';
 import { DeliveredVectors, type OutsideVectors } from './vectors.js';
 
-/** What lies outside of the transaction. */
+/** Where things live, and the transaction's own handles of what lives with it. */
 export interface DeliveryHost extends Leave {
+  readonly own: Stores & {
+    collection<T, In>(
+      definition: CollectionDefinition<T, In, string>,
+      options: { readonly on: string },
+    ): Collection<T, In, string>;
+  };
   storeHost(name: StoreName): StoreHost;
   records<T, In>(definition: CollectionDefinition<T, In, string>, on: string | undefined): CollectionHost;
   vectors(name: string | undefined): OutsideVectors;
@@ -42,22 +50,26 @@ export class Deliveries {
   }
 
   /**
-   * A collection on another database. @throws `VALIDATION` where that is the transaction's own; `UNSUPPORTED` where it has no
-   * atomic batches, and for ids that the database numbers.
+   * A collection of a database by its name. @throws `UNSUPPORTED` where it has no atomic batches, and for ids that the database
+   * numbers
    */
   collection<T, In = T>(
     definition: CollectionDefinition<T, In, string>,
     options: { readonly on: string },
   ): DeliveredCollection<T, In> {
-    return new DeliveredCollection(definition, this.host.records(definition, options.on), options.on, this.host);
+    const { on } = options;
+    const records = this.host.records(definition, on);
+    const own = this.host.isOwn(records.backend.pool) ? this.host.own.collection(definition, options) : undefined;
+    return new DeliveredCollection(definition, records, on, this.host, own);
   }
 
-  /** A vector provider; without a name the settings' default. @throws `VALIDATION` where it is the transaction's own */
+  /** A vector provider; without a name the settings' default. */
   vectors(name?: string): DeliveredVectors {
     return new DeliveredVectors(this.host.vectors(name), this.host);
   }
 
   private store<N extends StoreName>(name: N): DeliveredStore<N> {
-    return deliveredStore(name, this.host.storeHost(name), this.host);
+    const host = this.host.storeHost(name);
+    return deliveredStore(name, host, this.host, this.host.isOwn(host.backend.pool) ? this.host.own[name] : undefined);
   }
 }

@@ -1,19 +1,25 @@
 /** The messages that deliveries are, and where they may go. */
 import type { JsonValue, RecordBackend } from '../backends/backend.js';
 import type { StoreName } from '../adapters/settings.js';
-import { UnsupportedError, ValidationError } from '../errors.js';
+import { UnsupportedError } from '../errors.js';
 import type { Pool } from '../pools/pool.js';
 import type { NewMessage } from '../unit-of-work/outbox/enqueue.js';
 
 /** What a transaction has left to be delivered: a message of its outbox. */
 export interface Delivery {
-  /** The message's: `storage.outbox` knows it by this while it waits, and when it could not be delivered. */
-  readonly id: string;
+  /**
+   * The message's: `storage.outbox` knows it by this while it waits, and when it could not be delivered. Absent where nothing
+   * waits, since it was done with the transaction.
+   */
+  readonly id?: string;
 }
 
+/** Of what lives in the transaction's own database. */
+export const DONE: Delivery = Object.freeze({});
+
 export interface Leave {
-  /** The transaction's own, where nothing is delivered. */
-  readonly pool: Pool;
+  /** Whether the transaction itself can write there. */
+  isOwn(pool: Pool | undefined): boolean;
   messages(messages: readonly (NewMessage & { readonly payload: JsonValue })[]): Promise<readonly Delivery[]>;
   /** Counts a call from its very beginning as one that the transaction's function has to await. */
   during<R>(call: () => Promise<R>): Promise<R>;
@@ -23,14 +29,6 @@ export type DeliveryTopic = StoreName | 'records' | 'vectors';
 
 export function topicOf(what: DeliveryTopic): string {
   return `deliver.${what}`;
-}
-
-/** @throws `VALIDATION` for what the transaction itself can write */
-export function requireOutside({ pool }: Leave, target: Pool | undefined, what: string, instead: string): void {
-  if (target === pool)
-    throw new ValidationError('VALIDATION', `${what} lives in the transaction's own database: use ${instead}`, {
-      operation: 'deliver',
-    });
 }
 
 /** @throws `UNSUPPORTED` where a write and the mark of its delivery cannot be one */

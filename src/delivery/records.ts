@@ -1,4 +1,4 @@
-/** Writes to a collection on another database than the transaction: left in its outbox, written after its commit. */
+/** Writes to a collection on another database than the transaction: left in its outbox, written after its commit. On its own, at once. */
 import type { JsonValue, RecordBackend, RecordSchema, Write } from '../backends/backend.js';
 import { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
@@ -8,7 +8,7 @@ import type { Patch } from '../collection/options.js';
 import { invalid, UnsupportedError } from '../errors.js';
 import { decodeCall, encodeCall } from './call.js';
 import { checkCall, reached } from './checking.js';
-import { requireAtomic, requireOutside, topicOf, type Delivery, type Leave } from './message.js';
+import { DONE, requireAtomic, topicOf, type Delivery, type Leave } from './message.js';
 
 interface Lifetime {
   /** Seconds from the call, not from the delivery. */
@@ -27,14 +27,17 @@ export interface DeliveredWrite {
 
 /** What a collection's writes are where they are delivered: without conditions, since nobody waits for the answer. */
 export class DeliveredCollection<T, In = T> {
-  /** @param on the name of the database */
+  /**
+   * @param on the name of the database
+   * @param own the transaction's handle of the collection, where it lives there
+   */
   constructor(
     private readonly definition: CollectionDefinition<T, In, string>,
     private readonly host: CollectionHost,
     private readonly on: string,
     private readonly leave: Leave,
+    private readonly own: Collection<T, In, string> | undefined,
   ) {
-    requireOutside(leave, host.backend.pool, on, 'tx.collection');
     requireAtomic(host.backend, on);
     if (definition.ids === 'sequence')
       throw new UnsupportedError(`${definition.name}: its database numbers its ids, which cannot be told before`, {
@@ -85,6 +88,10 @@ export class DeliveredCollection<T, In = T> {
       });
     for (const key of ['if', 'ifVersion'])
       if (key in write) throw invalid(`options.${key}`, '', 'none: nobody waits for what becomes of the condition');
+    if (this.own !== undefined) {
+      await call(this.own);
+      return DONE;
+    }
     const key = digest([host.backend.pool.name, definition.name, write.id]);
     const payload = encodeWrite({ database: on, write });
     const [left] = await this.leave.messages([{ topic: topicOf('records'), key, payload }]);

@@ -1,4 +1,4 @@
-/** Operations of stores that live on another database than the transaction: left in its outbox, made after its commit. */
+/** Operations of stores that live on another database than the transaction: left in its outbox, made after its commit. On its own, at once. */
 import { randomUUID } from 'node:crypto';
 import { digest } from '../collection/digest.js';
 import { STORES } from '../adapters/factory.js';
@@ -6,9 +6,9 @@ import type { StoreName } from '../adapters/settings.js';
 import type { StoreHost } from '../adapters/host.js';
 import { checkDeliveredOptions, encodeCall, type DeliveredRefusal } from './call.js';
 import { checkCall, reached } from './checking.js';
-import { requireAtomic, requireOutside, topicOf, type Delivery, type Leave } from './message.js';
+import { DONE, requireAtomic, topicOf, type Delivery, type Leave } from './message.js';
 
-type Stores = { readonly [N in StoreName]: InstanceType<(typeof STORES)[N]> };
+export type Stores = { readonly [N in StoreName]: InstanceType<(typeof STORES)[N]> };
 
 /** What is one decision, and so is made once; and what means something without its answer. */
 export const DELIVERABLE = {
@@ -69,9 +69,16 @@ export type DeliveredStore<N extends StoreName> = {
 
 type Operation = (...args: unknown[]) => Promise<unknown>;
 
-/** @throws `VALIDATION` where the store lives with the transaction, `UNSUPPORTED` where its database has no atomic batches */
-export function deliveredStore<N extends StoreName>(name: N, host: StoreHost, leave: Leave): DeliveredStore<N> {
-  requireOutside(leave, host.backend.pool, name, `tx.${name}`);
+/**
+ * @param own the transaction's handle of the store, where it lives there
+ * @throws `UNSUPPORTED` where its database has no atomic batches
+ */
+export function deliveredStore<N extends StoreName>(
+  name: N,
+  host: StoreHost,
+  leave: Leave,
+  own: Stores[N] | undefined,
+): DeliveredStore<N> {
   requireAtomic(host.backend, name);
   const checking: StoreHost = { ...host, begin: reached, transaction: async () => reached() };
   const store = new STORES[name](checking);
@@ -83,6 +90,10 @@ export function deliveredStore<N extends StoreName>(name: N, host: StoreHost, le
         args.slice(run.length).forEach(checkDeliveredOptions);
         const call = encodeCall(args);
         await checkCall(`${name}.${operation}`, () => run(...args));
+        if (own !== undefined) {
+          await operationOf(own, operation)(...args);
+          return DONE;
+        }
         const payload = { operation, arguments: call };
         const [left] = await leave.messages([{ topic: topicOf(name), key: keyOf(name, args), payload }]);
         return left!;

@@ -1,14 +1,13 @@
-/** Writes to a vector service, or to vectors on another database: left in the transaction's outbox, made after its commit. */
+/** Writes to a vector service, or to vectors on another database: left in the transaction's outbox, made after its commit. To its own, at once. */
 import { digest } from '../collection/digest.js';
 import type { JsonObject } from '../backends/backend.js';
 import { invalid } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
 import { checkVectorIds } from '../vectors/codec/values.js';
-import type { VectorProvider } from '../vectors/provider.js';
 import type { VectorStore } from '../vectors/vector-store.js';
 import type { Metadata, NamespaceOptions, VectorRecord } from '../vectors/vector-store/options.js';
 import { encodeCall } from './call.js';
-import { requireOutside, topicOf, type Delivery, type Leave } from './message.js';
+import { DONE, topicOf, type Delivery, type Leave } from './message.js';
 
 /** Each record is a message of its own, so that those of one id are delivered in order and others side by side. */
 const MOST = 1_000;
@@ -27,18 +26,16 @@ export interface DeliveredVector {
 export interface OutsideVectors {
   /** The provider's name in the settings. */
   readonly key: string;
-  readonly provider: Pick<VectorProvider, 'pool'>;
   readonly store: VectorStore;
+  /** Whether `store` writes with the transaction, as it lives there. */
+  readonly isOwn: boolean;
 }
 
 export class DeliveredVectors {
   constructor(
     private readonly outside: OutsideVectors,
     private readonly leave: Leave,
-  ) {
-    const { key, provider } = outside;
-    if (provider.pool !== undefined) requireOutside(leave, provider.pool, key, 'tx.vectors');
-  }
+  ) {}
 
   /**
    * Writes up to 1,000 records; one that is there is replaced whole. They are checked against the collection as it is.
@@ -53,7 +50,12 @@ export class DeliveredVectors {
       if (!Array.isArray(records) || records.length > MOST)
         throw invalid('records', records, `an array of at most ${MOST} records`);
       const encoded = encodeCall(records) as JsonObject[];
-      await this.outside.store.check(collection, records, options);
+      const { store, isOwn } = this.outside;
+      await store.check(collection, records, options);
+      if (isOwn) {
+        await store.upsert(collection, records, options);
+        return records.map(() => DONE);
+      }
       return this.each(
         collection,
         options,
@@ -76,7 +78,12 @@ export class DeliveredVectors {
       if (!isIds) throw invalid('selection', selection, '{ ids } alone: a filter would mean whatever matches by then');
       const ids = checkVectorIds(selection.ids);
       if (ids.length > MOST) throw invalid('ids', ids, `at most ${MOST} ids`);
-      await this.outside.store.check(collection, [], options);
+      const { store, isOwn } = this.outside;
+      await store.check(collection, [], options);
+      if (isOwn) {
+        await store.delete(collection, { ids }, options);
+        return ids.map(() => DONE);
+      }
       return this.each(
         collection,
         options,
