@@ -113,7 +113,7 @@ function parseInstant(given: string): Date | undefined {
 export function choice<const W extends string>(words: readonly W[]): Reader<W> {
   return (value, key) => {
     const word = typeof value === 'string' ? value.trim().toLowerCase() : undefined;
-    const known = words.find((candidate) => candidate === word);
+    const known = words.find((candidate) => candidate.toLowerCase() === word);
     if (known === undefined) throw invalid(key, value, `one of ${words.join(', ')}`);
     return known;
   };

@@ -106,7 +106,7 @@ for (const target of storageTargets('declared jobs'))
       await jobs.transition(id, 'cancelled');
       const ensured = await jobs.ensure(
         { name: 'changed', status: 'scheduled', timeoutSeconds: 5 },
-        { schedule: { ...nightly, misfire: 'skip' } },
+        { schedule: { ...nightly, misfire: 'SKIP' as never } },
       );
       expect(ensured).toMatchObject({ id, status: 'cancelled', timeoutSeconds: 5, version: 3 });
       expect(ensured.events.map(({ type, payload }) => [type, payload['changes'] ?? payload['action']])).toEqual([

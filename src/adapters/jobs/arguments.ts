@@ -37,7 +37,6 @@ import {
   RUN_STATUSES,
   SCHEDULE_TYPES,
   type RetryPolicy,
-  type ScheduleValue,
 } from './records.js';
 
 /** How long anything of a job may take: ten years. */
@@ -61,11 +60,6 @@ const RETRY_MEMBERS = {
     if (typeof value !== 'number' || !(value >= 1) || value > 100) throw invalid(key, value, 'a number from 1 to 100');
     return value;
   }, RETRY.multiplier),
-};
-
-const misfire: Reader<ScheduleValue['misfire']> = (value, key) => {
-  const word = choice(MISFIRES)(value, key);
-  return word === 'runonce' ? 'runOnce' : word === 'runall' ? 'runAll' : 'skip';
 };
 
 const METADATA = withDefault(jsonObject, {});
@@ -140,7 +134,7 @@ export const readSchedule = shape({
   endAt: optional(instant),
   anchorAt: optional(instant),
   paused: withDefault(flag, false),
-  misfire: withDefault(misfire, 'runOnce'),
+  misfire: withDefault(choice(MISFIRES), 'runOnce'),
   misfireGraceSeconds: withDefault(seconds(0), 60),
   overlap: withDefault(choice(OVERLAPS), 'skip'),
   payload: PAYLOAD,

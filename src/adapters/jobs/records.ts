@@ -101,7 +101,7 @@ export interface RunValue extends RunLimits {
 }
 
 export const SCHEDULE_TYPES = ['cron', 'interval', 'once'] as const;
-export const MISFIRES = ['runonce', 'skip', 'runall'] as const;
+export const MISFIRES = ['runOnce', 'skip', 'runAll'] as const;
 export const OVERLAPS = ['skip', 'queue', 'allow'] as const;
 
 export interface ScheduleValue {
@@ -115,7 +115,7 @@ export interface ScheduleValue {
   /** What an interval counts from. */
   readonly anchorAt: Date;
   readonly paused: boolean;
-  readonly misfire: 'runOnce' | 'skip' | 'runAll';
+  readonly misfire: (typeof MISFIRES)[number];
   readonly misfireGraceSeconds: number;
   readonly overlap: (typeof OVERLAPS)[number];
   readonly payload?: JsonValue;

@@ -72,7 +72,7 @@ export function readOptions(given: Readonly<Record<string, unknown>>, component:
     });
   const parsed = typeof url === 'string' && URL.canParse(url) ? new URL(url) : undefined;
   if (parsed === undefined || !/^https?:$/.test(parsed.protocol))
-    throw fault('url', "the server's URL, http://host:port or https://host:port");
+    throw fault('url', "the server's URL, http://host:port or https://host:port (CHROMA_URL)");
   if (parsed.username !== '' || parsed.password !== '')
     throw fault('url', 'a URL without a user and a password; the token has a setting of its own');
   if (parsed.search !== '' || parsed.hash !== '') throw fault('url', 'a URL without a query');

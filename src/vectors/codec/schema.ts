@@ -45,7 +45,9 @@ export function resolveSchema(spec: VectorCollectionSpec, capabilities: VectorCa
     throw invalid('metric', metric, "'dot', which is the metric of sparse vectors");
   if (schema.sparse && !capabilities.sparse) throw new UnsupportedError('sparse: the provider has no sparse vectors');
   if (schema.text !== undefined && !capabilities.text)
-    throw new UnsupportedError('text: the provider keeps texts and does not search them');
+    throw new UnsupportedError(
+      'text: the provider keeps texts and does not search them (capabilities.text tells): declare the collection without it',
+    );
   if (!capabilities.metrics.includes(schema.metric))
     throw new UnsupportedError(`metric: the provider has no ${schema.metric}, only ${capabilities.metrics.join(', ')}`);
   if (schema.dimension > capabilities.maxDimension)
