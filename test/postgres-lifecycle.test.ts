@@ -11,6 +11,7 @@ import {
   gate,
   openContext,
   rowsOf,
+  serverUrl,
   until,
 } from './support/postgres/fixture.js';
 
@@ -27,6 +28,25 @@ describeServer('opening and closing', () => {
     observer = await fixture.pool({ pool: { max: 1 }, applicationName: 'observer' });
   });
   afterAll(() => fixture.close());
+
+  test('a database that takes no connections for a while is found again', async () => {
+    const name = new URL(fixture.url).pathname.slice(1);
+    const admin = new pg.Client(serverUrl);
+    await admin.connect();
+    const allow = (whether: boolean): Promise<unknown> =>
+      admin.query(`ALTER DATABASE "${name}" ALLOW_CONNECTIONS ${whether}`);
+    const pool = fixture.make();
+    try {
+      await allow(false);
+      await expect(pool.open(openContext())).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true });
+    } finally {
+      await allow(true);
+      await admin.end();
+    }
+    await pool.open(openContext());
+    expect(await rowsOf(pool, 'SELECT 1 AS n')).toEqual([{ n: 1 }]);
+    await pool.close(clock.monotonic() + 1_000);
+  });
 
   test('many openings are one; it opens again after a close', async () => {
     const pool = fixture.make({ applicationName: 'again' });

@@ -61,6 +61,14 @@ export function mapConnectError(error: unknown, component: string, address: Addr
       details: { sqlstate: error.code, database },
       cause: error,
     });
+  // Nothing was asked for yet: the database takes no connections for a while, as one that is restored or made a template.
+  if (isDatabaseFault(error) && error.code === '55000')
+    return new UnavailableError(`The database ${JSON.stringify(database ?? '')} takes no connections`, {
+      component,
+      operation: 'open',
+      details: { sqlstate: error.code, database },
+      cause: error,
+    });
   if (isDatabaseFault(error) && error.code === '08P01' && error.message.includes('startup parameter'))
     return new StorageError('CONFIGURATION', "A pooler refuses the session's settings: say pooler: 'transaction'", {
       component,
