@@ -5,7 +5,7 @@ import { ALL } from '../src/filter/syntax.js';
 import { LANES } from '../src/unit-of-work/outbox/records.js';
 import { settled } from './support/manual-clock.js';
 import { databaseOf } from './support/open-parts.js';
-import { enqueue, kept } from './support/outbox.js';
+import { emptied, enqueue, kept } from './support/outbox.js';
 import { gate } from './support/postgres/fixture.js';
 import { storageTargets } from './support/storage-targets.js';
 import { Tally } from './support/tally.js';
@@ -70,6 +70,36 @@ describe.each(targets)('keys that a transaction holds on $name', (target) => {
       ['eve', 1],
       ['ann', 'held'],
     ]);
+  });
+
+  test('are waited for, as long as usual transactions take', async () => {
+    const [relaying, holding] = storages();
+    const tally = new Tally<unknown>();
+    const delivering = gate();
+    await using _relay = relaying.outbox.relay({
+      handlers: {
+        mail: ({ payload }) => {
+          tally.add(payload);
+          return delivering.passed;
+        },
+      },
+      lease: LEASE,
+    });
+    await enqueue(holding, 'ann', 1);
+    await tally.until(1);
+    const end = await hold(holding, ['ann']);
+    const begun = performance.now();
+    const elapsed = (): number => performance.now() - begun;
+    delivering.open();
+    while (elapsed() < 500) {
+      const messages = (await kept(holding))[2];
+      // What was delivered is noted together with the end of its key, unless that is waited for in vain.
+      if (elapsed() < 900) expect(messages).toBe(1);
+    }
+    await end();
+    await tally.until(2);
+    await emptied(holding);
+    expect(tally.seen).toEqual([1, 'held']);
   });
 
   test('leave the connections to the application', async () => {

@@ -11,6 +11,7 @@ import { Endings } from './relay/endings.js';
 import { readHeads, type Head } from './relay/heads.js';
 import { LaneDelivery, type LaneHost } from './relay/lane.js';
 import type { DeliveryFailure } from './relay/faults.js';
+import { LockWaits } from './relay/lock-waits.js';
 import { operations, withinAdmitted, type Operate } from './relay/operate.js';
 import { backoffDelay, type RelaySettings } from './relay/options.js';
 import { StopDeadline } from './stop-deadline.js';
@@ -76,11 +77,13 @@ export class Relay {
     this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
     this.operate = operations(host, settings.lease, this.abandon.signal);
     const admitted = withinAdmitted(host, () => this.component);
+    const isStopping = (): boolean => this.stopping;
     this.laneHost = {
       ...{ backend: host.backend, clock: host.clock, lease: settings.lease },
       ...{ settings: this.settings, operate: operations(admitted, settings.lease, this.abandon.signal) },
       endings: new Endings(admitted),
-      isStopping: () => this.stopping,
+      lockWaits: new LockWaits(settings.concurrency, isStopping),
+      isStopping,
     };
     this.deadline = new StopDeadline(
       host.clock,

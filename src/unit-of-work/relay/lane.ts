@@ -8,29 +8,18 @@ import { isDone, later, ownChange, type ClaimedLane } from './claim.js';
 import type { Endings } from './endings.js';
 import { readHeads, type Head } from './heads.js';
 import { LaneLease, type LeaseHost } from './lease.js';
-import { backoffDelay, fullDelay, type Backoff, type RelaySettings } from './options.js';
+import { restOf, type LockWaits } from './lock-waits.js';
+import { backoffDelay, type RelaySettings } from './options.js';
 
 /** Milliseconds for which a delivered message may wait for those after it, to be deleted together with them. */
 const TOGETHER = 100;
 const MOST_TOGETHER = 100;
 
-/**
- * A transaction that adds a message under the key holds its record until it ends, and with it the end of the lane. Such a lane
- * is left alone, and looked at again after this.
- */
-const REST: Backoff = { base: 200, max: 10_000 };
-
-/**
- * Milliseconds for which the end of a lane waits for such a transaction: in a place and on a connection that are the other
- * keys', and never too short for a server that is slow. It is ten times what the claim took, within these bounds, or a tenth of
- * the rest before it. A relay that stops has no other keys.
- */
-const PATIENCE = { least: 100, most: 1_000 };
-
 /** The relay that delivers it. */
 export interface LaneHost extends LeaseHost {
   readonly settings: RelaySettings;
   readonly endings: Endings;
+  readonly lockWaits: LockWaits;
   readonly isStopping: () => boolean;
 }
 
@@ -39,7 +28,8 @@ export class LaneDelivery {
   private readonly backend: RecordBackend;
   private readonly settings: RelaySettings;
   private readonly lease: LaneLease;
-  private readonly patience: number;
+  /** Milliseconds that the database took for the claim. */
+  private readonly claimTook: number;
   private attempts: number;
   /** After a fault each message is deleted by itself: the one at which a process dies is to be known. */
   private together: boolean;
@@ -66,9 +56,7 @@ export class LaneDelivery {
     this.attempts = lane.attempts;
     this.together = lane.attempts === 1;
     this.acknowledged = host.clock.monotonic();
-    const claimTook = this.acknowledged - (lane.end - host.lease);
-    const { least, most } = PATIENCE;
-    this.patience = Math.max(least, fullDelay(REST, lane.rests) / 10, Math.min(most, 10 * claimTook));
+    this.claimTook = this.acknowledged - (lane.end - host.lease);
   }
 
   async run(): Promise<void> {
@@ -185,26 +173,34 @@ export class LaneDelivery {
       if (keyVersion === undefined) return [own];
       return [own, { collection: KEYS, id: lane.keyId, kind: 'delete', ifVersion: keyVersion }];
     };
-    const items = 2 + 2 * done.length;
     const all = (context: OperationContext): Write[] => [
       ...gone(),
       ...done.flatMap((message) => acknowledgement(message, context)),
     ];
     // One that was held would hold up the others again.
-    if (rests === 0 && (await this.host.endings.end(lane.scope, items, all))) return false;
-    const isLast = this.host.isStopping();
-    const patience = isLast ? PATIENCE.most : this.patience;
-    try {
-      const results = await this.acknowledge(gone, Math.min(this.settings.lease / 3, patience), this.stopped.signal);
-      if (results.every(isDone)) return false;
-    } catch (error) {
-      const { aborted } = this.stopped.signal;
-      // Where nobody knows, the next change of the lane finds out: it is made only while the lane is there, and ours.
-      if (!aborted && !(isStorageError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN'))) throw error;
-      if (!isLast && !aborted && this.host.isStopping()) return this.finish(keyVersion);
-      return this.release(rests + 1);
-    }
+    if (rests === 0 && (await this.host.endings.end(lane.scope, 2 + 2 * done.length, all))) return false;
+    const results = await this.whenFree(gone, rests > 0);
+    if (results === undefined) return this.release(rests + 1);
+    if (results.every(isDone)) return false;
     return this.host.isStopping() ? this.release() : this.keep();
+  }
+
+  /**
+   * Writes what a transaction may hold up, with what is delivered.
+   * @returns the results; `undefined` where it was not free in time, or nobody knows: the next change of the lane finds out, as
+   * it is made only while the lane is there, and ours
+   */
+  private async whenFree(writes: () => readonly Write[], wasHeld: boolean): Promise<WriteResult[] | undefined> {
+    const { signal } = this.stopped;
+    const write = (timeout: number): Promise<WriteResult[]> =>
+      this.acknowledge(writes, Math.min(this.settings.lease / 3, timeout), signal);
+    try {
+      return await this.host.lockWaits.run(this.claimTook, wasHeld, write);
+    } catch (error) {
+      const isOpen = isStorageError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN');
+      if (isOpen || signal.aborted) return undefined;
+      throw error;
+    }
   }
 
   /** Deletes what is delivered, and keeps the lane for what comes next. @returns whether the lane is still ours. */
@@ -225,7 +221,7 @@ export class LaneDelivery {
    */
   private async release(rests = 0): Promise<boolean> {
     await this.lease.stop();
-    const rest = rests === 0 || this.host.isStopping() ? 0 : backoffDelay(REST, rests);
+    const rest = rests === 0 || this.host.isStopping() ? 0 : restOf(rests);
     await this.acknowledge((context) => {
       const set = { dueAt: later(context, rest), attempts: this.attempts - 1, rests };
       return [ownChange(this.lane, { set })];
