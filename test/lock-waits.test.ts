@@ -1,6 +1,6 @@
 /** For how long relays wait for keys that transactions hold. */
 import { describe, expect, test } from '@jest/globals';
-import { LockWaits } from '../src/unit-of-work/relay/lock-waits.js';
+import { LockWaits, restOf } from '../src/unit-of-work/relay/lock-waits.js';
 import { gate } from './support/postgres/fixture.js';
 
 /** What so many waits at a time were given, in milliseconds; each begins while those before it last. */
@@ -48,5 +48,15 @@ describe('waits for keys that transactions hold', () => {
 
   test('are long where the relay stops', async () => {
     expect(await given(new LockWaits(1, () => true), 3, 1, true)).toEqual([1_000, 1_000, 1_000]);
+  });
+
+  test.each([
+    [1, 100, 200],
+    [2, 200, 400],
+    [5, 1_000, 2_000],
+    [1_000, 1_000, 2_000],
+  ])('are followed by a rest, in a row the %ith, of %i to %i ms', (rests, least, most) => {
+    const seen = Array.from({ length: 100 }, () => restOf(rests));
+    expect(seen.filter((rest) => rest < least || rest > most)).toEqual([]);
   });
 });

@@ -16,7 +16,7 @@ const ANSWERS = 10;
 const SHARE = 4;
 
 /** The milliseconds for which a key that is held for longer is left alone. */
-const REST: Backoff = { base: 200, max: 10_000 };
+const REST: Backoff = { base: 200, max: 2_000 };
 
 /** @param rests in a row, with the one that begins */
 export function restOf(rests: number): number {
