@@ -51,6 +51,8 @@ export class Relay {
   private readonly operate: Operate;
   /** Where the claims were admitted, as those who measure know it. */
   private component: string | undefined;
+  /** Gives up the deliveries that run, and those that begin yet. */
+  private readonly giveUp = new AbortController();
   /** Gives up what the database has not answered. */
   private readonly abandon = new AbortController();
   private readonly cleanUp: (() => void)[] = [];
@@ -84,10 +86,15 @@ export class Relay {
       endings: new Endings(admitted),
       lockWaits: new LockWaits(settings.concurrency, isStopping),
       isStopping,
+      givenUp: this.giveUp.signal,
+      operateUntilGivenUp: operations(admitted, settings.lease, this.giveUp.signal),
     };
     this.deadline = new StopDeadline(
       host.clock,
-      () => this.lanes.forEach(({ delivery }) => delivery.stop()),
+      () => {
+        this.giveUp.abort();
+        this.lanes.forEach(({ delivery }) => delivery.stop());
+      },
       () => this.abandon.abort(UNANSWERED),
     );
     this.cleanUp.push(

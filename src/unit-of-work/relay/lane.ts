@@ -9,6 +9,7 @@ import type { Endings } from './endings.js';
 import { readHeads, type Head } from './heads.js';
 import { LaneLease, type LeaseHost } from './lease.js';
 import { restOf, type LockWaits } from './lock-waits.js';
+import type { Operate } from './operate.js';
 import { backoffDelay, type RelaySettings } from './options.js';
 
 /** Milliseconds for which a delivered message may wait for those after it, to be deleted together with them. */
@@ -21,6 +22,10 @@ export interface LaneHost extends LeaseHost {
   readonly endings: Endings;
   readonly lockWaits: LockWaits;
   readonly isStopping: () => boolean;
+  /** Aborts when the relay gives up the deliveries that run. */
+  readonly givenUp: AbortSignal;
+  /** Operations until then. */
+  readonly operateUntilGivenUp: Operate;
 }
 
 export class LaneDelivery {
@@ -39,8 +44,6 @@ export class LaneDelivery {
   /** Why the lane's delivery ends before it is empty. */
   private ending: 'lost' | 'stopped' | undefined;
   private current: AbortController | undefined;
-  /** Aborts when the lane is to be given back. */
-  private readonly stopped = new AbortController();
   /** Milliseconds after which the lane, given back, is to be looked at again; 0: whenever. */
   rest = 0;
 
@@ -71,9 +74,7 @@ export class LaneDelivery {
   /** Gives up the delivery that runs, and the lease. */
   stop(): void {
     this.ending ??= 'stopped';
-    const reason = new StorageError('ABORTED', 'The relay stops', { operation: 'relay' });
-    this.current?.abort(reason);
-    this.stopped.abort(reason);
+    this.current?.abort(new StorageError('ABORTED', 'The relay stops', { operation: 'relay' }));
   }
 
   /** @returns whether there may be more. */
@@ -180,7 +181,8 @@ export class LaneDelivery {
     // One that was held would hold up the others again.
     if (rests === 0 && (await this.host.endings.end(lane.scope, 2 + 2 * done.length, all))) return false;
     const results = await this.whenFree(gone, rests > 0);
-    if (results === undefined) return this.release(rests + 1);
+    // A wait that the relay gave up says nothing of the key.
+    if (results === undefined) return this.release(this.host.givenUp.aborted ? rests : rests + 1);
     if (results.every(isDone)) return false;
     return this.host.isStopping() ? this.release() : this.keep();
   }
@@ -191,14 +193,14 @@ export class LaneDelivery {
    * it is made only while the lane is there, and ours
    */
   private async whenFree(writes: () => readonly Write[], wasHeld: boolean): Promise<WriteResult[] | undefined> {
-    const { signal } = this.stopped;
+    const { givenUp, lockWaits, operateUntilGivenUp } = this.host;
     const write = (timeout: number): Promise<WriteResult[]> =>
-      this.acknowledge(writes, Math.min(this.settings.lease / 3, timeout), signal);
+      this.acknowledge(writes, Math.min(this.settings.lease / 3, timeout), operateUntilGivenUp);
     try {
-      return await this.host.lockWaits.run(this.claimTook, wasHeld, write);
+      return await lockWaits.run(this.claimTook, wasHeld, write);
     } catch (error) {
       const isOpen = isStorageError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN');
-      if (isOpen || signal.aborted) return undefined;
+      if (isOpen || givenUp.aborted) return undefined;
       throw error;
     }
   }
@@ -234,28 +236,24 @@ export class LaneDelivery {
   private async acknowledge(
     others: (context: OperationContext) => readonly Write[],
     timeout?: number,
-    until?: AbortSignal,
+    operate = this.host.operate,
   ): Promise<WriteResult[]> {
     const { done } = this;
-    const [results, gone] = await this.host.operate(
-      async (context) => {
-        const writes = others(context);
-        const each = done.map((message) => acknowledgement(message, context));
-        const all = await this.backend.write(this.lane.scope, [...writes, ...each.flat()], context);
-        // By the place of each message's own deletion.
-        let place = writes.length;
-        const missing = each.map((one) => all[(place += one.length) - one.length]!.status === 'missing');
-        return [all.slice(0, writes.length), missing] as const;
-      },
-      timeout,
-      until,
-    );
+    const [results, gone] = await operate(async (context) => {
+      const writes = others(context);
+      const each = done.map((message) => acknowledgement(message, context));
+      const all = await this.backend.write(this.lane.scope, [...writes, ...each.flat()], context);
+      // By the place of each message's own deletion.
+      let place = writes.length;
+      const missing = each.map((one) => all[(place += one.length) - one.length]!.status === 'missing');
+      return [all.slice(0, writes.length), missing] as const;
+    }, timeout);
     this.acknowledged = this.host.clock.monotonic();
     if (results.every(isDone)) this.done = [];
     // What somebody else has deleted meanwhile needs no deletion, and is no reason to do none of the others.
     if (!gone.includes(true)) return results;
     this.done = done.filter((_message, i) => !gone[i]);
-    return this.acknowledge(others, timeout, until);
+    return this.acknowledge(others, timeout, operate);
   }
 
   /** Ends the delivery that runs. What is written meanwhile is not, should another relay have the key. */
