@@ -192,7 +192,7 @@ export class Relay {
       await this.begin(claimed);
       return claimed.length;
     } finally {
-      void Promise.all(due.flatMap(({ id }) => this.lanes.get(id)?.ended ?? [])).then(operation.end);
+      void Promise.all(due.flatMap(({ id }) => this.lanes.get(id)?.ended ?? [])).then(() => operation.end());
     }
   }
 
