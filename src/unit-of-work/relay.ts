@@ -1,6 +1,6 @@
 /** The delivery loop: claims lanes that are due and delivers them side by side, until it is stopped. */
 import type { RecordBackend, Stored } from '../backends/backend.js';
-import { LONGEST_DELAY } from '../clock.js';
+import { EARLY, LONGEST_DELAY } from '../clock.js';
 import { groupBy } from '../collection/group-by.js';
 import type { CollectionHost } from '../collection/host.js';
 import { checkKnown, invalid, isStorageError, StorageError } from '../errors.js';
@@ -36,9 +36,6 @@ const UNANSWERED = new StorageError(
 
 /** The claims that may miss at once: another relay was faster. After them it pauses: what is due may be locked by a session. */
 const MOST_MISSES = 3;
-
-/** Milliseconds by which a timer may be early. */
-const EARLY = 2;
 
 /** The longest wait between looks while the database cannot be reached. */
 const LONGEST_WAIT = 10_000;
