@@ -55,7 +55,7 @@ describe('waits for keys that transactions hold', () => {
     [2, 200, 400],
     [5, 1_000, 2_000],
     [1_000, 1_000, 2_000],
-  ])('are followed by a rest, in a row the %ith, of %i to %i ms', (rests, least, most) => {
+  ])('are followed, %i of them in vain, by a rest of %i to %i ms', (rests, least, most) => {
     const seen = Array.from({ length: 100 }, () => restOf(rests));
     expect(seen.filter((rest) => rest < least || rest > most)).toEqual([]);
   });

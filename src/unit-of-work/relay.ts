@@ -209,16 +209,19 @@ export class Relay {
 
   private deliver(lane: ClaimedLane, head: Head | undefined): void {
     const delivery = new LaneDelivery(this.laneHost, lane, head);
-    const ended = delivery
-      .run()
-      .catch((error: unknown) => this.fault(error))
-      .finally(() => {
-        this.counts.delivered += delivery.delivered;
-        this.lanes.delete(lane.id);
-        this.pauses.wake();
-        if (delivery.rest > 0) this.wakeAfter(delivery.rest);
-      });
-    this.lanes.set(lane.id, { delivery, ended });
+    this.lanes.set(lane.id, { delivery, ended: this.run(lane.id, delivery) });
+  }
+
+  private async run(id: string, delivery: LaneDelivery): Promise<void> {
+    try {
+      const rest = await delivery.run();
+      if (rest > 0) this.wakeAfter(rest);
+    } catch (error) {
+      this.fault(error);
+    }
+    this.counts.delivered += delivery.delivered;
+    this.lanes.delete(id);
+    this.pauses.wake();
   }
 
   /** A transaction that held a key may have ended before this: its own wake has found the lane at rest. */

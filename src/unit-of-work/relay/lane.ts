@@ -44,8 +44,8 @@ export class LaneDelivery {
   /** Why the lane's delivery ends before it is empty. */
   private ending: 'lost' | 'stopped' | undefined;
   private current: AbortController | undefined;
-  /** Milliseconds after which the lane, given back, is to be looked at again; 0: whenever. */
-  rest = 0;
+  /** Milliseconds for which the lane, given back, is to be left alone. */
+  private rest = 0;
 
   constructor(
     private readonly host: LaneHost,
@@ -62,10 +62,12 @@ export class LaneDelivery {
     this.claimTook = this.acknowledged - (lane.end - host.lease);
   }
 
-  async run(): Promise<void> {
+  /** @returns milliseconds after which the lane is to be looked at again; 0: whenever */
+  async run(): Promise<number> {
     this.lease.start();
     try {
       while (await this.deliverSome());
+      return this.rest;
     } finally {
       this.lease.close();
     }
