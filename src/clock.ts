@@ -11,11 +11,14 @@ export interface Clock {
   /** Milliseconds that never go back: deadlines, caches, latencies. */
   monotonic(): number;
   /**
-   * Calls back once after `milliseconds`, and up to two of them early by `monotonic`. Somebody waits for it, so it keeps the
+   * Calls back once after `milliseconds`, up to `EARLY` of them early by `monotonic`. Somebody waits for it, so it keeps the
    * process alive, unless it is `background`: a retry, a heartbeat.
    */
   after(milliseconds: number, callback: () => void, options?: { readonly background?: boolean }): Timer;
 }
+
+/** Milliseconds by which a timer may be early. */
+export const EARLY = 2;
 
 /** The longest delay that a Node timer takes, in milliseconds; a longer one would fire at once. */
 export const LONGEST_DELAY = 2 ** 31 - 1;

@@ -19,9 +19,9 @@ describe.each(targets)('lanes that end together on $name', (target) => {
 
   test('are gone with their messages, once each', async () => {
     const isTogether = (text: string): boolean => /DELETE FROM \S*qm_outbox_lanes\S* AS t USING unnest/.test(text);
-    let together: string[];
+    let together = 0;
     // A busy server leaves each to itself, after a moment: then it is asked again.
-    do {
+    for (let tries = 0; tries < 20 && together === 0; tries++) {
       for (const key of KEYS) await enqueue(storage(), key, key);
       const begun = new Tally<unknown>();
       const { passed, open } = gate();
@@ -43,9 +43,11 @@ describe.each(targets)('lanes that end together on $name', (target) => {
       });
       expect([...begun.seen].sort()).toEqual(KEYS);
       expect(await kept(storage())).toEqual([0, 0, 0]);
-      together = sent.filter(isTogether);
-    } while (target.name === 'postgres' && together.length === 0);
-    expect(together).toHaveLength(target.name === 'postgres' ? 1 : 0);
+      // No others than those of PostgreSQL can be seen.
+      if (sent.length === 0) return;
+      together = sent.filter(isTogether).length;
+    }
+    expect(together).toBe(1);
   });
 
   // Where one session is open at a time, a transaction that waits holds back everything.

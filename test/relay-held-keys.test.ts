@@ -1,11 +1,12 @@
 /** Keys that a transaction holds while a relay has delivered all there is of them. */
 import { describe, expect, test } from '@jest/globals';
-import { openStorage, type StorageManager } from '../src/index.js';
+import { openStorage, type Relay, type StorageManager } from '../src/index.js';
+import type { JsonObject } from '../src/backends/backend.js';
 import { ALL } from '../src/filter/syntax.js';
 import { LANES } from '../src/unit-of-work/outbox/records.js';
 import { settled } from './support/manual-clock.js';
 import { databaseOf } from './support/open-parts.js';
-import { enqueue, kept } from './support/outbox.js';
+import { emptied, enqueue, kept } from './support/outbox.js';
 import { gate } from './support/postgres/fixture.js';
 import { storageTargets } from './support/storage-targets.js';
 import { Tally } from './support/tally.js';
@@ -33,6 +34,15 @@ async function hold(storage: StorageManager, keys: readonly string[]): Promise<(
     ending.open();
     return ended;
   };
+}
+
+/** What the record of the only lane says, and the milliseconds after which it may be claimed. */
+async function laneOf(storage: StorageManager): Promise<{ readonly value: JsonObject; readonly dueIn: number }> {
+  const { backend, clock } = databaseOf(storage);
+  const context = { now: clock.now(), deadline: clock.monotonic() + 60_000 };
+  const [lane] = await backend.find('all', { collection: LANES, filter: ALL, sort: [], limit: 10 }, context);
+  const { value } = lane!;
+  return { value, dueIn: Date.parse(value['dueAt'] as string) - clock.now().getTime() };
 }
 
 describe.each(targets)('keys that a transaction holds on $name', (target) => {
@@ -72,6 +82,36 @@ describe.each(targets)('keys that a transaction holds on $name', (target) => {
     ]);
   });
 
+  test('are waited for, as long as usual transactions take', async () => {
+    const [relaying, holding] = storages();
+    const tally = new Tally<unknown>();
+    const delivering = gate();
+    await using _relay = relaying.outbox.relay({
+      handlers: {
+        mail: ({ payload }) => {
+          tally.add(payload);
+          return delivering.passed;
+        },
+      },
+      lease: LEASE,
+    });
+    await enqueue(holding, 'ann', 1);
+    await tally.until(1);
+    const end = await hold(holding, ['ann']);
+    const begun = performance.now();
+    const elapsed = (): number => performance.now() - begun;
+    delivering.open();
+    while (elapsed() < 500) {
+      const messages = (await kept(holding))[2];
+      // What was delivered is noted together with the end of its key, unless that is waited for in vain.
+      if (elapsed() < 900) expect(messages).toBe(1);
+    }
+    await end();
+    await tally.until(2);
+    await emptied(holding);
+    expect(tally.seen).toEqual([1, 'held']);
+  });
+
   test('leave the connections to the application', async () => {
     const { url, drop } = await prepare();
     const pool = { max: 2 };
@@ -103,6 +143,45 @@ describe.each(targets)('keys that a transaction holds on $name', (target) => {
     await drop();
   });
 
+  test('are given back by a relay that is stopped as it claims them, and count as held no more often', async () => {
+    const [relaying, holding] = storages();
+    const tally = new Tally<unknown>();
+    const faults: unknown[] = [];
+    const delivering = gate();
+    const relay = (): Relay =>
+      relaying.outbox.relay({
+        handlers: {
+          mail: ({ payload }) => {
+            tally.add(payload);
+            return delivering.passed;
+          },
+        },
+        lease: LEASE,
+        onError: (error) => faults.push(error),
+      });
+    const first = relay();
+    await enqueue(holding, 'ann', 1);
+    await tally.until(1);
+    const end = await hold(holding, ['ann']);
+    delivering.open();
+    while ((await kept(holding))[2]! > 0) await settled();
+    await first.stop({ deadline: 0 });
+    let before = await laneOf(relaying);
+    while (before.dueIn > 0) before = await laneOf(relaying);
+    await relay().stop({ deadline: 0 });
+    const { value, dueIn } = await laneOf(relaying);
+    expect(value['token']).toBeGreaterThan(before.value['token'] as number);
+    expect(dueIn).toBeLessThan(LEASE / 2);
+    expect([value['attempts'], value['rests']]).toEqual([0, before.value['rests']]);
+    expect(faults).toEqual([]);
+    await end();
+    const last = relay();
+    await tally.until(2);
+    await emptied(holding);
+    await last.stop();
+    expect(tally.seen).toEqual([1, 'held']);
+  });
+
   test.each([
     ['delivered just now', false],
     ['noted as delivered', true],
@@ -131,12 +210,9 @@ describe.each(targets)('keys that a transaction holds on $name', (target) => {
     await closing.close();
     // The transaction holds the key yet, and the message that was delivered is gone.
     expect(await kept(holding)).toEqual([1, 1, 0]);
-    const { backend, clock } = databaseOf(holding);
-    const context = { now: clock.now(), deadline: clock.monotonic() + 60_000 };
-    const request = { collection: LANES, filter: ALL, sort: [], limit: 10 };
-    const [lane] = await backend.find('all', request, context);
-    expect(lane!.value['attempts']).toBe(0);
-    expect(Date.parse(lane!.value['dueAt'] as string)).toBeLessThan(clock.now().getTime() + LEASE / 2);
+    const { value, dueIn } = await laneOf(holding);
+    expect(value['attempts']).toBe(0);
+    expect(dueIn).toBeLessThan(LEASE / 2);
     await end();
     const tally = new Tally<unknown>();
     const successor = holding.outbox.relay({

@@ -1,6 +1,6 @@
 /** The delivery loop: claims lanes that are due and delivers them side by side, until it is stopped. */
 import type { RecordBackend, Stored } from '../backends/backend.js';
-import { LONGEST_DELAY } from '../clock.js';
+import { EARLY, LONGEST_DELAY } from '../clock.js';
 import { groupBy } from '../collection/group-by.js';
 import type { CollectionHost } from '../collection/host.js';
 import { checkKnown, invalid, isStorageError, StorageError } from '../errors.js';
@@ -11,6 +11,7 @@ import { Endings } from './relay/endings.js';
 import { readHeads, type Head } from './relay/heads.js';
 import { LaneDelivery, type LaneHost } from './relay/lane.js';
 import type { DeliveryFailure } from './relay/faults.js';
+import { LockWaits } from './relay/lock-waits.js';
 import { operations, withinAdmitted, type Operate } from './relay/operate.js';
 import { backoffDelay, type RelaySettings } from './relay/options.js';
 import { StopDeadline } from './stop-deadline.js';
@@ -36,9 +37,6 @@ const UNANSWERED = new StorageError(
 /** The claims that may miss at once: another relay was faster. After them it pauses: what is due may be locked by a session. */
 const MOST_MISSES = 3;
 
-/** Milliseconds by which a timer may be early. */
-const EARLY = 2;
-
 /** The longest wait between looks while the database cannot be reached. */
 const LONGEST_WAIT = 10_000;
 
@@ -50,6 +48,8 @@ export class Relay {
   private readonly operate: Operate;
   /** Where the claims were admitted, as those who measure know it. */
   private component: string | undefined;
+  /** Gives up the deliveries that run, and those that begin yet. */
+  private readonly giveUp = new AbortController();
   /** Gives up what the database has not answered. */
   private readonly abandon = new AbortController();
   private readonly cleanUp: (() => void)[] = [];
@@ -76,15 +76,22 @@ export class Relay {
     this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
     this.operate = operations(host, settings.lease, this.abandon.signal);
     const admitted = withinAdmitted(host, () => this.component);
+    const isStopping = (): boolean => this.stopping;
     this.laneHost = {
       ...{ backend: host.backend, clock: host.clock, lease: settings.lease },
       ...{ settings: this.settings, operate: operations(admitted, settings.lease, this.abandon.signal) },
       endings: new Endings(admitted),
-      isStopping: () => this.stopping,
+      lockWaits: new LockWaits(settings.concurrency, isStopping),
+      isStopping,
+      givenUp: this.giveUp.signal,
+      operateUntilGivenUp: operations(admitted, settings.lease, this.giveUp.signal),
     };
     this.deadline = new StopDeadline(
       host.clock,
-      () => this.lanes.forEach(({ delivery }) => delivery.stop()),
+      () => {
+        this.giveUp.abort();
+        this.lanes.forEach(({ delivery }) => delivery.stop());
+      },
       () => this.abandon.abort(UNANSWERED),
     );
     this.cleanUp.push(
@@ -182,7 +189,7 @@ export class Relay {
       await this.begin(claimed);
       return claimed.length;
     } finally {
-      void Promise.all(due.flatMap(({ id }) => this.lanes.get(id)?.ended ?? [])).then(operation.end);
+      void Promise.all(due.flatMap(({ id }) => this.lanes.get(id)?.ended ?? [])).then(() => operation.end());
     }
   }
 
@@ -202,16 +209,19 @@ export class Relay {
 
   private deliver(lane: ClaimedLane, head: Head | undefined): void {
     const delivery = new LaneDelivery(this.laneHost, lane, head);
-    const ended = delivery
-      .run()
-      .catch((error: unknown) => this.fault(error))
-      .finally(() => {
-        this.counts.delivered += delivery.delivered;
-        this.lanes.delete(lane.id);
-        this.pauses.wake();
-        if (delivery.rest > 0) this.wakeAfter(delivery.rest);
-      });
-    this.lanes.set(lane.id, { delivery, ended });
+    this.lanes.set(lane.id, { delivery, ended: this.run(lane.id, delivery) });
+  }
+
+  private async run(id: string, delivery: LaneDelivery): Promise<void> {
+    try {
+      const rest = await delivery.run();
+      if (rest > 0) this.wakeAfter(rest);
+    } catch (error) {
+      this.fault(error);
+    }
+    this.counts.delivered += delivery.delivered;
+    this.lanes.delete(id);
+    this.pauses.wake();
   }
 
   /** A transaction that held a key may have ended before this: its own wake has found the lane at rest. */

@@ -1,5 +1,5 @@
 /** A transaction over one database: its session, and the function run again on a conflict. */
-import { sleep } from '../clock.js';
+import { EARLY, sleep } from '../clock.js';
 import type { CallOptions, OperationContext } from '../component.js';
 import { invalid, isSerializationFailure, isStorageError, UnsupportedError, type StorageError } from '../errors.js';
 import type { Isolation } from '../pools/pool.js';
@@ -21,9 +21,6 @@ export interface TransactionCallOptions extends CallOptions {
    */
   readonly retries?: number | undefined;
 }
-
-/** Milliseconds by which a timer may be early. */
-const EARLY = 2;
 
 /**
  * Runs `work` in a transaction of `pool` until it commits: again, as a whole, when it lost against another transaction.

@@ -8,30 +8,24 @@ import { isDone, later, ownChange, type ClaimedLane } from './claim.js';
 import type { Endings } from './endings.js';
 import { readHeads, type Head } from './heads.js';
 import { LaneLease, type LeaseHost } from './lease.js';
-import { backoffDelay, fullDelay, type Backoff, type RelaySettings } from './options.js';
+import { restOf, type LockWaits } from './lock-waits.js';
+import type { Operate } from './operate.js';
+import { backoffDelay, type RelaySettings } from './options.js';
 
 /** Milliseconds for which a delivered message may wait for those after it, to be deleted together with them. */
 const TOGETHER = 100;
 const MOST_TOGETHER = 100;
 
-/**
- * A transaction that adds a message under the key holds its record until it ends, and with it the end of the lane. Such a lane
- * is left alone, and looked at again after this.
- */
-const REST: Backoff = { base: 200, max: 10_000 };
-
-/**
- * Milliseconds for which the end of a lane waits for such a transaction: in a place and on a connection that are the other
- * keys', and never too short for a server that is slow. It is ten times what the claim took, within these bounds, or a tenth of
- * the rest before it. A relay that stops has no other keys.
- */
-const PATIENCE = { least: 100, most: 1_000 };
-
 /** The relay that delivers it. */
 export interface LaneHost extends LeaseHost {
   readonly settings: RelaySettings;
   readonly endings: Endings;
+  readonly lockWaits: LockWaits;
   readonly isStopping: () => boolean;
+  /** Aborts when the relay gives up the deliveries that run. */
+  readonly givenUp: AbortSignal;
+  /** Operations until then. */
+  readonly operateUntilGivenUp: Operate;
 }
 
 export class LaneDelivery {
@@ -39,7 +33,8 @@ export class LaneDelivery {
   private readonly backend: RecordBackend;
   private readonly settings: RelaySettings;
   private readonly lease: LaneLease;
-  private readonly patience: number;
+  /** Milliseconds that the database took for the claim. */
+  private readonly claimTook: number;
   private attempts: number;
   /** After a fault each message is deleted by itself: the one at which a process dies is to be known. */
   private together: boolean;
@@ -49,10 +44,8 @@ export class LaneDelivery {
   /** Why the lane's delivery ends before it is empty. */
   private ending: 'lost' | 'stopped' | undefined;
   private current: AbortController | undefined;
-  /** Aborts when the lane is to be given back. */
-  private readonly stopped = new AbortController();
-  /** Milliseconds after which the lane, given back, is to be looked at again; 0: whenever. */
-  rest = 0;
+  /** Milliseconds for which the lane, given back, is to be left alone. */
+  private rest = 0;
 
   constructor(
     private readonly host: LaneHost,
@@ -66,15 +59,15 @@ export class LaneDelivery {
     this.attempts = lane.attempts;
     this.together = lane.attempts === 1;
     this.acknowledged = host.clock.monotonic();
-    const claimTook = this.acknowledged - (lane.end - host.lease);
-    const { least, most } = PATIENCE;
-    this.patience = Math.max(least, fullDelay(REST, lane.rests) / 10, Math.min(most, 10 * claimTook));
+    this.claimTook = this.acknowledged - (lane.end - host.lease);
   }
 
-  async run(): Promise<void> {
+  /** @returns milliseconds after which the lane is to be looked at again; 0: whenever */
+  async run(): Promise<number> {
     this.lease.start();
     try {
       while (await this.deliverSome());
+      return this.rest;
     } finally {
       this.lease.close();
     }
@@ -83,9 +76,7 @@ export class LaneDelivery {
   /** Gives up the delivery that runs, and the lease. */
   stop(): void {
     this.ending ??= 'stopped';
-    const reason = new StorageError('ABORTED', 'The relay stops', { operation: 'relay' });
-    this.current?.abort(reason);
-    this.stopped.abort(reason);
+    this.current?.abort(new StorageError('ABORTED', 'The relay stops', { operation: 'relay' }));
   }
 
   /** @returns whether there may be more. */
@@ -185,26 +176,35 @@ export class LaneDelivery {
       if (keyVersion === undefined) return [own];
       return [own, { collection: KEYS, id: lane.keyId, kind: 'delete', ifVersion: keyVersion }];
     };
-    const items = 2 + 2 * done.length;
     const all = (context: OperationContext): Write[] => [
       ...gone(),
       ...done.flatMap((message) => acknowledgement(message, context)),
     ];
     // One that was held would hold up the others again.
-    if (rests === 0 && (await this.host.endings.end(lane.scope, items, all))) return false;
-    const isLast = this.host.isStopping();
-    const patience = isLast ? PATIENCE.most : this.patience;
-    try {
-      const results = await this.acknowledge(gone, Math.min(this.settings.lease / 3, patience), this.stopped.signal);
-      if (results.every(isDone)) return false;
-    } catch (error) {
-      const { aborted } = this.stopped.signal;
-      // Where nobody knows, the next change of the lane finds out: it is made only while the lane is there, and ours.
-      if (!aborted && !(isStorageError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN'))) throw error;
-      if (!isLast && !aborted && this.host.isStopping()) return this.finish(keyVersion);
-      return this.release(rests + 1);
-    }
+    if (rests === 0 && (await this.host.endings.end(lane.scope, 2 + 2 * done.length, all))) return false;
+    const results = await this.whenFree(gone, rests > 0);
+    // A wait that the relay gave up says nothing of the key.
+    if (results === undefined) return this.release(this.host.givenUp.aborted ? rests : rests + 1);
+    if (results.every(isDone)) return false;
     return this.host.isStopping() ? this.release() : this.keep();
+  }
+
+  /**
+   * Writes what a transaction may hold up, with what is delivered.
+   * @returns the results; `undefined` where it was not free in time, or nobody knows: the next change of the lane finds out, as
+   * it is made only while the lane is there, and ours
+   */
+  private async whenFree(writes: () => readonly Write[], wasHeld: boolean): Promise<WriteResult[] | undefined> {
+    const { givenUp, lockWaits, operateUntilGivenUp } = this.host;
+    const write = (timeout: number): Promise<WriteResult[]> =>
+      this.acknowledge(writes, Math.min(this.settings.lease / 3, timeout), operateUntilGivenUp);
+    try {
+      return await lockWaits.run(this.claimTook, wasHeld, write);
+    } catch (error) {
+      const isOpen = isStorageError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN');
+      if (isOpen || givenUp.aborted) return undefined;
+      throw error;
+    }
   }
 
   /** Deletes what is delivered, and keeps the lane for what comes next. @returns whether the lane is still ours. */
@@ -225,7 +225,7 @@ export class LaneDelivery {
    */
   private async release(rests = 0): Promise<boolean> {
     await this.lease.stop();
-    const rest = rests === 0 || this.host.isStopping() ? 0 : backoffDelay(REST, rests);
+    const rest = rests === 0 || this.host.isStopping() ? 0 : restOf(rests);
     await this.acknowledge((context) => {
       const set = { dueAt: later(context, rest), attempts: this.attempts - 1, rests };
       return [ownChange(this.lane, { set })];
@@ -238,28 +238,24 @@ export class LaneDelivery {
   private async acknowledge(
     others: (context: OperationContext) => readonly Write[],
     timeout?: number,
-    until?: AbortSignal,
+    operate = this.host.operate,
   ): Promise<WriteResult[]> {
     const { done } = this;
-    const [results, gone] = await this.host.operate(
-      async (context) => {
-        const writes = others(context);
-        const each = done.map((message) => acknowledgement(message, context));
-        const all = await this.backend.write(this.lane.scope, [...writes, ...each.flat()], context);
-        // By the place of each message's own deletion.
-        let place = writes.length;
-        const missing = each.map((one) => all[(place += one.length) - one.length]!.status === 'missing');
-        return [all.slice(0, writes.length), missing] as const;
-      },
-      timeout,
-      until,
-    );
+    const [results, gone] = await operate(async (context) => {
+      const writes = others(context);
+      const each = done.map((message) => acknowledgement(message, context));
+      const all = await this.backend.write(this.lane.scope, [...writes, ...each.flat()], context);
+      // By the place of each message's own deletion.
+      let place = writes.length;
+      const missing = each.map((one) => all[(place += one.length) - one.length]!.status === 'missing');
+      return [all.slice(0, writes.length), missing] as const;
+    }, timeout);
     this.acknowledged = this.host.clock.monotonic();
     if (results.every(isDone)) this.done = [];
     // What somebody else has deleted meanwhile needs no deletion, and is no reason to do none of the others.
     if (!gone.includes(true)) return results;
     this.done = done.filter((_message, i) => !gone[i]);
-    return this.acknowledge(others, timeout, until);
+    return this.acknowledge(others, timeout, operate);
   }
 
   /** Ends the delivery that runs. What is written meanwhile is not, should another relay have the key. */

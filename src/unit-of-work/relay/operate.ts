@@ -1,26 +1,19 @@
-/** The operations of a relay: on its tables, each within a time, all of them until the relay gives up. */
+/** The operations of a relay: on its tables, each within a time, all of them until a signal. */
 import { setMaxListeners } from 'node:events';
 import { COUNTERS } from '../../collection/counters.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import type { BeginOperation, OperationContext } from '../../component.js';
 import { OUTBOX_TABLES } from '../outbox/records.js';
 
-/**
- * @param timeout milliseconds; default: the relay's lease
- * @param until aborts it, where it is to end before the relay gives up
- */
-export type Operate = <R>(
-  work: (context: OperationContext) => Promise<R>,
-  timeout?: number,
-  until?: AbortSignal,
-) => Promise<R>;
+/** @param timeout milliseconds; default: the relay's lease. */
+export type Operate = <R>(work: (context: OperationContext) => Promise<R>, timeout?: number) => Promise<R>;
 
 /** @param signal aborts those that are under way when it aborts, and each that begins later. */
 export function operations(host: CollectionHost, lease: number, signal: AbortSignal): Operate {
   // As many at once as there are lanes.
   setMaxListeners(0, signal);
-  return (work, timeout = lease, until = signal) =>
-    runOperation(host, [...OUTBOX_TABLES, COUNTERS], 'relay', { timeout, signal: until }, work);
+  return (work, timeout = lease) =>
+    runOperation(host, [...OUTBOX_TABLES, COUNTERS], 'relay', { timeout, signal }, work);
 }
 
 /**

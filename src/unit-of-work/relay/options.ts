@@ -116,14 +116,9 @@ export function checkRelayOptions(options: unknown, report: Report): RelaySettin
 }
 
 /** The wait before the next try, after `failures` in a row. */
-export function backoffDelay(backoff: Backoff, failures: number): number {
-  const full = fullDelay(backoff, failures);
+export function backoffDelay({ base, max }: Backoff, failures: number): number {
+  const full = Math.min(max, base * 2 ** Math.min(failures - 1, 52));
   return full / 2 + (Math.random() * full) / 2;
-}
-
-/** The longest that `backoffDelay` gives. */
-export function fullDelay({ base, max }: Backoff, failures: number): number {
-  return Math.min(max, base * 2 ** Math.min(failures - 1, 52));
 }
 
 function whole(options: Record<string, unknown>, key: string, standard: number, most: number): number {
