@@ -216,6 +216,16 @@ describeServer('the connections', () => {
     expect(await rowsOf(pool, 'SELECT id FROM item WHERE id > 1000 ORDER BY id')).toEqual([{ id: 1001 }, { id: 1002 }]);
   });
 
+  test('a signal that aborts before a statement is sent costs no connection', async () => {
+    const pool = await fixture.pool({ pool: { max: 1 } });
+    const pid = await backendPid(pool);
+    const controller = new AbortController();
+    const asked = pool.query('SELECT 1', [], context({ signal: controller.signal, timeout: 300_000 }));
+    controller.abort();
+    await expect(asked).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(await backendPid(pool)).toBe(pid);
+  });
+
   test('a check whose signal has aborted already is none', async () => {
     const pool = await fixture.pool();
     expect(await pool.check(AbortSignal.abort())).toMatchObject({ status: 'unhealthy' });
