@@ -226,6 +226,21 @@ describeServer('the connections', () => {
     expect(await backendPid(pool)).toBe(pid);
   });
 
+  test('a transaction that a statement leaves open is undone; settings of a session are left to its pooler', async () => {
+    for (const [pooler, kept] of [
+      ['none', false],
+      ['transaction', true],
+    ] as const) {
+      const pool = await fixture.pool({ pooler, pool: { max: 1 } });
+      await rowsOf(pool, "SELECT set_config('statement_timeout', '12s', false)");
+      const pid = await backendPid(pool);
+      await expect(rowsOf(pool, 'BEGIN')).rejects.toMatchObject({ code: 'VALIDATION' });
+      const [row] = await rowsOf(pool, "SELECT current_setting('statement_timeout') AS t, pg_backend_pid() AS pid");
+      expect(row!['pid']).toBe(pid);
+      expect(row!['t'] === '12s').toBe(kept);
+    }
+  });
+
   test('a check whose signal has aborted already is none', async () => {
     const pool = await fixture.pool();
     expect(await pool.check(AbortSignal.abort())).toMatchObject({ status: 'unhealthy' });
