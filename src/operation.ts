@@ -38,13 +38,14 @@ export async function runAdmitted<R>(
   const { component } = operation;
   if (component !== undefined && OPERATIONS.hasSubscribers)
     return runMeasured(operation, { operation: name, component, collection }, work);
+  let failure: unknown;
   try {
-    const result = await work(operation.context);
-    operation.end();
-    return result;
+    return await work(operation.context);
   } catch (error) {
-    operation.end(error);
+    failure = error;
     throw error;
+  } finally {
+    operation.end(failure);
   }
 }
 
@@ -54,7 +55,13 @@ async function runMeasured<R>(
   work: (context: OperationContext) => Promise<R>,
 ): Promise<R> {
   const begun = performance.now();
-  const tell = (failure: { readonly error?: unknown }): void => {
+  let failure: { readonly error?: unknown } = {};
+  try {
+    return await work(context);
+  } catch (error) {
+    failure = { error };
+    throw error;
+  } finally {
     end(failure.error);
     const message: OperationMessage = {
       operation,
@@ -65,13 +72,5 @@ async function runMeasured<R>(
       ...failure,
     };
     OPERATIONS.publish(message);
-  };
-  try {
-    const result = await work(context);
-    tell({});
-    return result;
-  } catch (error) {
-    tell({ error });
-    throw error;
   }
 }

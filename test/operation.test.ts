@@ -2,6 +2,8 @@
 import { channel } from 'node:diagnostics_channel';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { defineCollection, openStorage, type OperationMessage, type StorageManager } from '../src/index.js';
+import type { BeginOperation } from '../src/component.js';
+import { runAdmitted } from '../src/operation.js';
 import { settled } from './support/manual-clock.js';
 
 const Notes = defineCollection<{ text: string }>({ name: 'notes', id: 'given' });
@@ -61,6 +63,23 @@ test('what an operation throws is told with it; to find nothing is no fault', as
     { operation: 'get', component: 'main', collection: 'notes', inTransaction: false },
     { operation: 'transaction', component: 'main', inTransaction: false, error: fault },
   ]);
+});
+
+test.each([false, true])('its end is told once, also when that throws; measured: %s', async (measured) => {
+  await open(false);
+  if (measured) OPERATIONS.subscribe(listen);
+  const ends: unknown[] = [];
+  const fault = new Error('of the end');
+  const begin: BeginOperation = () => ({
+    context: { now: new Date(), deadline: Infinity },
+    component: 'main',
+    end(failure) {
+      ends.push(failure);
+      throw fault;
+    },
+  });
+  await expect(runAdmitted(begin, 'get', undefined, async () => 1)).rejects.toBe(fault);
+  expect(ends).toEqual([undefined]);
 });
 
 test('what a transaction does is told as its part, and then the whole', async () => {

@@ -197,6 +197,47 @@ describe('messages of which the last asks whether the database is ready', () => 
     await after;
     await insert(1);
   });
+
+  test('that has failed, and that the host ends by no Sync, has the turn no more', async () => {
+    await expect(host().execProtocol(protocol.serialize.parse({ text: 'SELEC 1' }))).rejects.toMatchObject({
+      code: '42601',
+    });
+    const beside = [insert(1), host().query('SELECT 1')];
+    await clock.advance(0);
+    await Promise.all(beside);
+    expect(await answers(host().execProtocol(Buffer.concat([question(), rest()])))).toMatchObject([{ fields: ['7'] }]);
+  });
+
+  test('that has failed is passed over up to the Sync of those that were sent with it', async () => {
+    const client = host();
+    const sent = [
+      client.execProtocol(protocol.serialize.parse({ text: 'SELEC 1' })),
+      client.execProtocol(protocol.serialize.parse({ text: 'INSERT INTO item (id) VALUES (1)' })),
+      client.execProtocol(protocol.serialize.bind({})),
+      client.execProtocol(protocol.serialize.execute({})),
+    ];
+    expect(await Promise.allSettled(sent)).toMatchObject([{ reason: { code: '42601' } }, {}, {}, {}]);
+    await client.execProtocol(protocol.serialize.sync());
+    expect(await ids()).toEqual([]);
+  });
+
+  test.each(['', ', in a transaction of its own,'])(
+    'and that a host has left%s without a Sync have the turn for so long',
+    async (beginning) => {
+      const client = host();
+      if (beginning !== '') await client.exec('BEGIN');
+      await client.execProtocol(question());
+      await clock.advance(2_999);
+      await client.execProtocol(protocol.serialize.describe({ type: 'S' }));
+      if (beginning !== '') await client.exec('COMMIT');
+      const beside = insert(1);
+      await clock.advance(2_999);
+      expect(pool.figures()).toMatchObject({ waiting: 1 });
+      await clock.advance(1);
+      await beside;
+      expect(await ids()).toEqual([1]);
+    },
+  );
 });
 
 test('messages and channels are part of what has the turn', async () => {

@@ -216,6 +216,31 @@ describeServer('the connections', () => {
     expect(await rowsOf(pool, 'SELECT id FROM item WHERE id > 1000 ORDER BY id')).toEqual([{ id: 1001 }, { id: 1002 }]);
   });
 
+  test('a signal that aborts before a statement is sent costs no connection', async () => {
+    const pool = await fixture.pool({ pool: { max: 1 } });
+    const pid = await backendPid(pool);
+    const controller = new AbortController();
+    const asked = pool.query('SELECT 1', [], context({ signal: controller.signal, timeout: 300_000 }));
+    controller.abort();
+    await expect(asked).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(await backendPid(pool)).toBe(pid);
+  });
+
+  test('a transaction that a statement leaves open is undone; settings of a session are left to its pooler', async () => {
+    for (const [pooler, kept] of [
+      ['none', false],
+      ['transaction', true],
+    ] as const) {
+      const pool = await fixture.pool({ pooler, pool: { max: 1 } });
+      await rowsOf(pool, "SELECT set_config('statement_timeout', '12s', false)");
+      const pid = await backendPid(pool);
+      await expect(rowsOf(pool, 'BEGIN')).rejects.toMatchObject({ code: 'VALIDATION' });
+      const [row] = await rowsOf(pool, "SELECT current_setting('statement_timeout') AS t, pg_backend_pid() AS pid");
+      expect(row!['pid']).toBe(pid);
+      expect(row!['t'] === '12s').toBe(kept);
+    }
+  });
+
   test('a check whose signal has aborted already is none', async () => {
     const pool = await fixture.pool();
     expect(await pool.check(AbortSignal.abort())).toMatchObject({ status: 'unhealthy' });

@@ -1,6 +1,6 @@
 /** Operations of a transaction that their own signal ends between two of their statements: no half of one is committed. */
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { defineCollection, type StorageError, type Transaction } from '../src/index.js';
+import { defineCollection, StorageError, type Transaction } from '../src/index.js';
 import { databaseOf } from './support/open-parts.js';
 import { enqueue, kept } from './support/outbox.js';
 import { storageTargets } from './support/storage-targets.js';
@@ -63,6 +63,22 @@ for (const target of storageTargets('operations cut short').filter(({ transactio
       // The message that was not cut, with its key and its lane.
       expect(await kept(storage())).toEqual(before.map((count) => count + 1));
     });
+
+    test.each(['TIMEOUT', 'ABORTED'] as const)(
+      'a function that throws the %s of another storage cuts nothing',
+      async (code) => {
+        const notes = storage().collection(Notes);
+        await notes.save({ n: 1 }, { id: 'note' });
+        await storage().transaction(async (tx) => {
+          const inside = tx.collection(Notes);
+          await inside.replace('note', { n: 2 });
+          const signal = new AbortController().signal;
+          const other = inside.update('note', () => Promise.reject(new StorageError(code, 'of another')), { signal });
+          expect(await codeOf(other)).toBe(code);
+        });
+        expect((await notes.get('note')).value).toEqual({ n: 2 });
+      },
+    );
 
     test('fail only the transaction within in which they ran', async () => {
       if (!databaseOf(storage()).backend.capabilities.savepoints) {

@@ -27,6 +27,9 @@ export class TablesMissing extends StorageError {
   }
 }
 
+/** How many milliseconds before its time a clock may call back. */
+const EARLY = 2;
+
 export type Bounded = <R>(work: Promise<R>) => Promise<R>;
 
 /** One run of a transaction's function, or of the function of a transaction within it: its part, which can be undone by itself. */
@@ -99,15 +102,19 @@ export class Attempt {
     let hasRun = false;
     const context = { ...this.context(operation, options), onStatement: () => void (hasRun = true) };
     const end = (failure?: unknown): void => {
-      // Its own time or signal has cut it short: what it did so far may be a half, which nobody is to commit.
-      if (hasRun && (isStorageError(failure, 'TIMEOUT') || isStorageError(failure, 'ABORTED')))
-        this.session.failure ??= failure;
+      // What it did so far may be a half, which nobody is to commit.
+      if (hasRun && isCut(failure) && this.isOver(context)) this.session.failure ??= failure;
       this.pending.delete(end);
       if (this.pending.size === 0) for (const tell of this.onIdle.splice(0)) tell();
     };
     this.pending.set(end, operation);
     return { context, component: this.on.name, end };
   };
+
+  /** Whether its own time or signal has ended an operation: its function may throw such an error of somebody else. */
+  private isOver({ deadline, signal }: OperationContext): boolean {
+    return signal?.aborted === true || this.on.clock.monotonic() >= deadline - EARLY;
+  }
 
   /** @throws as `begin` */
   readonly during: DuringCall = async (operation, work) => {
@@ -184,6 +191,10 @@ export class Attempt {
       { operation: 'transaction', details: { operations } },
     );
   }
+}
+
+function isCut(failure: unknown): failure is StorageError {
+  return isStorageError(failure, 'TIMEOUT') || isStorageError(failure, 'ABORTED');
 }
 
 const running = new AsyncLocalStorage<Attempt>();

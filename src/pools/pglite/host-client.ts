@@ -1,11 +1,13 @@
 /**
  * The PGlite that a host gets: it takes its turn, or its statements would run inside somebody's transaction. A transaction
  * that it begins by a statement, as query builders do, has the turn until it ends; messages of the protocol have it until
- * the one that asks whether the database is ready.
+ * the one that asks whether the database is ready, which is sent for a host that does not.
  */
 import type { PGlite, Transaction } from '@electric-sql/pglite';
+import type { Clock, Timer } from '../../clock.js';
 import { UnsupportedError, ValidationError } from '../../errors.js';
 import type { Slot } from '../slot.js';
+import { stopsTheEngine } from './errors.js';
 
 type Name = string | symbol;
 type Call = (...parameters: unknown[]) => Promise<unknown>;
@@ -17,15 +19,27 @@ const OPERATIONS = names('query', 'sql', 'exec', 'describeQuery', 'dumpDataDir',
 /** They call the host's function. */
 const SPANS = names('transaction', 'runExclusive');
 /** PGlite lets these through at once, in a span too. */
-const MESSAGES = names('execProtocol', 'execProtocolStream', 'execProtocolRaw', 'execProtocolRawStream');
+const SENDING = names('execProtocol', 'execProtocolStream', 'execProtocolRaw', 'execProtocolRawStream');
 /** Those of the protocol that stand for nothing by themselves: Parse, Bind, Describe, Execute, Close, Flush. */
 const EXTENDED: ReadonlySet<string> = new Set('PBDECH');
+/** Until it comes the engine passes over everything that follows an error. */
+const SYNC = Uint8Array.of('S'.charCodeAt(0), 0, 0, 0, 4);
+/** Milliseconds after the last of messages that no Sync has ended, before one is sent for them. */
+const SYNC_PATIENCE = 3_000;
 /** With a transaction as their last parameter they are a part of it. */
 const CHANNELS = names('listen', 'unlisten');
 
-/** @param onUsed called after each of its operations: it may have changed anything. */
-export function hostClient(client: PGlite, slot: Slot, component: string, onUsed: () => void): PGlite {
-  const turns = new HostTurns(client, slot, onUsed);
+export interface HostClientOptions {
+  readonly slot: Slot;
+  readonly clock: Clock;
+  readonly component: string;
+  /** Called after each of its operations: it may have changed anything. */
+  readonly onUsed: () => void;
+}
+
+export function hostClient(client: PGlite, options: HostClientOptions): PGlite {
+  const { component } = options;
+  const turns = new HostTurns(client, options);
   const refuseClosing = (): Promise<never> =>
     Promise.reject(new ValidationError('VALIDATION', 'The database is closed by its manager', { component }));
   return new Proxy(client, {
@@ -37,8 +51,8 @@ export function hostClient(client: PGlite, slot: Slot, component: string, onUsed
       if (property === 'execProtocolRawSync') return synchronous(turns, component, call);
       if (OPERATIONS.has(property)) return (...parameters: unknown[]) => turns.run(() => call(...parameters));
       if (SPANS.has(property)) return (work: Call) => turns.run(() => call(turns.spanning(work)));
-      if (MESSAGES.has(property))
-        return (...parameters: unknown[]) => turns.message(parameters[0], () => call(...parameters));
+      if (SENDING.has(property))
+        return (...parameters: unknown[]) => turns.send(parameters[0], () => call(...parameters));
       return CHANNELS.has(property) ? onChannel(turns, call) : call;
     },
   });
@@ -46,16 +60,17 @@ export function hostClient(client: PGlite, slot: Slot, component: string, onUsed
 
 class HostTurns {
   private inTransaction = false;
-  /** Whether what a message has left, a statement without a name say, is for those that follow. */
-  private inMessages = false;
-  private messages: Promise<void> | undefined;
+  /** Whether messages have the turn: what they have left, a statement without a name say, is for those that follow. */
+  private awaitsSync = false;
+  private syncTimer: Timer | undefined;
+  /** Settled when every message so far has been answered. */
+  private answered: Promise<void> | undefined;
   private running = 0;
   private spans = 0;
 
   constructor(
     private readonly client: PGlite,
-    private readonly slot: Slot,
-    private readonly onUsed: () => void,
+    private readonly options: HostClientOptions,
   ) {}
 
   /** Whether the host's own transaction, or function, has the turn. */
@@ -64,25 +79,43 @@ class HostTurns {
   }
 
   async run<R>(operation: () => Promise<R>): Promise<R> {
-    if (!this.inTransaction) await this.slot.acquire({ deadline: Infinity });
+    if (!this.inTransaction) await this.options.slot.acquire({ deadline: Infinity });
     return this.inTurn(operation);
   }
 
-  message<R>(message: unknown, send: () => Promise<R>): Promise<R> {
-    if (this.spans > 0) return send();
-    // One after another: which of them has the turn already is known when those before have been answered.
+  send<R>(bytes: unknown, operation: () => Promise<R>): Promise<R> {
+    return this.spans > 0 ? operation() : this.inOrder(bytes, operation);
+  }
+
+  /** One after another: which of them has the turn already is known when those before have been answered. */
+  private inOrder<R>(bytes: unknown, operation: () => Promise<R>): Promise<R> {
+    this.syncTimer?.cancel();
     const begin = async (): Promise<R> => {
-      if (!this.inTransaction && !this.inMessages) await this.slot.acquire({ deadline: Infinity });
-      this.inMessages = !asksForReady(message);
-      return this.inTurn(send);
+      if (!this.inTransaction && !this.awaitsSync) await this.options.slot.acquire({ deadline: Infinity });
+      this.awaitsSync = !asksForReady(bytes);
+      return this.inTurn(operation);
     };
-    const sent = this.messages === undefined ? begin() : this.messages.then(begin);
-    const leave = (): void => {
-      if (this.messages === messages) this.messages = undefined;
+    const sent = this.answered === undefined ? begin() : this.answered.then(begin);
+    const leave = (patience: number | undefined): void => {
+      if (this.answered !== answered) return;
+      this.answered = undefined;
+      if (this.awaitsSync && patience !== undefined) this.syncAfter(patience);
     };
-    const messages = sent.then(leave, leave);
-    this.messages = messages;
+    const answered = sent.then(
+      () => leave(SYNC_PATIENCE),
+      // A host that sends one for what has failed does so at once. An engine that has stopped must not be asked any more.
+      (error: unknown) => leave(stopsTheEngine(error) ? undefined : 0),
+    );
+    this.answered = answered;
     return sent;
+  }
+
+  private syncAfter(patience: number): void {
+    const sync = (): void => {
+      // It fails when the database was closed meanwhile.
+      this.inOrder(SYNC, () => this.client.execProtocolRaw(SYNC)).catch(() => undefined);
+    };
+    this.syncTimer = this.options.clock.after(patience, sync, { background: true });
   }
 
   private async inTurn<R>(operation: () => Promise<R>): Promise<R> {
@@ -90,11 +123,11 @@ class HostTurns {
     try {
       return await operation();
     } finally {
-      this.onUsed();
+      this.options.onUsed();
       this.running--;
       this.inTransaction = isInTransaction(this.client);
       // What ran beside the end of the transaction has the turn too.
-      if (!this.inTransaction && !this.inMessages && this.running === 0) this.slot.release();
+      if (!this.inTransaction && !this.awaitsSync && this.running === 0) this.options.slot.release();
     }
   }
 

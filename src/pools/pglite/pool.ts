@@ -118,7 +118,8 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
     const database = await openDatabase(this.place, context, this.name);
     const { client } = database;
     const statements = new Statements(client, database.serialize);
-    const host = hostClient(client, slot, this.name, () => statements.forget());
+    const { clock, name: component } = this;
+    const host = hostClient(client, { slot, clock, component, onUsed: () => statements.forget() });
     return Object.assign(database, { maintenance: new Maintenance(client, slot), statements, host });
   }
 

@@ -19,9 +19,6 @@ import { type Bounds, exhaustedError, lateError, WaitQueue } from './wait-queue.
 /** How long undoing what a connection was left in may take. */
 const UNDO = 5_000;
 
-/** A limit that was set in the transaction is undone with it, so that none is known. */
-const ROLL_BACK = 'ROLLBACK; RESET statement_timeout';
-
 export class Connections implements ConnectionHost, Kept, Tried {
   private readonly all = new Set<Connection>();
   /** The last one used is the next. */
@@ -32,6 +29,7 @@ export class Connections implements ConnectionHost, Kept, Tried {
   private readonly deadlines: Deadlines;
   readonly openings: Openings;
   private readonly options: PostgresOptions['pool'];
+  private readonly rollBack: string;
   private readonly upkeep: Upkeep;
   private readonly trials = new Trials(this);
   /** Connections that have ended here, whose statement the server has yet to hear of being stopped. */
@@ -46,6 +44,8 @@ export class Connections implements ConnectionHost, Kept, Tried {
     readonly component: string,
   ) {
     this.options = options.pool;
+    // A limit that was set in the transaction is undone with it, so that none is known. A pooler's session is not ours.
+    this.rollBack = options.pooler === 'transaction' ? 'ROLLBACK' : 'ROLLBACK; RESET statement_timeout';
     this.openings = new Openings(connector, options, this);
     this.deadlines = new Deadlines(clock, this.all);
     this.waiters = new WaitQueue(clock);
@@ -123,7 +123,7 @@ export class Connections implements ConnectionHost, Kept, Tried {
     if (!this.sharing.leave(connection) || connection.endedBy !== undefined) return;
     connection.holder = undefined;
     if (connection.busy) return connection.destroy(this.lostError('was given back while a statement ran'));
-    if (connection.status !== 'I') return void this.clean(connection, ROLL_BACK, this.openings.statementTimeout);
+    if (connection.status !== 'I') return void this.clean(connection, this.rollBack, this.openings.statementTimeout);
     this.giveOut(connection);
   }
 

@@ -48,7 +48,8 @@ export class Runner {
 
   /** @throws unmapped. */
   run(connection: Connection, statement: Statement, context: OperationContext): Promise<SqlResult> {
-    if (!this.limited && !this.pooled) {
+    // Nothing is sent ahead of a statement that its signal has ended: the connection would be given back with that running.
+    if (!this.limited && !this.pooled && context.signal?.aborted !== true) {
       const left = context.deadline - this.clock.monotonic();
       if (left > connection.statementTimeout)
         limitStatements(connection, milliseconds(2 * left + MARGIN) ?? 0, context);
