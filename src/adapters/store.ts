@@ -61,11 +61,14 @@ export interface StoreDefinition {
   readonly aggregateId: Reader<string>;
 }
 
-export const readEventList = shape({
+const readEventList = shape({
   ...CALL_MEMBERS,
   after: withDefault(integer(0, Number.MAX_SAFE_INTEGER), 0),
   limit: withDefault(integer(1, 1_000), 100),
 });
+
+/** Which of the events of an aggregate are listed. */
+export type EventList = ReturnType<typeof readEventList>;
 
 /** @param collections every collection of the store, but those of its events. */
 export function defineStore(
@@ -184,13 +187,14 @@ export abstract class Store extends Handle {
         operation: this.operationName('listEvents'),
       });
     const id = this.definition.aggregateId(aggregateId, 'aggregateId');
-    const { after, limit, ...call } = readEventList(options, 'options');
+    return this.findEvents(id, readEventList(options, 'options'));
+  }
+
+  protected findEvents(aggregateId: string, { after, limit, ...call }: EventList): Promise<StoreEvent[]> {
     return this.reading('listEvents', call, async (unit) => {
-      const filter = { aggregateId: id, seq: { $gt: after } };
-      const found = await unit.query(this.definition.events, filter, {
-        sort: { aggregateId: 'asc', seq: 'asc' },
-        limit,
-      });
+      const filter = { aggregateId, seq: { $gt: after } };
+      const sort = { aggregateId: 'asc', seq: 'asc' } as const;
+      const found = await unit.query(this.definition.events, filter, { sort, limit });
       return found.map((record) => this.eventOf(record));
     });
   }

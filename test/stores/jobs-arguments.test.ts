@@ -237,3 +237,16 @@ test('events are listed with the usual bounds where these are null or blank', as
   for (const none of [undefined, null, ' '] as never[])
     expect(await storage.jobs.listEvents(id, { after: none, limit: none })).toHaveLength(1);
 });
+
+test('the options of a list of events are read once', async () => {
+  const { id } = await storage.jobs.create({ name: 'read once' });
+  await storage.jobs.recordEvent(id, { eventType: 'noted' });
+  let reads = 0;
+  const options = {
+    get after() {
+      return reads++ * 1_000;
+    },
+  };
+  expect(await storage.jobs.listEvents(id, options)).toHaveLength(2);
+  expect(reads).toBe(1);
+});

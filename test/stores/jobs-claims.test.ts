@@ -90,6 +90,25 @@ for (const target of storageTargets('job claims'))
       ]);
     });
 
+    test('are not told to have failed when they were given back, though an attempt before failed with the same words', async () => {
+      const storage = open();
+      if (!storage.jobs.capabilities.claims) return expect(target.transactions).toBe(false);
+      const { jobs } = storage;
+      const job = await newJob(storage, { retry: { maxAttempts: 3, backoffSeconds: 0, jitterSeconds: 0 } });
+      const { id } = await jobs.enqueueRun(job.id);
+      const take = async (): Promise<number> => (await jobs.claimDue({ workerId: 'w' }))[0]!.token;
+      const failed = await take();
+      await jobs.fail(id, failed, { error: 'again' });
+      expect(await jobs.fail(id, failed, { error: 'again' })).toMatchObject({ status: 'scheduled', attempt: 1 });
+      const released = await take();
+      // The error stays that of the last attempt that failed.
+      expect(await jobs.release(id, released)).toMatchObject({ attempt: 1, error: 'again' });
+      await expect(jobs.fail(id, released, { error: 'again' })).rejects.toMatchObject({ code: 'LEASE_LOST' });
+      const last = await take();
+      await jobs.fail(id, last, { error: 'again', retryable: false });
+      expect(await jobs.fail(id, last, { error: 'again' })).toMatchObject({ status: 'failed', attempt: 2 });
+    });
+
     test('are told with the next that is written, in the order of what happened, as they are read later', async () => {
       const storage = open();
       if (!storage.jobs.capabilities.claims) return expect(target.transactions).toBe(false);

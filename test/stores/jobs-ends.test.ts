@@ -11,23 +11,25 @@ import { newJob } from './jobs-target.js';
 const open = (): Promise<StorageManager> => openStorage({ databases: { main: 'memory:' } }, { environment: {} });
 const RETRY = { maxAttempts: 2, backoffSeconds: 0, jitterSeconds: 0 };
 
-/** Of how many runs these writes tell the end. */
-function endsIn(writes: readonly Write[]): number {
-  const types = writes.map((write) => ('value' in write ? write.value['type'] : undefined));
-  return types.filter((type) => typeof type === 'string' && /^job\.run_(succeeded|failed|retrying)$/.test(type)).length;
+/** Of which runs these writes tell the end. */
+function endsIn(writes: readonly Write[]): unknown[] {
+  const events = writes.flatMap((write) => ('value' in write ? [write.value] : []));
+  return events
+    .filter(({ type }) => typeof type === 'string' && /^job\.run_(succeeded|failed|retrying)$/.test(type))
+    .map(({ aggregateId }) => aggregateId);
 }
 
 /** Does `write` in place of the writes of ends. */
 function onEnds(
   storage: StorageManager,
-  write: (ends: number, go: () => ReturnType<RecordBackend['write']>) => ReturnType<RecordBackend['write']>,
+  write: (ends: readonly unknown[], go: () => ReturnType<RecordBackend['write']>) => ReturnType<RecordBackend['write']>,
 ): void {
   const { backend } = databaseOf(storage);
   const plain = backend.write.bind(backend);
   backend.write = (scope, writes, context) => {
     const go = (): ReturnType<RecordBackend['write']> => plain(scope, writes, context);
     const ends = endsIn(writes);
-    return ends === 0 ? go() : write(ends, go);
+    return ends.length === 0 ? go() : write(ends, go);
   };
 }
 
@@ -63,7 +65,7 @@ test('a fault that passes, while each of several ends is written by itself, lose
   storage.on('error', () => undefined);
   let alone = 0;
   onEnds(storage, (ends, go) => {
-    if (ends > 1) return Promise.reject(new StorageError('VALIDATION', 'Together they are too large'));
+    if (ends.length > 1) return Promise.reject(new StorageError('VALIDATION', 'Together they are too large'));
     if (alone++ === 0) return Promise.reject(new UnavailableError('away', { retryable: true }));
     return go();
   });
@@ -81,6 +83,32 @@ test('a fault that passes, while each of several ends is written by itself, lose
   expect(worker.status()).toMatchObject({ succeeded: 2, lost: 0 });
   for (const { id } of runs) expect(await jobs.getRun(id)).toMatchObject({ status: 'succeeded', attempt: 1 });
 });
+
+test('the end of a run that nothing can write holds up no other', async () => {
+  await using storage = await open();
+  const { jobs } = storage;
+  const [bad, good] = await jobs.enqueueRuns((await newJob(storage)).id, [{}, {}]);
+  storage.on('error', () => undefined);
+  onEnds(storage, (ends, go) => {
+    if (ends.includes(bad!.id)) throw new TypeError('of one run');
+    return go();
+  });
+  let begun = 0;
+  let end: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => (end = resolve));
+  await using worker = jobs.work(
+    () => {
+      if (++begun === 2) end();
+      return ended;
+    },
+    { poll: 20, concurrency: 2 },
+  );
+  const until = Date.now() + 60_000;
+  while ((worker.status().inFlight > 0 || begun < 2) && Date.now() < until)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(worker.status()).toMatchObject({ succeeded: 1, lost: 1, inFlight: 0 });
+  expect(await jobs.getRun(good!.id)).toMatchObject({ status: 'succeeded', attempt: 1 });
+}, 90_000);
 
 test('an end is written although the database was away for longer than the lease', async () => {
   const clock = new ManualClock();

@@ -1,7 +1,7 @@
 /** The leases of a worker's runs, whatever its database takes: of many tenants, of ends that wait, of what it cannot reach. */
 import { expect, test } from '@jest/globals';
 import type { Write } from '../../src/backends/backend.js';
-import { UnavailableError } from '../../src/errors.js';
+import { TimeoutError, UnavailableError } from '../../src/errors.js';
 import type { ClaimedRun, StorageManager } from '../../src/index.js';
 import { ManualClock, settled } from '../support/manual-clock.js';
 import { databaseOf } from '../support/open-parts.js';
@@ -171,6 +171,60 @@ test('those that were given up while their extension waited, or was under way, a
   for (let i = 0; i < 5; i++) await clock.advance(SECOND);
   expect(rival.taken.map(({ tenantId }) => tenantId).sort()).toEqual([...tenants].sort());
   await Promise.all([stopped, rival.stop()]);
+});
+
+test('that of a run is kept while another, which was given up as it was extended, cannot be given back', async () => {
+  const clock = new ManualClock();
+  const open = sharedMemory(1, clock);
+  const [own, other] = [await open(), await open()];
+  const told: unknown[] = [];
+  own.on('error', ({ code }) => told.push(code));
+  const job = await newJob(own, { retry: AT_ONCE });
+  let [away, slow, releases] = [false, false, 0];
+  const { passed, open: comeBack } = gate();
+  beforeWrites(own, (writes) => {
+    if (away) return Promise.reject(new UnavailableError('away'));
+    const isRelease = writes.some((write) => 'value' in write && write.value['type'] === 'job.run_released');
+    if (isRelease) {
+      releases++;
+      return new Promise((_, refuse) => void clock.after(50 * SECOND, () => refuse(new TimeoutError('never'))));
+    }
+    return slow ? passed : Promise.resolve();
+  });
+  const signals: AbortSignal[] = [];
+  const worker = own.jobs.work(
+    (_run, { signal }) => {
+      signals.push(signal);
+      return new Promise(() => undefined);
+    },
+    { leaseSeconds: 30, concurrency: 2, poll: 3_600_000 },
+  );
+  // Two leases that are extended together, the second of which ends later.
+  const { id: first } = await own.jobs.enqueueRun(job.id);
+  for (let i = 0; i < 100 && signals.length < 1; i++) await settled();
+  await clock.advance(2 * SECOND);
+  await own.jobs.enqueueRun(job.id);
+  for (let i = 0; i < 100 && signals.length < 2; i++) await settled();
+  // It claims none of them again.
+  const stopped = worker.stop({ deadline: 3_600_000 });
+  away = true;
+  await clock.advance(24 * SECOND);
+  [away, slow] = [false, true];
+  await clock.advance(5 * SECOND);
+  expect(signals.map(({ aborted }) => aborted)).toEqual([true, false]);
+  slow = false;
+  comeBack();
+  for (let i = 0; i < 100; i++) await settled();
+  expect(releases).toBe(1);
+  const rival = await watch(other);
+  for (let i = 0; i < 60; i++) await clock.advance(SECOND);
+  expect(signals[1]!.aborted).toBe(false);
+  expect(rival.taken.map(({ id }) => id)).toEqual([first]);
+  // What could not be given back is told, as any other fault.
+  expect(told).toContain('TIMEOUT');
+  const over = Promise.all([worker.stop({ deadline: 0 }), rival.stop(), stopped]);
+  await clock.advance(60 * SECOND);
+  await over;
 });
 
 test('that is over is told to its handler at that moment, not at the next look', async () => {

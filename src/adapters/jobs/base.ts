@@ -6,7 +6,7 @@ import type { CallOptions } from '../../component.js';
 import { StorageError, UnsupportedError } from '../../errors.js';
 import type { Actor, StoreEvent } from '../events.js';
 import type { StoreHost } from '../host.js';
-import { callOptions, readEventList, Store } from '../store.js';
+import { callOptions, Store, type EventList } from '../store.js';
 import type { Unit } from '../unit.js';
 import { RETRY, type readJobChanges } from './arguments.js';
 import { withStart } from './events.js';
@@ -36,16 +36,12 @@ export abstract class JobStoreBase extends Store {
     super(JOB_STORE, host);
   }
 
-  override async listEvents(
-    aggregateId: string,
-    options: CallOptions & { readonly after?: number | undefined; readonly limit?: number | undefined } = {},
-  ): Promise<StoreEvent[]> {
-    const kept = await super.listEvents(aggregateId, options);
-    const { after, limit } = readEventList(options, 'options');
+  protected override async findEvents(aggregateId: string, list: EventList): Promise<StoreEvent[]> {
+    const kept = await super.findEvents(aggregateId, list);
     return kept
       .flatMap(withStart)
-      .filter(({ seq }) => seq > after)
-      .slice(0, limit);
+      .filter(({ seq }) => seq > list.after)
+      .slice(0, list.limit);
   }
 
   /** What the store's database lets it do; the rest throws `UNSUPPORTED`, before any I/O. */

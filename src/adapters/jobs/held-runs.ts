@@ -152,7 +152,7 @@ export class HeldRuns {
       for (const holding of batch) this.drop(holding, written.get(holding.run.id));
     } catch (error) {
       this.onFault(error);
-      if (!isStorageError(error) || error.retryable || error.code === 'OUTCOME_UNKNOWN') return false;
+      if (isStorageError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN')) return false;
       // Together none of them was written; the one that cannot be is left to its lease.
       if (batch.length === 1) this.drop(batch[0]!, undefined);
       else for (const holding of batch) if (!(await this.isWritten(tenant, [holding]))) return false;

@@ -5,7 +5,7 @@ import { StorageError } from '../../errors.js';
 import { inBatches } from './batches.js';
 import { TENANTS_AT_ONCE, type HeldRuns, type Holding, type WorkerStore } from './held-runs.js';
 import type { HeldEnd } from './lease-operations.js';
-import { runBytes } from './run-ends.js';
+import { runBytes, type RunRecord } from './run-ends.js';
 import { WorkQueue } from './work-queue.js';
 
 /** Of one tenant: an extension may write two records, and they are one batch. */
@@ -17,6 +17,8 @@ export class LeaseExtension {
   private timer: Timer | undefined;
   private ended = false;
   private readonly queue = new WorkQueue(TENANTS_AT_ONCE);
+  /** Of its own: a run that cannot be given back keeps no other from being extended. */
+  private readonly releases = new WorkQueue(TENANTS_AT_ONCE);
   /** Those whose extension is under way. */
   private readonly asked = new Set<Holding>();
 
@@ -80,9 +82,10 @@ export class LeaseExtension {
   private async extend(tenant: string, queued: readonly Holding[]): Promise<void> {
     // Of those that were lost while they waited here nobody does the run any more.
     const some = queued.filter((holding) => this.held.holds(holding));
+    let unheld: readonly RunRecord[] = [];
     try {
       if (some.length > 0) {
-        await this.extendSome(tenant, some);
+        unheld = await this.extendSome(tenant, some);
         this.onSuccess();
       }
     } catch (error) {
@@ -90,6 +93,12 @@ export class LeaseExtension {
       for (const holding of some) this.loseLate(holding);
     }
     for (const holding of queued) this.asked.delete(holding);
+    if (unheld.length > 0) this.releases.add(() => this.release(tenant, unheld));
+  }
+
+  private async release(tenant: string, runs: readonly RunRecord[]): Promise<void> {
+    const ends = runs.map((run): HeldEnd => ({ run, end: { kind: 'released' } }));
+    await this.store.end(tenant, ends).catch(this.onFault);
   }
 
   /** Another may have it: its handler is told, whatever the database would say. An end is written, where it is the first. */
@@ -98,17 +107,18 @@ export class LeaseExtension {
       this.held.lose(holding, 'The lease could not be extended in time: another may have the run');
   }
 
-  private async extendSome(tenant: string, some: readonly Holding[]): Promise<void> {
+  /** @returns those that were leased anew once their handlers had been told that they have them no more */
+  private async extendSome(tenant: string, some: readonly Holding[]): Promise<RunRecord[]> {
     const begun = this.clock.monotonic();
     const kept = await this.store.extend(
       tenant,
       some.map((holding) => holding.run),
     );
-    const lost: HeldEnd[] = [];
+    const unheld: RunRecord[] = [];
     for (const holding of some) {
       const run = kept.get(holding.run.id);
       if (!this.held.holds(holding)) {
-        if (run !== undefined) lost.push({ run, end: { kind: 'released' } });
+        if (run !== undefined) unheld.push(run);
         continue;
       }
       if (run === undefined) {
@@ -122,7 +132,6 @@ export class LeaseExtension {
       const error = new StorageError('ABORTED', 'The run was cancelled', { operation: 'jobs.work' });
       this.held.settle(holding, { kind: 'failed', error: 'cancelled', retryable: false, cause: error }, error);
     }
-    // Leased anew once their handlers had been told that they have them no more.
-    if (lost.length > 0) await this.store.end(tenant, lost);
+    return unheld;
   }
 }

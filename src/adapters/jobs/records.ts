@@ -91,6 +91,8 @@ export interface RunValue extends RunLimits {
   readonly result?: JsonValue;
   /** Of the last attempt that failed; none of a run that has succeeded. */
   readonly error?: string;
+  /** The token under which its holder has told the last failure. */
+  readonly failedToken?: number;
   readonly cancelRequestedAt?: Date;
   /** It failed, and nobody tries it again. */
   readonly dead?: boolean;

@@ -48,9 +48,10 @@ export function isHeld(run: RunRecord | undefined, token: number): run is RunRec
 /** Whether what the token's holder wants to write is written already: its reply was lost, and it asks again. */
 export function isWritten(run: RunRecord | undefined, token: number, end: RunEnd): run is RunRecord {
   if (run === undefined || run.value.token !== token || run.value.queue === 'held') return false;
-  const { status, error } = run.value;
+  const { status, error, failedToken } = run.value;
   if (end.kind === 'succeeded') return status === 'succeeded';
-  return end.kind === 'failed' && status !== 'succeeded' && error === end.error;
+  // One that was given back since has the error of an earlier attempt.
+  return end.kind === 'failed' && failedToken === token && error === end.error;
 }
 
 export function leaseLost(id: string, operation: string): StorageError {
@@ -108,8 +109,7 @@ export function endUnwritable(unit: Unit, run: RunRecord): RunRecord {
 
 function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
   if (end.kind === 'succeeded') return succeeded(ended(run, 'succeeded', now), end.result);
-  const error = end.kind === 'failed' ? end.error : end.kind === 'expired' ? 'lease_expired' : undefined;
-  const failed = { ...run, ...compact({ error }) };
+  const failed = { ...run, ...failureOf(run, end) };
   if (run.cancelRequestedAt !== undefined) return ended(failed, 'cancelled', now);
   if (end.kind === 'released') return waiting({ ...run, attempt: run.attempt - 1 }, now);
   const isLast = run.attempt >= (run.retry ?? RETRY).maxAttempts || (end.kind === 'failed' && !end.retryable);
@@ -117,11 +117,19 @@ function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
   return { ...ended(failed, 'failed', now), dead: true };
 }
 
+function failureOf({ token }: RunValue, end: RunEnd): Pick<RunValue, 'error' | 'failedToken'> {
+  if (end.kind === 'failed') return { error: end.error, failedToken: token };
+  return end.kind === 'expired' ? { error: 'lease_expired' } : {};
+}
+
 /**
  * What failed before is in the run's events. Where a record has no room for both, the result is kept in place of the
  * checkpoint, from which nobody goes on any more.
  */
-function succeeded({ checkpoint, error: _earlier, ...run }: RunValue, result: JsonValue | undefined): RunValue {
+function succeeded(
+  { checkpoint, error: _earlier, failedToken: _token, ...run }: RunValue,
+  result: JsonValue | undefined,
+): RunValue {
   const bare = { ...run, ...compact({ result }) };
   if (checkpoint === undefined) return bare;
   const whole = { ...bare, checkpoint };
