@@ -1,7 +1,7 @@
 /** One run of a transaction's function: which operations it may have, and what follows its end. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { RecordBackend } from '../backends/backend.js';
-import type { Clock } from '../clock.js';
+import { EARLY, type Clock } from '../clock.js';
 import type { BeginOperation, CallOptions, DuringCall, OperationContext, Session } from '../component.js';
 import { isStorageError, StorageError, ValidationError } from '../errors.js';
 import type { Isolation, Pool } from '../pools/pool.js';
@@ -26,9 +26,6 @@ export class TablesMissing extends StorageError {
     super('UNAVAILABLE', message, { operation: 'transaction', details: { reason: 'tables' } });
   }
 }
-
-/** How many milliseconds before its time a clock may call back. */
-const EARLY = 2;
 
 export type Bounded = <R>(work: Promise<R>) => Promise<R>;
 
