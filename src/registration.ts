@@ -76,11 +76,11 @@ function checkParts(kind: string, driver: unknown, methods: readonly string[]): 
   return parts;
 }
 
-/** @param around what it is in */
-function checkSettings(at: string, fragment: unknown, around: readonly unknown[] = []): void {
+/** @param ancestors the settings that it is a part of, the outermost first */
+function checkSettings(at: string, fragment: unknown, ancestors: readonly unknown[] = []): void {
   if (!isPlainObject(fragment)) throw invalid(at, fragment, 'an object of settings');
-  if (around.includes(fragment)) throw invalid(at, fragment, 'settings that are not within themselves');
+  if (ancestors.includes(fragment)) throw invalid(at, fragment, 'settings that are not within themselves');
   if (typeof fragment['doc'] === 'string') return;
-  const within = [...around, fragment];
+  const within = [...ancestors, fragment];
   for (const [key, entry] of Object.entries(fragment)) checkSettings(`${at}.${key}`, entry, within);
 }

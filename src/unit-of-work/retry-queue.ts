@@ -1,4 +1,7 @@
-/** Transactions that lost against others more than once run again one after another: side by side they would lose against each other. */
+/**
+ * The turns of transactions that run again. Those that have lost a conflict more than once run one after another: side by
+ * side they would lose against each other again.
+ */
 import { timerDelay, type Clock } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import type { Pool } from '../pools/pool.js';

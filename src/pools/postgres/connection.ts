@@ -190,8 +190,8 @@ export class Connection implements Bounded {
     const { running } = this;
     this.running = undefined;
     running?.fail(failure);
-    // What it leads was not come to: what the server has said of the one ended both.
-    if (running?.leads === true) this.ahead.shift()?.fail(running.fault ?? failure);
+    // The led statement was not begun; it fails by the server's own error.
+    if (running?.leads === true) this.ahead.shift()?.fail(running.failure ?? failure);
     for (const statement of this.ahead.splice(0)) statement.fail(this.lostError());
     this.holder?.connectionEnded(reason);
     this.host.ended(this);

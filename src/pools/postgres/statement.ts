@@ -40,6 +40,8 @@ export class Statement {
   status: TransactionStatus = 'I';
   /** The tag of the command that was completed: COMMIT, or ROLLBACK. */
   tag = '';
+  /** What the server has said of it, where that was no good. */
+  failure: Error | undefined;
   prepared: Prepared | undefined;
   fallback: FallbackParser | undefined;
   private readonly rows: Row[] = [];
@@ -47,7 +49,6 @@ export class Statement {
   private described: Columns | undefined;
   private commands = 0;
   private ready = false;
-  protected failure: Error | undefined;
   private resolve: ((result: SqlResult) => void) | undefined;
   private reject: ((error: Error) => void) | undefined;
 
@@ -147,11 +148,6 @@ export class Statement {
   /** Whether the ReadyForQuery that is there now is its own: a client that a host gave back may still owe one. */
   get answered(): boolean {
     return this.ready || this.failure !== undefined;
-  }
-
-  /** What the server has said of it, where that was no good. */
-  get fault(): Error | undefined {
-    return this.failure;
   }
 
   /** The answer is complete. */

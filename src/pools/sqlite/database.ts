@@ -48,9 +48,10 @@ export class Database {
    * is not undone by its rollback, and its close() is not ours.
    */
   hostClient(): unknown {
-    if (this.openAgain === undefined) return this.engine.client;
-    if (this.host === undefined || !isOpen(this.host)) this.host = this.another('sql');
-    return this.host!.client;
+    const { openAgain } = this;
+    if (openAgain === undefined) return this.engine.client;
+    if (this.host === undefined || !isOpen(this.host)) this.host = this.mapped(openAgain, 'sql');
+    return this.host.client;
   }
 
   /**
@@ -58,19 +59,24 @@ export class Database {
    * makes a copy of it begin anew. `undefined` in memory.
    */
   moment(): EngineDatabase | undefined {
-    const engine = this.another('backup');
-    try {
-      engine?.exec('BEGIN; SELECT count(*) FROM sqlite_schema');
-      return engine;
-    } catch (error) {
-      engine?.close();
-      throw mapError(error, this.component, 'backup');
-    }
+    const { openAgain } = this;
+    if (openAgain === undefined) return undefined;
+    return this.mapped(() => {
+      const engine = openAgain();
+      try {
+        engine.exec('BEGIN; SELECT count(*) FROM sqlite_schema');
+        return engine;
+      } catch (error) {
+        engine.close();
+        throw error;
+      }
+    }, 'backup');
   }
 
-  private another(operation: string): EngineDatabase | undefined {
+  /** What `work` gives; what the engine throws in it is made a `StorageError`. */
+  private mapped<R>(work: () => R, operation: string): R {
     try {
-      return this.openAgain?.();
+      return work();
     } catch (error) {
       throw mapError(error, this.component, operation);
     }
