@@ -112,12 +112,13 @@ describe.each(targets)('keys that a transaction holds on $name', (target) => {
     expect(tally.seen).toEqual([1, 'held']);
   });
 
-  test('leave the connections to the application', async () => {
+  test('leave places to other keys, and connections to the application, where many are held', async () => {
     const { url, drop } = await prepare();
-    const pool = { max: 2 };
+    const pool = { max: 5 };
     const relaying = await openStorage({ databases: { main: { url, pool } } }, { environment: {} });
     const holding = await openStorage({ databases: { main: url } }, { environment: {} });
-    const keys = ['ann', 'bob', 'eve'];
+    // As many as the relay has places.
+    const keys = Array.from({ length: 10 }, (_, i) => `k${i}`);
     const tally = new Tally<unknown>();
     const delivering = gate();
     const relay = relaying.outbox.relay({
@@ -135,10 +136,12 @@ describe.each(targets)('keys that a transaction holds on $name', (target) => {
     delivering.open();
     while ((await kept(holding))[2]! > 0) await settled();
     for (let reads = 0; reads < 10; reads++) await relaying.outbox.backlog();
+    await enqueue(relaying, 'ann', 'other');
+    await tally.until(keys.length + 1);
     await end();
-    await tally.until(2 * keys.length);
+    await tally.until(2 * keys.length + 1);
     await relay.stop();
-    expect(tally.seen).toEqual([1, 1, 1, 'held', 'held', 'held']);
+    expect(tally.seen).toEqual([...keys.map(() => 1), 'other', ...keys.map(() => 'held')]);
     for (const storage of [relaying, holding]) await storage.close();
     await drop();
   });
