@@ -237,6 +237,18 @@ describeChroma('faults of the way to Chroma', () => {
     }
   });
 
+  test.each<[string, Record<string, string>, string]>([
+    ['a page', { 'content-type': 'text/html' }, '<p>Bearer hunter2&amp;TheSecret</p>'],
+    ['other JSON', { 'content-type': 'application/json' }, '{"detail":"Bearer hunter2\\u0026TheSecret"}'],
+    ['an error of another form', { 'content-type': 'application/json' }, '{"error":"Not this","message":"hunter2%26"}'],
+  ])('of %s that something before the server answers nothing is kept', async (_what, headers, body) => {
+    const own = await fixture.proxy();
+    const secret = storeOn(await fixture.provider({ url: own.url, token: 'hunter2&TheSecret', ...quickly }), 'a');
+    own.meet(GET, { status: 502, headers, body });
+    const { cause } = await failure(secret.fetch('docs', ['kept']));
+    expect((cause as Error).message).toBe('HTTP 502');
+  });
+
   test('a redirect is not followed: it would take the token elsewhere', async () => {
     const elsewhere = await fixture.proxy();
     const own = await fixture.proxy();

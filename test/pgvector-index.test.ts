@@ -109,6 +109,21 @@ describeServer('the index of vectors', () => {
     expect(await indexesOf('broken')).toEqual([{ valid: true }]);
   });
 
+  test('one that the server has no memory for is refused in its words', async () => {
+    const little = await fixture.pool(
+      {},
+      `${fixture.url}?options=${encodeURIComponent('-c maintenance_work_mem=1MB')}`,
+    );
+    const own = storeOn(providerOn(little), 'main');
+    const index = { kind: 'ivfflat', lists: 1_000 } as const;
+    await own.createCollection({ name: 'memory', dimension: DIMENSION, index });
+    await expect(own.load('memory', records(0, 10), { deferIndex: true })).rejects.toMatchObject({
+      message: expect.stringMatching(/call buildIndex: .*54000\): memory required is \d+ MB/) as unknown,
+      details: { sqlstate: '54000' },
+    });
+    expect(await own.count('memory')).toBe(10);
+  });
+
   test('a load that is refused leaves it alone, one that fails builds it again', async () => {
     await store.createCollection({ name: 'refused', dimension: DIMENSION });
     const index = (await tableOf(provider, 'refused')).replace(/"$/, '_ann"');

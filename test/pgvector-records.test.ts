@@ -132,6 +132,11 @@ describe('collections', () => {
     const of = (name: string, language: string) => schemaOf(name, 2, { text: { language } });
     expect(await code(provider.createCollection(of('klingon', 'klingon'), context()))).toBe('UNSUPPORTED');
     expect(await provider.describeCollection('klingon', context())).toBeUndefined();
+    // Statements would not find it by its name.
+    await opened.pool.query('CREATE SCHEMA other', [], context());
+    const elsewhere = 'CREATE TEXT SEARCH CONFIGURATION other.elsewhere (COPY = pg_catalog.english)';
+    await opened.pool.query(elsewhere, [], context());
+    expect(await code(provider.createCollection(of('elsewhere', 'elsewhere'), context()))).toBe('UNSUPPORTED');
     const schema = of('english', 'english');
     await provider.createCollection(schema, context());
     await provider.upsert(schema, A, [record('x', [1, 0], {}, 'The dogs were running')], context());

@@ -157,6 +157,17 @@ describe('an index', () => {
       code: 'VALIDATION',
       details: { key: 'name' },
     });
+    for (const [index, words] of [
+      [{ kind: 'none' }, 'index.kind: none'],
+      [{ kind: 'ivfflat', lists: 10 }, 'index.kind: ivfflat'],
+      [{ kind: 'hnsw', quantize: 'half' }, 'index.quantize: half'],
+      [{ kind: 'hnsw', m: 32 }, 'index.m: 32'],
+      [{ kind: 'hnsw', efConstruction: 200 }, 'index.efConstruction: 200'],
+    ] as const)
+      await expect(store.createCollection({ name: 'docs', dimension: 2, index })).rejects.toMatchObject({
+        code: 'UNSUPPORTED',
+        message: expect.stringContaining(words) as unknown,
+      });
     // Names that no compression makes shorter than half of them.
     const random = (i: number): string => createHash('sha512').update(String(i)).digest('hex');
     const fields = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [random(i), 'string']));
@@ -164,5 +175,9 @@ describe('an index', () => {
       store.createCollection({ name: 'docs', dimension: 2, fields: fields as Record<string, 'string'> }),
     ).rejects.toMatchObject({ code: 'UNSUPPORTED', details: { key: 'fields' } });
     expect(standIn.requests.length).toBe(before);
+    const index = { kind: 'hnsw', m: 16, efConstruction: 64, quantize: 'auto' } as const;
+    await store.createCollection({ name: 'docs', dimension: 2, index });
+    await store.createCollection({ name: 'docs', dimension: 2, index: { kind: 'hnsw' } });
+    expect((await store.describeCollection('docs')).index).toEqual(index);
   });
 });

@@ -41,6 +41,19 @@ describe('a namespace that the service does not know yet', () => {
     expect(await store.count('docs')).toBe(0);
   });
 
+  test('is empty when the answer of the deletion of all was lost', async () => {
+    const { store, standIn } = await opened();
+    await fill(store, 'docs', 3);
+    standIn.fail('deleteVectors', 'lost');
+    expect(await store.delete('docs', { all: true })).toEqual({});
+    expect(standIn.seen('deleteVectors')).toHaveLength(2);
+    const search = (): Promise<unknown[]> => store.search('docs', { vector: [1, 0], consistency: 'session' });
+    expect(await search()).toEqual([]);
+    // In a namespace that counts its writes anew.
+    await store.upsert('docs', records);
+    expect(await search()).toHaveLength(1);
+  });
+
   test('and that nothing says is there is empty: there is nothing to delete', async () => {
     let later = 0;
     const clock: Clock = { ...systemClock, monotonic: () => systemClock.monotonic() + later };

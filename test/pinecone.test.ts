@@ -130,9 +130,30 @@ describe('requests', () => {
     expect([...standIn.indexes.get('docs')!.namespaces.keys()]).toEqual(scopes.map(([, , name]) => name));
   });
 
+  test('name the hash of a tenant and a namespace that are too long, apart from every other', async () => {
+    const { provider, standIn } = await opened();
+    await storeOn(provider, 'acme').createCollection({ name: 'docs', dimension: 2 });
+    const long = 'é'.repeat(100);
+    const scopes = ['ta', 'tb'].flatMap((tenant) =>
+      [long, `${long}b`].map((namespace) => [tenant, namespace] as const),
+    );
+    for (const [tenant, namespace] of scopes) {
+      const store = storeOn(provider, tenant);
+      await store.upsert('docs', [{ id: `${tenant} ${namespace.length}`, vector: [1, 0] }], { namespace });
+    }
+    for (const [tenant, namespace] of scopes) {
+      const { items } = await storeOn(provider, tenant).list('docs', { namespace });
+      expect(items.map(({ id }) => id)).toEqual([`${tenant} ${namespace.length}`]);
+    }
+    const names = [...standIn.indexes.get('docs')!.namespaces.keys()];
+    expect(names).toHaveLength(4);
+    expect(names.every((name) => /^sha256-[0-9a-f]{64}$/.test(name))).toBe(true);
+  });
+
   test('have a URL that is not too long, whatever the names take', async () => {
     const { provider } = await opened();
-    const long = 'é'.repeat(127);
+    // Both together as long as a namespace may be.
+    const long = 'é'.repeat(42);
     const store = storeOn(provider, long);
     const namespace = long;
     await store.createCollection({ name: 'docs', dimension: 2 });

@@ -9,8 +9,6 @@ import { decodeRow, encodeBatch, fieldsOf, type Row } from './record.js';
 
 /** Records that one request deletes: each then ends well before it is given up. */
 const DELETE_PAGE = 5_000;
-/** Ids that one request for a count reads. */
-const COUNT_PAGE = 50_000;
 
 /** A batch that is too large for the server, or for what is before it, is halved. */
 export async function upsertRecords(
@@ -52,6 +50,20 @@ export function getRecords(
   });
 }
 
+/** All in one request: the server's pages are positions, which a deletion between two requests shifts. */
+export async function matchingIds(
+  connection: Connection,
+  id: string,
+  where: Where | undefined,
+  context: OperationContext,
+  operation: string,
+): Promise<string[]> {
+  const nothing = { vector: false, metadata: false, text: false };
+  const selection = where === undefined ? {} : { where };
+  const records = await getRecords(connection, id, selection, nothing, context, operation);
+  return records.map((record) => record.id);
+}
+
 export async function countRecords(
   connection: Connection,
   id: string,
@@ -60,12 +72,7 @@ export async function countRecords(
 ): Promise<number> {
   if (where === undefined)
     return connection.call(context, 'count', async (client) => readNumber(await client.collection(id).count()));
-  const nothing = { vector: false, metadata: false, text: false };
-  for (let offset = 0; ; offset += COUNT_PAGE) {
-    const page = { where, limit: COUNT_PAGE, offset };
-    const { length } = await getRecords(connection, id, page, nothing, context, 'count');
-    if (length < COUNT_PAGE) return offset + length;
-  }
+  return (await matchingIds(connection, id, where, context, 'count')).length;
 }
 
 /** Not with a count: the server counts ids that are not there. */

@@ -9,7 +9,7 @@ import { scoreOf } from '../codec/score.js';
 import type { ScoredVector, VectorSchema, VectorSearch } from '../provider.js';
 import type { Connection } from './connection.js';
 import { decodeRow, fieldsOf } from './record.js';
-import { getRecords, readNumber, readRows } from './records.js';
+import { getRecords, matchingIds, readNumber, readRows } from './records.js';
 import { scoreOfDistance } from './score.js';
 
 /** Numbers of vectors that one answer holds, about 4 MB of text. */
@@ -26,10 +26,10 @@ export async function searchRecords(
 ): Promise<ScoredVector[]> {
   const found = await query(connection, id, where, schema, request, context);
   if (found.length >= request.topK) return found;
-  const nothing = { vector: false, metadata: false, text: false };
-  const more = { ...(where === undefined ? {} : { where }), limit: found.length + 1 };
-  const { length } = await getRecords(connection, id, more, nothing, context, 'search');
-  return length <= found.length ? found : complete(connection, id, where, schema, request, found, context);
+  const known = new Set(found.map((hit) => hit.id));
+  const matching = await matchingIds(connection, id, where, context, 'search');
+  const missing = matching.filter((own) => !known.has(own));
+  return missing.length === 0 ? found : complete(connection, id, where, schema, request, found, missing, context);
 }
 
 function query(
@@ -56,7 +56,7 @@ function query(
   });
 }
 
-/** The closest of what was found and of everything else that matches. */
+/** The closest of what was found and of what else matched when the ids were read, where it still does. */
 async function complete(
   connection: Connection,
   id: string,
@@ -64,18 +64,18 @@ async function complete(
   { metric, dimension }: VectorSchema,
   { vector, topK, include }: VectorSearch,
   found: readonly ScoredVector[],
+  missing: readonly string[],
   context: OperationContext,
 ): Promise<ScoredVector[]> {
-  const known = new Set(found.map((hit) => hit.id));
   const limit = Math.max(1, Math.min(PAGE_RECORDS, Math.floor(PAGE_NUMBERS / dimension)));
   let closest = [...found];
-  for (let offset = 0; ; offset += limit) {
-    const selection = { ...(where === undefined ? {} : { where }), limit, offset };
-    const page = await getRecords(connection, id, selection, { ...include, vector: true }, context, 'search');
-    for (const { vector: own, ...rest } of page)
-      if (own !== undefined && !known.has(rest.id))
+  for (let start = 0; start < missing.length; start += limit) {
+    const selection = { ids: missing.slice(start, start + limit), ...(where === undefined ? {} : { where }) };
+    const part = await getRecords(connection, id, selection, { ...include, vector: true }, context, 'search');
+    for (const { vector: own, ...rest } of part)
+      if (own !== undefined)
         closest.push({ ...rest, ...(include.vector ? { vector: own } : {}), score: scoreOf(metric, own, vector) });
     closest = closest.sort((a, b) => b.score - a.score).slice(0, topK);
-    if (page.length < limit) return closest;
   }
+  return closest;
 }

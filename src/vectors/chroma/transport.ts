@@ -7,7 +7,10 @@ import { ChromaFault } from './fault.js';
 
 const SHOWN_MESSAGE = 500;
 
-/** @param token taken out of what the server says: a proxy may echo the request. */
+/**
+ * Of an answer that is not in the form of the server's nothing is kept: a proxy may echo the request, in any spelling.
+ * @param token taken out of what the server says.
+ */
 export function makeTransport(
   signal: () => AbortSignal | undefined,
   now: () => Date,
@@ -20,25 +23,23 @@ export function makeTransport(
     const text = await response.text();
     const { status } = response;
     if (response.ok) throw new ChromaFault(undefined, undefined, 'its answer is not JSON');
-    const { error, message = text } = isJson ? readError(text) : {};
-    const masked = (said: string): string => (token === undefined ? said : said.replaceAll(token, '***'));
+    const { error, message } = isJson ? readError(text, token) : {};
     throw new ChromaFault(
       status,
-      error !== undefined && /^\w{1,48}$/.test(masked(error)) ? error : undefined,
-      masked(message).slice(0, SHOWN_MESSAGE),
+      error,
+      message?.slice(0, SHOWN_MESSAGE) ?? `HTTP ${status}`,
       parseRetryAfter(response.headers.get('retry-after'), now()),
     );
   };
 }
 
 /** The name and the message of an error; neither where something else than the server has answered. */
-function readError(text: string): { error?: string; message?: string } {
+function readError(text: string, token: string | undefined): { error?: string; message?: string } {
+  const masked = (said: string): string => (token === undefined ? said : said.replaceAll(token, '***'));
   try {
     const { error, message } = JSON.parse(text) as { error?: unknown; message?: unknown };
-    return {
-      ...(typeof error === 'string' ? { error } : {}),
-      ...(typeof message === 'string' ? { message } : {}),
-    };
+    if (typeof error !== 'string' || !/^\w{1,48}$/.test(masked(error))) return {};
+    return { error, ...(typeof message === 'string' ? { message: masked(message) } : {}) };
   } catch {
     return {};
   }

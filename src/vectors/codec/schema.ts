@@ -15,6 +15,8 @@ import { metadataKeyFault } from './metadata.js';
 import { checkCollectionName, checkKeys, checkWhole } from './values.js';
 
 export const METRICS: readonly Metric[] = ['cosine', 'euclidean', 'dot'];
+/** What an index is that is not declared. */
+export const DEFAULT_INDEX = { kind: 'hnsw', m: 16, efConstruction: 64, quantize: 'auto' } as const;
 const FIELD_TYPES: readonly VectorFieldType[] = ['string', 'number', 'boolean', 'date', 'string[]'];
 
 /**
@@ -73,7 +75,7 @@ function resolveFields(fields: unknown): VectorSchema['fields'] {
 }
 
 function resolveIndex(index: unknown): VectorIndex {
-  if (index === undefined) return { kind: 'hnsw', m: 16, efConstruction: 64, quantize: 'auto' };
+  if (index === undefined) return { ...DEFAULT_INDEX };
   const { kind } = checkKeys(index, 'index', ['kind', 'm', 'efConstruction', 'quantize', 'lists', 'probes']);
   switch (checkOneOf(kind, 'index.kind', ['hnsw', 'ivfflat', 'none'])) {
     case 'none':
@@ -90,9 +92,13 @@ function resolveIndex(index: unknown): VectorIndex {
     }
     case 'hnsw': {
       const keys = ['kind', 'm', 'efConstruction', 'quantize'];
-      const { m = 16, efConstruction, quantize = 'auto' } = checkKeys(index, 'index', keys);
+      const {
+        m = DEFAULT_INDEX.m,
+        efConstruction,
+        quantize = DEFAULT_INDEX.quantize,
+      } = checkKeys(index, 'index', keys);
       const links = checkWhole(m, 'index.m', 2, 100);
-      const width = efConstruction ?? Math.max(64, 2 * links);
+      const width = efConstruction ?? Math.max(DEFAULT_INDEX.efConstruction, 2 * links);
       return {
         kind: 'hnsw',
         m: links,

@@ -168,7 +168,9 @@ export class Collections {
 
   private async checkLanguage({ text }: VectorSchema, context: OperationContext): Promise<void> {
     if (text === undefined) return;
-    const find = 'SELECT 1 FROM pg_catalog.pg_ts_config WHERE cfgname = $1::text';
+    // By its name alone, as statements say it: one that is outside the search path is not found.
+    const find =
+      'SELECT 1 FROM pg_catalog.pg_ts_config WHERE cfgname = $1::text AND pg_catalog.pg_ts_config_is_visible(oid)';
     if ((await this.pool.query(find, [text.language], context)).rows.length > 0) return;
     throw new UnsupportedError(`text.language: the server has no text search configuration ${text.language}`, {
       component: this.component,

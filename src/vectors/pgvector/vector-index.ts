@@ -4,7 +4,7 @@ import type { OperationContext } from '../../component.js';
 import { TimeoutError, ValidationError } from '../../errors.js';
 import type { PostgresDialectPool } from '../../pools/pool.js';
 import type { VectorSchema } from '../provider.js';
-import { LOST_RACES, sqlState } from './fault.js';
+import { buildFault, LOST_RACES, sqlState } from './fault.js';
 import { createIndex, indexName, SCHEMA } from './table.js';
 
 /** How often the build of another process is looked at, in milliseconds. */
@@ -45,7 +45,7 @@ export class VectorIndexes {
     try {
       await work();
     } catch (error) {
-      if (!LOST_RACES.has(sqlState(error) ?? '')) throw error;
+      if (!LOST_RACES.has(sqlState(error) ?? '')) throw buildFault(error);
       await this.wait(context);
     }
   }

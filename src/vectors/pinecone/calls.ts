@@ -3,6 +3,7 @@ import type { Index } from '@pinecone-database/pinecone';
 import type { OperationContext } from '../../component.js';
 import { isStorageError, ValidationError } from '../../errors.js';
 import type { VectorSchema } from '../provider.js';
+import type { RemoteAttempt } from '../remote/call.js';
 import type { Answer, Connection } from './connection.js';
 import { saidBy } from './fault.js';
 import type { Sight } from './freshness.js';
@@ -25,7 +26,11 @@ export class Calls {
   ) {}
 
   /** @param absent what a namespace that is not there answers: they arise with their first record. */
-  async index<R>(target: Target, absent: R, work: (index: Index) => Promise<R>): Promise<Found<R>> {
+  async index<R>(
+    target: Target,
+    absent: R,
+    work: (index: Index, attempt: RemoteAttempt) => Promise<R>,
+  ): Promise<Found<R>> {
     const { context, operation } = target;
     const { made, answer } = await this.at(target, (host) => this.connection.data(context, operation, host, work));
     return { made, isAbsent: answer === undefined, ...(answer ?? { value: absent }) };

@@ -92,12 +92,18 @@ export class Connection {
   }
 
   /** Makes a call to an index. */
-  data<R>(bounds: Bounds, operation: string, host: string, work: (index: Index) => Promise<R>): Promise<Answer<R>> {
+  data<R>(
+    bounds: Bounds,
+    operation: string,
+    host: string,
+    work: (index: Index, attempt: RemoteAttempt) => Promise<R>,
+  ): Promise<Answer<R>> {
     const { library } = this;
     if (library === undefined) throw this.notOpen(operation);
-    return callRemote(bounds, this.policy(operation), async ({ signal }) => {
+    return callRemote(bounds, this.policy(operation), async (attempt) => {
       const marks: Marks = {};
-      const value = await work(this.client(library, signal, marks).index({ host: this.urlOf(host) }));
+      const index = this.client(library, attempt.signal, marks).index({ host: this.urlOf(host) });
+      const value = await work(index, attempt);
       return { value, ...marks };
     });
   }

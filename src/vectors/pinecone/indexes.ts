@@ -1,8 +1,8 @@
 /** Collections: an index each, its declaration in the index's tags. */
 import type { IndexModel } from '@pinecone-database/pinecone';
 import type { OperationContext } from '../../component.js';
-import { isStorageError, NotFoundError, UnavailableError } from '../../errors.js';
-import { checkSameSchema, sameSchema } from '../codec/schema.js';
+import { isStorageError, NotFoundError, UnavailableError, UnsupportedError } from '../../errors.js';
+import { checkSameSchema, DEFAULT_INDEX, sameSchema } from '../codec/schema.js';
 import type { VectorSchema } from '../provider.js';
 import type { Connection } from './connection.js';
 import { checkIndexName } from './names.js';
@@ -29,6 +29,17 @@ const TRUSTED = 5_000;
 /** Milliseconds that a description may take where what is known of an index will do. */
 const REFRESH = 2_000;
 
+/** @throws `UNSUPPORTED` for an index of another kind or form: the service has one, and nothing of it to choose. */
+function checkIndex({ index }: VectorSchema, component: string): void {
+  const fixed: Readonly<Record<string, unknown>> = DEFAULT_INDEX;
+  const given: Readonly<Record<string, unknown>> = { ...index };
+  const key = Object.keys(given).find((own) => given[own] !== undefined && given[own] !== fixed[own]);
+  if (key === undefined) return;
+  throw new UnsupportedError(`index.${key}: ${String(given[key])} is not supported by Pinecone's provider`, {
+    component,
+  });
+}
+
 export class Indexes {
   /** Of indexes that were ready. */
   private readonly known = new Map<string, Known>();
@@ -39,6 +50,7 @@ export class Indexes {
   async create(schema: VectorSchema, context: OperationContext): Promise<void> {
     const { component } = this.connection;
     const name = checkIndexName(schema.name, component);
+    checkIndex(schema, component);
     const tags = encodeTags(schema, component);
     const message = `The index ${name} was not ready in time: it is being made; call createCollection again`;
     await this.connection.until(context, 'createCollection', message, async () => {

@@ -1,8 +1,10 @@
 /** Ids, tenants and namespaces as the service takes them: ASCII without spaces, whatever the host's text is. */
+import { createHash } from 'node:crypto';
 import { ValidationError } from '../../errors.js';
 import type { VectorScope } from '../provider.js';
 
 const ID_BYTES = 512;
+const NAMESPACE_CHARACTERS = 512;
 /** The service's own name of the namespace that is not named. */
 const DEFAULT_NAMESPACE = '__default__';
 const DEFAULT_TENANT = 'default';
@@ -17,10 +19,11 @@ export function checkIndexName(name: string, component: string): string {
   return name;
 }
 
-/** Unlike for any two scopes: the separator is encoded in both parts. */
+/** Unlike for any two scopes: the separator is encoded in both parts, and a hash, of what would be too long, has none. */
 export function namespaceOf({ tenant, namespace }: VectorScope): string {
   if (tenant === DEFAULT_TENANT && namespace === '') return DEFAULT_NAMESPACE;
-  return `${encodeURIComponent(tenant)}/${encodeURIComponent(namespace)}`;
+  const name = `${encodeURIComponent(tenant)}/${encodeURIComponent(namespace)}`;
+  return name.length <= NAMESPACE_CHARACTERS ? name : `sha256-${createHash('sha256').update(name).digest('hex')}`;
 }
 
 /**

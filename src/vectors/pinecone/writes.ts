@@ -102,11 +102,15 @@ export class Writes {
     const began = this.freshness.begin();
     const message = 'The index does not have its namespaces yet';
     let isMissing = false;
+    let attempts = 0;
     const ask = async (): Promise<Found<boolean> | undefined> => {
-      const found = await this.calls.index(target, false, async (index) => {
+      const found = await this.calls.index(target, false, async (index, { number }) => {
+        attempts = number;
         await work(index);
         return true;
       });
+      // Gone by an earlier attempt, whose answer was lost: what comes next counts anew.
+      if (!found.value && leaves === 'nothing' && attempts > 1) return { ...found, value: true, written: 0 };
       isMissing = !found.value && (leaves === 'records' || this.freshness.isThere(target, found.made));
       return isMissing ? undefined : found;
     };

@@ -35,6 +35,7 @@ interface Body {
 }
 
 const RESULT_BYTES = 4 * 1_048_576;
+const NAMESPACE_CHARACTERS = 512;
 /** Of a sparse index. */
 const SPARSE_TOP_K = 1_000;
 const usage = { readUnits: 1 };
@@ -253,17 +254,23 @@ export class DataPlane {
 
   /** Namespaces arise with their first record; reads of one that is not there find nothing. */
   private namespace(name: string | undefined, make: boolean): Namespace {
-    const key = name === undefined || name === '' ? '__default__' : name;
+    const key = keyOf(name);
     const found = this.index.namespaces.get(key) ?? new Namespace();
     if (make) this.index.namespaces.set(key, found);
     return found;
   }
 
   private existing(name: string): Namespace {
-    const found = this.index.namespaces.get(name === '' ? '__default__' : name);
+    const found = this.index.namespaces.get(keyOf(name));
     if (found === undefined) throw new Refusal(404, 'Namespace not found');
     return found;
   }
+}
+
+function keyOf(name = ''): string {
+  if (name.length > NAMESPACE_CHARACTERS)
+    throw new Refusal(400, `Namespace names have at most ${NAMESPACE_CHARACTERS} characters`);
+  return name === '' ? '__default__' : name;
 }
 
 function describeNamespace(name: string, { size }: Namespace): object {
