@@ -95,6 +95,15 @@ export function boundsNow(
   return { signal, deadline: options?.timeout === undefined && session === undefined ? Infinity : deadline };
 }
 
+/** Milliseconds that a step of a call is given at least: none at all would be no timeout. */
+const SHORTEST_STEP = 1;
+
+/** The options of one step of a call, whose `timeout` is what the steps before have left until the call's deadline. */
+export function withTimeLeft<O extends CallOptions>(options: O, deadline: number, clock: Clock): O {
+  const timeout = Math.max(deadline - clock.monotonic(), SHORTEST_STEP);
+  return timeout === Infinity ? options : { ...options, timeout };
+}
+
 /** One setting of a component: data, so that a fragment can be read before its component is loaded. */
 export interface SettingSpec {
   readonly doc: string;

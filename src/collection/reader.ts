@@ -4,7 +4,7 @@ import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backen
 import { LIMITS } from '../backends/limits.js';
 import { copyJson } from '../backends/value.js';
 import { aborted, within } from '../clock.js';
-import type { CallOptions, OperationContext } from '../component.js';
+import { withTimeLeft, type CallOptions, type OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
 import { Handle } from '../handle.js';
 import { isList } from '../filter/json.js';
@@ -17,9 +17,6 @@ import { runOperation, type CollectionHost } from './host.js';
 import { checkOptions, type Incrementable } from './options.js';
 import { fetchPage, planPage, type ListOptions, type Page, type PagePlan } from './page.js';
 import { RecordCodec, type StoredRecord } from './record-codec.js';
-
-/** Milliseconds that an operation is given at least: none at all would be no timeout. */
-const LEAST = 1;
 
 export abstract class CollectionReader<T, F extends string> extends Handle {
   protected readonly codec: RecordCodec<T>;
@@ -188,8 +185,7 @@ export abstract class CollectionReader<T, F extends string> extends Handle {
       end();
       const late = 'The deadline passed before the schema had answered';
       const encoded = await this.within(encoding, context, operation, late);
-      const timeout = Math.max(context.deadline - this.host.clock.monotonic(), LEAST);
-      return work(encoded, timeout === Infinity ? options : { ...options, timeout });
+      return work(encoded, withTimeLeft(options, context.deadline, this.host.clock));
     });
   }
 

@@ -2,8 +2,6 @@
 import { expect, test } from '@jest/globals';
 import type { Entry, KeyValueStore } from '../../src/index.js';
 import { describeKv } from '../support/kv-targets.js';
-import { databaseOf } from '../support/open-parts.js';
-import { gate } from '../support/postgres/fixture.js';
 
 describeKv('kv in one step', ({ storage, target, open }) => {
   const kv = (): KeyValueStore => storage().kv;
@@ -50,25 +48,6 @@ describeKv('kv in one step', ({ storage, target, open }) => {
     expect(entries.map(({ value }) => value)).toEqual(Array.from({ length: 10 }, () => ({ n: 1 })));
     await expect(kv().getOrSet('once', 'b', () => Promise.reject(new Error('no')))).rejects.toThrow('no');
     expect(await kv().getOrSet('once', 'b', () => 5)).toMatchObject({ value: 5 });
-  });
-
-  test('who is told late that nothing was there does not compute what another has computed meanwhile', async () => {
-    const { backend } = databaseOf(storage());
-    const read = backend.read.bind(backend);
-    const asked = gate();
-    const told = gate();
-    backend.read = async (...request) => {
-      backend.read = read;
-      const found = await read(...request);
-      asked.open();
-      await told.passed;
-      return found;
-    };
-    const late = kv().getOrSet('late', 'a', () => Promise.reject(new Error('computed twice')));
-    await asked.passed;
-    expect(await kv().getOrSet('late', 'a', () => 1)).toMatchObject({ value: 1 });
-    told.open();
-    expect(await late).toMatchObject({ value: 1 });
   });
 
   test('who waits for what another computes waits by its own bounds, and the others go on', async () => {

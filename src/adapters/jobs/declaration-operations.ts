@@ -45,8 +45,8 @@ export abstract class DeclarationOperations extends ScheduleOperations {
   async ensure(job: NewJob, options: EnsureJobOptions = {}): Promise<JobChange> {
     const { schedule, ...actor } = OPTIONS.ensure(options, 'options');
     const read = readNewJob(job, 'job');
-    const { status: said, ...given } = job;
-    const status = readGivenStatus(said, 'job.status') ?? (schedule === undefined ? 'draft' : 'scheduled');
+    const { status: givenStatus, ...given } = job;
+    const status = readGivenStatus(givenStatus, 'job.status') ?? (schedule === undefined ? 'draft' : 'scheduled');
     const declaration: Declaration = {
       value: compact<JobValue>({ ...read, status }),
       changes: readJobChanges(given, 'job'),

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { JsonValue } from '../../backends/backend.js';
 import { copyJson } from '../../backends/value.js';
 import { within } from '../../clock.js';
-import type { CallOptions, OperationContext } from '../../component.js';
+import { withTimeLeft, type CallOptions, type OperationContext } from '../../component.js';
 import { invalid } from '../../errors.js';
 import { json } from '../arguments.js';
 import { callOptions } from '../store.js';
@@ -205,11 +205,15 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
     if (typeof compute !== 'function') throw invalid('compute', compute, 'a function');
     const { ttlSeconds } = readOptions(options, TTL);
     const { backend, clock, outbox, tenant } = this.host;
-    const find = (): Promise<KeyValue<Value>> => this.find('getOrSet', at, options);
-    const settle = async (value: Value, call: CallOptions): Promise<Entry<Value>> => {
+    const call = callOptions(options);
+    const { context: bounds, end } = this.host.begin('kv.getOrSet', call);
+    end();
+    const left = (): CallOptions => withTimeLeft(call, bounds.deadline, clock);
+    const find = (): Promise<KeyValue<Value>> => this.find('getOrSet', at, left());
+    const settle = async (value: Value, callNow: () => CallOptions): Promise<Entry<Value>> => {
       for (;;) {
         const { entry } = await this.compareAndSet<Value>(namespace, key, value, {
-          ...call,
+          ...callNow(),
           ttlSeconds,
           ifAbsent: true,
         });
@@ -223,9 +227,7 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
     if (outbox !== undefined) {
       const known = await find();
       if (known.found) return known;
-      const { context, end } = this.host.begin('kv.getOrSet', callOptions(options));
-      end();
-      return settle(await wait(answer(), context), callOptions(options));
+      return settle(await wait(answer(), bounds), left);
     }
     const flights = FLIGHTS.get(backend) ?? new Flights();
     FLIGHTS.set(backend, flights);
@@ -234,10 +236,10 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
       try {
         const known = await find();
         if (known.found) return known;
-        const entry = await this.run('getOrSet', options, (context) =>
+        const entry = await this.run('getOrSet', left(), (context) =>
           flights.share(
             look,
-            async () => settle(await answer(), {}),
+            async () => settle(await answer(), () => ({})),
             (computing) => wait(computing, context),
           ),
         );

@@ -26,7 +26,7 @@ const CLEARED = 32;
 /** Records of a batch that are not entries: the counters of the namespace and of the tenant. */
 const COUNTERS = 2;
 /** Bytes that one record takes of a batch at most, beside the value, the namespace and the key: names, times, a mark. */
-const BESIDE = 256;
+const RECORD_OVERHEAD_BYTES = 256;
 
 const ITEM = shape({ key: keyReader, value: (value) => value, ttlSeconds: optionalTtl });
 
@@ -163,7 +163,7 @@ export abstract class KeyValueBulk extends KeyValueWriter {
       return { at, id: idOf(at), stored, ttl: ttlSeconds };
     });
     if (new Set(read.map(({ id }) => id)).size !== read.length) throw invalid('items', items, 'each key once');
-    const bytes = read.reduce((sum, item) => sum + bytesOf(item), COUNTERS * BESIDE);
+    const bytes = read.reduce((sum, item) => sum + bytesOf(item), COUNTERS * RECORD_OVERHEAD_BYTES);
     if (bytes > maxBatchBytes)
       throw invalid('items', items, `at most ${maxBatchBytes} bytes together, keys and namespaces too, not ${bytes}`);
     return read;
@@ -184,7 +184,7 @@ interface Item {
 
 /** The most that it takes of a batch, whatever is there. */
 function bytesOf({ at: { namespace, key }, stored }: Item): number {
-  return stored.bytes + jsonBytes([namespace, key]) + BESIDE;
+  return stored.bytes + jsonBytes([namespace, key]) + RECORD_OVERHEAD_BYTES;
 }
 
 function optionalTtl(value: unknown, key: string): number | null | undefined {

@@ -12,7 +12,7 @@ const STEP = 500;
 const INTERVAL = 3_600_000;
 
 /** When the last look was that left nothing, by database opened. */
-const LAST = new WeakMap<RecordBackend, number>();
+const LAST_FULL_LOOK = new WeakMap<RecordBackend, number>();
 
 /**
  * Deletes up to `limit` counters that are 0 and were written at `before` or earlier; gives the number. Where a writer was
@@ -28,13 +28,13 @@ export async function deleteEmptied(
   context: OperationContext,
 ): Promise<number> {
   const now = context.now.getTime();
-  const last = LAST.get(backend);
+  const last = LAST_FULL_LOOK.get(backend);
   // After a clock that was ahead once, and was set right since, it would be long until then.
   if (last !== undefined && now >= last && now < last + INTERVAL) return 0;
   const filter = normalize(parseFilter({ bytes: 0, updatedAt: { $lte: before } }, domain));
   const request = { collection: schema, filter, sort: parseSort(undefined, domain), limit };
   const found = await backend.find('all', request, context);
-  if (found.length < limit) LAST.set(backend, now);
+  if (found.length < limit) LAST_FULL_LOOK.set(backend, now);
   const emptied = found.filter(({ id }) => id !== kept);
   let deleted = 0;
   for (const [tenant, counters] of groupBy(emptied, (counter) => counter.tenant))
