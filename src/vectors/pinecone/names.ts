@@ -1,13 +1,13 @@
 /** Ids, tenants and namespaces as the service takes them: ASCII without spaces, whatever the host's text is. */
 import { createHash } from 'node:crypto';
 import { ValidationError } from '../../errors.js';
+import { DEFAULT_TENANT } from '../codec/scope.js';
 import type { VectorScope } from '../provider.js';
 
 const ID_BYTES = 512;
 const NAMESPACE_CHARACTERS = 512;
 /** The service's own name of the namespace that is not named. */
 const DEFAULT_NAMESPACE = '__default__';
-const DEFAULT_TENANT = 'default';
 
 /** @throws `VALIDATION` for a name of a collection that cannot be one of an index. */
 export function checkIndexName(name: string, component: string): string {
