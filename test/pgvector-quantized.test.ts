@@ -8,6 +8,7 @@ import { numbers } from '../src/testing/vector-search.js';
 import {
   A,
   context,
+  equal,
   explaining,
   openProvider,
   providerOn,
@@ -94,6 +95,31 @@ describe('recall@10 by an index of fewer bits', () => {
     },
     240_000,
   );
+});
+
+test('a scan that gave up with fewer candidates than it was asked for is completed', async () => {
+  const { pool, provider } = opened;
+  const schema = schemaOf('short', 32, { index: { kind: 'hnsw', quantize: 'bit' } });
+  await provider.createCollection(schema, context());
+  const random = numbers(32);
+  const vectorOf = (): number[] => Array.from({ length: 32 }, () => random() - 0.5);
+  const rows = Array.from({ length: 1_000 }, (_, i) => record(`r${i}`, vectorOf(), { tenth: i % 10 === 0 }));
+  for (const from of [0, 500]) await provider.upsert(schema, A, rows.slice(from, from + 500), context());
+  // So few rows would be compared one by one, and no scan of them gives up.
+  await pool.script('SET enable_sort = off; SET enable_seqscan = off; SET enable_bitmapscan = off', context());
+  await pool.script('SET hnsw.max_scan_tuples = 300', context());
+  try {
+    const query = { ...searchFor(vectorOf(), 10), filter: equal('tenth', true) };
+    const explained = await storeOn(provider, A.tenant).search('short', {
+      ...{ vector: query.vector, topK: 10, filter: { tenth: true }, explain: true },
+    });
+    expect(explained).toMatchObject({ scan: 'index', completed: true });
+    const [found, exact] = [query, { ...query, exact: true }].map((one) => provider.search(schema, A, one, context()));
+    expect(await found).toEqual(await exact);
+  } finally {
+    await pool.script('RESET enable_sort; RESET enable_seqscan; RESET enable_bitmapscan', context());
+    await pool.script('RESET hnsw.max_scan_tuples', context());
+  }
 });
 
 describe('what half precision cannot hold is refused before any I/O', () => {

@@ -55,6 +55,8 @@ function scanOf({ index }: VectorSchema, isPart: boolean, rows: number, efSearch
 
 interface IndexedSearch extends Statement {
   readonly settings: readonly Setting[];
+  /** The rows that the index is asked for. */
+  readonly wanted: number;
 }
 
 export class Searcher {
@@ -73,10 +75,12 @@ export class Searcher {
     context: OperationContext,
   ): Promise<ScoredVector[]> {
     const indexed = this.indexed(schema, scope, request);
-    const found = indexed === undefined ? [] : await this.readIndexed(indexed, schema, request, context);
-    // A scan gives up before it has met every row of a rare tenant or filter.
-    if (found.length === request.topK) return found;
-    return this.read(exactStatement(schema, scope, request, this.pool.binary), schema, request, context);
+    if (indexed !== undefined) {
+      const { hits, isShort } = await this.readIndexed(indexed, schema, request, context);
+      if (!isShort) return hits;
+    }
+    const exact = exactStatement(schema, scope, request, this.pool.binary);
+    return (await this.read(exact, schema, request, context)).hits;
   }
 
   /** Runs the search, and gives the server's plans with what they took. */
@@ -90,8 +94,7 @@ export class Searcher {
     const exact = exactStatement(schema, scope, request, this.pool.binary);
     if (indexed === undefined) return { scan: 'exact', completed: false, plan: await this.planOf(exact, context) };
     const plan = await this.planOf(indexed, context);
-    const found = await this.readIndexed(indexed, schema, request, context);
-    const completed = found.length < request.topK;
+    const { isShort: completed } = await this.readIndexed(indexed, schema, request, context);
     return {
       // The planner may take a filter's index instead, and compare what it gives.
       scan: plan.includes(indexName(schema)) ? 'index' : 'exact',
@@ -104,8 +107,9 @@ export class Searcher {
     const precision = precisionOf(schema);
     if (request.exact || precision === 'none') return undefined;
     const isPart = request.filter !== undefined || scope.tenant !== DEFAULT_TENANT || scope.namespace !== '';
-    const { settings, efSearch } = scanOf(schema, isPart, candidates(precision, request.topK), this.efSearch);
-    return { ...indexedStatement(schema, scope, request, precision, this.pool.binary, efSearch), settings };
+    const wanted = candidates(precision, request.topK);
+    const { settings, efSearch } = scanOf(schema, isPart, wanted, this.efSearch);
+    return { ...indexedStatement(schema, scope, request, precision, this.pool.binary, efSearch), settings, wanted };
   }
 
   private async planOf({ text, parameters, settings }: Partial<IndexedSearch> & Statement, context: OperationContext) {
@@ -121,15 +125,17 @@ export class Searcher {
     return settings === undefined ? explain() : this.withSettings(settings, context, explain);
   }
 
-  private readIndexed(
+  /** A scan is short that gives up before it has met as many rows of a rare tenant or filter as it was asked for. */
+  private async readIndexed(
     statement: IndexedSearch,
     schema: VectorSchema,
     request: VectorSearch,
     context: OperationContext,
-  ): Promise<ScoredVector[]> {
-    return this.withSettings(statement.settings, context, (options) =>
+  ): Promise<{ hits: ScoredVector[]; isShort: boolean }> {
+    const { hits, met } = await this.withSettings(statement.settings, context, (options) =>
       this.read(statement, schema, request, context, options),
     );
+    return { hits, isShort: met < statement.wanted };
   }
 
   /** @param work runs one statement, with the options that it is given. */
@@ -154,13 +160,14 @@ export class Searcher {
     { include }: VectorSearch,
     context: OperationContext,
     options?: QueryOptions,
-  ): Promise<ScoredVector[]> {
+  ): Promise<{ hits: ScoredVector[]; met: number }> {
     // Never a named statement: after five runs its plan would no longer see the tenant and the filter.
     const { rows } = await this.pool.query(text, parameters.values, context, options);
-    return rows.map((row) => ({
+    const hits = rows.map((row) => ({
       ...readRow(row, include),
       score: scoreOfDistance(metric, Number(row['distance'])),
     }));
+    return { hits, met: Number(rows[0]?.['met'] ?? rows.length) };
   }
 
   /** Until the end of the transaction; gives the settings as they were. */

@@ -100,7 +100,10 @@ export function exactStatement(
   }));
 }
 
-/** Vectors are written as text outside, for the rows that are given rather than for all that are compared. */
+/**
+ * With the number of candidates as `met` where they are more than the rows asked for.
+ * Vectors are written as text outside, for the rows that are given rather than for all that are compared.
+ */
 function searchStatement(
   schema: VectorSchema,
   scope: VectorScope,
@@ -115,7 +118,8 @@ function searchStatement(
   const { order, rows, gate } = scan(target);
   const where = gate === undefined ? own : `${gate} AND ${own}`;
   const inner = `SELECT ${columnsOf(include, 'embedding')}, ${measure} AS distance FROM ${tableName(schema)} WHERE ${where}`;
-  const outer = `SELECT ${columnsOf(include)}, distance FROM c ORDER BY distance, id`;
+  const met = rows > topK ? ', (SELECT count(*) FROM c) AS met' : '';
+  const outer = `SELECT ${columnsOf(include)}, distance${met} FROM c ORDER BY distance, id`;
   const best = rows > topK ? ` LIMIT ${parameters.integer(topK)}` : '';
   return {
     parameters,
