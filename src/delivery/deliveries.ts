@@ -8,6 +8,7 @@ import type { StoreName } from '../adapters/settings.js';
 import type { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import type { CollectionHost } from '../collection/host.js';
+import type { Pool } from '../pools/pool.js';
 import type { Leave } from './message.js';
 import { DeliveredCollection } from './records.js';
 import { deliveredStore, type DeliveredStore, type Stores } from './stores.js';
@@ -15,6 +16,8 @@ import { DeliveredVectors, type OutsideVectors } from './vectors.js';
 
 /** Where things live, and the transaction's own handles of what lives with it. */
 export interface DeliveryHost extends Leave {
+  /** Whether the transaction itself can write there. */
+  isOwn(pool: Pool): boolean;
   readonly own: Stores & {
     collection<T, In>(
       definition: CollectionDefinition<T, In, string>,

@@ -2,7 +2,6 @@
 import type { JsonValue, RecordBackend } from '../backends/backend.js';
 import type { StoreName } from '../adapters/settings.js';
 import { UnsupportedError } from '../errors.js';
-import type { Pool } from '../pools/pool.js';
 import type { NewMessage } from '../unit-of-work/outbox/enqueue.js';
 
 /** What a transaction has left to be delivered: a message of its outbox. */
@@ -18,8 +17,6 @@ export interface Delivery {
 export const DONE: Delivery = Object.freeze({});
 
 export interface Leave {
-  /** Whether the transaction itself can write there. */
-  isOwn(pool: Pool | undefined): boolean;
   messages(messages: readonly (NewMessage & { readonly payload: JsonValue })[]): Promise<readonly Delivery[]>;
   /** Counts a call from its very beginning as one that the transaction's function has to await. */
   during<R>(call: () => Promise<R>): Promise<R>;

@@ -1,4 +1,7 @@
-/** Writes to a collection on another database than the transaction: left in its outbox, written after its commit. On its own, at once. */
+/**
+ * Writes to a collection on another database than the transaction: left in its outbox, written after its commit. On its own, at
+ * once.
+ */
 import type { JsonValue, RecordBackend, RecordSchema, Write } from '../backends/backend.js';
 import { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';

@@ -1,4 +1,7 @@
-/** Operations of stores that live on another database than the transaction: left in its outbox, made after its commit. On its own, at once. */
+/**
+ * Operations of stores that live on another database than the transaction: left in its outbox, made after its commit. On its
+ * own, at once.
+ */
 import { randomUUID } from 'node:crypto';
 import { digest } from '../collection/digest.js';
 import { STORES } from '../adapters/factory.js';

@@ -1,4 +1,7 @@
-/** Writes to a vector service, or to vectors on another database: left in the transaction's outbox, made after its commit. To its own, at once. */
+/**
+ * Writes to a vector service, or to vectors on another database: left in the transaction's outbox, made after its commit. To its
+ * own, at once.
+ */
 import { digest } from '../collection/digest.js';
 import type { JsonObject } from '../backends/backend.js';
 import { invalid } from '../errors.js';
