@@ -1,9 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { nearest, readWordnet, WORDNET_DIMENSION, type Definition, type Wordnet } from '../examples/wordnet.js';
-import { systemClock } from '../src/clock.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { scoreOf } from '../src/vectors/codec/score.js';
-import { pgvector } from '../src/vectors/pgvector.js';
 import type { CompiledFilter, Metric, VectorIndex, VectorProvider } from '../src/vectors/provider.js';
 import {
   A,
@@ -146,16 +144,9 @@ describe('a search', () => {
 
 /** A search by the index: what the planner expected of its first row, and the pages that it read. */
 async function scanned(efSearch: number): Promise<{ cost: number; pages: number }> {
-  const { pool } = opened;
   const plans: string[] = [];
-  const query: SqlPool['query'] = async (text, parameters, inside, options) => {
-    const { rows } = await pool.query(`EXPLAIN (ANALYZE, BUFFERS) ${text}`, parameters, inside, options);
-    plans.push(rows.map((row) => row['QUERY PLAN']).join('\n'));
-    return pool.query(text, parameters, inside, options);
-  };
-  const watched = Object.assign(Object.create(pool) as SqlPool, { query });
-  const provider = pgvector.create({ efSearch }, { clock: systemClock, name: 'vectors:pgvector', pool: watched });
-  await provider.search(wordnet, A, searchFor(data.queries[0]!.vector, 10), context());
+  const watched = explaining(opened.pool, ({ plan }) => plans.push(plan), 'EXPLAIN (ANALYZE, BUFFERS)');
+  await providerOn(watched, efSearch).search(wordnet, A, searchFor(data.queries[0]!.vector, 10), context());
   expect(plans).toHaveLength(1);
   const [, cost] = /Index Scan using qm_v_wordnet_[0-9a-f]{8}_ann on \S+ +\(cost=(\d+\.\d+)/.exec(plans[0]!)!;
   const [, pages] = /Buffers: shared hit=(\d+)/.exec(plans[0]!)!;

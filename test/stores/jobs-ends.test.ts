@@ -57,6 +57,18 @@ test('a failure whose answer was lost is told as any other, and counted', async 
   expect(worker.status()).toMatchObject({ failed: 2, lost: 0 });
 });
 
+/** A handler of two runs that end together, and when both have begun. */
+function endingTogether(): { readonly handler: () => Promise<void>; readonly both: Promise<void> } {
+  let begun = 0;
+  let open!: () => void;
+  const both = new Promise<void>((resolve) => (open = resolve));
+  const handler = (): Promise<void> => {
+    if (++begun === 2) open();
+    return both;
+  };
+  return { handler, both };
+}
+
 test('a fault that passes, while each of several ends is written by itself, loses none', async () => {
   await using storage = await open();
   const { jobs } = storage;
@@ -69,16 +81,8 @@ test('a fault that passes, while each of several ends is written by itself, lose
     if (alone++ === 0) return Promise.reject(new UnavailableError('away', { retryable: true }));
     return go();
   });
-  let begun = 0;
-  let end: () => void = () => undefined;
-  const ended = new Promise<void>((resolve) => (end = resolve));
-  await using worker = jobs.work(
-    () => {
-      if (++begun === 2) end();
-      return ended;
-    },
-    { poll: 20, concurrency: 2 },
-  );
+  const { handler } = endingTogether();
+  await using worker = jobs.work(handler, { poll: 20, concurrency: 2 });
   while (worker.status().succeeded + worker.status().lost < 2) await new Promise((resolve) => setTimeout(resolve, 5));
   expect(worker.status()).toMatchObject({ succeeded: 2, lost: 0 });
   for (const { id } of runs) expect(await jobs.getRun(id)).toMatchObject({ status: 'succeeded', attempt: 1 });
@@ -93,19 +97,11 @@ test('the end of a run that nothing can write holds up no other', async () => {
     if (ends.includes(bad!.id)) throw new TypeError('of one run');
     return go();
   });
-  let begun = 0;
-  let end: () => void = () => undefined;
-  const ended = new Promise<void>((resolve) => (end = resolve));
-  await using worker = jobs.work(
-    () => {
-      if (++begun === 2) end();
-      return ended;
-    },
-    { poll: 20, concurrency: 2 },
-  );
+  const { handler, both } = endingTogether();
+  await using worker = jobs.work(handler, { poll: 20, concurrency: 2 });
+  await both;
   const until = Date.now() + 60_000;
-  while ((worker.status().inFlight > 0 || begun < 2) && Date.now() < until)
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  while (worker.status().inFlight > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 5));
   expect(worker.status()).toMatchObject({ succeeded: 1, lost: 1, inFlight: 0 });
   expect(await jobs.getRun(good!.id)).toMatchObject({ status: 'succeeded', attempt: 1 });
 }, 90_000);

@@ -63,8 +63,8 @@ export interface Opened {
   close(): Promise<void>;
 }
 
-export function providerOn(pool: SqlPool): VectorProvider {
-  return pgvector.create({ efSearch: 100 }, { clock: systemClock, name: 'vectors:pgvector', pool });
+export function providerOn(pool: SqlPool, efSearch = 100): VectorProvider {
+  return pgvector.create({ efSearch }, { clock: systemClock, name: 'vectors:pgvector', pool });
 }
 
 export interface Statement {
@@ -78,9 +78,9 @@ export async function tableOf(provider: VectorProvider, name: string): Promise<s
 }
 
 /** A pool whose statements are explained before they run, and told to `seen`. */
-export function explaining(pool: SqlPool, seen: (statement: Statement) => void): SqlPool {
+export function explaining(pool: SqlPool, seen: (statement: Statement) => void, explain = 'EXPLAIN'): SqlPool {
   const query: SqlPool['query'] = async (text, parameters, inside, options) => {
-    const { rows } = await pool.query(`EXPLAIN ${text}`, parameters, inside, options);
+    const { rows } = await pool.query(`${explain} ${text}`, parameters, inside, options);
     seen({ text, plan: rows.map((row) => row['QUERY PLAN']).join('\n') });
     return pool.query(text, parameters, inside, options);
   };
