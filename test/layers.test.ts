@@ -33,7 +33,7 @@ const ROOMS: readonly Room[] = [
   { name: 'bounded provider', files: ['vectors/bounded-provider'], may: [...BASE, 'vector contract'] },
   {
     name: 'record values',
-    files: ['declaration', 'limits', 'patch', 'plan', 'sequence-id', 'value', 'write-order'].map(
+    files: ['declaration', 'declared-fields', 'limits', 'patch', 'plan', 'sequence-id', 'value', 'write-order'].map(
       (file) => `backends/${file}`,
     ),
     may: [...BASE, 'backend contract'],

@@ -6,6 +6,9 @@ type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] }
 /** Without the members that are `undefined`: what is absent is not stored. */
 export function defined<T extends object>(value: T): Defined<T> {
   const kept: Record<string, unknown> = {};
-  for (const [name, member] of Object.entries(value)) if (member !== undefined) kept[name] = member;
+  for (const name of Object.keys(value)) {
+    const member = value[name as keyof T];
+    if (member !== undefined) kept[name] = member;
+  }
   return kept as Defined<T>;
 }

@@ -65,7 +65,7 @@ export class TaskStore extends TaskRemover {
       if (result !== undefined) {
         const known = await unit.find(TASKS, result);
         if (known === undefined) throw this.forgotten('The task', result, 'create');
-        return { ...this.task(known), events: [] };
+        return { events: [], ...this.task(known) };
       }
       if (!exists) throw invalid('task.conversationId', conversationId, "one of the tenant's conversations");
       if (parentTaskId !== undefined) await linkToParent(unit, parentTaskId, 'task.parentTaskId');
@@ -73,7 +73,7 @@ export class TaskStore extends TaskRemover {
       remember(record.id);
       const { status, ownerId } = given;
       const payload = { taskId: record.id, tenantId: this.host.tenant, status, ownerId };
-      return { ...this.task(record), events: [unit.event(record, 'created', payload, actor)] };
+      return { events: [unit.event(record, 'created', payload, actor)], ...this.task(record) };
     });
   }
 
@@ -89,7 +89,7 @@ export class TaskStore extends TaskRemover {
       const task = await this.findTask(unit, taskId, 'update');
       checkIfVersion(task, 'task', ifVersion);
       const real = realChanges(task.value, given);
-      if (Object.keys(real).length === 0) return { ...this.task(task), events: [] };
+      if (Object.keys(real).length === 0) return { events: [], ...this.task(task) };
       const { parentTaskId, ownerId } = real;
       if (typeof parentTaskId === 'string') {
         const writeGraph = await enterGraph(unit);
@@ -105,7 +105,7 @@ export class TaskStore extends TaskRemover {
         ...(ownerId === undefined ? {} : { previousOwnerId: task.value.ownerId ?? null }),
         latencyMs: latency(unit, task),
       };
-      return { ...this.task(next), events: [unit.event(next, 'updated', payload, actor)] };
+      return { events: [unit.event(next, 'updated', payload, actor)], ...this.task(next) };
     });
   }
 
@@ -156,7 +156,7 @@ export class TaskStore extends TaskRemover {
         return { task, to, reason };
       });
       const changed = await transitionAll(unit, tenant, transitions, settings.tasks, actor);
-      return changed.map(({ task, events }) => ({ ...this.task(task), events }));
+      return changed.map(({ task, events }) => ({ events, ...this.task(task) }));
     });
   }
 }

@@ -3,7 +3,7 @@
  * was read is conditional on the version read, so that the batch proves, when it is written, that the decision still holds.
  */
 import type { JsonObject, RecordBackend, Write, WriteResult } from '../backends/backend.js';
-import { encodeValue, jsonBytes, type Encoded } from '../backends/value.js';
+import { encodeValue, jsonBytes, toJson, type Encoded } from '../backends/value.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import type { CollectionHost } from '../collection/host.js';
 import { makeUuid } from '../collection/ids.js';
@@ -110,11 +110,8 @@ export class Unit {
     const { id = makeUuid(now), createdAt, expiresAt } = options;
     const encoded = this.encode(definition, value);
     const write = { collection: definition.schema, kind: 'insert', id, value: encoded.value } as const;
-    const times = {
-      ...(createdAt === undefined ? {} : { createdAt }),
-      ...(expiresAt === undefined ? {} : { expiresAt }),
-    };
-    this.push(definition, { ...write, ...times }, encoded);
+    const created = createdAt === undefined ? write : { createdAt, ...write };
+    this.push(definition, expiresAt === undefined ? created : { expiresAt, ...created }, encoded);
     const record = { id, version: 1, createdAt: createdAt ?? now, updatedAt: now, value };
     return expiresAt === undefined ? record : { ...record, expiresAt };
   }
@@ -153,7 +150,7 @@ export class Unit {
   ): StoredRecord<T> {
     const same = { ifVersion: version, ifCreatedAt: createdAt };
     const write = { collection: definition.schema, kind: 'replace', id, value: encoded.value, ...same } as const;
-    this.push(definition, expiresAt === undefined ? write : { ...write, expiresAt }, { ...encoded, smaller });
+    this.push(definition, expiresAt === undefined ? write : { expiresAt, ...write }, { bound: encoded.bound, smaller });
     const next = { id, version: version + 1, createdAt, updatedAt: this.now, value };
     return expiresAt === undefined ? next : { ...next, expiresAt };
   }
@@ -169,7 +166,7 @@ export class Unit {
       const base = { id, version, createdAt, updatedAt: this.now, value };
       record = expiresAt === undefined ? base : { ...base, expiresAt };
     };
-    this.push(definition, expiresAt === undefined ? write : { ...write, expiresAt }, { ...encoded, done });
+    this.push(definition, expiresAt === undefined ? write : { expiresAt, ...write }, { bound: encoded.bound, done });
     return { record: () => record! };
   }
 
@@ -232,7 +229,7 @@ export class Unit {
       seq,
       type: `${this.prefix}.${type}`,
       // As JSON, so that what a listener gets now is what a reader gets later.
-      payload: JSON.parse(JSON.stringify(payload)) as JsonObject,
+      payload: toJson(payload) as JsonObject,
       ...(triggeredById === undefined ? {} : { triggeredById }),
       ...(sessionId === undefined ? {} : { sessionId }),
       tenantId: this.host.tenant,

@@ -1,8 +1,8 @@
 /** The value domain: one walk that checks a value, copies it and measures it, before any I/O. */
 import { invalid, ValidationError } from '../errors.js';
-import type { FieldType } from '../filter/syntax.js';
 import { isDate, isPlainObject, valueAt } from '../filter/json.js';
 import type { FieldSchema, JsonObject, JsonValue, RecordSchema } from './backend.js';
+import { checkFields } from './declared-fields.js';
 import { LIMITS } from './limits.js';
 
 export interface Encoded {
@@ -162,73 +162,6 @@ class Walk {
 /** A UTF-16 unit is at most 3 bytes of UTF-8, and at most 6 when JSON escapes it. */
 const BYTES_PER_UNIT = 6;
 
-/** Every declared field: its type, its length, and that no array stands on its path. */
-function checkFields(value: JsonObject, schema: RecordSchema): void {
-  for (const { path, at, segments, parents, field } of declaredFields(schema)) {
-    for (const parent of parents)
-      if (Array.isArray(valueAt(value, parent)))
-        throw invalid(`value.${parent.join('.')}`, [], `no array on the way to the declared field ${path}`);
-    const item = valueAt(value, segments);
-    if (item !== undefined) checkField(at, item as JsonValue, field);
-  }
-}
-
-interface DeclaredField {
-  readonly path: string;
-  /** Its name in errors. */
-  readonly at: string;
-  readonly segments: readonly string[];
-  readonly parents: readonly (readonly string[])[];
-  readonly field: FieldSchema;
-}
-
-const DECLARED = new WeakMap<RecordSchema, readonly DeclaredField[]>();
-
-/** The paths of a schema, split once: this is asked by every write. */
-function declaredFields(schema: RecordSchema): readonly DeclaredField[] {
-  let declared = DECLARED.get(schema);
-  if (declared === undefined) {
-    declared = [...schema.fields].map(([path, field]) => {
-      const segments = path.split('.');
-      return {
-        path,
-        at: `value.${path}`,
-        segments,
-        parents: segments.slice(1).map((_, n) => segments.slice(0, n + 1)),
-        field,
-      };
-    });
-    DECLARED.set(schema, declared);
-  }
-  return declared;
-}
-
-/** @throws `VALIDATION` when an encoded value does not fit the declared field it stands at; `at` names it in errors. */
-export function checkField(at: string, item: JsonValue, field: { type: FieldType; maxBytes: number }): void {
-  if (item === null) return;
-  if (field.type === 'date') {
-    if (typeof item !== 'string' || !isDateText(item)) throw invalid(at, item, 'a Date, or null');
-  } else if (typeof item !== field.type) {
-    throw invalid(at, item, `a ${field.type} (as declared), or null`);
-  }
-  if (field.type !== 'string' || (item as string).length * 3 <= field.maxBytes) return;
-  if (Buffer.byteLength(item as string) > field.maxBytes)
-    throw new ValidationError(
-      'VALIDATION',
-      `${at}: expected at most ${field.maxBytes} bytes, got ${Buffer.byteLength(item as string)}`,
-      {
-        details: { key: at, maxBytes: field.maxBytes },
-      },
-    );
-}
-
-function isDateText(text: string): boolean {
-  // Years of another length would not sort as text.
-  if (text.length !== 24) return false;
-  const time = Date.parse(text);
-  return !Number.isNaN(time) && new Date(time).toISOString() === text;
-}
-
 /** A stored value as a host gets it: Dates where they are declared. The value is changed in place. */
 export function decodeValue(value: JsonObject, dates: readonly string[]): Record<string, unknown> {
   for (const path of dates) {
@@ -249,6 +182,21 @@ export function copyJson<V extends JsonValue>(value: V): V {
   const copy: Record<string, JsonValue> = {};
   for (const key of Object.keys(value)) copy[key] = copyJson((value as JsonObject)[key]!);
   return copy as JsonValue as V;
+}
+
+/** As JSON has it and gives it back, of JSON and dates: these as their text, without the members that are `undefined`. */
+export function toJson(value: unknown): JsonValue | undefined {
+  if (value === undefined || value === null) return value;
+  if (typeof value !== 'object')
+    return typeof value === 'number' && !Number.isFinite(value) ? null : (value as JsonValue);
+  if (Array.isArray(value)) return value.map((item) => toJson(item) ?? null);
+  if (isDate(value)) return value.toJSON();
+  const copy: Record<string, JsonValue> = {};
+  for (const key of Object.keys(value)) {
+    const member = toJson((value as Readonly<Record<string, unknown>>)[key]);
+    if (member !== undefined) copy[key] = member;
+  }
+  return copy;
 }
 
 /** @throws `VALIDATION` for what cannot be an id. */

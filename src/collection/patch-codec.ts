@@ -1,7 +1,8 @@
 /** A host's changes to parts of a value: checked against the declaration, and in the form that backends get. */
 import { LIMITS } from '../backends/limits.js';
 import { MAX_VALUE_BYTES } from '../backends/plan.js';
-import { encodeElement, checkField, jsonBytes } from '../backends/value.js';
+import { checkField } from '../backends/declared-fields.js';
+import { encodeElement, jsonBytes } from '../backends/value.js';
 import { patchSteps, patchTree, type PatchStep } from '../backends/patch.js';
 import type { FieldSchema, JsonObject, JsonValue, PatchChanges, RecordSchema } from '../backends/backend.js';
 import { checkKnown, invalid, ValidationError } from '../errors.js';

@@ -207,10 +207,8 @@ function mostAtOnce(run: RunValue, { backend }: StoreHost): number {
 /** A copy: of what the claim gave, the ends of runs are written. */
 export function claimedRun({ tenant, id, version, createdAt, updatedAt, value }: TenantRecord<RunValue>): ClaimedRun {
   const { payload, metadata, checkpoint } = value;
-  const copies = {
-    metadata: copyJson(metadata),
-    ...(payload === undefined ? {} : { payload: copyJson(payload) }),
-    ...(checkpoint === undefined ? {} : { checkpoint: { ...checkpoint, state: copyJson(checkpoint.state) } }),
-  };
-  return { ...value, ...copies, id, tenantId: tenant, version, createdAt, updatedAt } as ClaimedRun;
+  const run = { id, tenantId: tenant, version, createdAt, updatedAt, ...value, metadata: copyJson(metadata) };
+  if (payload !== undefined) run.payload = copyJson(payload);
+  if (checkpoint !== undefined) run.checkpoint = { ...checkpoint, state: copyJson(checkpoint.state) };
+  return run as ClaimedRun;
 }

@@ -129,5 +129,5 @@ function decodeAll<T>(
   found: readonly Stored[],
 ): TenantRecord<T>[] {
   const codec = codecOf(backend, definition);
-  return found.map((stored) => ({ ...codec.decode(stored), tenant: stored.tenant }));
+  return found.map((stored) => ({ tenant: stored.tenant, ...codec.decode(stored) }));
 }

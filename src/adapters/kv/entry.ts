@@ -64,10 +64,10 @@ export interface Sized {
   readonly bytes: number;
 }
 
-export function makeValue(at: Address, { value, bytes }: Sized): EntryValue {
+export function makeValue({ namespace, key }: Address, { value, bytes }: Sized): EntryValue {
   const mark = makeMark();
-  if (Number.isSafeInteger(value)) return { ...at, integer: value as number, mark };
-  return { ...at, value, sizeBytes: bytes, mark };
+  if (Number.isSafeInteger(value)) return { namespace, key, integer: value as number, mark };
+  return { namespace, key, value, sizeBytes: bytes, mark };
 }
 
 export function makeMark(): string {

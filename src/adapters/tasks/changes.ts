@@ -5,7 +5,7 @@ import type { NewTaskValue, TaskChanges } from './arguments.js';
 import { dueOrderOf, type TaskValue } from './records.js';
 
 export function newTaskValue(given: NewTaskValue): TaskValue {
-  const value = { ...given, assigneeIds: [], dueOrder: dueOrderOf(given.dueAt), links: 0 };
+  const value = { assigneeIds: [], dueOrder: dueOrderOf(given.dueAt), links: 0, ...given };
   return defined(value);
 }
 

@@ -43,7 +43,7 @@ function arrayText(values: readonly SqlValue[]): string {
 }
 
 function quoted(text: string): string {
-  return `"${/["\\]/.test(text) ? text.replace(/["\\]/g, '\\$&') : text}"`;
+  return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 }
 
 /** @param parse what an element's text stands for; NULL is null. */

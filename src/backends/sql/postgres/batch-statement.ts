@@ -110,19 +110,24 @@ class Source {
     return `u.${name}`;
   }
 
-  json(name: string, values: readonly string[]): string {
-    return `${this.column(name, values, 'text')}::jsonb`;
+  /**
+   * @param values as JSON. Several are one array of JSON, which is read once: in an array of texts each of its quotes would be
+   * escaped here, and found again by the server.
+   */
+  json(values: readonly string[]): string {
+    if (this.isOne) return `${this.parameters.add(values[0]!, 'text')}::jsonb`;
+    return `((SELECT ${this.parameters.add(`[${values.join()}]`, 'text')}::jsonb) -> (u.place - 1)::integer)`;
   }
 
   words(values: readonly (readonly string[])[]): string {
     if (this.isOne) return this.parameters.list(values[0]!, 'text');
-    const texts = values.map((words) => JSON.stringify(words));
-    return `ARRAY(SELECT jsonb_array_elements_text(${this.column('words', texts, 'text')}::jsonb))`;
+    return `ARRAY(SELECT jsonb_array_elements_text(${this.json(values.map((words) => JSON.stringify(words)))}))`;
   }
 
   /** @param keyword what the rows are brought in by; one write needs none */
   rows(keyword: string): string {
-    return this.isOne ? '' : ` ${keyword} unnest(${this.lists.join(', ')}) AS u(${this.names.join(', ')})`;
+    if (this.isOne) return '';
+    return ` ${keyword} unnest(${this.lists.join(', ')}) WITH ORDINALITY AS u(${this.names.join(', ')}, place)`;
   }
 }
 
@@ -159,10 +164,7 @@ function groupStatement(
     return `DELETE FROM ${table} AS t${source.rows('USING')} WHERE ${live} RETURNING ${RECORD_COLUMNS}`;
   }
   const values = writes as readonly ValueWrite[];
-  const value = source.json(
-    'value',
-    values.map((write) => JSON.stringify(write.value)),
-  );
+  const value = source.json(values.map((write) => JSON.stringify(write.value)));
   const expires = source.column(
     'expires',
     values.map((write) => expiryText(write.expiresAt)),
