@@ -20,8 +20,8 @@ export interface CompareOptions {
   readonly before?: () => Promise<void>;
 }
 
-/** Rounds that are run and not measured. */
-const WARM_UP = 4;
+/** Rounds that are run and not measured, for at least so many milliseconds: small rounds are many then. */
+const WARM_UP = { rounds: 4, time: 8_000 };
 
 /**
  * Microseconds a call, medians over the rounds; the ratio is the median of the rounds' own ratios, raw time over our time:
@@ -38,7 +38,8 @@ export async function compare(
   const contenders = [ours, raw, raw];
   const times: number[][] = [];
   // Until the engine has compiled both: what is measured is a service that runs, not one that starts.
-  for (let i = 0; i < WARM_UP; i++)
+  const begun = performance.now();
+  for (let i = 0; i < WARM_UP.rounds || performance.now() - begun < WARM_UP.time; i++)
     for (const run of contenders) {
       await before?.();
       await run(count);

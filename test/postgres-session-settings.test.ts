@@ -4,6 +4,7 @@ import { defineCollection, openStorage } from '../src/index.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { parseInstant } from '../src/pools/timestamptz.js';
 import { context, describeServer, Fixture, openContext, rowsOf } from './support/postgres/fixture.js';
+import { statementsOf } from './support/statements.js';
 
 const Notes = defineCollection<{ n: number }>({ name: 'notes', fields: { n: 'number' } });
 const WRONG = [
@@ -44,6 +45,25 @@ describeServer("the database's own settings", () => {
     expect(await notes.increment('b', 'n', 1)).toBe(9_007_199_254_740_901);
     await Promise.all(Array.from({ length: 20 }, () => notes.increment('b', 'n', 1)));
     expect((await notes.get('b'))?.value.n).toBe(9_007_199_254_740_921);
+  });
+
+  test('a limit that was raised for one statement is lowered by the next transaction that is committed, for all after it', async () => {
+    const pool = await fixture.pool({ pool: { max: 1 } });
+    const LIMIT = "SELECT current_setting('statement_timeout') AS t";
+    const short = () => ({ context: context({ timeout: 20_000 }) });
+    const inside = () => pool.transaction(short(), (session) => rowsOf(pool, LIMIT, session));
+    await pool.query('SELECT 1', [], context({ timeout: 300_000 }));
+    const undone = new Error('Undone');
+    await expect(
+      pool.transaction(short(), async (session) => {
+        expect(await rowsOf(pool, LIMIT, session)).toEqual([{ t: '1min' }]);
+        throw undone;
+      }),
+    ).rejects.toBe(undone);
+    // The server has taken it back with the transaction.
+    expect(await inside()).toEqual([{ t: '1min' }]);
+    expect(await statementsOf(() => rowsOf(pool, LIMIT))).toEqual([LIMIT]);
+    expect(await rowsOf(pool, LIMIT)).toEqual([{ t: '1min' }]);
   });
 
   test('which accept no writes stay: the health says so', async () => {

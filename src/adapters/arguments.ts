@@ -14,12 +14,16 @@ type Read<S extends Shape> = { readonly [K in keyof S]: ReturnType<S[K]> };
 /** An object of these members; one of another name is refused. */
 export function shape<S extends Shape>(members: S): Reader<Read<S>> {
   const entries = Object.entries(members);
+  // What errors call the members: nearly every call of one reader is of the same argument.
+  let names = { key: '', of: [] as string[] };
   return (value, key) => {
     if (!isPlainObject(value)) throw invalid(key, value, `an object of ${Object.keys(members).join(', ')}`);
     for (const name of Object.keys(value))
       if (!Object.hasOwn(members, name)) throw unknownKey(`${key}.${name}`, Object.keys(members));
+    if (names.key !== key) names = { key, of: entries.map(([name]) => `${key}.${name}`) };
+    const { of } = names;
     const read: Record<string, unknown> = {};
-    for (const [name, member] of entries) read[name] = member(value[name], `${key}.${name}`);
+    entries.forEach(([name, member], i) => (read[name] = member(value[name], of[i]!)));
     return read as Read<S>;
   };
 }

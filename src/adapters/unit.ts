@@ -30,10 +30,10 @@ export interface Insertion {
 }
 
 export interface PatchConditions<T> {
-  readonly if?: Filter<T>;
-  readonly ifVersion?: number;
-  readonly orInsert?: T;
-  readonly expiresAt?: Date | null;
+  readonly if?: Filter<T> | undefined;
+  readonly ifVersion?: number | undefined;
+  readonly orInsert?: T | undefined;
+  readonly expiresAt?: Date | null | undefined;
 }
 
 /** A record that only its write tells, once the unit is written. */

@@ -126,7 +126,7 @@ class Walk {
     const year = value.getUTCFullYear();
     // Years of another length would not sort as text.
     if (Number.isNaN(year) || year < 0 || year > 9999) throw this.refuse(value, 'a Date of the years 0000 to 9999');
-    return value.toISOString();
+    return isoText(value);
   }
 
   /** A value that refers to itself ends here too. */
@@ -161,6 +161,15 @@ class Walk {
 
 /** A UTF-16 unit is at most 3 bytes of UTF-8, and at most 6 when JSON escapes it. */
 const BYTES_PER_UNIT = 6;
+
+let last = { time: 0, text: new Date(0).toISOString() };
+
+/** `toISOString`, which takes longer than all else of a time; most times of one write are the same. */
+export function isoText(date: Date): string {
+  const time = date.getTime();
+  if (time !== last.time) last = { time, text: date.toISOString() };
+  return last.text;
+}
 
 /** A stored value as a host gets it: Dates where they are declared. The value is changed in place. */
 export function decodeValue(value: JsonObject, dates: readonly string[]): Record<string, unknown> {

@@ -15,10 +15,11 @@ export class SessionQueue {
   run<R>(session: Session, bounds: Pick<OperationContext, 'deadline' | 'signal'>, work: () => Promise<R>): Promise<R> {
     const before = this.turns.get(session);
     const turn = before === undefined ? work() : within(before, bounds, session.clock, LATE).then(work);
-    // Who comes next waits for what came before, also when this one has given up.
-    const turns: Promise<void> = Promise.allSettled([before, turn]).then(() => {
+    const leave = (): void => {
       if (this.turns.get(session) === turns) this.turns.delete(session);
-    });
+    };
+    // Who comes next waits for what came before, also when this one has given up.
+    const turns: Promise<void> = turn.then(leave, before === undefined ? leave : () => before.then(leave));
     this.turns.set(session, turns);
     return turn;
   }

@@ -97,7 +97,7 @@ export class Attempt {
   /** Admits an operation of the transaction. @throws `CLOSED` after its end. */
   readonly begin: BeginOperation = (operation, options) => {
     let hasRun = false;
-    const context = { ...this.context(operation, options), onStatement: () => void (hasRun = true) };
+    const context = this.context(operation, options, () => void (hasRun = true));
     const end = (failure?: unknown): void => {
       // What it did so far may be a half, which nobody is to commit.
       if (hasRun && isCut(failure) && this.isOver(context)) this.session.failure ??= failure;
@@ -126,7 +126,7 @@ export class Attempt {
   };
 
   /** For what the transaction's own function awaits: nothing counts it. @throws as `begin` */
-  context(operation: string, options?: CallOptions): OperationContext {
+  context(operation: string, options?: CallOptions, onStatement?: () => void): OperationContext {
     if (!this.active)
       throw new StorageError('CLOSED', 'The transaction has ended; its handles cannot be used any more', { operation });
     if (this.inner !== undefined)
@@ -138,7 +138,7 @@ export class Attempt {
     if (this.missing !== undefined) throw this.missing;
     const deadline = Math.min(this.bounds.deadline, this.on.clock.monotonic() + (options?.timeout ?? Infinity));
     const signal = options?.signal ?? this.bounds.signal;
-    return { now: this.on.clock.now(), deadline, signal, session: this.session };
+    return { now: this.on.clock.now(), deadline, signal, session: this.session, onStatement };
   }
 
   /** Begins a part, which must be closed; until then this attempt's own handles are refused. */

@@ -63,6 +63,8 @@ export function readValue(at: Address, value: unknown, limits: ValueLimits, name
   const copy = sized(json(value, name));
   const { bytes } = copy;
   // A record that is too large is refused before it is read what it replaces.
+  const names = 6 * (at.namespace.length + at.key.length);
+  if (bytes <= limits.maxValueBytes && bytes + names <= limits.maxRecordBytes - RECORD_BYTES) return copy;
   const room = limits.maxRecordBytes - RECORD_BYTES - jsonBytes(at.namespace) - jsonBytes(at.key);
   const maxBytes = Math.min(limits.maxValueBytes, room);
   if (bytes <= maxBytes) return copy;

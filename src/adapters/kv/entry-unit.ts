@@ -99,13 +99,19 @@ export class EntryUnit {
     expiresAt: Date | null | undefined,
     begin?: number,
   ): Outcome<Entry> {
+    const { namespace, key } = at;
+    const increment = { integer: delta };
     const lifetime = !this.counted || expiresAt === undefined ? {} : expiresAt === null ? FOR_EVER : until(expiresAt);
-    const conditions = {
-      if: condition,
-      ...(begin === undefined ? {} : { orInsert: { ...at, integer: begin, mark: makeMark() } }),
-      ...(this.counted || expiresAt === undefined ? {} : { expiresAt }),
-    };
-    const patched = this.unit.patch(ENTRIES, idOf(at), { increment: { integer: delta }, ...lifetime }, conditions);
+    const patched = this.unit.patch(
+      ENTRIES,
+      idOf(at),
+      { increment, ...lifetime },
+      {
+        if: condition,
+        orInsert: begin === undefined ? undefined : { namespace, key, integer: begin, mark: makeMark() },
+        expiresAt: this.counted ? undefined : expiresAt,
+      },
+    );
     return () => this.entry(patched.record());
   }
 

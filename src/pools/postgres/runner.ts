@@ -7,6 +7,7 @@ import { USUAL_STATEMENT_TIMEOUT } from './connect.js';
 import type { Connection } from './connection.js';
 import type { Library } from './library.js';
 import { limitsStatements, type PostgresOptions } from './settings.js';
+import type { StatementLimit } from './session.js';
 import { type FallbackParser, Statement } from './statement.js';
 import type { Encoded } from './values.js';
 
@@ -74,15 +75,15 @@ export class Runner {
   }
 
   /** The server's limit for the statements of a transaction; `undefined`: that of the connection will do. */
-  transactionLimit(connection: Connection, { deadline }: OperationContext): number | undefined {
+  transactionLimit(connection: Connection, { deadline }: OperationContext): StatementLimit | undefined {
     const left = deadline - this.clock.monotonic() + MARGIN;
-    if (this.pooled) return milliseconds(Math.min(left, this.cap || Infinity));
+    if (this.pooled) return limitOf(milliseconds(Math.min(left, this.cap || Infinity)));
     if (this.limited) return undefined;
     const { statementTimeout } = connection;
-    if (left > statementTimeout) return milliseconds(left) ?? 0;
-    return statementTimeout > USUAL_STATEMENT_TIMEOUT
-      ? milliseconds(Math.max(left, USUAL_STATEMENT_TIMEOUT))
-      : undefined;
+    if (left > statementTimeout) return limitOf(milliseconds(left) ?? 0);
+    if (statementTimeout <= USUAL_STATEMENT_TIMEOUT) return undefined;
+    if (left > USUAL_STATEMENT_TIMEOUT) return limitOf(milliseconds(left));
+    return { milliseconds: USUAL_STATEMENT_TIMEOUT, stays: true };
   }
 
   private serverName(name: string, text: string): string | undefined {
@@ -106,6 +107,10 @@ function limitStatements(connection: Connection, limit: number, { deadline }: Op
   connection.statementTimeout = limit === 0 ? Infinity : limit;
   // What it fails by, the statement behind it fails by too.
   connection.run(statement).catch(() => undefined);
+}
+
+function limitOf(milliseconds: number | undefined): StatementLimit | undefined {
+  return milliseconds === undefined ? undefined : { milliseconds, stays: false };
 }
 
 /** As the server takes it. */

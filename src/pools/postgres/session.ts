@@ -16,18 +16,25 @@ const LATE = 'The deadline passed while the operation waited for another of its 
 
 const DEFERRED = /^(RELEASE )?SAVEPOINT quartermaster_\w+$/;
 
+/** The server's limit for each statement of a transaction; 0: none. */
+export interface StatementLimit {
+  readonly milliseconds: number;
+  /** Whether the connection keeps it, once the transaction is committed. */
+  readonly stays: boolean;
+}
+
 export class PostgresSession extends LocalSession implements Holder {
   private begun = false;
   /** What is to be said about savepoints, which travels with the next statement. */
   private unsaid: string[] = [];
   private turn: Promise<void> | undefined;
 
-  /** @param statementTimeout the server's limit for its statements, where it must be another than the connection's. */
+  /** @param limit where it must be another than the connection's. */
   constructor(
     pool: Pool,
     readonly connection: Connection,
     private readonly isolation: Isolation,
-    private readonly statementTimeout: number | undefined,
+    private readonly limit: StatementLimit | undefined,
     bounds: OperationContext,
     clock: Clock,
   ) {
@@ -42,9 +49,9 @@ export class PostgresSession extends LocalSession implements Holder {
     if (this.begun) return unsaid;
     this.begun = true;
     const begin = `BEGIN ISOLATION LEVEL ${LEVELS[this.isolation]}`;
-    return this.statementTimeout === undefined
-      ? [begin, ...unsaid]
-      : [begin, `SET LOCAL statement_timeout = ${this.statementTimeout}`, ...unsaid];
+    if (this.limit === undefined) return [begin, ...unsaid];
+    const { milliseconds, stays } = this.limit;
+    return [begin, `SET ${stays ? '' : 'LOCAL '}statement_timeout = ${milliseconds}`, ...unsaid];
   }
 
   /**
@@ -139,6 +146,7 @@ export class PostgresSession extends LocalSession implements Holder {
     // PostgreSQL says so, and no error, where a statement out of sight had failed.
     if (statement.tag !== 'COMMIT')
       throw this.failure ?? new StorageError('INTERNAL', 'The database rolled the transaction back', { component });
+    if (this.limit?.stays === true) connection.statementTimeout = this.limit.milliseconds;
   }
 
   connectionEnded(reason: StorageError): void {

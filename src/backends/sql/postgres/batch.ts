@@ -3,7 +3,7 @@
  * item's condition fails, which undoes all of it; what failed is then told from the records as they are.
  */
 import type { OperationContext } from '../../../component.js';
-import type { RecordSchema, Write, WriteResult } from '../../backend.js';
+import type { Write, WriteResult } from '../../backend.js';
 import { againAfterDeadlock } from '../../../pools/deadlock.js';
 import type { Database, Dialect, Row } from '../dialect.js';
 import { sqlFault } from '../fault.js';
@@ -41,21 +41,18 @@ export async function writeBatch(
 
 /** The groups of each statement. */
 function groupWrites(writes: readonly Write[]): Group[][] {
-  const groups = new Map<RecordSchema, Map<Kind, Group>>();
+  const groups: Group[] = [];
   const patches: Group[] = [];
   writes.forEach(({ collection, kind, id }, place) => {
     if (kind === 'patch') {
       patches.push({ collection, kind, places: new Map([[id, place]]) });
       return;
     }
-    let kinds = groups.get(collection);
-    if (kinds === undefined) groups.set(collection, (kinds = new Map<Kind, Group>()));
-    const group = kinds.get(kind);
-    if (group === undefined) kinds.set(kind, { collection, kind, places: new Map([[id, place]]) });
+    const group = groups.find((one) => one.kind === kind && one.collection === collection);
+    if (group === undefined) groups.push({ collection, kind, places: new Map([[id, place]]) });
     else group.places.set(id, place);
   });
-  const all = [...groups.values()].flatMap((kinds) => [...kinds.values()]);
-  const first = [...all, ...patches.slice(0, PATCHES)];
+  const first = [...groups, ...patches.slice(0, PATCHES)];
   first.sort((a, b) => WRITE_ORDER.indexOf(a.kind) - WRITE_ORDER.indexOf(b.kind));
   const statements = [first];
   for (let i = PATCHES; i < patches.length; i += PATCHES) statements.push(patches.slice(i, i + PATCHES));

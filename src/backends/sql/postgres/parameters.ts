@@ -1,6 +1,7 @@
 /** The parameters of one statement, numbered as they are bound. Everything a caller gave is bound, never spliced. */
 import type { FieldReference, FieldType } from '../../../filter/syntax.js';
 import type { SqlValue } from '../../../pools/pool.js';
+import { isoText } from '../../value.js';
 import type { Operand, Parameters } from '../dialect.js';
 
 export type SqlType = 'text' | 'float8' | 'boolean' | 'timestamptz' | 'integer';
@@ -77,7 +78,7 @@ function bindValue(value: Operand, type: SqlType): SqlValue {
 
 /** A time as PostgreSQL reads it: it has no year 0, and no sign before years beyond 9999. */
 export function timeText(time: Date): string {
-  const text = time.toISOString();
+  const text = isoText(time);
   const first = text.charCodeAt(0);
   if (first === 43) return text.slice(1);
   if (first !== 45 && !text.startsWith('0000')) return text;
