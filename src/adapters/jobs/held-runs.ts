@@ -2,6 +2,7 @@
 import type { Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { isStorageError, StorageError } from '../../errors.js';
+import type { LazyAbort } from '../../unit-of-work/lazy-abort.js';
 import { inBatches } from './batches.js';
 import type { TenantRecord } from './claim.js';
 import type { ClaimedRun } from './claim-operations.js';
@@ -20,29 +21,10 @@ export interface WorkerStore {
   claimed(run: TenantRecord<RunValue>): ClaimedRun;
 }
 
-/** Tells a handler to end. Its signal is made for those that ask for it: most handlers end before anybody could want it. */
-export class RunAbort {
-  private controller: AbortController | undefined;
-  private reason: StorageError | undefined;
-
-  get signal(): AbortSignal {
-    if (this.controller === undefined) {
-      this.controller = new AbortController();
-      if (this.reason !== undefined) this.controller.abort(this.reason);
-    }
-    return this.controller.signal;
-  }
-
-  abort(reason: StorageError): void {
-    this.reason = reason;
-    this.controller?.abort(reason);
-  }
-}
-
 /** A run from its claim until its end is written. */
 export interface Holding {
   run: TenantRecord<RunValue>;
-  readonly abort: RunAbort;
+  readonly abort: LazyAbort;
   /** When its lease was given, by the monotonic clock. */
   renewed: number;
   /** Since when its lease is to be extended, by the same clock; absent: it was. */

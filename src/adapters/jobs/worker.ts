@@ -3,12 +3,13 @@ import { isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import { LoopPause } from '../../unit-of-work/loop-pause.js';
 import { OngoingFault } from '../../unit-of-work/ongoing-fault.js';
 import { tellHost } from '../../unit-of-work/relay/faults.js';
+import { LazyAbort } from '../../unit-of-work/lazy-abort.js';
 import { StopDeadline } from '../../unit-of-work/stop-deadline.js';
 import type { StoreHost } from '../host.js';
 import { readStop } from './arguments.js';
 import { outcome, type JobWorkerStatus, type RunContext, type RunFailure, type RunHandler } from './handler.js';
 import type { TenantRecord } from './claim.js';
-import { HeldRuns, RunAbort, type Failure, type Holding, type WorkerStore } from './held-runs.js';
+import { HeldRuns, type Failure, type Holding, type WorkerStore } from './held-runs.js';
 import { LeaseExtension } from './lease-extension.js';
 import type { Checkpoint, RunValue } from './records.js';
 import { deadRun, unkeptResult } from './run-ends.js';
@@ -136,7 +137,7 @@ export class JobWorker {
     const free = concurrency - this.held.size;
     const begun = this.host.clock.monotonic();
     const runs = await this.store.operate((context) => this.store.claim(free, context), this.abandon.signal);
-    for (const run of runs) this.handle({ run, abort: new RunAbort(), renewed: begun });
+    for (const run of runs) this.handle({ run, abort: new LazyAbort(), renewed: begun });
     this.isBehind = runs.length === free;
     return this.isBehind;
   }

@@ -10,6 +10,8 @@ interface Ending {
   readonly scope: TenantScope;
   /** As many for every context. */
   readonly items: number;
+  /** Milliseconds that the server took for an answer. */
+  readonly answer: number;
   readonly writes: (context: OperationContext) => readonly Write[];
   readonly settle: (isDone: boolean) => void;
 }
@@ -18,10 +20,13 @@ interface Ending {
 const MOST_ITEMS = 500;
 
 /**
- * Milliseconds after which each ends by itself. A transaction that adds a message under one of their keys holds that key until
- * it ends, and whoever waits for it holds up the others.
+ * Milliseconds after which each ends by itself, or five answers of the server, where these take longer: what is cut off costs a
+ * connection. A transaction that adds a message under one of their keys holds that key until it ends, and whoever waits for it
+ * holds up the others.
  */
 const PATIENCE = 50;
+const ANSWERS = 5;
+const MOST_PATIENCE = 1_000;
 
 /** The most groups, as a power of two, that end singly after refusals in a row. */
 const MOST_REFUSALS = 7;
@@ -35,11 +40,11 @@ export class Endings {
   constructor(private readonly host: CollectionHost) {}
 
   /** @returns whether the lane has ended. If not, nothing was written, or it is not known: it has to end by itself. */
-  end(scope: TenantScope, items: number, writes: Ending['writes']): Promise<boolean> {
+  end(scope: TenantScope, items: number, answer: number, writes: Ending['writes']): Promise<boolean> {
     return new Promise((settle) => {
       // Once all that is ready now has come.
       if (this.waiting.length === 0) setImmediate(() => this.endAll());
-      this.waiting.push({ scope, items, writes, settle });
+      this.waiting.push({ scope, items, answer, writes, settle });
     });
   }
 
@@ -78,8 +83,10 @@ export class Endings {
   }
 
   private async write(endings: readonly Ending[]): Promise<boolean> {
+    const slowest = Math.max(...endings.map(({ answer }) => answer));
+    const timeout = Math.min(Math.max(PATIENCE, ANSWERS * slowest), MOST_PATIENCE);
     try {
-      const results = await runOperation(this.host, OUTBOX_TABLES, 'relay', { timeout: PATIENCE }, (context) => {
+      const results = await runOperation(this.host, OUTBOX_TABLES, 'relay', { timeout }, (context) => {
         const all = endings.flatMap(({ writes }) => writes(context));
         return this.host.backend.write(endings[0]!.scope, all, context);
       });

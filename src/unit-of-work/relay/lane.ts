@@ -8,6 +8,7 @@ import { isDone, later, ownChange, type ClaimedLane } from './claim.js';
 import type { Endings } from './endings.js';
 import { readHeads, type Head } from './heads.js';
 import { LaneLease, type LeaseHost } from './lease.js';
+import { LazyAbort } from '../lazy-abort.js';
 import { restOf, type LockWaits } from './lock-waits.js';
 import type { Operate } from './operate.js';
 import { backoffDelay, type RelaySettings } from './options.js';
@@ -43,7 +44,7 @@ export class LaneDelivery {
   private acknowledged: number;
   /** Why the lane's delivery ends before it is empty. */
   private ending: 'lost' | 'stopped' | undefined;
-  private current: AbortController | undefined;
+  private current: LazyAbort | undefined;
   /** Milliseconds for which the lane, given back, is to be left alone. */
   private rest = 0;
 
@@ -112,24 +113,33 @@ export class LaneDelivery {
     const { maxAttempts, timeout, handlers } = this.settings;
     if (this.attempts > maxAttempts)
       return { error: new StorageError('ABORTED', 'The process ended, or lost its lease, during the delivery') };
-    const abort = (this.current = new AbortController());
-    const timer = clock.after(timeout, () =>
-      abort.abort(new TimeoutError(`The handler took longer than ${timeout} ms`, { operation: 'relay' })),
-    );
-    try {
-      const context = { signal: abort.signal, attempt: this.attempts, token: this.lane.token };
-      const given = new Promise<never>((_resolve, reject) => {
-        abort.signal.addEventListener('abort', () => reject(abort.signal.reason as Error), { once: true });
-      });
-      const handled = (async () => handlers.get(this.lane.topic)!(readMessage(message), context))();
-      await Promise.race([handled, given]);
-      return undefined;
-    } catch (error) {
-      return { error };
-    } finally {
-      timer.cancel();
-      this.current = undefined;
-    }
+    const { topic, token } = this.lane;
+    const handler = handlers.get(topic)!;
+    const { attempts } = this;
+    return new Promise((settle) => {
+      const end = (fault?: { readonly error: unknown }): void => {
+        timer.cancel();
+        // One that was given up goes on, maybe beside the next.
+        if (this.current === abort) this.current = undefined;
+        settle(fault);
+      };
+      const abort = (this.current = new LazyAbort((error) => end({ error })));
+      const timer = clock.after(timeout, () =>
+        abort.abort(new TimeoutError(`The handler took longer than ${timeout} ms`, { operation: 'relay' })),
+      );
+      const context = {
+        get signal() {
+          return abort.signal;
+        },
+        attempt: attempts,
+        token,
+      };
+      const handled = (async () => handler(readMessage(message), context))();
+      handled.then(
+        () => end(),
+        (error: unknown) => end({ error }),
+      );
+    });
   }
 
   /** After a delivery that did not succeed. @returns whether the lane is to be gone on with. */
@@ -181,7 +191,8 @@ export class LaneDelivery {
       ...done.flatMap((message) => acknowledgement(message, context)),
     ];
     // One that was held would hold up the others again.
-    if (rests === 0 && (await this.host.endings.end(lane.scope, 2 + 2 * done.length, all))) return false;
+    if (rests === 0 && (await this.host.endings.end(lane.scope, 2 + 2 * done.length, this.claimTook, all)))
+      return false;
     const results = await this.whenFree(gone, rests > 0);
     // A wait that the relay gave up says nothing of the key.
     if (results === undefined) return this.release(this.host.givenUp.aborted ? rests : rests + 1);
