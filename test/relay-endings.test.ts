@@ -1,9 +1,10 @@
 /** What ends lanes that are empty at the same time, and what it leaves to each of them. */
 import { describe, expect, test } from '@jest/globals';
-import type { DeliveryFailure } from '../src/index.js';
+import { openStorage, type DeliveryFailure } from '../src/index.js';
 import { settled } from './support/manual-clock.js';
 import { enqueue, kept } from './support/outbox.js';
-import { gate } from './support/postgres/fixture.js';
+import { describeServer, Fixture, gate } from './support/postgres/fixture.js';
+import { Proxy } from './support/proxy.js';
 import { statementsOf } from './support/statements.js';
 import { storageTargets } from './support/storage-targets.js';
 import { Tally } from './support/tally.js';
@@ -137,4 +138,37 @@ describe.each(targets)('lanes that end together on $name', (target) => {
         ],
       ]);
     });
+});
+
+describeServer('lanes that end together on a slow server', () => {
+  test('wait as long as it takes for its answers, and cut nothing off', async () => {
+    const fixture = await Fixture.open();
+    const proxy = await Proxy.open(fixture.url);
+    try {
+      const databases = { main: { url: fixture.through(proxy.port), pool: { max: KEYS.length } } };
+      await using storage = await openStorage({ databases }, { environment: {} });
+      const isAlone = (text: string): boolean => /DELETE FROM \S*qm_outbox_lanes\S* AS t WHERE/.test(text);
+      let alone = Infinity;
+      // It may be slower for the ends than it was for the claim.
+      for (let tries = 0; tries < 20 && alone > 0; tries++) {
+        for (const key of KEYS) await enqueue(storage, key, key);
+        proxy.delay(40);
+        const begun = new Tally<unknown>();
+        const { passed, open } = gate();
+        const sent = await statementsOf(async () => {
+          const handlers = { mail: ({ payload }: { readonly payload: unknown }) => (begun.add(payload), passed) };
+          await using _relay = storage.outbox.relay({ handlers, concurrency: KEYS.length, poll: 600_000 });
+          await begun.until(KEYS.length);
+          open();
+          while ((await kept(storage))[1]! > 0) await settled();
+        });
+        proxy.delay(0);
+        alone = sent.filter(isAlone).length;
+      }
+      expect(alone).toBe(0);
+    } finally {
+      await proxy.close();
+      await fixture.close();
+    }
+  });
 });
