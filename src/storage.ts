@@ -243,6 +243,10 @@ export class Transaction extends Storage {
     return new Deliveries({
       isOwn: (pool) => pool === attempt.pool,
       own: this,
+      ownRecords: (definition, on) => {
+        const place = this.place();
+        return place.records(place.declared(definition, on));
+      },
       messages: (messages) => outbox.leave(messages, () => 'delivery'),
       during: (call) => {
         const left = attempt.during('deliver', call);

@@ -66,4 +66,51 @@ describe.each(targets)('on $name', ({ prepare, vectors }) => {
       await drop();
     }
   });
+
+  test('what is not there is deleted as elsewhere: nothing happens, and the transaction goes on', async () => {
+    const { url, drop } = await prepare();
+    const storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    try {
+      const left = await storage.transaction(async (tx) => {
+        const orders = tx.deliver.collection(Orders, { on: 'main' });
+        return [await orders.delete('never there'), await orders.save({ total: 1 }, { id: 'a' })];
+      });
+      expect(left).toEqual([{}, {}]);
+      expect((await storage.collection(Orders).get('a')).value).toEqual({ total: 1 });
+    } finally {
+      await storage.close();
+      await drop();
+    }
+  });
+
+  test('what is changed after the call is as it was at the call', async () => {
+    const { url, drop } = await prepare();
+    const storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    try {
+      await storage.transaction(async (tx) => {
+        const order = { total: 1 };
+        const task = { title: 'delivered' };
+        const calls: Promise<unknown>[] = [
+          tx.deliver.collection(Orders, { on: 'main' }).insert(order, { id: 'a' }),
+          tx.deliver.tasks.create(task),
+        ];
+        Object.assign(order, { total: 2 });
+        Object.assign(task, { title: 'changed' });
+        await Promise.all(calls);
+        if (!vectors) return;
+        await tx.vectors().createCollection({ name: 'docs', dimension: 2 });
+        const record = { id: 'a', vector: [1, 0] };
+        const options = { namespace: '' };
+        const upserted = tx.deliver.vectors().upsert('docs', [record], options);
+        record.id = 'b';
+        options.namespace = 'other';
+        await upserted;
+      });
+      expect(await there(storage)).toEqual([['delivered'], { total: 1 }, vectors ? 1 : 0]);
+      if (vectors) expect(await storage.vectors().fetch('docs', ['a', 'b'])).toEqual([expect.anything(), undefined]);
+    } finally {
+      await storage.close();
+      await drop();
+    }
+  });
 });

@@ -5,7 +5,6 @@
  */
 import type { StoreHost } from '../adapters/host.js';
 import type { StoreName } from '../adapters/settings.js';
-import type { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import type { CollectionHost } from '../collection/host.js';
 import type { Pool } from '../pools/pool.js';
@@ -18,12 +17,8 @@ import { DeliveredVectors, type OutsideVectors } from './vectors.js';
 export interface DeliveryHost extends Leave {
   /** Whether the transaction itself can write there. */
   isOwn(pool: Pool): boolean;
-  readonly own: Stores & {
-    collection<T, In>(
-      definition: CollectionDefinition<T, In, string>,
-      options: { readonly on: string },
-    ): Collection<T, In, string>;
-  };
+  readonly own: Stores;
+  ownRecords<T, In>(definition: CollectionDefinition<T, In, string>, on: string): CollectionHost;
   storeHost(name: StoreName): StoreHost;
   records<T, In>(definition: CollectionDefinition<T, In, string>, on: string | undefined): CollectionHost;
   vectors(name: string | undefined): OutsideVectors;
@@ -62,7 +57,7 @@ export class Deliveries {
   ): DeliveredCollection<T, In> {
     const { on } = options;
     const records = this.host.records(definition, on);
-    const own = this.host.isOwn(records.backend.pool) ? this.host.own.collection(definition, options) : undefined;
+    const own = this.host.isOwn(records.backend.pool) ? this.host.ownRecords(definition, on) : undefined;
     return new DeliveredCollection(definition, records, on, this.host, own);
   }
 

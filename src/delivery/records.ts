@@ -6,8 +6,9 @@ import type { JsonValue, RecordBackend, RecordSchema, Write } from '../backends/
 import { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import { digest } from '../collection/digest.js';
-import type { CollectionHost } from '../collection/host.js';
+import { runOperation, type CollectionHost } from '../collection/host.js';
 import type { Patch } from '../collection/options.js';
+import { RecordCodec } from '../collection/record-codec.js';
 import { invalid, UnsupportedError } from '../errors.js';
 import { decodeCall, encodeCall } from './call.js';
 import { checkCall, reached } from './checking.js';
@@ -32,14 +33,14 @@ export interface DeliveredWrite {
 export class DeliveredCollection<T, In = T> {
   /**
    * @param on the name of the database
-   * @param own the transaction's handle of the collection, where it lives there
+   * @param own what the transaction's own writes stand on, where the collection lives there
    */
   constructor(
     private readonly definition: CollectionDefinition<T, In, string>,
     private readonly host: CollectionHost,
     private readonly on: string,
     private readonly leave: Leave,
-    private readonly own: Collection<T, In, string> | undefined,
+    private readonly own: CollectionHost | undefined,
   ) {
     requireAtomic(host.backend, on);
     if (definition.ids === 'sequence')
@@ -91,14 +92,24 @@ export class DeliveredCollection<T, In = T> {
       });
     for (const key of ['if', 'ifVersion'])
       if (key in write) throw invalid(`options.${key}`, '', 'none: nobody waits for what becomes of the condition');
-    if (this.own !== undefined) {
-      await call(this.own);
-      return DONE;
-    }
+    if (this.own !== undefined) return this.writeWith(this.own, write);
     const key = digest([host.backend.pool.name, definition.name, write.id]);
     const payload = encodeWrite({ database: on, write });
     const [left] = await this.leave.messages([{ topic: topicOf('records'), key, payload }]);
     return left!;
+  }
+
+  /** With the transaction: the arguments as they were at the call. */
+  private async writeWith(own: CollectionHost, write: Write): Promise<Delivery> {
+    const { backend, tenant } = own;
+    const codec = new RecordCodec(this.definition, backend.capabilities.maxRecordBytes);
+    await runOperation(own, [write.collection], write.kind, undefined, async (context) => {
+      const [result] = await backend.write({ tenant }, [write], context);
+      if (write.kind === 'delete' && result!.status === 'missing') return;
+      const failure = codec.failure(result!, write.id, write.kind);
+      if (failure !== undefined) throw failure;
+    });
+    return DONE;
   }
 }
 

@@ -7,7 +7,7 @@ import { digest } from '../collection/digest.js';
 import { STORES } from '../adapters/factory.js';
 import type { StoreName } from '../adapters/settings.js';
 import type { StoreHost } from '../adapters/host.js';
-import { checkDeliveredOptions, encodeCall, type DeliveredRefusal } from './call.js';
+import { checkDeliveredOptions, decodeCall, encodeCall, type DeliveredRefusal } from './call.js';
 import { checkCall, reached } from './checking.js';
 import { DONE, requireAtomic, topicOf, type Delivery, type Leave } from './message.js';
 
@@ -92,13 +92,15 @@ export function deliveredStore<N extends StoreName>(
         // Options come last, and have defaults.
         args.slice(run.length).forEach(checkDeliveredOptions);
         const call = encodeCall(args);
-        await checkCall(`${name}.${operation}`, () => run(...args));
+        // As they are at the call: what the caller does to them later is none of it.
+        const given = decodeCall(call);
+        await checkCall(`${name}.${operation}`, () => run(...given));
         if (own !== undefined) {
-          await operationOf(own, operation)(...args);
+          await operationOf(own, operation)(...given);
           return DONE;
         }
         const payload = { operation, arguments: call };
-        const [left] = await leave.messages([{ topic: topicOf(name), key: keyOf(name, args), payload }]);
+        const [left] = await leave.messages([{ topic: topicOf(name), key: keyOf(name, given), payload }]);
         return left!;
       });
     return [operation, later] as const;

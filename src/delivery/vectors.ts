@@ -9,7 +9,7 @@ import { isPlainObject } from '../filter/json.js';
 import { checkVectorIds } from '../vectors/codec/values.js';
 import type { VectorStore } from '../vectors/vector-store.js';
 import type { Metadata, NamespaceOptions, VectorRecord } from '../vectors/vector-store/options.js';
-import { encodeCall } from './call.js';
+import { decodeCall, encodeCall } from './call.js';
 import { DONE, topicOf, type Delivery, type Leave } from './message.js';
 
 /** Each record is a message of its own, so that those of one id are delivered in order and others side by side. */
@@ -53,15 +53,17 @@ export class DeliveredVectors {
       if (!Array.isArray(records) || records.length > MOST)
         throw invalid('records', records, `an array of at most ${MOST} records`);
       const encoded = encodeCall(records) as JsonObject[];
+      const given = decodeCall(encoded) as VectorRecord<M>[];
+      const where = asGiven(options);
       const { store, isOwn } = this.outside;
-      await store.check(collection, records, options);
+      await store.check(collection, given, where);
       if (isOwn) {
-        await store.upsert(collection, records, options);
-        return records.map(() => DONE);
+        await store.upsert(collection, given, where);
+        return given.map(() => DONE);
       }
       return this.each(
         collection,
-        options,
+        where,
         encoded.map((record) => ({ id: record['id'] as string, record })),
       );
     });
@@ -81,15 +83,16 @@ export class DeliveredVectors {
       if (!isIds) throw invalid('selection', selection, '{ ids } alone: a filter would mean whatever matches by then');
       const ids = checkVectorIds(selection.ids);
       if (ids.length > MOST) throw invalid('ids', ids, `at most ${MOST} ids`);
+      const where = asGiven(options);
       const { store, isOwn } = this.outside;
-      await store.check(collection, [], options);
+      await store.check(collection, [], where);
       if (isOwn) {
-        await store.delete(collection, { ids }, options);
+        await store.delete(collection, { ids }, where);
         return ids.map(() => DONE);
       }
       return this.each(
         collection,
-        options,
+        where,
         ids.map((id) => ({ id })),
       );
     });
@@ -108,4 +111,9 @@ export class DeliveredVectors {
     }));
     return [...(await this.leave.messages(messages))];
   }
+}
+
+/** What the caller does to them after the call is none of it. */
+function asGiven<O>(options: O): O {
+  return isPlainObject(options) ? { ...options } : options;
 }
