@@ -15,7 +15,7 @@ import { checkCall, reached } from './checking.js';
 import { DONE, requireAtomic, topicOf, type Delivery, type Leave } from './message.js';
 
 interface Lifetime {
-  /** Seconds from the call, not from the delivery. */
+  /** Milliseconds from the call, not from the delivery. */
   readonly ttl?: number | undefined;
 }
 
