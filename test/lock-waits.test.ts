@@ -1,6 +1,7 @@
 /** For how long relays wait for keys that transactions hold. */
 import { describe, expect, test } from '@jest/globals';
 import { LockWaits, restOf } from '../src/unit-of-work/relay/lock-waits.js';
+import { ManualClock } from './support/manual-clock.js';
 import { gate } from './support/postgres/fixture.js';
 
 /** What so many waits at a time were given, in milliseconds; each begins while those before it last. */
@@ -18,6 +19,8 @@ async function given(waits: LockWaits, count: number, answer = 1, wasHeld = fals
   return seen;
 }
 
+const goesOn = (): boolean => false;
+
 describe('waits for keys that transactions hold', () => {
   test.each([
     [1, [1_000, 100, 100]],
@@ -25,29 +28,51 @@ describe('waits for keys that transactions hold', () => {
     [10, [1_000, 1_000, 100]],
     [12, [1_000, 1_000, 1_000]],
   ])('are long for a quarter of %i places, and for one at least', async (places, expected) => {
-    const waits = new LockWaits(places, () => false);
+    const waits = new LockWaits(places, new ManualClock(), goesOn);
     expect(await given(waits, 3)).toEqual(expected);
     // Those that were long have ended.
     expect(await given(waits, 3)).toEqual(expected);
   });
 
+  test.each([
+    [1, 3_000],
+    [2, 1_000],
+    [3, 334],
+    [4, 0],
+    [10, 0],
+  ])(
+    'are long for a quarter of the time of %i places: after one of a second there is none for %i ms',
+    async (places, pause) => {
+      const clock = new ManualClock();
+      const waits = new LockWaits(places, clock, goesOn);
+      await waits.run(1, true, async () => clock.sleep(1_000));
+      if (pause > 0) {
+        expect(await given(waits, 2)).toEqual([100, 100]);
+        clock.sleep(pause - 1);
+        expect(await given(waits, 1, 1, true)).toEqual([undefined]);
+        clock.sleep(1);
+      }
+      expect(await given(waits, 1, 1, true)).toEqual([1_000]);
+    },
+  );
+
   test('end also where what waited has failed', async () => {
-    const waits = new LockWaits(1, () => false);
+    const waits = new LockWaits(1, new ManualClock(), goesOn);
     await expect(waits.run(1, false, () => Promise.reject(new Error('cut')))).rejects.toThrow('cut');
     expect(await given(waits, 1)).toEqual([1_000]);
   });
 
   test('are no shorter than ten answers of the server', async () => {
-    expect(await given(new LockWaits(1, () => false), 2, 30)).toEqual([1_000, 300]);
-    expect(await given(new LockWaits(1, () => false), 2, 3_000)).toEqual([1_000, 1_000]);
+    expect(await given(new LockWaits(1, new ManualClock(), goesOn), 2, 30)).toEqual([1_000, 300]);
+    expect(await given(new LockWaits(1, new ManualClock(), goesOn), 2, 3_000)).toEqual([1_000, 1_000]);
   });
 
   test('are not begun again for a short time only', async () => {
-    expect(await given(new LockWaits(1, () => false), 3, 1, true)).toEqual([1_000, undefined, undefined]);
+    expect(await given(new LockWaits(1, new ManualClock(), goesOn), 3, 1, true)).toEqual([1_000, undefined, undefined]);
   });
 
   test('are long where the relay stops', async () => {
-    expect(await given(new LockWaits(1, () => true), 3, 1, true)).toEqual([1_000, 1_000, 1_000]);
+    expect(await given(new LockWaits(1, new ManualClock(), () => true), 3, 1, true)).toEqual([1_000, 1_000, 1_000]);
   });
 
   test.each([

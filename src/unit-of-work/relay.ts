@@ -81,7 +81,7 @@ export class Relay {
       ...{ backend: host.backend, clock: host.clock, lease: settings.lease },
       ...{ settings: this.settings, operate: operations(admitted, settings.lease, this.abandon.signal) },
       endings: new Endings(admitted),
-      lockWaits: new LockWaits(settings.concurrency, isStopping),
+      lockWaits: new LockWaits(settings.concurrency, host.clock, isStopping),
       isStopping,
       givenUp: this.giveUp.signal,
       operateUntilGivenUp: operations(admitted, settings.lease, this.giveUp.signal),

@@ -2,6 +2,7 @@
  * How long a relay waits for the locks of transactions: one that leaves a message holds the record of its key until it ends, and
  * nobody can delete the key and its lane meanwhile.
  */
+import type { Clock } from '../../clock.js';
 import { backoffDelay, type Backoff } from './options.js';
 
 /**
@@ -12,7 +13,7 @@ const LONG = 1_000;
 const SHORT = 100;
 const ANSWERS = 10;
 
-/** Of the relay's places, one in so many may have a long wait. */
+/** Of the relay's places, one in so many may have a long wait; of fewer places, one for as much of their time. */
 const SHARE = 4;
 
 /** The milliseconds for which a key that is held for longer is left alone. */
@@ -27,13 +28,19 @@ export class LockWaits {
   /** Long waits at a time. */
   private readonly most: number;
   private long = 0;
+  /** After a long wait there is none for so many times as long. */
+  private readonly pause: number;
+  /** Until then, by the monotonic clock. */
+  private pausedUntil = -Infinity;
 
   /** @param concurrency the places of the relay */
   constructor(
     concurrency: number,
+    private readonly clock: Clock,
     private readonly isStopping: () => boolean,
   ) {
     this.most = Math.max(1, Math.floor(concurrency / SHARE));
+    this.pause = Math.max(0, SHARE / concurrency - 1);
   }
 
   /**
@@ -45,12 +52,16 @@ export class LockWaits {
   async run<R>(answer: number, wasHeld: boolean, work: (timeout: number) => Promise<R>): Promise<R | undefined> {
     // A relay that stops has no other keys.
     if (this.isStopping()) return work(LONG);
-    if (this.long === this.most) return wasHeld ? undefined : work(Math.min(LONG, Math.max(SHORT, ANSWERS * answer)));
+    const begun = this.clock.monotonic();
+    if (this.long === this.most || begun < this.pausedUntil)
+      return wasHeld ? undefined : work(Math.min(LONG, Math.max(SHORT, ANSWERS * answer)));
     this.long++;
     try {
       return await work(LONG);
     } finally {
       this.long--;
+      const ended = this.clock.monotonic();
+      this.pausedUntil = ended + this.pause * (ended - begun);
     }
   }
 }
