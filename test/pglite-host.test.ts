@@ -83,6 +83,37 @@ test('a transaction of the pool waits for that of the host', async () => {
   expect(await ids()).toEqual([1]);
 });
 
+test.each<[string, (client: PGlite, text: string) => Promise<unknown>]>([
+  ['statements', (client, text) => client.query(text)],
+  ['messages', (client, text) => client.execProtocol(message(text))],
+])('%s that the host sends without waiting for its BEGIN are a part of that transaction', async (_title, send) => {
+  for (const [text, expected] of [
+    ['ROLLBACK', [2]],
+    ['COMMIT', [1, 2, 3]],
+  ] as const) {
+    const client = host();
+    const sent = [client.exec('BEGIN'), send(client, 'INSERT INTO item (id) VALUES (1)')];
+    const beside = text === 'COMMIT' ? insert(3) : insert(2);
+    sent.push(send(client, text), send(client, 'SELECT 1'));
+    await Promise.all(sent);
+    await beside;
+    expect(await ids()).toEqual(expected);
+  }
+  const begun = send(host(), 'BEGIN');
+  await Promise.all([begun, host().query('INSERT INTO item (id) VALUES (4)')]);
+  await host().query('ROLLBACK');
+  expect(await ids()).toEqual([1, 2, 3]);
+});
+
+test('what the host sends without waiting goes in its order, also after what waited', async () => {
+  const client = host();
+  const begun = client.exec('BEGIN').then(() => client.query('SELECT id FROM item'));
+  const inserted = client.query('INSERT INTO item (id) VALUES (1)');
+  expect((await begun).rows).toEqual([{ id: 1 }]);
+  await inserted;
+  await client.exec('ROLLBACK');
+});
+
 describe('beside a transaction of the pool', () => {
   const calls: Record<string, (client: PGlite) => Promise<unknown>> = {
     query: (client) => client.query('SELECT 1'),

@@ -67,6 +67,8 @@ class HostTurns {
   private answered: Promise<void> | undefined;
   private running = 0;
   private spans = 0;
+  /** Each begins a call that waits for the turn, within a transaction that the host has begun. In the order of the calls. */
+  private readonly joining = new Set<() => void>();
 
   constructor(
     private readonly client: PGlite,
@@ -79,7 +81,23 @@ class HostTurns {
   }
 
   async run<R>(operation: () => Promise<R>): Promise<R> {
-    if (!this.inTransaction) await this.options.slot.acquire({ deadline: Infinity });
+    if (this.inTransaction) return this.inTurn(operation);
+    const waiting = new AbortController();
+    let joined: Promise<R> | undefined;
+    // The BEGIN before it may be waiting for it, and for the COMMIT after it: the host has sent them all at once.
+    const join = (): void => {
+      joined = this.inTurn(operation);
+      waiting.abort();
+    };
+    this.joining.add(join);
+    try {
+      await this.options.slot.acquire({ deadline: Infinity, signal: waiting.signal });
+    } catch (error) {
+      if (joined === undefined) throw error;
+      return await joined;
+    } finally {
+      this.joining.delete(join);
+    }
     return this.inTurn(operation);
   }
 
@@ -90,11 +108,11 @@ class HostTurns {
   /** One after another: which of them has the turn already is known when those before have been answered. */
   private inOrder<R>(bytes: unknown, operation: () => Promise<R>): Promise<R> {
     this.syncTimer?.cancel();
-    const begin = async (): Promise<R> => {
-      if (!this.inTransaction && !this.awaitsSync) await this.options.slot.acquire({ deadline: Infinity });
+    const message = (): Promise<R> => {
       this.awaitsSync = !asksForReady(bytes);
-      return this.inTurn(operation);
+      return operation();
     };
+    const begin = (): Promise<R> => (this.awaitsSync ? this.inTurn(message) : this.run(message));
     const sent = this.answered === undefined ? begin() : this.answered.then(begin);
     const leave = (patience: number | undefined): void => {
       if (this.answered !== answered) return;
@@ -126,8 +144,17 @@ class HostTurns {
       this.options.onUsed();
       this.running--;
       this.inTransaction = isInTransaction(this.client);
+      if (this.inTransaction && !this.awaitsSync) this.joinAll();
       // What ran beside the end of the transaction has the turn too.
       if (!this.inTransaction && !this.awaitsSync && this.running === 0) this.options.slot.release();
+    }
+  }
+
+  /** What the host has asked since it sent its BEGIN is a part of that transaction, as it is on a client of its own. */
+  private joinAll(): void {
+    for (const join of this.joining) {
+      this.joining.delete(join);
+      join();
     }
   }
 
