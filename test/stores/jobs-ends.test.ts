@@ -5,6 +5,7 @@ import { StorageError, UnavailableError } from '../../src/errors.js';
 import { openStorage, type RunFailure, type StorageManager } from '../../src/index.js';
 import { ManualClock, settled } from '../support/manual-clock.js';
 import { databaseOf } from '../support/open-parts.js';
+import { gate } from '../support/postgres/fixture.js';
 import { sharedMemory } from '../support/shared-memory.js';
 import { newJob } from './jobs-target.js';
 
@@ -149,4 +150,57 @@ test('a run that was cut is not told of as one that succeeds without its result'
   await settled();
   expect(await storage.jobs.getRun(id)).toMatchObject({ status: 'failed', error: 'timeout' });
   expect(told.map(({ code, details }) => [code, details['dead']])).toEqual([['INTERNAL', true]]);
+});
+
+/** A run whose handler waits for `handled`; what is written from then on is answered when it is `extended`. */
+async function slowlyExtended(maxAttempts: number) {
+  const clock = new ManualClock();
+  const shared = sharedMemory(1, clock);
+  const [own, other] = [await shared(), await shared()];
+  const told: StorageError[] = [];
+  own.on('error', (error) => told.push(error));
+  const { id } = await other.jobs.enqueueRun((await newJob(other, { retry: { ...RETRY, maxAttempts } })).id);
+  const [handled, extended] = [gate(), gate()];
+  const worker = own.jobs.work(() => handled.passed, { leaseSeconds: 30, poll: 3_600_000, concurrency: 1 });
+  for (let i = 0; i < 20; i++) await settled();
+  const { backend } = databaseOf(own);
+  const write = backend.write.bind(backend);
+  backend.write = async (...call) => {
+    const results = await write(...call);
+    await extended.passed;
+    return results;
+  };
+  return { clock, own, other, told, id, handled, extended, worker };
+}
+
+test('one that cannot be written while its lease is being extended leaves its run to that lease', async () => {
+  const { clock, own, other, id, handled, extended, worker } = await slowlyExtended(2);
+  onEnds(own, () => Promise.reject(new StorageError('STORAGE_FULL', 'no room')));
+  await clock.advance(12_000);
+  handled.open();
+  for (let i = 0; i < 20; i++) await settled();
+  expect(worker.status()).toMatchObject({ lost: 1, inFlight: 0 });
+  const leased = await other.jobs.getRun(id);
+  extended.open();
+  for (let i = 0; i < 20; i++) await settled();
+  expect(await other.jobs.getRun(id)).toEqual(leased);
+  await clock.advance(45_000);
+  expect(await other.jobs.claimDue({ workerId: 'w' })).toMatchObject([{ id, attempt: 2 }]);
+  await worker.stop();
+});
+
+test('that of a last attempt, whose lease was extended too late, is told', async () => {
+  const { clock, other, told, id, extended, worker } = await slowlyExtended(1);
+  await clock.advance(31_000);
+  expect(worker.status()).toMatchObject({ lost: 1, inFlight: 0 });
+  extended.open();
+  for (let i = 0; i < 20; i++) await settled();
+  expect(await other.jobs.getRun(id)).toMatchObject({
+    status: 'failed',
+    dead: true,
+    attempt: 1,
+    error: 'lease_expired',
+  });
+  expect(told.map(({ details }) => details)).toContainEqual(expect.objectContaining({ id, reason: 'LEASE_LOST' }));
+  await worker.stop();
 });

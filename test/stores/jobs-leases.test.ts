@@ -170,6 +170,7 @@ test('those that were given up while their extension waited, or was under way, a
   const rival = await watch(other);
   for (let i = 0; i < 5; i++) await clock.advance(SECOND);
   expect(rival.taken.map(({ tenantId }) => tenantId).sort()).toEqual([...tenants].sort());
+  expect(rival.taken.map(({ attempt }) => attempt)).toEqual(tenants.map(() => 2));
   await Promise.all([stopped, rival.stop()]);
 });
 
@@ -180,13 +181,13 @@ test('that of a run is kept while another, which was given up as it was extended
   const told: unknown[] = [];
   own.on('error', ({ code }) => told.push(code));
   const job = await newJob(own, { retry: AT_ONCE });
-  let [away, slow, releases] = [false, false, 0];
+  let [away, slow, ends] = [false, false, 0];
   const { passed, open: comeBack } = gate();
   beforeWrites(own, (writes) => {
     if (away) return Promise.reject(new UnavailableError('away'));
-    const isRelease = writes.some((write) => 'value' in write && write.value['type'] === 'job.run_released');
-    if (isRelease) {
-      releases++;
+    const isEnd = writes.some((write) => 'value' in write && write.value['type'] === 'job.run_lease_expired');
+    if (isEnd) {
+      ends++;
       return new Promise((_, refuse) => void clock.after(50 * SECOND, () => refuse(new TimeoutError('never'))));
     }
     return slow ? passed : Promise.resolve();
@@ -215,7 +216,7 @@ test('that of a run is kept while another, which was given up as it was extended
   slow = false;
   comeBack();
   for (let i = 0; i < 100; i++) await settled();
-  expect(releases).toBe(1);
+  expect(ends).toBe(1);
   const rival = await watch(other);
   for (let i = 0; i < 60; i++) await clock.advance(SECOND);
   expect(signals[1]!.aborted).toBe(false);

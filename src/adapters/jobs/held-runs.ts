@@ -97,7 +97,7 @@ export class HeldRuns {
   /** Another may have the run: nothing is written of it. */
   lose(holding: Holding, why: string): void {
     if (holding.end === undefined) {
-      holding.end = { kind: 'released' };
+      holding.end = { kind: 'expired' };
       holding.abort.abort(new StorageError('LEASE_LOST', why, { operation: 'jobs.work' }));
     }
     this.drop(holding, undefined);

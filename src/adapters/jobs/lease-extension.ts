@@ -3,9 +3,11 @@ import type { Clock, Timer } from '../../clock.js';
 import { groupBy } from '../../collection/group-by.js';
 import { StorageError } from '../../errors.js';
 import { inBatches } from './batches.js';
+import type { TenantRecord } from './claim.js';
 import { TENANTS_AT_ONCE, type HeldRuns, type Holding, type WorkerStore } from './held-runs.js';
 import type { HeldEnd } from './lease-operations.js';
-import { runBytes, type RunRecord } from './run-ends.js';
+import type { RunValue } from './records.js';
+import { runBytes } from './run-ends.js';
 import { WorkQueue } from './work-queue.js';
 
 /** Of one tenant: an extension may write two records, and they are one batch. */
@@ -17,8 +19,8 @@ export class LeaseExtension {
   private timer: Timer | undefined;
   private ended = false;
   private readonly queue = new WorkQueue(TENANTS_AT_ONCE);
-  /** Of its own: a run that cannot be given back keeps no other from being extended. */
-  private readonly releases = new WorkQueue(TENANTS_AT_ONCE);
+  /** Of its own: a run that cannot be ended keeps no other from being extended. */
+  private readonly endings = new WorkQueue(TENANTS_AT_ONCE);
   /** Those whose extension is under way. */
   private readonly asked = new Set<Holding>();
 
@@ -29,11 +31,12 @@ export class LeaseExtension {
     private readonly leaseSeconds: number,
     private readonly onFault: (error: unknown) => void,
     private readonly onSuccess: () => void,
+    private readonly onEnded: (run: TenantRecord<RunValue>) => void,
   ) {
     this.wait();
   }
 
-  end(): void {
+  stop(): void {
     this.ended = true;
     this.timer?.cancel();
   }
@@ -82,7 +85,7 @@ export class LeaseExtension {
   private async extend(tenant: string, queued: readonly Holding[]): Promise<void> {
     // Of those that were lost while they waited here nobody does the run any more.
     const some = queued.filter((holding) => this.held.holds(holding));
-    let unheld: readonly RunRecord[] = [];
+    let unheld: readonly HeldEnd[] = [];
     try {
       if (some.length > 0) {
         unheld = await this.extendSome(tenant, some);
@@ -93,12 +96,16 @@ export class LeaseExtension {
       for (const holding of some) this.loseLate(holding);
     }
     for (const holding of queued) this.asked.delete(holding);
-    if (unheld.length > 0) this.releases.add(() => this.release(tenant, unheld));
+    if (unheld.length > 0) this.endings.add(() => this.end(tenant, unheld));
   }
 
-  private async release(tenant: string, runs: readonly RunRecord[]): Promise<void> {
-    const ends = runs.map((run): HeldEnd => ({ run, end: { kind: 'released' } }));
-    await this.store.end(tenant, ends).catch(this.onFault);
+  private async end(tenant: string, ends: readonly HeldEnd[]): Promise<void> {
+    try {
+      const ended = await this.store.end(tenant, ends);
+      for (const run of ended.values()) this.onEnded({ ...run, tenant });
+    } catch (error) {
+      this.onFault(error);
+    }
   }
 
   /** Another may have it: its handler is told, whatever the database would say. An end is written, where it is the first. */
@@ -107,18 +114,22 @@ export class LeaseExtension {
       this.held.lose(holding, 'The lease could not be extended in time: another may have the run');
   }
 
-  /** @returns those that were leased anew once their handlers had been told that they have them no more */
-  private async extendSome(tenant: string, some: readonly Holding[]): Promise<RunRecord[]> {
+  /**
+   * @returns those that were leased anew once their handlers had been told that they have them no more, with what was to become
+   * of them. What a handler has ended, and could not be written, is left to the lease.
+   */
+  private async extendSome(tenant: string, some: readonly Holding[]): Promise<HeldEnd[]> {
     const begun = this.clock.monotonic();
     const kept = await this.store.extend(
       tenant,
       some.map((holding) => holding.run),
     );
-    const unheld: RunRecord[] = [];
+    const unheld: HeldEnd[] = [];
     for (const holding of some) {
       const run = kept.get(holding.run.id);
       if (!this.held.holds(holding)) {
-        if (run !== undefined) unheld.push(run);
+        const { end } = holding;
+        if (run !== undefined && (end?.kind === 'expired' || end?.kind === 'released')) unheld.push({ run, end });
         continue;
       }
       if (run === undefined) {

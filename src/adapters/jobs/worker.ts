@@ -63,6 +63,7 @@ export class JobWorker {
       settings.leaseSeconds,
       (error) => this.fault(error, this.extending),
       () => this.extending.end(),
+      (run) => this.tellExpired(run),
     );
     const giveUp = (): void => {
       for (const holding of this.held.holdings()) this.held.settle(holding, { kind: 'released' }, stopError());
@@ -106,7 +107,7 @@ export class JobWorker {
     this.pauses.wake();
     await this.loopEnded;
     this.deadline.end();
-    this.extension.end();
+    this.extension.stop();
     this.cleanUp.forEach((undo) => undo());
     this.ended = true;
   }
@@ -180,6 +181,12 @@ export class JobWorker {
     const dead = run.value.status !== 'scheduled';
     if (onFailure !== undefined) tellHost(onFailure, { run: this.store.claimed(run), error, dead });
     else if (run.value.dead === true) this.host.report(deadRun(run, error));
+  }
+
+  private tellExpired(run: TenantRecord<RunValue>): void {
+    if (run.value.dead !== true) return;
+    const lost = new StorageError('LEASE_LOST', 'The lease of its last attempt could not be extended in time');
+    this.host.report(deadRun(run, lost));
   }
 
   private fault(error: unknown, ongoing = this.ongoing): void {
