@@ -204,3 +204,35 @@ test('that of a last attempt, whose lease was extended too late, is told', async
   expect(told.map(({ details }) => details)).toContainEqual(expect.objectContaining({ id, reason: 'LEASE_LOST' }));
   await worker.stop();
 });
+
+test.each([
+  [
+    'are to be tried again',
+    (refusal: Promise<never>) => Promise.race([refusal, Promise.reject(new UnavailableError('away'))]),
+  ],
+  ['are not answered', (refusal: Promise<never>) => refusal],
+])('ends that %s when the last wait of a stop is over are tried no more', async (_title, write) => {
+  const clock = new ManualClock();
+  const own = await sharedMemory(1, clock)();
+  own.on('error', () => undefined);
+  await own.jobs.enqueueRun((await newJob(own, { retry: RETRY })).id);
+  const { timers } = clock;
+  let refuse!: (error: unknown) => void;
+  const refusal = new Promise<never>((_resolve, reject) => (refuse = reject));
+  let tries = 0;
+  onEnds(own, () => {
+    tries++;
+    return write(refusal);
+  });
+  const worker = own.jobs.work(() => 'done', { leaseSeconds: 3_600, poll: 3_600_000, concurrency: 1 });
+  for (let i = 0; i < 20; i++) await settled();
+  // The next try is more than two seconds away.
+  await clock.advance(7_000);
+  const stopped = worker.stop({ deadline: 0 });
+  await clock.advance(2_000);
+  await stopped;
+  refuse(new UnavailableError('away'));
+  await settled();
+  expect(tries).toBeGreaterThan(0);
+  expect(clock.timers).toBe(timers);
+});

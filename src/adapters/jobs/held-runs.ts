@@ -1,5 +1,5 @@
 /** The runs that a worker holds, and the writing of their ends: those that end together are written together. */
-import type { Clock } from '../../clock.js';
+import type { Clock, Timer } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { isStorageError, StorageError } from '../../errors.js';
 import type { LazyAbort } from '../../unit-of-work/lazy-abort.js';
@@ -45,6 +45,8 @@ export class HeldRuns {
   /** Those whose ends are to be written, by tenant: a tenant that is here is being written. */
   private readonly over = new Map<string, Set<Holding>>();
   private readonly writing = new WorkQueue(TENANTS_AT_ONCE);
+  /** Until ends are tried again. */
+  private readonly retries = new Set<Timer>();
 
   constructor(
     private readonly store: Pick<WorkerStore, 'end'>,
@@ -78,6 +80,8 @@ export class HeldRuns {
   forget(): void {
     this.all.clear();
     this.over.clear();
+    for (const retry of this.retries) retry.cancel();
+    this.retries.clear();
     this.onDrop();
   }
 
@@ -119,9 +123,17 @@ export class HeldRuns {
       const [batch] = inBatches(over, ENDS, ({ run, end }) => runBytes(run) + endBytes(end!));
       if (batch === undefined) return void this.over.delete(tenant);
       if (await this.isWritten(tenant, batch)) return this.writeNext(tenant);
-      const pause = Math.min(100 * 2 ** (failures + 1), 5_000);
-      this.clock.after(pause, () => this.writeNext(tenant, failures + 1));
+      // Unless they were forgotten meanwhile.
+      if (this.over.has(tenant)) this.retryNext(tenant, failures + 1);
     });
+  }
+
+  private retryNext(tenant: string, failures: number): void {
+    const retry = this.clock.after(Math.min(100 * 2 ** failures, 5_000), () => {
+      this.retries.delete(retry);
+      this.writeNext(tenant, failures);
+    });
+    this.retries.add(retry);
   }
 
   /** @returns whether there is nothing to try again */
