@@ -9,13 +9,15 @@ export class Limit {
   private readonly timer: Timer;
   private readonly onAbort: (() => void) | undefined;
   private controller: AbortController | undefined;
-  private reason: StorageError | undefined;
+  private cutBy: StorageError | undefined;
   private refuse: ((error: StorageError) => void) | undefined;
 
+  /** @param spare what operations that were not cut have left: to make an `AbortController` costs more than all else here */
   constructor(
     private readonly context: Pick<OperationContext, 'deadline' | 'signal'>,
     clock: Clock,
     component: string,
+    private readonly spare: AbortController[],
   ) {
     const remaining = context.deadline - clock.monotonic();
     this.maxTimeMS = Math.min(Math.max(1, Math.ceil(remaining)), 2 ** 31 - 1);
@@ -28,21 +30,23 @@ export class Limit {
     signal.addEventListener('abort', this.onAbort, { once: true });
   }
 
-  /**
-   * Aborts with the error of the cut; the client then closes the connection it was using. It is made when it is asked for:
-   * in the client a signal costs a quarter of a short read.
-   */
+  /** Why nothing more is to be asked of the client. */
+  get reason(): StorageError | undefined {
+    return this.cutBy;
+  }
+
+  /** Aborts with the error of the cut; the client then closes the connection it was using, and tries nothing again. */
   get signal(): AbortSignal {
     if (this.controller === undefined) {
-      this.controller = new AbortController();
-      if (this.reason !== undefined) this.controller.abort(this.reason);
+      this.controller = this.spare.pop() ?? new AbortController();
+      if (this.cutBy !== undefined) this.controller.abort(this.cutBy);
     }
     return this.controller.signal;
   }
 
   cut(error: StorageError): void {
-    if (this.reason !== undefined) return;
-    this.reason = error;
+    if (this.cutBy !== undefined) return;
+    this.cutBy = error;
     this.controller?.abort(error);
     this.refuse?.(error);
   }
@@ -50,15 +54,19 @@ export class Limit {
   /** What `work` gives, or the error of the cut: no later than it. @param onDone when `work` is over, cut or not */
   race<R>(work: Promise<R>, onDone: () => void): Promise<R> {
     return new Promise((resolve, reject) => {
-      if (this.reason !== undefined) reject(this.reason);
+      if (this.cutBy !== undefined) reject(this.cutBy);
       this.refuse = reject;
+      const finish = (): void => {
+        this.leaveSignal();
+        onDone();
+      };
       work.then(
         (result) => {
-          onDone();
+          finish();
           resolve(result);
         },
         (error: Error) => {
-          onDone();
+          finish();
           reject(error);
         },
       );
@@ -68,5 +76,10 @@ export class Limit {
   end(): void {
     this.timer.cancel();
     if (this.onAbort !== undefined) this.context.signal?.removeEventListener('abort', this.onAbort);
+  }
+
+  private leaveSignal(): void {
+    if (this.controller !== undefined && this.cutBy === undefined) this.spare.push(this.controller);
+    this.controller = undefined;
   }
 }

@@ -24,21 +24,16 @@ interface FindReply<D> {
   readonly cursor: { readonly firstBatch: readonly D[] };
 }
 
-/** What bounds a call to the client that reads or writes one record; to be given to each of them. */
-export interface ShortBounds {
+/** What bounds a call to the client; to be given to each of them. When the operation is cut, its connection is closed. */
+export interface CallBounds {
   readonly maxTimeMS: number;
-  readonly session?: ClientSession;
-}
-
-/** What bounds every other call: when the operation is cut, its connection is closed. */
-export interface CallBounds extends ShortBounds {
   readonly signal: AbortSignal;
+  readonly session?: ClientSession;
 }
 
 /** The database for the length of one operation. */
 export interface MongoUse {
   readonly db: Db;
-  readonly short: ShortBounds;
   readonly bounds: CallBounds;
   readonly transactions: Deployment['transactions'];
   readonly inTransaction: boolean;
@@ -63,6 +58,8 @@ export interface Opened {
   readonly probe: Probe;
   readonly collections: Map<string, Collection>;
   readonly limits: Set<Limit>;
+  /** Of operations that have ended, for the next ones. */
+  readonly spareSignals: AbortController[];
   readonly sessions: Set<MongoSession>;
   /** Set while a close waits for the work in flight. */
   onIdle: (() => void) | undefined;
@@ -88,19 +85,17 @@ export class OperationUse implements MongoUse {
     return this.opened.db;
   }
 
-  /** @throws when the transaction is over: the client would send what is asked of it then outside of any. */
-  get short(): ShortBounds {
-    const { session, limit, writes } = this;
-    const { maxTimeMS } = limit;
-    if (writes !== undefined) return { maxTimeMS, session: writes.forCall() };
-    if (session === undefined) return { maxTimeMS };
-    const { over } = session;
-    if (over !== undefined) throw over;
-    return { maxTimeMS, session: session.client };
-  }
-
+  /**
+   * @throws when the operation was cut, for nobody waits for it any more, and when the transaction is over: the client would
+   * send what is asked of it then outside of any.
+   */
   get bounds(): CallBounds {
-    return { ...this.short, signal: this.limit.signal };
+    const { session, limit, writes } = this;
+    const over = limit.reason ?? session?.over;
+    if (over !== undefined) throw over;
+    const { maxTimeMS, signal } = limit;
+    if (writes !== undefined) return { maxTimeMS, signal, session: writes.forCall() };
+    return session === undefined ? { maxTimeMS, signal } : { maxTimeMS, signal, session: session.client };
   }
 
   get transactions(): Deployment['transactions'] {
@@ -127,7 +122,7 @@ export class OperationUse implements MongoUse {
       const message = 'The answer to the write was lost: it may have been made';
       throw new StorageError('OUTCOME_UNKNOWN', message, { ...told, cause });
     } finally {
-      writes?.end();
+      writes?.end(this.limit.reason !== undefined);
     }
   }
 
@@ -140,8 +135,8 @@ export class OperationUse implements MongoUse {
 
   /** By one command: the cursor that the client makes for a `findOne` costs a sixth of its time. */
   async findById<D extends Document>(name: string, id: string, projection: Document | undefined): Promise<D | null> {
-    const { short, opened, inTransaction } = this;
-    const { maxTimeMS, ...options } = short;
+    const { bounds, opened, inTransaction } = this;
+    const { maxTimeMS, ...options } = bounds;
     const query = { filter: { _id: id }, ...(projection && { projection }) };
     const command: Document = { find: name, ...query, limit: 1, singleBatch: true, maxTimeMS };
     // In a transaction its level is the transaction's.
@@ -153,7 +148,7 @@ export class OperationUse implements MongoUse {
       // A command is not tried again by the client, which knows when to.
       if (inTransaction || !isPassing(error)) throw error;
       return this.collection<D>(name).findOne<D>({ _id: id } as Filter<D>, {
-        ...short,
+        ...bounds,
         ...(projection && { projection }),
       });
     }

@@ -187,6 +187,7 @@ export class MongoPool implements Pool {
       probe: new Probe(url, options, clock, component),
       collections: new Map(),
       limits: new Set(),
+      spareSignals: [],
       sessions: new Set(),
       onIdle: undefined,
     };
@@ -259,7 +260,7 @@ export class MongoPool implements Pool {
     session: MongoSession | undefined,
     work: (use: OperationUse) => Promise<R>,
   ): Promise<R> {
-    const limit = new Limit(context, this.clock, this.name);
+    const limit = new Limit(context, this.clock, this.name, opened.spareSignals);
     opened.limits.add(limit);
     try {
       const working = work(new OperationUse(opened, limit, session));

@@ -34,7 +34,9 @@ export class WriteSession {
     return isDirty && mapError(error, '').retryable;
   }
 
-  end(): void {
+  /** @param isCut whether the server may still be at the last call: the next write of its session would wait for that */
+  end(isCut: boolean): void {
+    if (isCut) this.#client.serverSession.isDirty = true;
     void this.#client.endSession().catch(() => undefined);
   }
 }

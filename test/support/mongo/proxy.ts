@@ -24,6 +24,8 @@ export class Proxy {
   accepted = 0;
   private frozen = false;
   private coldCommand: string | undefined;
+  private black: { readonly command: string; readonly times: number } | undefined;
+  private readonly dead = new Set<Socket>();
   private gone = false;
   private loss: Loss | undefined;
   private instead: Instead | undefined;
@@ -69,6 +71,16 @@ export class Proxy {
   /** The next of the command does not pass, nor does anything after it. */
   freezeAt(command: string): void {
     this.coldCommand = command;
+  }
+
+  /** The next `times` of the command do not pass, nor does anything after them on their connections, which stay open. */
+  blackHoleAt(command: string, times = 1): void {
+    this.black = { command, times };
+  }
+
+  /** Resets the connections on which nothing passes since `blackHoleAt`. */
+  cutDead(): void {
+    for (const client of this.dead) client.resetAndDestroy();
   }
 
   thaw(): void {
@@ -137,6 +149,11 @@ export class Proxy {
         client.unshift(chunk);
         return;
       }
+      if (command !== undefined && command === this.black?.command && this.black.times > 0) {
+        this.black = { command, times: this.black.times - 1 };
+        this.dead.add(client);
+      }
+      if (this.dead.has(client)) return;
       if (command !== undefined) this.sent.set(command, this.count(command) + 1);
       if (command !== undefined && command === this.loss?.command && this.loss.times > 0) {
         loses = this.loss;
@@ -173,6 +190,7 @@ export class Proxy {
       one.on('close', () => {
         other.destroy();
         this.pairs.delete(client);
+        this.dead.delete(client);
       });
     }
   }
