@@ -8,7 +8,16 @@ import { defineCollection } from '../src/collection/definition.js';
 import { parseSort } from '../src/filter/cursor.js';
 import { ALL } from '../src/filter/syntax.js';
 import type { MongoPool } from '../src/pools/mongo/pool.js';
-import { backendOn, clientOf, context, describeServer, failure, Fixture, write } from './support/mongo/fixture.js';
+import {
+  backendOn,
+  clientOf,
+  context,
+  describeServer,
+  failure,
+  Fixture,
+  gate,
+  write,
+} from './support/mongo/fixture.js';
 import { Proxy } from './support/mongo/proxy.js';
 
 const { schema, domain } = defineCollection<{ n: number }>({ name: 'counters', fields: { n: 'number' }, id: 'given' });
@@ -90,6 +99,28 @@ describeServer('mongo', 'calls that are cut', () => {
       backend.write(SCOPE, [put(5)], context({ session })),
     );
     expect((await direct.read(SCOPE, [KEY], context()))[0]).toMatchObject({ value: { n: 5 }, version: 2 });
+  });
+
+  test('a call that waits for another of its transaction is ended by its own bounds, and the rest goes on', async () => {
+    const controller = new AbortController();
+    const { passed: isFrozen, open } = gate();
+    await pool.transaction({ context: context() }, async (session) => {
+      const read = (more: Partial<OperationContext> & { timeout?: number } = {}) =>
+        backend.read(SCOPE, [KEY], context({ session, ...more }));
+      proxy.freezeAt('find', open);
+      const first = read();
+      await isFrozen;
+      const late = failure(read({ timeout: 50 }));
+      const stopped = failure(read({ signal: controller.signal }));
+      const last = backend.write(SCOPE, [put(3)], context({ session }));
+      expect((await late).error).toMatchObject({ code: 'TIMEOUT' });
+      controller.abort();
+      expect((await stopped).error).toMatchObject({ code: 'ABORTED' });
+      proxy.thaw();
+      expect(await first).toMatchObject([{ value: { n: 0 } }]);
+      await last;
+    });
+    expect((await direct.read(SCOPE, [KEY], context()))[0]).toMatchObject({ value: { n: 3 } });
   });
 
   test('the session of a write that was cut is not the next one, which would wait for it in the server', async () => {

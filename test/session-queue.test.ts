@@ -56,8 +56,9 @@ test('what gives up its wait was never begun, and holds nobody up; who comes nex
   const last = queue.run(one, patient, step('last'));
   expect(steps).toEqual([]);
   release();
-  await Promise.all([first, next, last]);
+  await queue.idle(one);
   expect(steps).toEqual(['first ends', 'next', 'last']);
+  await Promise.all([first, next, last]);
   expect(one.failure).toBeUndefined();
   expect(clock.timers).toBe(0);
 });

@@ -1,4 +1,7 @@
-/** Work of one session that must not overlap: savepoints and settings of a transaction are undone by who made them. */
+/**
+ * Work of one session that must not overlap: savepoints and settings of a transaction are undone by who made them, and some
+ * servers take no two calls of one at once.
+ */
 import { within } from '../clock.js';
 import type { OperationContext, Session } from '../component.js';
 
@@ -22,5 +25,10 @@ export class SessionQueue {
     const turns: Promise<void> = turn.then(leave, before === undefined ? leave : () => before.then(leave));
     this.turns.set(session, turns);
     return turn;
+  }
+
+  /** Resolves when nothing of the session runs here, awaited by its caller or not. */
+  async idle(session: Session): Promise<void> {
+    for (let turn; (turn = this.turns.get(session)) !== undefined;) await turn;
   }
 }

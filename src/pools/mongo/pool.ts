@@ -4,7 +4,8 @@ import type { CheckResult, OpenContext, OperationContext, Session } from '../../
 import { isStorageError, StorageError, ValidationError } from '../../errors.js';
 import { clockOffset } from '../clock-offset.js';
 import type { Pool, PoolEnvironment, PoolFigures, RawClient, TransactionOptions } from '../pool.js';
-import { boundsExceeded, untilAborted } from '../slot.js';
+import { SessionQueue } from '../session-queue.js';
+import { boundsExceeded, untilAborted, untilBounds } from '../slot.js';
 import { commit, rollBack } from './commit.js';
 import { clientOptions, connect } from './connect.js';
 import { Connections } from './connections.js';
@@ -33,6 +34,8 @@ export class MongoPool implements Pool {
   #closing: Promise<void> | undefined;
   #clockOffset: number | undefined;
   readonly #owners = new WeakMap<MongoSession, Opened>();
+  /** MongoDB forbids two operations of a transaction at once. */
+  readonly #turns = new SessionQueue();
   private generation = 0;
 
   constructor(options: MongoOptions, environment: PoolEnvironment) {
@@ -109,7 +112,7 @@ export class MongoPool implements Pool {
         maxCommitTimeMS: Math.max(1, Math.ceil(timerDelay(context.deadline - clock.monotonic()))),
       });
       const result = await session.run(work);
-      await session.settled();
+      await this.#turns.idle(session);
       const refusal = session.refusal();
       session.end();
       if (refusal !== undefined) throw refusal;
@@ -196,21 +199,23 @@ export class MongoPool implements Pool {
   private async stop(deadline: number): Promise<void> {
     const opening = this.#opening;
     // An opening that is still under way sees the new generation, and closes what it opened.
-    if (opening !== undefined)
-      await this.until(
-        deadline,
-        opening.catch(() => undefined),
-      );
+    if (opening !== undefined) {
+      const settled = opening.catch(() => undefined);
+      await untilBounds(settled, { deadline }, this.clock);
+    }
     const opened = this.#opened;
     if (opened === undefined) return;
     this.#opened = undefined;
     const reason = this.closedError();
     opened.gate.close(reason);
-    if (!isIdle(opened)) await this.until(deadline, new Promise<void>((resolve) => (opened.onIdle = resolve)));
+    if (!isIdle(opened)) {
+      const idle = new Promise<void>((resolve) => (opened.onIdle = resolve));
+      await untilBounds(idle, { deadline }, this.clock);
+    }
     for (const session of opened.sessions) session.cut(reason);
     for (const limit of opened.limits) limit.cut(reason);
     const closed = Promise.all([opened.probe.close(), opened.client.close().catch(() => undefined)]);
-    await this.until(this.clock.monotonic() + CLOSE_GRACE, closed);
+    await untilBounds(closed, { deadline: this.clock.monotonic() + CLOSE_GRACE }, this.clock);
   }
 
   /** Outside of transactions. */
@@ -236,7 +241,7 @@ export class MongoPool implements Pool {
         component: this.name,
         operation,
       });
-    return session.inTurn(async () => {
+    return this.#turns.run(session, context, async () => {
       const refusal = session.refusal(context);
       if (refusal !== undefined) throw refusal;
       const opened = this.#owners.get(session)!;
@@ -280,13 +285,6 @@ export class MongoPool implements Pool {
 
   private tellIdle(opened: Opened): void {
     if (opened.onIdle !== undefined && isIdle(opened)) opened.onIdle();
-  }
-
-  private until(deadline: number, promise: Promise<unknown>): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.clock.after(timerDelay(deadline - this.clock.monotonic()), resolve);
-      void promise.then(() => resolve()).finally(() => timer.cancel());
-    });
   }
 
   private require(operation: string): Opened {

@@ -1,4 +1,4 @@
-/** A transaction: one session of the client, whose operations run one after another. */
+/** A transaction: one session of the client. */
 import type { ClientSession } from 'mongodb';
 import type { Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
@@ -8,7 +8,6 @@ import type { Pool } from '../pool.js';
 export class MongoSession extends LocalSession {
   // Private in earnest: what inspects or serialises a session must not meet the client, which holds the password.
   readonly #client: ClientSession;
-  #turn: Promise<unknown> = Promise.resolve();
   #calls = new Set<Promise<unknown>>();
 
   constructor(pool: Pool, client: ClientSession, bounds: OperationContext, clock: Clock) {
@@ -18,13 +17,6 @@ export class MongoSession extends LocalSession {
 
   get client(): ClientSession {
     return this.#client;
-  }
-
-  /** MongoDB forbids two operations of a transaction at once. */
-  inTurn<R>(work: () => Promise<R>): Promise<R> {
-    const turn = this.#turn.then(work, work);
-    this.#turn = turn.catch(() => undefined);
-    return turn;
   }
 
   /** What the client does for it, also when nobody waits for it any more. */
@@ -37,10 +29,5 @@ export class MongoSession extends LocalSession {
   /** Resolves when the client does nothing for it any more. To be asked once it has ended. */
   async quiet(): Promise<void> {
     await Promise.allSettled(this.#calls);
-  }
-
-  /** Resolves when no operation of it runs any more, awaited by the caller or not. */
-  async settled(): Promise<void> {
-    for (let turn: Promise<unknown> | undefined; turn !== this.#turn; await turn) turn = this.#turn;
   }
 }

@@ -23,7 +23,7 @@ export class Proxy {
   /** How many connections clients have opened. */
   accepted = 0;
   private frozen = false;
-  private coldCommand: string | undefined;
+  private cold: { readonly command: string; readonly onFrozen: () => void } | undefined;
   private black: { readonly command: string; readonly times: number } | undefined;
   private readonly dead = new Set<Socket>();
   private gone = false;
@@ -69,8 +69,8 @@ export class Proxy {
   }
 
   /** The next of the command does not pass, nor does anything after it. */
-  freezeAt(command: string): void {
-    this.coldCommand = command;
+  freezeAt(command: string, onFrozen = (): void => undefined): void {
+    this.cold = { command, onFrozen };
   }
 
   /** The next `times` of the command do not pass, nor does anything after them on their connections, which stay open. */
@@ -140,9 +140,10 @@ export class Proxy {
     let replaced: Buffer | undefined;
     client.on('data', (chunk: Buffer) => {
       const command = commandOf(chunk);
-      if (command !== undefined && command === this.coldCommand) {
-        this.coldCommand = undefined;
+      if (command !== undefined && command === this.cold?.command) {
         this.freeze();
+        this.cold.onFrozen();
+        this.cold = undefined;
       }
       if (this.frozen) {
         client.pause();
