@@ -69,6 +69,16 @@ export function isIdle({ gate, sessions }: Opened): boolean {
   return gate.taken === 0 && sessions.size === 0;
 }
 
+/** To be called where something of it has ended. */
+export function tellIdle(opened: Opened): void {
+  if (opened.onIdle !== undefined && isIdle(opened)) opened.onIdle();
+}
+
+export function leaveTurn(opened: Opened): void {
+  opened.gate.release();
+  tellIdle(opened);
+}
+
 /** A class, because an object made of accessors for each operation costs more than what it is for. */
 export class OperationUse implements MongoUse {
   readonly duplicateIndex = duplicateIndex;

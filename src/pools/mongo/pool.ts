@@ -13,7 +13,7 @@ import { isSystemFault, mapError, unsupported } from './errors.js';
 import { Gate } from './gate.js';
 import { healthOf } from './health.js';
 import { Limit } from './limit.js';
-import { isIdle, type MongoUse, type Opened, OperationUse } from './opened.js';
+import { isIdle, leaveTurn, type MongoUse, type Opened, OperationUse, tellIdle } from './opened.js';
 import { Probe } from './probe.js';
 import { MongoSession } from './session.js';
 import type { MongoOptions } from './settings.js';
@@ -100,8 +100,8 @@ export class MongoPool implements Pool {
     const { clock } = this;
     const over = boundsExceeded(context, clock.monotonic(), this.name);
     if (over !== undefined) throw over;
-    const client = opened.client.startSession();
-    const session = new MongoSession(this, client, context, clock);
+    const session = new MongoSession(this, opened.client, context, clock);
+    const { client } = session;
     opened.sessions.add(session);
     this.#owners.set(session, opened);
     try {
@@ -116,16 +116,16 @@ export class MongoPool implements Pool {
       const refusal = session.refusal();
       session.end();
       if (refusal !== undefined) throw refusal;
-      await commit(client, clock, context, this.name);
+      await commit(session, opened, context);
       void client.endSession().catch(() => undefined);
       return result;
     } catch (error) {
       session.end();
-      await rollBack(client, session.quiet(), clock, context);
+      await rollBack(session, context);
       throw error;
     } finally {
       opened.sessions.delete(session);
-      this.tellIdle(opened);
+      tellIdle(opened);
     }
   }
 
@@ -270,21 +270,14 @@ export class MongoPool implements Pool {
     try {
       const working = work(new OperationUse(opened, limit, session));
       session?.track(working);
-      return await limit.race(working, () => {
-        // Work that is cut keeps its turn until the client is done with it: it still has the connection.
-        opened.gate.release();
-        this.tellIdle(opened);
-      });
+      // Work that is cut keeps its turn until the client is done with it: it still has the connection.
+      return await limit.race(working, () => leaveTurn(opened));
     } catch (error) {
       throw mapError(error, this.name, operation);
     } finally {
       limit.end();
       opened.limits.delete(limit);
     }
-  }
-
-  private tellIdle(opened: Opened): void {
-    if (opened.onIdle !== undefined && isIdle(opened)) opened.onIdle();
   }
 
   private require(operation: string): Opened {

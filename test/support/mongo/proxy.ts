@@ -58,6 +58,11 @@ export class Proxy {
     return this.pairs.size;
   }
 
+  /** Those of them on which nothing passes since `blackHoleAt`. */
+  get deadConnections(): number {
+    return this.dead.size;
+  }
+
   /** How often clients sent this command; the commands of their monitors are not counted. */
   count(command: string): number {
     return this.sent.get(command) ?? 0;
@@ -73,18 +78,19 @@ export class Proxy {
     this.cold = { command, onFrozen };
   }
 
-  /** The next `times` of the command do not pass, nor does anything after them on their connections, which stay open. */
+  /** The next `times` of the command do not pass until `thaw`, nor does anything after them on their connections. */
   blackHoleAt(command: string, times = 1): void {
     this.black = { command, times };
   }
 
-  /** Resets the connections on which nothing passes since `blackHoleAt`. */
+  /** Resets the dead connections. */
   cutDead(): void {
     for (const client of this.dead) client.resetAndDestroy();
   }
 
   thaw(): void {
     this.frozen = false;
+    this.dead.clear();
     for (const [client, server] of this.pairs) {
       client.resume();
       server.resume();
@@ -154,7 +160,11 @@ export class Proxy {
         this.black = { command, times: this.black.times - 1 };
         this.dead.add(client);
       }
-      if (this.dead.has(client)) return;
+      if (this.dead.has(client)) {
+        client.pause();
+        client.unshift(chunk);
+        return;
+      }
       if (command !== undefined) this.sent.set(command, this.count(command) + 1);
       if (command !== undefined && command === this.loss?.command && this.loss.times > 0) {
         loses = this.loss;
