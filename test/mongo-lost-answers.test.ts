@@ -120,6 +120,40 @@ for (const server of ['mongo', 'ferretdb'] as ServerName[])
         expect(await valueOf('a')).toBe(1);
       });
 
+    const INTERRUPTED = { ok: 0, code: 11_602, codeName: 'InterruptedDueToReplStateChange', errmsg: '' };
+
+    test.each([
+      ['', INTERRUPTED],
+      [
+        ', and tells it of the statement',
+        { ok: 1, n: 0, nModified: 0, writeErrors: [{ index: 0, code: 189, errmsg: '' }] },
+      ],
+    ])('a server that stops an update of many half-way%s', async (_how, answer) => {
+      proxy.answerWith('update', answer, { reaches: true });
+      expect((await failure(backend.updateMany!(SCOPE, ALL_AT_ONCE, context()))).error).toMatchObject(UNKNOWN);
+      expect(await valueOf('a')).toBe(1);
+    });
+
+    test.each([
+      ['an update of many', 'update', { ok: 0, code: 10_107, codeName: 'NotWritablePrimary', errmsg: '' }],
+      ['the search before an update of many', 'find', INTERRUPTED],
+    ])('a server that refuses %s has made nothing of it', async (_what, command, answer) => {
+      proxy.answerWith(command, answer, { times: 2 });
+      const { error } = await failure(backend.updateMany!(SCOPE, ALL_AT_ONCE, context()));
+      expect(error).toMatchObject({ code: 'UNAVAILABLE', retryable: true });
+      expect(await valueOf('a')).toBe(0);
+    });
+
+    if (server === 'mongo')
+      test('an update of many that is stopped in a transaction is undone with it', async () => {
+        proxy.answerWith('update', INTERRUPTED, { reaches: true });
+        const undone = pool.transaction({ context: context() }, (session) =>
+          backend.updateMany!(SCOPE, ALL_AT_ONCE, context({ session })),
+        );
+        expect((await failure(undone)).error).toMatchObject({ code: 'UNAVAILABLE', retryable: true });
+        expect(await valueOf('a')).toBe(0);
+      });
+
     if (server === 'mongo')
       test('a write that no majority has confirmed', async () => {
         const writeConcernError = { code: 91, codeName: 'ShutdownInProgress', errmsg: '' };

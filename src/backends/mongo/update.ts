@@ -70,7 +70,9 @@ async function updateFrom(
   await dropExpiredBefore(use, scope, request, now);
   try {
     const filter = narrowed(where, [...patch.conditions, ...leavingOut(apart)]);
-    const { matchedCount } = await despiteDeadlocks(() => collection.updateMany(filter, patch.update, use.bounds));
+    const { matchedCount } = await use.many(() =>
+      despiteDeadlocks(() => collection.updateMany(filter, patch.update, use.bounds)),
+    );
     return { updated: matchedCount, apart };
   } catch (error) {
     throw uniqueError(use, error, [request]) ?? error;

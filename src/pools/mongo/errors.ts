@@ -23,6 +23,8 @@ const TIMED_OUT = new Set([50, 262]);
 const UNAVAILABLE = new Set([
   6, 7, 89, 91, 133, 189, 202, 384, 462, 9_001, 10_058, 10_107, 11_600, 11_602, 13_435, 13_436,
 ]);
+/** Of them, those that a server which is no primary says before it begins. */
+const NOT_PRIMARY = new Set([10_058, 10_107, 13_435, 13_436]);
 const DISK_FULL = 14_031;
 const DUPLICATE = new Set([11_000, 11_001, 12_582]);
 /**
@@ -96,6 +98,15 @@ export function isNetworkFault(error: unknown): boolean {
 export function isPassing(error: unknown): boolean {
   const fault = serverFault(error);
   return isNetworkFault(error) || (fault !== undefined && UNAVAILABLE.has(fault.code));
+}
+
+/** Whether the server may have done a part of a statement for many records before it stopped. */
+export function isStoppedHalfWay(error: unknown): boolean {
+  const fault = serverFault(error);
+  if (fault === undefined || !UNAVAILABLE.has(fault.code)) return false;
+  // Of a statement for several servers one may have refused its part.
+  const { errorResponse } = error as { errorResponse?: { ok?: unknown } };
+  return !(NOT_PRIMARY.has(fault.code) && errorResponse?.ok === 0);
 }
 
 /** Whether the server may have done what it was asked, though no answer came. */

@@ -3,7 +3,7 @@ import type { ClientSession, Collection, Db, Document, Filter, MongoClient } fro
 import { StorageError } from '../../errors.js';
 import type { Deployment } from './connect.js';
 import type { Connections } from './connections.js';
-import { duplicateIndex, isLostAnswer, isPassing } from './errors.js';
+import { duplicateIndex, isLostAnswer, isPassing, isStoppedHalfWay } from './errors.js';
 import type { Gate } from './gate.js';
 import type { Library } from './library.js';
 import type { Limit } from './limit.js';
@@ -41,6 +41,11 @@ export interface MongoUse {
   readonly duplicateIndex: typeof duplicateIndex;
   readonly isLostAnswer: typeof isLostAnswer;
   collection<D extends Document>(name: string): Collection<D>;
+  /**
+   * Makes one statement for many records; none is tried again by the client.
+   * @throws `OUTCOME_UNKNOWN` outside of transactions when the server stopped it: no server undoes the half that is made
+   */
+  many<R>(statement: () => Promise<R>): Promise<R>;
   /** The document of this id. */
   findById<D extends Document>(name: string, id: string, projection: Document | undefined): Promise<D | null>;
 }
@@ -79,11 +84,19 @@ export function leaveTurn(opened: Opened): void {
   tellIdle(opened);
 }
 
+/** What errors say of the operation. */
+interface Told {
+  readonly component: string;
+  readonly operation: string;
+}
+
 /** A class, because an object made of accessors for each operation costs more than what it is for. */
 export class OperationUse implements MongoUse {
   readonly duplicateIndex = duplicateIndex;
   readonly isLostAnswer = isLostAnswer;
   private writes: WriteSession | undefined;
+  /** Of writes outside of transactions. */
+  private told: Told | undefined;
 
   constructor(
     private readonly opened: Opened,
@@ -121,7 +134,8 @@ export class OperationUse implements MongoUse {
   }
 
   /** Runs writes outside of transactions. @throws `OUTCOME_UNKNOWN` for one that was sent and whose answer was lost */
-  async writing<R>(work: (use: MongoUse) => Promise<R>, told: { component: string; operation: string }): Promise<R> {
+  async writing<R>(work: (use: MongoUse) => Promise<R>, told: Told): Promise<R> {
+    this.told = told;
     // Where there are no transactions the client tries no write again: its error is that of the only try.
     if (this.transactions !== 'none') this.writes = new WriteSession(this.opened.client);
     const { writes } = this;
@@ -133,6 +147,16 @@ export class OperationUse implements MongoUse {
       throw new StorageError('OUTCOME_UNKNOWN', message, { ...told, cause });
     } finally {
       writes?.end(this.limit.reason !== undefined);
+    }
+  }
+
+  async many<R>(statement: () => Promise<R>): Promise<R> {
+    try {
+      return await statement();
+    } catch (cause) {
+      if (this.told === undefined || !isStoppedHalfWay(cause)) throw cause;
+      const message = 'The server stopped the write of many records: some of them may have been written';
+      throw new StorageError('OUTCOME_UNKNOWN', message, { ...this.told, cause });
     }
   }
 
