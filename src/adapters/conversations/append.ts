@@ -135,7 +135,7 @@ export abstract class AppendStore extends HistoryStore {
   ): Promise<
     () => { readonly userId?: string | undefined; readonly session?: StoredRecord<SessionValue> | undefined }
   > {
-    const [user, session] = await Promise.all([
+    const [first, session] = await Promise.all([
       input.user === undefined ? this.userWith(unit, input.userId) : findUser(unit, input.user),
       input.session === undefined
         ? input.sessionId === undefined
@@ -145,6 +145,9 @@ export abstract class AppendStore extends HistoryStore {
     ]);
     if (input.sessionId !== undefined && session === undefined)
       throw this.missing('session', input.sessionId, 'addMessage');
+    // A session that is read may be as new as its user, who was not there yet when that was read.
+    const isLate = input.user !== undefined && first === undefined && session?.value.userId !== undefined;
+    const user = isLate ? await findUser(unit, input.user) : first;
     return () => {
       const given = { displayName: input.userDisplayName, metadata: input.userMetadata };
       const found = typeof user === 'string' ? undefined : user;
