@@ -5,7 +5,7 @@ import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { uuid } from '../arguments.js';
 import type { Patched, Unit } from '../unit.js';
-import { ENDED, teller, type Ended } from './ended.js';
+import { beginAfter, teller, type Beginning } from './ended.js';
 import { HistoryStore } from './history.js';
 import { defined } from '../defined.js';
 import { ADD_OPTIONS, MESSAGE, type AssetInput, type MessageInput } from './input.js';
@@ -108,12 +108,12 @@ export abstract class AppendStore extends HistoryStore {
           once.remember(stored.id);
           return { result: this.messageOf(stored), left: conversation };
         }
-        const former = conversation === undefined ? await unit.find(ENDED, key) : undefined;
+        const beginning = conversation === undefined ? await beginAfter(unit, key) : undefined;
         const { userId, session } = people();
         const growth = { input, session, triggeredById };
         const left =
-          conversation === undefined ? this.begin(unit, key, growth, former) : this.grow(unit, conversation, growth);
-        const lastSeq = (conversation ?? former)?.value.lastSeq ?? 0;
+          beginning === undefined ? this.grow(unit, conversation!, growth) : this.begin(unit, key, growth, beginning);
+        const { lastSeq } = beginning ?? conversation!.value;
         const added = this.insertMessage(unit, key, lastSeq + 1, input, userId);
         once.remember(added.id);
         const owner = 'record' in left ? teller(conversation!, 1) : teller(left);
@@ -164,11 +164,11 @@ export abstract class AppendStore extends HistoryStore {
     unit: Unit,
     id: string,
     { input, session, triggeredById }: Growth,
-    former: Ended | undefined,
+    beginning: Beginning,
   ): StoredRecord<ConversationValue> {
     const time = input.createdAt ?? unit.now;
     const counted = { messageCount: 1, lastMessageAt: time, activeAt: time };
-    const made = this.newConversation(unit, id, { ...counted, ...belonging(session) }, former);
+    const made = this.newConversation(unit, id, { ...counted, ...belonging(session) }, beginning);
     unit.event(teller(made), 'created', {}, { triggeredById });
     return made;
   }

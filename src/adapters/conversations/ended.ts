@@ -9,8 +9,6 @@ interface EndedValue {
   readonly version: number;
 }
 
-export type Ended = StoredRecord<EndedValue>;
-
 export const ENDED = defineOwnCollection<EndedValue>({ name: 'qm_ended_conversations', id: 'given' });
 
 type Owner = Pick<
@@ -30,11 +28,22 @@ export function end(unit: Unit, conversation: Owner): { readonly id: string; rea
 }
 
 /** What a conversation that is made now begins with. */
-export function beginAfter(
-  unit: Unit,
-  former: Ended | undefined,
-): { readonly lastSeq: number; readonly formerVersion?: number } {
-  if (former === undefined) return { lastSeq: 0 };
+export interface Beginning {
+  readonly lastSeq: number;
+  readonly formerVersion?: number;
+}
+
+/** Of one under an id that nobody can have used before. */
+export const ANEW: Beginning = { lastSeq: 0 };
+
+/** Reads where the one before under its id ended, and makes the unit stand on that: another may be made and end meanwhile. */
+export async function beginAfter(unit: Unit, id: string): Promise<Beginning> {
+  const former = await unit.find(ENDED, id);
+  if (former === undefined) {
+    // It has expired as soon as it is written: it is refused where one has ended by then, and is of no other use.
+    unit.insert(ENDED, { lastSeq: 0, version: 0 }, { id, expiresAt: unit.now });
+    return ANEW;
+  }
   unit.remove(ENDED, former);
   return { lastSeq: former.value.lastSeq, formerVersion: former.value.version };
 }

@@ -4,7 +4,7 @@ import type { StoredRecord } from '../../collection/record-codec.js';
 import { ConflictError, invalid } from '../../errors.js';
 import { defined } from '../defined.js';
 import type { Unit } from '../unit.js';
-import { beginAfter, ENDED, teller } from './ended.js';
+import { beginAfter, teller } from './ended.js';
 import {
   CONVERSATIONS,
   MESSAGES,
@@ -144,7 +144,7 @@ export class BatchPlan {
       const left = unit.replace(CONVERSATIONS, owner, { ...next, ...defined({ embedded, formerVersion }) });
       unit.event(teller(left), 'updated', { changed: ['import'] });
     } else if (isNew !== undefined) {
-      const before = beginAfter(unit, await unit.find(ENDED, isNew.id));
+      const before = await beginAfter(unit, isNew.id);
       const lastSeq = Math.max(next.lastSeq, before.lastSeq);
       const made = unit.insert(CONVERSATIONS, { ...next, ...before, lastSeq }, isNew);
       unit.event(teller(made), 'created', defined({ title: next.title }));

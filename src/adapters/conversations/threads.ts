@@ -10,7 +10,7 @@ import type { ListPage } from '../page.js';
 import { checkIfVersion, type ChangeOptions } from '../store.js';
 import type { Unit } from '../unit.js';
 import type { Decided } from './base.js';
-import { beginAfter, ENDED, teller, type Ended } from './ended.js';
+import { ANEW, beginAfter, teller, type Beginning } from './ended.js';
 import { defined } from '../defined.js';
 import { ARCHIVE, CHANGE_OPTIONS, CONVERSATION, CREATE_OPTIONS, NAME, optionsOf, READ_OPTIONS } from './input.js';
 import { CONVERSATIONS, outward, SESSIONS, type Conversation, type ConversationValue } from './records.js';
@@ -94,8 +94,8 @@ export abstract class ThreadStore extends UserStore {
       const userId = session?.value.userId;
       once.remember(key);
       if (found === undefined) {
-        const former = given === undefined ? undefined : await unit.find(ENDED, key);
-        const made = this.newConversation(unit, key, { title, sessionId, userId, metadata }, former);
+        const beginning = given === undefined ? ANEW : await beginAfter(unit, key);
+        const made = this.newConversation(unit, key, { title, sessionId, userId, metadata }, beginning);
         unit.event(teller(made), 'created', defined({ title }), { triggeredById });
         return { result: this.conversationOf(made), left: made };
       }
@@ -187,15 +187,13 @@ export abstract class ThreadStore extends UserStore {
     return { result: true, left };
   }
 
-  /** @param former what was deleted under this id: this one goes on where it ended */
   protected newConversation(
     unit: Unit,
     id: string,
     given: { readonly [K in keyof ConversationValue]?: ConversationValue[K] | undefined },
-    former: Ended | undefined,
+    { lastSeq, formerVersion }: Beginning,
   ): StoredRecord<ConversationValue> {
     const { messageCount = 0, activeAt = unit.now, metadata = {}, ...rest } = given;
-    const { lastSeq, formerVersion } = beginAfter(unit, former);
     return unit.insert<ConversationValue>(
       CONVERSATIONS,
       defined({
