@@ -67,6 +67,30 @@ for (const target of storageTargets('conversations: merge').filter(({ transactio
       expect(await store.restoreRevision(id, edited, 1)).toMatchObject({ content: 'newer' });
     });
 
+    test('a message that is skipped takes no former state that it never had, and those that a cut kept from it', async () => {
+      const [from, to] = [fresh(), fresh()];
+      const id = randomUUID();
+      const { id: edited } = await from.addMessage(id, { content: 'v0' });
+      await to.importConversations(await linesOf(from));
+      for (const content of ['v1', 'v2']) await from.editMessage(id, edited, { content });
+      const skipped = { message: 1, conversation: 1, revision: 2 };
+      expect(await to.importConversations(await linesOf(from))).toMatchObject({ written: {}, skipped });
+      expect(await to.listRevisions(id, edited)).toEqual([]);
+      await to.editMessage(id, edited, { content: 'mine' });
+      await to.importConversations(await linesOf(from));
+      expect((await to.listRevisions(id, edited)).map(({ content }) => content)).toEqual(['v0']);
+      await expect(to.restoreRevision(id, edited, 2)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+
+      // Cut short after the message, and edited before it is repeated.
+      const cut = fresh();
+      const lines = await linesOf(from);
+      const until = lines.findIndex((line) => line.includes('"kind":"message"')) + 1;
+      await expect(cut.importConversations(lines.slice(0, until))).rejects.toMatchObject({ code: 'VALIDATION' });
+      await cut.editMessage(id, edited, { content: 'v3' });
+      expect(await cut.importConversations(lines)).toMatchObject({ written: { revision: 2 }, skipped: { message: 1 } });
+      expect((await cut.listRevisions(id, edited)).map(({ content }) => content)).toEqual(['v0', 'v1', 'v2']);
+    });
+
     test('a dry run tells what the run does, also of names that others have', async () => {
       const [from, to] = [fresh(), fresh()];
       const [id, other] = [randomUUID(), randomUUID()];

@@ -5,6 +5,7 @@ import { ConflictError, invalid } from '../../errors.js';
 import { defined } from '../defined.js';
 import type { Unit } from '../unit.js';
 import { beginAfter, teller } from './ended.js';
+import { strangeRevisions } from './import-revisions.js';
 import {
   CONVERSATIONS,
   MESSAGES,
@@ -54,17 +55,20 @@ export class BatchPlan {
     private readonly isPromised: boolean,
     /** Whether its messages go to the end, since one before them had to. */
     public isMoving: boolean,
+    /** The last message that this import wrote: all its revisions come with it. */
+    public written: string | undefined,
   ) {}
 
   async make(unit: Unit, batch: readonly Item[], owner: StoredRecord<ConversationValue> | undefined): Promise<void> {
     const [known, taken] = [await this.known(unit, batch), await takenPlaces(unit, batch)];
+    const strange = this.mode === 'skip' ? await strangeRevisions(unit, this.late(batch, known)) : undefined;
     let conversation = owner?.value;
     let isNew: Item | undefined;
     this.last = owner?.value.lastSeq ?? 0;
     for (const item of batch) {
       const found = known.get(keyOf(item));
       if (item.kind === 'conversation') {
-        if (this.outcome(item, owner) === 'skipped') continue;
+        if (this.outcome(item, owner !== undefined) === 'skipped') continue;
         const value = item.value as unknown as ConversationValue;
         this.last = Math.max(this.last, value.lastSeq);
         // Counted as its messages come in.
@@ -77,7 +81,7 @@ export class BatchPlan {
         isNew = owner === undefined ? item : undefined;
         continue;
       }
-      const outcome = this.outcome(item, found);
+      const outcome = this.outcome(item, strange?.has(item.id) === true || found !== undefined);
       const before = found?.value as MessageValue | undefined;
       const isOthers = before !== undefined && before.conversationId !== item.value['conversationId'];
       // What stands elsewhere was moved by an import before this one, which may have been cut short.
@@ -87,6 +91,7 @@ export class BatchPlan {
         throw invalid('value.conversationId', item.value['conversationId'], `that of the ${item.kind} that is there`);
       const value = item.kind === 'message' ? this.placed(item, before, taken) : item.value;
       put(unit, KINDS[item.kind]!, { ...item, value }, found);
+      if (item.kind === 'message') this.written = item.id;
       this.puts.push(item);
     }
     const part = batch.find(({ kind }) => kind === 'message' || kind === 'revision');
@@ -162,12 +167,20 @@ export class BatchPlan {
     return known;
   }
 
-  private outcome({ kind, id }: Item, found: StoredRecord<unknown> | undefined): 'written' | 'replaced' | 'skipped' {
-    if (found !== undefined && this.mode === 'fail')
+  /** New revisions of messages that do not come with them. */
+  private late(batch: readonly Item[], known: ReadonlyMap<string, unknown>): Item[] {
+    const isNew = (item: Item): boolean => !known.has(keyOf(item));
+    const messages = batch.filter((item) => item.kind === 'message' && isNew(item)).map(({ id }) => id);
+    const written = new Set<unknown>([...messages, this.written]);
+    return batch.filter((item) => item.kind === 'revision' && isNew(item) && !written.has(item.value['messageId']));
+  }
+
+  private outcome({ kind, id }: Item, isThere: boolean): 'written' | 'replaced' | 'skipped' {
+    if (isThere && this.mode === 'fail')
       throw new ConflictError('ALREADY_EXISTS', `${kind} ${JSON.stringify(id)} is there already`, {
         details: { existingId: id },
       });
-    const outcome = found === undefined ? 'written' : this.mode === 'replace' ? 'replaced' : 'skipped';
+    const outcome = !isThere ? 'written' : this.mode === 'replace' ? 'replaced' : 'skipped';
     this.outcomes.push([outcome, kind]);
     return outcome;
   }

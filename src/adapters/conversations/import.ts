@@ -49,6 +49,8 @@ export class ConversationImport {
   private readonly keys = new Set<string>();
   /** The conversation whose messages go to its end from now on. */
   private moving: string | undefined;
+  /** The last message that was written. */
+  private wrote: string | undefined;
   /** Those that a dry run took: they are not there when their messages come. */
   private readonly conversations = new Set<string>();
 
@@ -122,7 +124,7 @@ export class ConversationImport {
   private async write(batch: readonly Item[], owner: string | undefined): Promise<void> {
     const outcome = await this.decide(owner, async (unit, found) => {
       const isPromised = this.conversations.has(owner ?? '');
-      const plan = new BatchPlan(this.mode, isPromised, owner !== undefined && owner === this.moving);
+      const plan = new BatchPlan(this.mode, isPromised, owner !== undefined && owner === this.moving, this.wrote);
       await plan.make(unit, batch, found);
       if (this.dryRun) await checkNames(unit, plan.puts);
       return plan;
@@ -131,6 +133,7 @@ export class ConversationImport {
     for (const [outcomeOf, kind] of outcome.outcomes)
       this.counts[outcomeOf][kind] = (this.counts[outcomeOf][kind] ?? 0) + 1;
     this.moved += outcome.moved;
+    this.wrote = outcome.written;
     if (outcome.isMoving) this.moving = owner;
   }
 
