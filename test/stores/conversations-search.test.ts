@@ -68,6 +68,13 @@ for (const target of storageTargets('conversations: search'))
       if (!hasVectors) {
         const message = await fresh().addMessage(randomUUID(), { content: 'x' });
         expect(message.seq).toBe(1);
+        const store = fresh();
+        const added = await store.addMessage(randomUUID(), { content: 'y' });
+        const before = await store.getConversation(added.conversationId);
+        await expect(store.upsertMessageVectors(added.id, [{ embedding: [1, 0] }])).rejects.toMatchObject({
+          code: 'CONFIGURATION',
+        });
+        expect(await store.getConversation(added.conversationId)).toEqual(before);
         await expect(fresh().search({ vector: [1, 0] })).rejects.toMatchObject({ code: 'CONFIGURATION' });
         return;
       }

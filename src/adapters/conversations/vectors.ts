@@ -161,6 +161,8 @@ export abstract class MessageVectorStore extends PurgeStore {
     const message = await this.read('upsertMessageVectors', options, (unit) => unit.find(MESSAGES, messageId));
     if (message === undefined) throw this.missing('message', messageId, 'upsertMessageVectors');
     const { conversationId } = message.value;
+    // Throws where there can be none: before anything is written.
+    this.host.vectors();
     await this.decideOn('upsertMessageVectors', conversationId, options, async (unit, find) => {
       const found = await find();
       if (found === undefined) throw this.missing('message', messageId, 'upsertMessageVectors');
