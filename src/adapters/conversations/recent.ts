@@ -39,7 +39,9 @@ export class RecentConversations {
       return await work();
     } finally {
       end();
-      if (this.last.get(key) === tail) this.last.delete(key);
+      void tail.then(() => {
+        if (this.last.get(key) === tail) this.last.delete(key);
+      });
     }
   }
 }
