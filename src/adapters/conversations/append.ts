@@ -13,6 +13,7 @@ import {
   MESSAGES,
   SESSIONS,
   type Asset,
+  type ConversationState,
   type ConversationValue,
   type Message,
   type MessageValue,
@@ -87,44 +88,38 @@ export abstract class AppendStore extends HistoryStore {
     const key = uuid(conversationId, 'conversationId');
     const input = MESSAGE(message, 'message');
     const { triggeredById, idempotencyKey, rebind, ...call } = ADD_OPTIONS(options, 'options');
-    return this.decideOn<Message>(
-      'addMessage',
-      key,
-      call,
-      async (unit, find, isRecent) => {
-        const [conversation, once, stored, people] = await Promise.all([
-          find(),
-          unit.once('addMessage', idempotencyKey, [key, input]),
-          // What is known without a read is left to the unique constraint, which decides in the end anyway.
-          isRecent ? undefined : storedMessage(unit, key, input.clientMessageId),
-          this.peopleOf(unit, input, rebind),
-        ]);
-        if (once.result !== undefined) {
-          const before = await unit.find(MESSAGES, once.result);
-          if (before === undefined) throw this.forgotten('The message', once.result, 'addMessage');
-          return { result: this.messageOf(before), left: conversation };
-        }
-        if (stored !== undefined) {
-          once.remember(stored.id);
-          return { result: this.messageOf(stored), left: conversation };
-        }
-        const beginning = conversation === undefined ? await beginAfter(unit, key) : undefined;
-        const { userId, session } = people();
-        const growth = { input, session, triggeredById };
-        const left =
-          beginning === undefined ? this.grow(unit, conversation!, growth) : this.begin(unit, key, growth, beginning);
-        const { lastSeq } = beginning ?? conversation!.value;
-        const added = this.insertMessage(unit, key, lastSeq + 1, input, userId);
-        once.remember(added.id);
-        const owner = 'record' in left ? teller(conversation!, 1) : teller(left);
-        for (const event of input.events ?? []) this.messageEvent(unit, owner, added.id, event, triggeredById);
-        const { role, messageType, status } = added.value;
-        const created = { eventType: 'created', metadata: { role, messageType, status } };
-        this.messageEvent(unit, owner, added.id, created, triggeredById);
-        return { result: this.messageOf(added), left };
-      },
-      true,
-    );
+    return this.decideOnState<Message>('addMessage', key, call, async (unit, find, isRecent) => {
+      const [conversation, once, stored, people] = await Promise.all([
+        find(),
+        unit.once('addMessage', idempotencyKey, [key, input]),
+        // What is known without a read is left to the unique constraint, which decides in the end anyway.
+        isRecent ? undefined : storedMessage(unit, key, input.clientMessageId),
+        this.peopleOf(unit, input, rebind),
+      ]);
+      if (once.result !== undefined) {
+        const before = await unit.find(MESSAGES, once.result);
+        if (before === undefined) throw this.forgotten('The message', once.result, 'addMessage');
+        return { result: this.messageOf(before), left: conversation };
+      }
+      if (stored !== undefined) {
+        once.remember(stored.id);
+        return { result: this.messageOf(stored), left: conversation };
+      }
+      const beginning = conversation === undefined ? await beginAfter(unit, key) : undefined;
+      const { userId, session } = people();
+      const growth = { input, session, triggeredById };
+      const left =
+        beginning === undefined ? this.grow(unit, conversation!, growth) : this.begin(unit, key, growth, beginning);
+      const { lastSeq } = beginning ?? conversation!.value;
+      const added = this.insertMessage(unit, key, lastSeq + 1, input, userId);
+      once.remember(added.id);
+      const owner = 'record' in left ? teller(conversation!, 1) : teller(left);
+      for (const event of input.events ?? []) this.messageEvent(unit, owner, added.id, event, triggeredById);
+      const { role, messageType, status } = added.value;
+      const created = { eventType: 'created', metadata: { role, messageType, status } };
+      this.messageEvent(unit, owner, added.id, created, triggeredById);
+      return { result: this.messageOf(added), left };
+    });
   }
 
   /** Reads who is named; the returned function then writes what is new of them. */
@@ -176,7 +171,7 @@ export abstract class AppendStore extends HistoryStore {
   /** The conversation with one message more. */
   private grow(
     unit: Unit,
-    conversation: StoredRecord<ConversationValue>,
+    conversation: StoredRecord<ConversationState>,
     { input, session }: Growth,
   ): Patched<ConversationValue> {
     const time = input.createdAt ?? unit.now;

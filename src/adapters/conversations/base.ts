@@ -3,7 +3,7 @@ import type { JsonValue } from '../../backends/backend.js';
 import { copyJson } from '../../backends/value.js';
 import { within } from '../../clock.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
-import type { CallOptions } from '../../component.js';
+import { withTimeLeft, type CallOptions } from '../../component.js';
 import { isStorageError, UnsupportedError } from '../../errors.js';
 import { isDate } from '../../filter/json.js';
 import type { StoreHost } from '../host.js';
@@ -16,6 +16,7 @@ import {
   CONVERSATIONS,
   outward,
   type Conversation,
+  type ConversationState,
   type ConversationValue,
   type Message,
   type MessageEventPayload,
@@ -36,7 +37,7 @@ export interface ConversationCapabilities {
 /** What a decision gives, and how it leaves the conversation. */
 export interface Decided<R> {
   readonly result: R;
-  readonly left?: StoredRecord<ConversationValue> | Patched<ConversationValue> | undefined;
+  readonly left?: StoredRecord<ConversationState> | Patched<ConversationValue> | undefined;
 }
 
 const QUEUED = 'The writes of the conversation that were asked for before took too long';
@@ -66,63 +67,89 @@ export abstract class ConversationBase extends Store {
     });
   }
 
+  /** As `decide`, about one conversation, after the other decisions of this process about it. `conversation` reads it. */
+  protected decideOn<R>(
+    operation: string,
+    id: string,
+    options: CallOptions,
+    plan: (unit: Unit, conversation: () => Promise<StoredRecord<ConversationValue> | undefined>) => Promise<Decided<R>>,
+  ): Promise<R> {
+    return this.decideInTurn(operation, id, options, (unit) => plan(unit, () => unit.find(CONVERSATIONS, id)));
+  }
+
   /**
-   * As `decide`, about one conversation, after the other decisions of this process about it. `conversation` reads it; with
-   * `recent` it may give at first what this process wrote last, for decisions whose every write of it is conditional on what
-   * they took from it, and that never end without a write for what they took from it: then nothing has to be read.
+   * As `decideOn`. `conversation` may give at first what this process wrote last, for decisions whose every write of it is
+   * conditional on what they took from it, and that never end without a write for what they took from it: then nothing has to
+   * be read.
    */
-  protected async decideOn<R>(
+  protected decideOnState<R>(
     operation: string,
     id: string,
     options: CallOptions,
     plan: (
       unit: Unit,
-      conversation: () => Promise<StoredRecord<ConversationValue> | undefined>,
+      conversation: () => Promise<StoredRecord<ConversationState> | undefined>,
       isRecent: boolean,
     ) => Promise<Decided<R>>,
-    recent = false,
+  ): Promise<R> {
+    // With the outbox a decision is a transaction of its own.
+    const mayBeRecent = !this.host.settings.events.outbox;
+    return this.decideInTurn(operation, id, options, (unit, recent) => {
+      const known = mayBeRecent ? recent : undefined;
+      const read = (): Promise<StoredRecord<ConversationState> | undefined> =>
+        known === undefined ? unit.find(CONVERSATIONS, id) : Promise.resolve(known);
+      return plan(unit, read, known !== undefined);
+    });
+  }
+
+  /** @param plan gets, the first time, what this process wrote last */
+  private async decideInTurn<R>(
+    operation: string,
+    id: string,
+    options: CallOptions,
+    plan: (unit: Unit, recent: StoredRecord<ConversationState> | undefined) => Promise<Decided<R>>,
   ): Promise<R> {
     this.require('writes', operation);
-    const { host } = this;
     if (this.inTransaction) {
-      const decided = await this.decide(operation, options, (unit) =>
-        plan(unit, () => unit.find(CONVERSATIONS, id), false),
-      );
+      const decided = await this.decide(operation, options, (unit) => plan(unit, undefined));
       return decided.result;
     }
-    return this.inTurn(operation, id, options, async (known, key) => {
+    return this.inTurn(operation, id, options, async (left, known, key) => {
       // Whatever becomes of the decision, what was known before it is not what is true after it.
-      const taken = known.take(key);
-      // With the outbox a decision is a transaction of its own.
-      let hint = recent && !host.settings.events.outbox ? taken : undefined;
-      const { result, left } = await this.again(() =>
-        this.decide(operation, options, (unit) => {
+      let hint = known.take(key);
+      const { result, left: after } = await this.again(() =>
+        this.decide(operation, left, (unit) => {
           const first = hint;
           hint = undefined;
-          const read = (): Promise<StoredRecord<ConversationValue> | undefined> =>
-            first === undefined ? unit.find(CONVERSATIONS, id) : Promise.resolve(first);
-          return plan(unit, read, first !== undefined);
+          return plan(unit, first);
         }),
       );
-      const record = left !== undefined && 'record' in left ? left.record() : left;
+      const record = after !== undefined && 'record' in after ? after.record() : after;
       if (record !== undefined) known.keep(key, record);
       return result;
     });
   }
 
-  /** Runs `work` after what this process was asked before to write to the conversation. */
+  /**
+   * Runs `work` after what this process was asked before to write to the conversation.
+   * @param work gets the options with the time that the waiting left
+   */
   protected inTurn<R>(
     operation: string,
     id: string,
     options: CallOptions,
-    work: (known: RecentConversations, key: string) => Promise<R>,
+    work: (options: CallOptions, known: RecentConversations, key: string) => Promise<R>,
   ): Promise<R> {
     const { host } = this;
     const known = recentConversations(host.backend);
     const key = `${host.tenant}\n${id}`;
+    let left = options;
     const wait = (turn: Promise<void>): Promise<void> =>
-      this.run(operation, options, (context) => within(turn, context, host.clock, QUEUED));
-    return known.turn(key, wait, () => work(known, key));
+      this.run(operation, options, async (context) => {
+        await within(turn, context, host.clock, QUEUED);
+        left = withTimeLeft(options, context.deadline, host.clock);
+      });
+    return known.turn(key, wait, () => work(left, known, key));
   }
 
   /** Decides again when another writer took a unique value meanwhile; in a transaction that is the transaction's end. */
@@ -141,7 +168,7 @@ export abstract class ConversationBase extends Store {
    */
   protected touch(
     unit: Unit,
-    { id, version, value }: StoredRecord<ConversationValue>,
+    { id, version, value }: StoredRecord<ConversationState>,
     changes: Partial<ConversationValue>,
     unset: readonly 'userId'[] = [],
   ): Patched<ConversationValue> {

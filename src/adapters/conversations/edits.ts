@@ -13,7 +13,7 @@ import { CHANGE_OPTIONS, DELETION, EDIT, type EditInput, type EventInput } from 
 import {
   MESSAGES,
   REVISIONS,
-  type ConversationValue,
+  type ConversationState,
   type Message,
   type MessageValue,
   type RevisionValue,
@@ -46,7 +46,7 @@ export type DeletionOptions = ConversationChangeOptions & {
 /** What a change of a message is made from. */
 interface Found {
   readonly unit: Unit;
-  readonly conversation: StoredRecord<ConversationValue>;
+  readonly conversation: StoredRecord<ConversationState>;
   readonly message: StoredRecord<MessageValue>;
 }
 
@@ -130,21 +130,15 @@ export abstract class EditStore extends AppendStore {
   ): Promise<Message> {
     const [conversation, key] = [uuid(conversationId, 'conversationId'), uuid(id, 'id')];
     const { ifVersion, triggeredById, ...call } = CHANGE_OPTIONS(options, 'options');
-    return this.decideOn<Message>(
-      operation,
-      conversation,
-      call,
-      async (unit, find) => {
-        const [owner, message] = await Promise.all([find(), unit.find(MESSAGES, key)]);
-        if (owner === undefined || message?.value.conversationId !== conversation)
-          throw this.missing('message', key, operation);
-        checkIfVersion(message, 'message', ifVersion);
-        const change = await decide({ unit, conversation: owner, message });
-        if (change === undefined) return { result: this.messageOf(message), left: owner };
-        return this.written({ unit, conversation: owner, message }, change, triggeredById);
-      },
-      true,
-    );
+    return this.decideOnState<Message>(operation, conversation, call, async (unit, find) => {
+      const [owner, message] = await Promise.all([find(), unit.find(MESSAGES, key)]);
+      if (owner === undefined || message?.value.conversationId !== conversation)
+        throw this.missing('message', key, operation);
+      checkIfVersion(message, 'message', ifVersion);
+      const change = await decide({ unit, conversation: owner, message });
+      if (change === undefined) return { result: this.messageOf(message), left: owner };
+      return this.written({ unit, conversation: owner, message }, change, triggeredById);
+    });
   }
 
   private written(

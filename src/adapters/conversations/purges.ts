@@ -81,8 +81,13 @@ export abstract class PurgeStore extends EditStore {
     work: (inside: this) => Promise<R>,
   ): Promise<R> {
     this.require('purges', operation);
-    const run = (): Promise<R> => this.host.transaction(options, (host: StoreHost) => work(this.at(host)));
-    return this.inTransaction ? run() : this.inTurn(operation, id, options, run);
+    const run = (left: CallOptions): Promise<R> =>
+      this.host.transaction(left, (host: StoreHost) => work(this.at(host)));
+    if (this.inTransaction) return run(options);
+    return this.inTurn(operation, id, options, (left, known, key) => {
+      known.take(key);
+      return run(left);
+    });
   }
 
   /** Deletes messages of one conversation, which has to be done with `dropChildren`. */

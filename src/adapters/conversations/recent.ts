@@ -1,25 +1,26 @@
 /** What this process knows of the conversations it wrote last, and whose turn it is to write to one. */
 import type { RecordBackend } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
-import type { ConversationValue } from './records.js';
+import type { ConversationState, ConversationValue } from './records.js';
 
-/** Conversations whose last record is kept: some 500 bytes each. */
+/** Conversations whose last state is kept: some 500 bytes each. */
 const MOST = 2_000;
 
 export class RecentConversations {
   /** The least recently written first. */
-  private readonly records = new Map<string, StoredRecord<ConversationValue>>();
+  private readonly records = new Map<string, StoredRecord<ConversationState>>();
   private readonly last = new Map<string, Promise<void>>();
 
   /** The record as this process left it, which another may have changed since. It is forgotten by being taken. */
-  take(key: string): StoredRecord<ConversationValue> | undefined {
+  take(key: string): StoredRecord<ConversationState> | undefined {
     const record = this.records.get(key);
     this.records.delete(key);
     return record;
   }
 
-  keep(key: string, record: StoredRecord<ConversationValue>): void {
-    this.records.set(key, record);
+  keep(key: string, record: StoredRecord<ConversationState & Partial<ConversationValue>>): void {
+    const { title: _title, metadata: _metadata, ...value } = record.value;
+    this.records.set(key, { ...record, value });
     if (this.records.size > MOST) this.records.delete(this.records.keys().next().value!);
   }
 

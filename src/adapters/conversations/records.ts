@@ -28,6 +28,9 @@ export interface ConversationValue {
   readonly formerVersion?: number;
 }
 
+/** What a message changes in its conversation, and nothing that may be large. */
+export type ConversationState = Omit<ConversationValue, 'title' | 'metadata'>;
+
 export interface Asset {
   readonly id: string;
   readonly assetType: string;
