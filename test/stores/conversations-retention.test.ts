@@ -5,6 +5,7 @@ import type { ConversationStore, Message } from '../../src/index.js';
 import { MESSAGES } from '../../src/adapters/conversations/records.js';
 import { STEP } from '../../src/adapters/conversations/retain.js';
 import { conversation, exported, message } from '../support/exported-conversations.js';
+import { beforeCall } from '../support/held-call.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { useTwoStorages } from '../support/use-storage.js';
 
@@ -142,6 +143,18 @@ for (const target of storageTargets('conversations: retention').filter(({ transa
       const left = await mine.listConversations({ limit: 100, order: 'asc', includeArchived: false });
       expect(left.items.map(({ id }) => id)).toEqual(all.slice(15));
       expect(await mine.retain(policy)).toMatchObject({ conversations: { archived: 0 } });
+    });
+
+    test('conversations that others archive while a run is at it count as archived', async () => {
+      const [mine] = both();
+      await add(mine, 6);
+      const all = (await mine.listConversations({ order: 'asc' })).items.map(({ id }) => id);
+      beforeCall(mine['host'].backend, 'write', async () => {
+        for (const id of all.slice(3)) await mine.archiveConversation(id);
+      });
+      expect(await mine.retain({ maxConversations: 2 })).toMatchObject({ conversations: { archived: 1 } });
+      const left = await mine.listConversations({ order: 'asc', includeArchived: false });
+      expect(left.items.map(({ id }) => id)).toEqual(all.slice(1, 3));
     });
 
     test('a policy that is out of range is refused before anything is changed', async () => {

@@ -227,13 +227,19 @@ export abstract class RetentionStore extends SearchStore {
         unit.query(CONVERSATIONS, rule, { sort: { createdAt: 'asc' }, limit: STEP }),
       );
       // Counted after they were read, each time: what another run takes meanwhile is of these, or is not counted.
-      const excess =
-        keep === undefined ? STEP : (await this.records(CONVERSATIONS).count(rule, this.call(options))) - keep;
-      const found = page.slice(0, Math.max(0, excess));
+      const countExcess = async (): Promise<number> =>
+        keep === undefined ? Infinity : (await this.records(CONVERSATIONS).count(rule, this.call(options))) - keep;
+      let excess = await countExcess();
       let changed = 0;
-      for (const { id } of found) if (await step(id)) changed++;
+      for (const [i, { id }] of page.entries()) {
+        // The last ones could be the ones to stay by now.
+        if (i > 0 && excess <= STEP) excess = await countExcess();
+        if (excess <= 0) break;
+        if (await step(id)) changed++;
+        excess--;
+      }
       done += changed;
-      if (found.length < STEP || changed === 0) return done;
+      if (page.length < STEP || changed === 0 || excess <= 0) return done;
     }
   }
 }
