@@ -1,5 +1,5 @@
 /** Messages found by their words and by their vectors, and what is told of new ones. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { createHash, randomUUID } from 'node:crypto';
 import { openStorage, type StorageManager, type TenantStorage } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
@@ -182,4 +182,30 @@ test('more vectors than one call of a provider takes are deleted', async () => {
   }
   expect(await store.deleteMessageVectors({ conversationId })).toBe(10_001);
   expect(await store.listMessageVectors({ conversationId })).toEqual([]);
+});
+
+test('a search by vectors reads no message that its filter leaves out, and none twice', async () => {
+  await using storage = await openStorage(
+    { databases: { main: 'memory:' }, vectors: { default: 'memory' } },
+    { environment: {} },
+  );
+  const store = storage.conversations;
+  const id = randomUUID();
+  const messages = await Promise.all(
+    Array.from({ length: 60 }, (_, i) => store.addMessage(id, { content: `a${i}`, metadata: { even: i % 2 === 0 } })),
+  );
+  for (const [i, message] of messages.entries())
+    await store.upsertMessageVectors(message.id, [{ embedding: [1, i / 100] }]);
+  const { backend } = store['host'];
+  const [find, read] = [jest.spyOn(backend, 'find'), jest.spyOn(backend, 'read')];
+  const countRead = async (metadata: object): Promise<[number, number]> => {
+    const { items } = await store.search({ vector: [1, 0], metadata, limit: 5 });
+    const found = await Promise.all([...find.mock.results, ...read.mock.results].map(({ value }) => value));
+    find.mockClear();
+    read.mockClear();
+    return [items.length, found.flat().length];
+  };
+  expect(await countRead({ none: true })).toEqual([0, 0]);
+  // Of the nearest 20, of which half are such.
+  expect(await countRead({ even: true })).toEqual([5, 10]);
 });

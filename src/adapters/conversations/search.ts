@@ -60,6 +60,8 @@ const SEARCH = optionsOf({
 
 /** Vectors that are looked at, at most. */
 const MOST = 10_000;
+/** Messages that one filter names, beside what else it says. */
+const AT_ONCE = 500;
 
 type Hit = readonly [StoredRecord<MessageValue>, number];
 
@@ -110,24 +112,26 @@ export abstract class SearchStore extends MessageVectorStore {
     const call = this.call(options);
     const filter =
       conversationIds === undefined ? {} : { filter: { conversationId: { $in: conversationIds } } as never };
-    const tree = parseFilter({ $and: conditions }, MESSAGES.domain);
     const found = words === undefined ? undefined : parseFilter({ $text: words }, MESSAGES.domain);
+    const scores = new Map<string, number>();
+    const live = new Map<string, StoredRecord<MessageValue>>();
     // Deleted messages are among the nearest, and filters of messages are not the provider's: then more are asked for.
     for (let k = topK ?? wanted; ; k = Math.min(k * 4, MOST)) {
       const asked = { vector, topK: k, include: { vector: false, metadata: true, text: false }, ...filter, ...call };
       const near = await orNone([], () => host.vectors().search(host.settings.conversations.vectors, asked));
-      const scores = new Map<string, number>();
+      const ids: string[] = [];
       for (const { score, metadata } of near) {
         const id = metadata!['messageId'] as string;
-        if (score > 0 && !scores.has(id)) scores.set(id, Math.min(score, 1));
+        if (score <= 0 || scores.has(id)) continue;
+        scores.set(id, Math.min(score, 1));
+        ids.push(id);
       }
-      const messages = await this.read('search', options, (unit) => findAll(unit, [...scores.keys()]));
-      const live = messages.filter((record) => matches(tree, record));
-      const enough = live.length >= wanted || near.length < k || k === MOST || near.some(({ score }) => score <= 0);
+      for (const record of await this.read('search', options, (unit) => findAll(unit, ids, conditions)))
+        live.set(record.id, record);
+      const enough = live.size >= wanted || near.length < k || k === MOST || near.some(({ score }) => score <= 0);
       if (topK === undefined && !enough) continue;
-      return live
-        .filter((record) => found === undefined || !matches(found, record))
-        .map((record): Hit => [record, scores.get(record.id)!]);
+      const hits = [...scores].flatMap(([id, score]): Hit[] => (live.has(id) ? [[live.get(id)!, score]] : []));
+      return hits.filter(([record]) => found === undefined || !matches(found, record));
     }
   }
 }
@@ -154,11 +158,14 @@ function conditionsOf({
   ] as Filter<MessageValue>[];
 }
 
-async function findAll(unit: Unit, ids: readonly string[]): Promise<StoredRecord<MessageValue>[]> {
+async function findAll(
+  unit: Unit,
+  ids: readonly string[],
+  conditions: readonly Filter<MessageValue>[],
+): Promise<StoredRecord<MessageValue>[]> {
   const found: StoredRecord<MessageValue>[] = [];
-  for (let i = 0; i < ids.length; i += 1_000)
-    for (const record of await unit.findMany(MESSAGES, ids.slice(i, i + 1_000)))
-      if (record !== undefined) found.push(record);
+  for (let i = 0; i < ids.length; i += AT_ONCE)
+    found.push(...(await unit.query(MESSAGES, { $and: [{ id: { $in: ids.slice(i, i + AT_ONCE) } }, ...conditions] })));
   return found;
 }
 
