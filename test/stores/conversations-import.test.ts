@@ -134,4 +134,26 @@ for (const target of storageTargets('conversations: import').filter(({ transacti
       expect(await store.importConversations(lines, { mode: 'replace' })).toMatchObject({ rejected: 1 });
       expect(await contentsOf(store, other)).toEqual(['theirs']);
     });
+
+    test('what names a user or a session that an import could not take names nobody', async () => {
+      const [from, store] = [fresh(), fresh()];
+      const id = randomUUID();
+      const { userId } = await from.addMessage(id, { content: 'a', user: 'ann', session: 'web' });
+      await from.addMessage(id, { content: 'b', user: 'bob' });
+      const lines: string[] = [];
+      for await (const line of from.exportConversations()) lines.push(line);
+      const here = await store.ensureUser('ann');
+      expect(await store.importConversations(lines)).toMatchObject({ rejected: 1, written: { user: 1, session: 1 } });
+      const bob = (await store.getUserProfile('bob'))!.userId;
+      const messages = (await store.listMessages(id)).items;
+      expect(messages.map((one) => [one.content, one.userId])).toEqual([
+        ['a', undefined],
+        ['b', bob],
+      ]);
+      const { sessionId, ...rest } = (await store.getConversation(id))!;
+      expect(rest).not.toHaveProperty('userId');
+      expect(await store.findSession('web')).toMatchObject({ id: sessionId });
+      expect(await store.findSession('web')).not.toHaveProperty('userId');
+      expect(here.id).not.toBe(userId);
+    });
   });

@@ -5,6 +5,7 @@ import { ConflictError, invalid } from '../../errors.js';
 import { defined } from '../defined.js';
 import type { Unit } from '../unit.js';
 import { beginAfter, teller } from './ended.js';
+import { namingPeople } from './import-people.js';
 import { strangeRevisions } from './import-revisions.js';
 import {
   CONVERSATIONS,
@@ -65,7 +66,7 @@ export class BatchPlan {
     let conversation = owner?.value;
     let isNew: Item | undefined;
     this.last = owner?.value.lastSeq ?? 0;
-    for (const item of batch) {
+    for (const item of await namingPeople(unit, batch)) {
       const found = known.get(keyOf(item));
       if (item.kind === 'conversation') {
         if (this.outcome(item, owner !== undefined) === 'skipped') continue;
