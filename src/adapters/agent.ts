@@ -79,13 +79,17 @@ export class Agent<Tx extends AgentHost<Tx>> {
     return this.host.tasks.list({ ...options, ownerId: this.ownerId });
   }
 
-  /** Adds a message to a conversation of the agent, which is made when it is new. As `conversations.addMessage`. */
+  /**
+   * As `conversations.addMessage`. A conversation that is made, or that has no session, becomes the agent's; one that has a
+   * session stays in that, and its user's.
+   */
   addMessage(
     conversationId: string,
     message: Omit<NewConversationMessage, 'session' | 'sessionId'>,
-    options?: AddMessageOptions,
+    options: Omit<AddMessageOptions, 'keepSession'> = {},
   ): Promise<Message> {
-    return this.host.conversations.addMessage(conversationId, { ...message, session: this.session }, options);
+    const own = { ...message, session: this.session };
+    return this.host.conversations.addMessage(conversationId, own, { ...options, keepSession: true });
   }
 
   /** The agent's conversations, as `conversations.listConversations`. */

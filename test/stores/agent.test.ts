@@ -27,6 +27,25 @@ for (const target of storageTargets('an agent').filter(({ transactions }) => tra
       expect(await storage().tasks.get(task.id)).toMatchObject({ ownerId: planner.ownerId });
     });
 
+    test('answers in a conversation of a user, which stays the user’s', async () => {
+      const tenant = storage().tenant(randomUUID());
+      const { conversations } = tenant;
+      const [id, loose] = [randomUUID(), randomUUID()];
+      const ann = await conversations.ensureUser('ann');
+      const web = await conversations.ensureSession('web', { userId: ann.id });
+      await conversations.addMessage(id, { role: 'user', content: 'Help', session: 'web' });
+      const helper = tenant.agent('helper');
+      await helper.addMessage(id, { content: 'Of course' });
+      expect(await conversations.getConversation(id)).toMatchObject({ sessionId: web.id, userId: ann.id, lastSeq: 2 });
+      expect((await helper.listConversations()).items).toEqual([]);
+      // One of no session becomes the agent's, and goes to the user who writes to it.
+      await conversations.addMessage(loose, { content: 'Anyone?' });
+      await helper.addMessage(loose, { content: 'Here' });
+      expect((await helper.listConversations()).items).toMatchObject([{ id: loose }]);
+      await conversations.addMessage(loose, { content: 'Fine', session: 'web' });
+      expect(await conversations.getConversation(loose)).toMatchObject({ sessionId: web.id, userId: ann.id });
+    });
+
     test('changes all of them at once, or none', async () => {
       const sailor = storage().agent('sailor');
       const conversation = randomUUID();

@@ -72,6 +72,8 @@ export type AddMessageOptions = CallOptions &
     readonly idempotencyKey?: string | undefined;
     /** Whether the session may go to another user. Default: false. */
     readonly rebind?: boolean | undefined;
+    /** Whether a conversation that has a session stays in that, and its user's. Default: false. */
+    readonly keepSession?: boolean | undefined;
   };
 
 export abstract class AppendStore extends HistoryStore {
@@ -87,7 +89,7 @@ export abstract class AppendStore extends HistoryStore {
   ): Promise<Message> {
     const key = uuid(conversationId, 'conversationId');
     const input = MESSAGE(message, 'message');
-    const { triggeredById, idempotencyKey, rebind, ...call } = ADD_OPTIONS(options, 'options');
+    const { triggeredById, idempotencyKey, rebind, keepSession, ...call } = ADD_OPTIONS(options, 'options');
     return this.decideOnState<Message>('addMessage', key, call, async (unit, find, isRecent) => {
       const [conversation, once, stored, people] = await Promise.all([
         find(),
@@ -107,7 +109,8 @@ export abstract class AppendStore extends HistoryStore {
       }
       const beginning = conversation === undefined ? await beginAfter(unit, key) : undefined;
       const { userId, session } = people();
-      const growth = { input, session, triggeredById };
+      const isKept = keepSession && conversation?.value.sessionId !== undefined;
+      const growth = { input, session: isKept ? undefined : session, triggeredById };
       const left =
         beginning === undefined ? this.grow(unit, conversation!, growth) : this.begin(unit, key, growth, beginning);
       const { lastSeq } = beginning ?? conversation!.value;

@@ -39,6 +39,7 @@ export const ADD_OPTIONS = optionsOf({
   ...ACTOR,
   idempotencyKey,
   rebind: withDefault(flag, false),
+  keepSession: withDefault(flag, false),
 });
 export const SESSION_OPTIONS = optionsOf({ rebind: withDefault(flag, false) });
 
