@@ -1,5 +1,6 @@
 /** Changing messages that are there: edits that keep the former state, deletions that can be undone, and purges. */
 import type { JsonObject, JsonValue } from '../../backends/backend.js';
+import { jsonBytes } from '../../backends/value.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { ConflictError } from '../../errors.js';
 import { integer, uuid } from '../arguments.js';
@@ -149,9 +150,24 @@ export abstract class EditStore extends AppendStore {
     const left = this.touch(unit, conversation, { messageCount: conversation.value.messageCount + count });
     const after = teller(conversation, 1);
     if (revision) unit.insert(REVISIONS, revisionOf(message, unit.now, triggeredById));
-    const changed = isSame(message.value, next) ? message : unit.replace(MESSAGES, message, next);
+    const changed = isSame(message.value, next) ? message : this.writeMessage(unit, message, next);
     for (const event of events) this.messageEvent(unit, after, message.id, event, triggeredById);
     return { result: this.messageOf(changed), left };
+  }
+
+  /** One that is too large with the mark of its deletion is patched, which leaves it room for that. */
+  protected writeMessage(
+    unit: Unit,
+    message: StoredRecord<MessageValue>,
+    next: MessageValue,
+  ): StoredRecord<MessageValue> {
+    const { deletedAt, deletedStatus, status } = next;
+    if (deletedAt === undefined || jsonBytes(next) <= this.host.backend.capabilities.maxRecordBytes)
+      return unit.replace(MESSAGES, message, next);
+    const { id, version, createdAt } = message;
+    const mark = { set: defined({ deletedAt, deletedStatus, status }) };
+    unit.patch<MessageValue>(MESSAGES, id, mark, { ifVersion: version, if: { createdAt } });
+    return { id, version: version + 1, createdAt, updatedAt: unit.now, value: next };
   }
 
   private edited(unit: Unit, message: StoredRecord<MessageValue>, edit: EditInput): Change | undefined {

@@ -48,9 +48,9 @@ export abstract class PurgeStore extends EditStore {
     const key = uuid(id, 'id');
     const { ifVersion, triggeredById, ...call } = CHANGE_OPTIONS(options, 'options');
     return this.empty('resetConversation', key, call, asked(ifVersion), (unit, found) => {
-      const { lastMessageAt: _last, embedded: _embedded, ...value } = found.value;
-      const left = unit.replace(CONVERSATIONS, found, { ...value, messageCount: 0, activeAt: unit.now });
-      unit.event(teller(left), 'reset', { messages: found.value.messageCount }, { triggeredById });
+      const set = { messageCount: 0, activeAt: unit.now };
+      this.marked(unit, found, { set, unset: ['lastMessageAt', 'embedded'] });
+      unit.event(teller(found, 1), 'reset', { messages: found.value.messageCount }, { triggeredById });
     });
   }
 

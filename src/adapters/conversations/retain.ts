@@ -180,7 +180,7 @@ export abstract class RetentionStore extends SearchStore {
     const after = teller(owner, 1);
     for (const record of live) {
       const { next, events } = softDeletion(record.value, unit.now, 'deleted', metadata);
-      unit.replace(MESSAGES, record, next);
+      this.writeMessage(unit, record, next);
       for (const event of events) this.messageEvent(unit, after, record.id, event, triggeredById);
     }
     return { result: live.length, left };

@@ -1,6 +1,7 @@
 /** Conversations themselves: made, found, named, archived. */
 import type { JsonObject } from '../../backends/backend.js';
 import { makeUuid } from '../../collection/ids.js';
+import type { Patch } from '../../collection/options.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
@@ -8,7 +9,7 @@ import { instant, integer, choice, flag, optional, text, uuid, withDefault } fro
 import type { Actor } from '../events.js';
 import type { ListPage } from '../page.js';
 import { checkIfVersion, type ChangeOptions } from '../store.js';
-import type { Unit } from '../unit.js';
+import type { Patched, Unit } from '../unit.js';
 import type { Decided } from './base.js';
 import { ANEW, beginAfter, teller, type Beginning } from './ended.js';
 import { defined } from '../defined.js';
@@ -166,9 +167,8 @@ export abstract class ThreadStore extends UserStore {
       const found = await find();
       if (found !== undefined) checkIfVersion(found, 'conversation', ifVersion);
       if (found?.value.archivedAt === undefined) return { result: false };
-      const { archivedAt: _archived, ...value } = found.value;
-      const left = unit.replace(CONVERSATIONS, found, value);
-      unit.event(teller(left), 'unarchived', {}, { triggeredById });
+      const left = this.marked(unit, found, { unset: ['archivedAt'] });
+      unit.event(teller(found, 1), 'unarchived', {}, { triggeredById });
       return { result: true, left };
     });
   }
@@ -181,10 +181,25 @@ export abstract class ThreadStore extends UserStore {
     triggeredById?: string,
   ): Decided<boolean> {
     const { value } = found;
-    const merged = { ...value.metadata, ...metadata };
-    const left = unit.replace(CONVERSATIONS, found, { ...value, archivedAt: at, metadata: merged });
-    unit.event(teller(left), 'archived', defined({ metadata }), { triggeredById });
+    const left =
+      metadata === undefined
+        ? this.marked(unit, found, { set: { archivedAt: at } })
+        : unit.replace(CONVERSATIONS, found, {
+            ...value,
+            archivedAt: at,
+            metadata: { ...value.metadata, ...metadata },
+          });
+    unit.event(teller(found, 1), 'archived', defined({ metadata }), { triggeredById });
     return { result: true, left };
+  }
+
+  /** Changes what is not the caller's: by a patch, so that a conversation of any size has room for it. */
+  protected marked(
+    unit: Unit,
+    { id, version, createdAt }: StoredRecord<ConversationValue>,
+    changes: Patch<ConversationValue>,
+  ): Patched<ConversationValue> {
+    return unit.patch<ConversationValue>(CONVERSATIONS, id, changes, { ifVersion: version, if: { createdAt } });
   }
 
   protected newConversation(
