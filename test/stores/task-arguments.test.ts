@@ -272,7 +272,9 @@ describeTasks('task arguments', (made) => {
       'record',
       'findTask',
       'deleteLarge',
+      'deleteChildren',
       'retainSome',
+      'retainLarge',
       'transitions',
     ];
     expect([...names].filter((name) => !own.includes(name)).sort()).toEqual(OPERATIONS.map(([name]) => name).sort());

@@ -1,6 +1,7 @@
 /** People and parts of tasks, and what goes when a task is deleted or was kept long enough. */
 import { expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import type { Task, TaskStore } from '../../src/index.js';
 import { describeTasks, refused } from '../support/task-storage.js';
 
@@ -198,6 +199,27 @@ describeTasks('task retention', (made) => {
       events: 512,
       jobLinks: 0,
     });
+    expect(await typesOf(tasks, id)).toEqual(['task.deleted']);
+  });
+
+  test('takes a task with its history, or leaves both', async () => {
+    const { tasks } = made.tenant();
+    const { id } = await tasks.create({ title: 'a' });
+    const events = tasks['records'](tasks['definition'].events);
+    const said = { aggregateId: id, type: 'task.said', payload: {} };
+    // Of versions that it does not come to here.
+    const seqs = Array.from({ length: 3_000 }, (_, i) => 10_000 + i);
+    for (let i = 0; i < seqs.length; i += 1_000)
+      await events.saveMany(seqs.slice(i, i + 1_000).map((seq) => ({ id: `${id}:${seq}`, value: { ...said, seq } })));
+    await tasks.transition(id, 'cancelled');
+    made.wait(2);
+    let isOver = false;
+    const retained = tasks.retain({ taskDays: 1 }).finally(() => (isOver = true));
+    for (let isWhole = true; isWhole && !isOver; await setImmediate())
+      isWhole = (await tasks.listEvents(id, { limit: 1 }))[0]?.type === 'task.created';
+    // Whoever sees that some of it is gone finds no task that could be changed, and so be kept.
+    await refused(tasks.comment(id, { text: 'needed still' }), 'NOT_FOUND');
+    expect(await retained).toMatchObject({ tasks: 1, events: 3_002 });
     expect(await typesOf(tasks, id)).toEqual(['task.deleted']);
   });
 });

@@ -54,22 +54,15 @@ export function countOf({ dependencies, assignments, events, jobLinks }: Childre
   return dependencies.length + assignments.length + events.length + jobLinks.length;
 }
 
-/** Deletes as many of them as `most`. */
 export function removeChildren(
   unit: Unit,
   eventsOf: CollectionDefinition<EventValue>,
   { dependencies, assignments, events, jobLinks }: Children,
-  most = Infinity,
-): Children {
-  const told = events.slice(0, most);
-  const asked = assignments.slice(0, most - told.length);
-  const edges = dependencies.slice(0, most - told.length - asked.length);
-  const links = jobLinks.slice(0, most - told.length - asked.length - edges.length);
-  for (const event of told) unit.remove(eventsOf, event);
-  for (const assignment of asked) unit.remove(ASSIGNMENTS, assignment);
-  for (const edge of edges) unit.remove(DEPENDENCIES, edge);
-  for (const link of links) unit.remove(LINKS, link);
-  return { dependencies: edges, assignments: asked, events: told, jobLinks: links };
+): void {
+  for (const event of events) unit.remove(eventsOf, event);
+  for (const assignment of assignments) unit.remove(ASSIGNMENTS, assignment);
+  for (const edge of dependencies) unit.remove(DEPENDENCIES, edge);
+  for (const link of jobLinks) unit.remove(LINKS, link);
 }
 
 /** The one event of it that stays, for a while. */

@@ -29,6 +29,8 @@ export async function jobLinksOf(host: StoreHost, ids: readonly string[], most: 
   return found;
 }
 
-export async function deleteJobLinks(host: StoreHost, ids: readonly string[], options: CallOptions): Promise<void> {
-  if (host.isWith('jobs')) await host.collection('jobs', LINKS).deleteWhere({ taskId: { $in: [...ids] } }, options);
+/** Those that `jobLinksOf` gives. @returns how many there were */
+export async function deleteJobLinks(host: StoreHost, ids: readonly string[], options: CallOptions): Promise<number> {
+  if (!host.isWith('jobs')) return 0;
+  return host.collection('jobs', LINKS).deleteWhere({ taskId: { $in: [...ids] } }, options);
 }

@@ -18,6 +18,7 @@ export interface TaskRetentionPolicy {
 /** So many tasks are deleted by one batch of a transaction. */
 const DELETED_AT_ONCE = 400;
 const DAY = 86_400_000;
+const NONE: TaskRetention = { tasks: 0, dependencies: 0, assignments: 0, events: 0, jobLinks: 0 };
 
 export abstract class TaskRemover extends TaskLinker {
   /**
@@ -67,13 +68,7 @@ export abstract class TaskRemover extends TaskLinker {
     });
     for (const some of chunks(going)) {
       const ids = some.map(({ id }) => id);
-      await this.records(this.definition.events).deleteWhere({ aggregateId: { $in: ids } }, call);
-      await this.records(ASSIGNMENTS).deleteWhere({ taskId: { $in: ids } }, call);
-      await deleteJobLinks(this.host, ids, call);
-      await this.records(DEPENDENCIES).deleteWhere(
-        { $or: [{ taskId: { $in: ids } }, { dependsOnId: { $in: ids } }] },
-        call,
-      );
+      await this.deleteChildren(ids, call);
       await this.decide('delete', call, async (unit) => {
         for (const task of some) removeTask(unit, this.host.tenant, task, actor);
       });
@@ -84,9 +79,20 @@ export abstract class TaskRemover extends TaskLinker {
       });
   }
 
+  private async deleteChildren(ids: readonly string[], call: CallOptions): Promise<Omit<TaskRetention, 'tasks'>> {
+    const named = { $in: ids };
+    const events = await this.records(this.definition.events).deleteWhere({ aggregateId: named }, call);
+    const assignments = await this.records(ASSIGNMENTS).deleteWhere({ taskId: named }, call);
+    const jobLinks = await deleteJobLinks(this.host, ids, call);
+    const either = { $or: [{ taskId: named }, { dependsOnId: named }] };
+    const dependencies = await this.records(DEPENDENCIES).deleteWhere(either, call);
+    return { dependencies, assignments, events, jobLinks };
+  }
+
   /**
    * Deletes the tenant's tasks that have ended and were not changed for `taskDays` days, with all that hangs on them, at most
-   * 500 records at a time: a call that ends half-way is gone on with by the next one. A task waits for its subtasks.
+   * 500 records at a time, or one task with more than that in a transaction: a call that ends half-way is gone on with by the
+   * next one. A task waits for its subtasks.
    * @param options `dryRun`: only counts; `timeout`: of each step
    * @returns how many were deleted, or would be, by kind
    */
@@ -97,7 +103,7 @@ export abstract class TaskRemover extends TaskLinker {
     const { taskDays } = retention(policy, 'policy');
     const { dryRun } = retainArguments(options, 'options');
     const call = callOptions(options);
-    let report: TaskRetention = { tasks: 0, dependencies: 0, assignments: 0, events: 0, jobLinks: 0 };
+    let report = NONE;
     if (taskDays === 0) return report;
     const cutoff = new Date(this.host.clock.now().getTime() - taskDays * DAY);
     const gone = new Set<string>();
@@ -130,27 +136,35 @@ export abstract class TaskRemover extends TaskLinker {
       const named = tasks.map(({ id }) => id);
       const room = dryRun ? Infinity : RETAIN_AT_ONCE - 2 * tasks.length;
       const children = await childrenOf(unit, host, events, named, room);
-      const fits = countOf(children) <= room;
-      // One task with more than a step takes loses what hangs on it first.
-      if (!fits && tasks.length > 1) return undefined;
-      if (!fits) return { tasks: [], children: removeChildren(unit, events, children, RETAIN_AT_ONCE), fits };
-      if (dryRun) return { tasks, children, fits };
+      if (countOf(children) > room) return undefined;
+      if (dryRun) return { tasks, children };
       for (const task of tasks) removeTask(unit, this.host.tenant, task, {});
-      return { tasks, children: removeChildren(unit, events, children), fits };
+      removeChildren(unit, events, children);
+      return { tasks, children };
     });
+    if (step === undefined && ids.length === 1)
+      return this.host.transaction(call, (host) => this.at(host).retainLarge(ids[0]!, cutoff, call));
     const rest = (some: readonly string[]): Promise<TaskRetention> => this.retainSome(some, cutoff, gone, dryRun, call);
     const half = Math.ceil(ids.length / 2);
     if (step === undefined) return sum(await rest(ids.slice(0, half)), await rest(ids.slice(half)));
     if (dryRun) for (const { id } of step.tasks) gone.add(id);
     const { dependencies, assignments, events: told, jobLinks } = step.children;
-    const counts = {
+    return {
       tasks: step.tasks.length,
       dependencies: dependencies.length,
       assignments: assignments.length,
       events: told.length,
       jobLinks: jobLinks.length,
     };
-    return step.fits ? counts : sum(counts, await rest(ids));
+  }
+
+  /** In a transaction: more than one step takes. Whoever writes the task meanwhile keeps it, and all of it. */
+  private async retainLarge(id: string, cutoff: Date, call: CallOptions): Promise<TaskRetention> {
+    const [task] = await this.reading('retain', call, (unit) => deletable(unit, [id], cutoff, new Set()));
+    if (task === undefined) return NONE;
+    const children = await this.deleteChildren([id], call);
+    await this.decide('retain', call, async (unit) => removeTask(unit, this.host.tenant, task, {}));
+    return { tasks: 1, ...children };
   }
 }
 
