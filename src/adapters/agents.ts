@@ -77,14 +77,19 @@ export class AgentStore extends Store {
    * @throws `VALIDATION`; `CONFLICT` when the version is another, `NOT_FOUND` when `ifVersion` is given and there is no state
    * yet; `UNSUPPORTED` without atomic batches.
    */
-  saveState(agentId: string, key: string, state: object, options: StateChangeOptions = {}): Promise<AgentState> {
+  async saveState(agentId: string, key: string, state: object, options: StateChangeOptions = {}): Promise<AgentState> {
     const at = placeOf(agentId, key);
     const json = jsonObject(state, 'state');
     return this.save('saveState', at, options, () => Promise.resolve(json));
   }
 
   /** Saves a former state anew. @throws `NOT_FOUND`, `CONFLICT` */
-  restoreState(agentId: string, key: string, revision: number, options: StateChangeOptions = {}): Promise<AgentState> {
+  async restoreState(
+    agentId: string,
+    key: string,
+    revision: number,
+    options: StateChangeOptions = {},
+  ): Promise<AgentState> {
     const at = placeOf(agentId, key);
     const wanted = integer(1, Number.MAX_SAFE_INTEGER)(revision, 'revision');
     return this.save('restoreState', at, options, async (unit) => {
@@ -110,7 +115,7 @@ export class AgentStore extends Store {
   }
 
   /** One page of an agent's states in the order of their keys; with `prefix` those whose keys begin with it. */
-  listStates(
+  async listStates(
     agentId: string,
     options: PageOptions & { readonly prefix?: string | undefined } = {},
   ): Promise<ListPage<AgentState>> {
@@ -120,13 +125,17 @@ export class AgentStore extends Store {
   }
 
   /** One page of what a state was before, the newest first. */
-  listStateRevisions(agentId: string, key: string, options: PageOptions = {}): Promise<ListPage<AgentStateRevision>> {
+  async listStateRevisions(
+    agentId: string,
+    key: string,
+    options: PageOptions = {},
+  ): Promise<ListPage<AgentStateRevision>> {
     const sort = { agentId: 'desc', key: 'desc', revision: 'desc' } as const;
     return this.page(REVISIONS, placeOf(agentId, key), sort, readPageOptions(options, 'options'));
   }
 
   /** One page of the tenant's agents that have or had states, by id. */
-  list(options: PageOptions = {}): Promise<ListPage<AgentRecord>> {
+  async list(options: PageOptions = {}): Promise<ListPage<AgentRecord>> {
     return this.page(AGENTS, {}, { id: 'asc' }, readPageOptions(options, 'options'));
   }
 

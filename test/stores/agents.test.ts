@@ -130,12 +130,15 @@ describe('what is given to an agent', () => {
     ['options.ifversion', 'a misspelt one', (s) => s.agents.saveState('a', 'k', {}, { ifversion: 1 } as never)],
     ['options.limit', 'too many', (s) => s.agents.listStates('a', { limit: 101 })],
     ['options.after', 'a number', (s) => s.agents.listStateRevisions('a', 'k', { after: 1 as never })],
+    ['options.limit', 'none at all', (s) => s.agents.list({ limit: 0 })],
+    ['agentId', 'a number, of an agent', (s) => s.agents.listStateRevisions(1 as never, 'k')],
     ['options.prefix', 'an array', (s) => s.agents.listStates('a', { prefix: [] as never })],
     ['after', 'a negative one', (s) => s.agents.listEvents('a', { after: -1 })],
   ];
   test.each(wrong)('%s: %s is refused', async (key, _what, work) => {
     await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
-    await expect((async () => work(storage))()).rejects.toMatchObject({
+    // None is thrown at once: whoever catches what the promise rejects with is told.
+    await expect(work(storage)).rejects.toMatchObject({
       code: 'VALIDATION',
       message: expect.stringContaining(key),
     });
