@@ -9,6 +9,7 @@ import type { ConversationListOptions } from './conversations/threads.js';
 import type { Conversation, Message } from './conversations/records.js';
 import type { ConversationStore } from './conversations.js';
 import type { ListPage, PageOptions } from './page.js';
+import { callOptions } from './store.js';
 import type { NewTask, TaskStore } from './tasks.js';
 import type { KeyedOptions } from './tasks/linker.js';
 import type { TaskListOptions } from './tasks/reader.js';
@@ -95,7 +96,7 @@ export class Agent<Tx extends AgentHost<Tx>> {
   /** The agent's conversations, as `conversations.listConversations`. */
   async listConversations(options: Omit<ConversationListOptions, 'sessionId'> = {}): Promise<ListPage<Conversation>> {
     const { conversations } = this.host;
-    const session = await conversations.findSession(this.session);
+    const session = await conversations.findSession(this.session, callOptions(options));
     return session === undefined
       ? { items: [] }
       : conversations.listConversations({ ...options, sessionId: session.id });

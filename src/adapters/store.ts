@@ -27,7 +27,7 @@ import { CALL_MEMBERS } from './options.js';
 import { checkPageOptions, type ListPage, type PageOptions } from './page.js';
 import type { StoreName } from './settings.js';
 import { Unit } from './unit.js';
-import { readWatchOptions, watchEvents, type WatchOptions } from './watch-events.js';
+import { readWatchOptions, watchEvents, type EventsFrom, type WatchOptions } from './watch-events.js';
 
 export interface ChangeOptions extends CallOptions {
   /** Only when the record has this version: else `CONFLICT`. */
@@ -205,7 +205,7 @@ export abstract class Store extends Handle {
    */
   async *watchEvents(aggregateId: string, options: WatchOptions = {}): AsyncGenerator<StoreEvent, void, undefined> {
     const id = this.definition.aggregateId(aggregateId, 'aggregateId');
-    const list = (after: number): Promise<StoreEvent[]> => this.listEvents(id, { after, limit: 1_000 });
+    const list = (from: EventsFrom): Promise<StoreEvent[]> => this.listEvents(id, { ...from, limit: 1_000 });
     yield* watchEvents(this.host, id, list, readWatchOptions(options, 'options'));
   }
 

@@ -1,5 +1,6 @@
 /** Waiting for what is written to an aggregate. */
 import type { Clock } from '../clock.js';
+import { isStorageError } from '../errors.js';
 import { LoopPause } from '../unit-of-work/loop-pause.js';
 import type { EventBus } from './events.js';
 
@@ -40,4 +41,12 @@ export function wakeUps(
       for (const stop of stops) stop();
     },
   };
+}
+
+/** What a read of a loop finds: nothing where the signal that ends the loop has ended it. @throws what else it throws */
+export async function untilAborted<R>(read: Promise<R[]>, signal: AbortSignal | undefined): Promise<R[]> {
+  return read.catch((error: unknown) => {
+    if (signal?.aborted === true && isStorageError(error, 'ABORTED')) return [];
+    throw error;
+  });
 }

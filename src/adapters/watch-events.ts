@@ -2,7 +2,7 @@
 import { integer, optional, shape, withDefault } from './arguments.js';
 import type { StoreEvent } from './events.js';
 import { signal } from './options.js';
-import { wakeUps, type WakeUpHost } from './wake-ups.js';
+import { untilAborted, wakeUps, type WakeUpHost } from './wake-ups.js';
 
 export interface WatchOptions {
   /** The `seq` of the last event known; default 0: from the first. */
@@ -22,11 +22,13 @@ export const WATCH_MEMBERS = {
 };
 export const readWatchOptions = shape(WATCH_MEMBERS);
 
+export type EventsFrom = Pick<WatchOptions, 'after' | 'signal'>;
+
 /** @param list those after a `seq`, the oldest first */
 export async function* watchEvents(
   host: WakeUpHost,
   aggregateId: string,
-  list: (after: number) => Promise<StoreEvent[]>,
+  list: (from: EventsFrom) => Promise<StoreEvent[]>,
   { after: first, signal, interval }: ReturnType<typeof readWatchOptions>,
 ): AsyncGenerator<StoreEvent, void, undefined> {
   let after = first;
@@ -35,7 +37,7 @@ export async function* watchEvents(
   try {
     while (!isAborted()) {
       wakes.arm();
-      const events = await list(after);
+      const events = await untilAborted(list({ after, signal }), signal);
       for (const event of events) {
         if (isAborted()) return;
         yield event;

@@ -6,7 +6,7 @@ import type { Filter } from '../../filter/syntax.js';
 import { uuid } from '../arguments.js';
 import type { ListPage } from '../page.js';
 import { Unit } from '../unit.js';
-import { wakeUps } from '../wake-ups.js';
+import { untilAborted, wakeUps } from '../wake-ups.js';
 import {
   EVENT_LIST,
   LIST,
@@ -203,13 +203,14 @@ export abstract class HistoryStore extends ThreadStore {
       while (!isAborted()) {
         wakes.arm();
         const place = after;
-        const found = await this.read('tail', {}, (unit) =>
+        const next = this.read('tail', { signal }, (unit) =>
           unit.query(
             MESSAGES,
             { conversationId: conversation, ...beyond('asc', place) },
             { sort: BY_SEQ.asc, limit: 200 },
           ),
         );
+        const found = await untilAborted(next, signal);
         for (const record of found) {
           if (isAborted()) return;
           after = record.value.seq;
