@@ -103,6 +103,7 @@ const ROOMS: readonly Room[] = [
     may: [
       ...BASE,
       'listeners',
+      'loading',
       ...CONTRACTS,
       ...[
         'record values',

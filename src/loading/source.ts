@@ -127,3 +127,17 @@ export class SourceReader<T> {
     this.setTimer();
   }
 }
+
+/** The items of a source, each as `SourceReader` gives it; ended early, the source is told. */
+export async function* itemsOf<T>(source: Source<T>, host: SourceHost): AsyncGenerator<T, void, undefined> {
+  const reader = new SourceReader(source, host);
+  try {
+    for (;;) {
+      const item = await reader.next();
+      if (item.done === true) return;
+      yield item.value;
+    }
+  } finally {
+    reader.close();
+  }
+}

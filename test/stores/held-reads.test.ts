@@ -1,10 +1,11 @@
-/** What reads again and again, or in several steps, ends by its signal and its timeout while the database holds a read. */
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+/** What reads again and again, or asks the host, ends by its signal and its timeout while the database or the host holds it. */
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
-import { openStorage, type CallOptions, type StorageManager } from '../../src/index.js';
+import { openStorage, type CallOptions, type ConversationStore, type StorageManager } from '../../src/index.js';
 import { createTestDatabase } from '../../src/pools/postgres/test-database.js';
+import { exported } from '../support/exported-conversations.js';
 import { describeServer, serverUrl } from '../support/postgres/fixture.js';
 
 describeServer('reads that are held', () => {
@@ -57,5 +58,35 @@ describeServer('reads that are held', () => {
     const list = aborted((signal) => agent.listConversations({ signal }));
     await expect(list).rejects.toMatchObject({ code: 'ABORTED' });
     await expect(agent.listConversations({ timeout: 100 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+  });
+});
+
+describe('what a host gives and never answers', () => {
+  const never = (): Promise<never> => new Promise(() => undefined);
+  const hanging: [string, (store: ConversationStore, options: CallOptions) => Promise<unknown>][] = [
+    ['the function of a search', (store, options) => store.search({ text: 'x', embed: never, ...options })],
+    [
+      'the source of an import',
+      (store, options) => store.importConversations({ [Symbol.asyncIterator]: () => ({ next: never }) }, options),
+    ],
+  ];
+  test.each(hanging)('%s holds nobody beyond the timeout or the signal', async (_name, work) => {
+    await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+    await expect(work(storage.conversations, { timeout: 50 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+    const stop = new AbortController();
+    const waiting = work(storage.conversations, { signal: stop.signal });
+    stop.abort();
+    await expect(waiting).rejects.toMatchObject({ code: 'ABORTED' });
+    await expect(work(storage.conversations, { signal: stop.signal })).rejects.toMatchObject({ code: 'ABORTED' });
+  });
+
+  test('an import that has nothing to write hears its signal', async () => {
+    await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+    const { conversations } = storage;
+    const signal = AbortSignal.abort();
+    await expect(conversations.importConversations(exported([]), { signal })).rejects.toMatchObject({
+      code: 'ABORTED',
+    });
+    expect(await conversations.importConversations(exported([]))).toMatchObject({ rejected: 0 });
   });
 });

@@ -1,7 +1,8 @@
 /** Searching messages by their words and by their vectors. */
 import type { JsonObject } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
-import type { CallOptions } from '../../component.js';
+import { within } from '../../clock.js';
+import { withTimeLeft, type CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
 import { evaluate, recordSubject } from '../../filter/evaluate.js';
 import { parseFilter, type Filter, type FilterNode } from '../../filter/syntax.js';
@@ -71,10 +72,11 @@ export abstract class SearchStore extends MessageVectorStore {
    * @throws `UNSUPPORTED`, `CONFIGURATION` for a vector where there is no provider
    */
   async search(search: MessageSearch = {}): Promise<MessageHits> {
-    const { embed, limit, offset, order, topK, ...given } = SEARCH(search, 'search');
-    if (embed !== undefined && (given.text === undefined || given.vector !== undefined))
+    const { embed, limit, offset, order, topK, ...asked } = SEARCH(search, 'search');
+    if (embed !== undefined && (asked.text === undefined || asked.vector !== undefined))
       throw invalid('search.embed', embed, 'a function with a text and without a vector');
-    const vector = embed === undefined ? given.vector : COMPONENTS(await embed(given.text!), 'search.embed()');
+    const given = embed === undefined ? asked : await this.embedded(asked, () => embed(asked.text!));
+    const { vector } = given;
     if (given.conversationIds?.length === 0) return { count: 0, items: [] };
     const conditions = conditionsOf(given);
     const words = given.text;
@@ -100,6 +102,20 @@ export abstract class SearchStore extends MessageVectorStore {
       score,
     }));
     return { count: count + nearest.length, items };
+  }
+
+  /** With the vector of the host's function, which has the time of the call; what it leaves is that of the rest. */
+  private async embedded<O extends CallOptions>(
+    asked: O,
+    embed: () => Promise<unknown>,
+  ): Promise<O & { readonly vector: readonly number[] }> {
+    const { begin, clock } = this.host;
+    const operation = this.operationName('search');
+    const { context, end } = begin(operation, this.call(asked));
+    end();
+    const late = 'The deadline passed before the function had answered';
+    const made = await within((async () => embed())(), context, clock, late, operation);
+    return { ...withTimeLeft(asked, context.deadline, clock), vector: COMPONENTS(made, 'search.embed()') };
   }
 
   /** The nearest messages, each by its best vector, but those that the words find too: their score is the greater one. */

@@ -1,9 +1,11 @@
 /** Conversations as a stream of lines, out of one storage and into another; and how many there are. */
 import { createHash, type Hash } from 'node:crypto';
 import { types } from 'node:util';
-import type { CallOptions } from '../../component.js';
+import { aborted } from '../../clock.js';
+import { boundsNow, type CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
+import { itemsOf } from '../../loading/source.js';
 import { choice, flag, list, optional, uuid, withDefault } from '../arguments.js';
 import { ConversationImport, type ImportReport, type Line } from './import.js';
 import type { ImportMode } from './import-batch.js';
@@ -78,7 +80,7 @@ export abstract class TransferStore extends RetentionStore {
    * What is there already stays (`skip`, so that an import that was cut short can be repeated), is replaced, or ends the
    * import (`fail`). Batches are atomic, the whole is not; with `dryRun` nothing is written. With `remapIds` it is a copy: all
    * get ids of their own, the same ones each time, so that this can be repeated too; users and sessions of names that are
-   * there are taken for those.
+   * there are taken for those. `timeout` bounds each step, and where it is given each wait for the source too.
    * @throws `VALIDATION` for another format, and at the end for a checksum that differs: `dryRun` finds out before.
    */
   async importConversations(
@@ -98,6 +100,12 @@ export abstract class TransferStore extends RetentionStore {
       !(Symbol.iterator in source || Symbol.asyncIterator in source)
     )
       throw invalid('source', source, 'an iterable or async iterable of texts or bytes');
+    const host = {
+      clock: this.host.clock,
+      bounds: () => boundsNow(this.host.begin, this.operationName('importConversations'), this.call(call)),
+    };
+    const { signal } = host.bounds();
+    if (signal?.aborted === true) throw aborted(signal, this.operationName('importConversations'));
     if (!dryRun) this.require('writes', 'importConversations');
     const decide: ConversationImport['decide'] = (id, plan) =>
       // Without its writes.
@@ -119,7 +127,7 @@ export abstract class TransferStore extends RetentionStore {
     const hash = createHash('sha256');
     let index = 0;
     let ended = false;
-    for await (const text of linesIn(source)) {
+    for await (const text of linesIn(itemsOf(source, host))) {
       if (ended) throw invalid(`source line ${index + 1}`, text, 'nothing after the footer');
       const line = parseLine(text, index);
       if (index === 0 && (line?.kind !== 'header' || line['format'] !== FORMAT || line['version'] !== 1))
@@ -161,9 +169,7 @@ export abstract class TransferStore extends RetentionStore {
   }
 }
 
-async function* linesIn(
-  source: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>,
-): AsyncGenerator<string, void, undefined> {
+async function* linesIn(source: AsyncIterable<string | Uint8Array>): AsyncGenerator<string, void, undefined> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let rest = '';
   const decode = (piece?: Uint8Array): string => {
