@@ -178,7 +178,8 @@ export abstract class Storage extends StoreFactory {
         attempt === undefined
           ? this.runTransaction((tx) => work(tx.storeHost(name)), { ...options, on: database.name }, tenantOf())
           : work(this.storeHost(name, owner)),
-      isWith: (store) => placeOf(store) === placeOf(name),
+      // Two names of one URL share its pool.
+      isWith: (store) => parts.databases.get(placeOf(store))?.pool === database.pool,
       collection: (store, definition) => {
         const on = placeOf(store);
         // What lives elsewhere is read as it is there: a transaction is of one database.

@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { openStorage, type StorageManager } from '../../src/index.js';
+import { storageTargets } from '../support/storage-targets.js';
 import { describeTasks, refused } from '../support/task-storage.js';
 
 describeTasks('tasks beside other stores', (made) => {
@@ -112,3 +113,27 @@ describe('tasks on another database', () => {
     expect(await jobs.dependenciesComplete(job.id)).toBe(true);
   });
 });
+
+for (const target of storageTargets('tasks on a database of two names').filter(
+  ({ server, transactions }) => server && transactions,
+))
+  test(`tasks on a database of two names go with what they name on ${target.name}`, async () => {
+    const { url, drop } = await target.prepare();
+    const databases = { main: { url, ...target.patient }, side: { url, ...target.patient } };
+    const storage = await openStorage({ databases, stores: { default: 'main', tasks: 'side' } }, { environment: {} });
+    try {
+      const { tasks, conversations, jobs } = storage;
+      const id = randomUUID();
+      await conversations.ensureConversation(id);
+      const task = await tasks.create({ title: 'a', conversationId: id });
+      const job = await jobs.create({ name: 'job' });
+      await jobs.linkTask(job.id, task.id);
+      await conversations.deleteConversation(id);
+      expect(await tasks.get(task.id)).not.toHaveProperty('conversationId');
+      await tasks.delete(task.id);
+      expect(await jobs.listLinkedTasks(job.id)).toEqual([]);
+    } finally {
+      await storage.close();
+      await drop();
+    }
+  });
