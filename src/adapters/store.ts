@@ -131,14 +131,18 @@ export abstract class Store extends Handle {
   ): Promise<R> {
     const { host } = this;
     // With the outbox, the events are written by the transaction that they tell of.
-    if (this.definition.tells && host.settings.events.outbox && host.outbox === undefined)
-      return host.transaction(callOptions(options), (inside) => this.at(inside).decide(operation, options, plan));
+    const isApart = this.definition.tells && host.settings.events.outbox && host.outbox === undefined;
+    const again = (inside: StoreHost): Promise<R> => this.at(inside).decide(operation, options, plan);
+    const canBegin = host.backend.capabilities.transactions !== 'none';
+    if (isApart && canBegin) return host.transaction(callOptions(options), again);
     return this.run(operation, options, async (context) => {
       const most = context.session === undefined && host.delivery === undefined ? Infinity : ATTEMPTS;
       for (let attempt = 1; ; attempt++) {
         const at = attempt === 1 ? context : { ...context, now: host.clock.now() };
         const unit = new Unit(host, at, this.definition.events, this.definition.prefix);
         const result = await plan(unit, host);
+        // Where there are no transactions, what tells nothing needs none, and the rest is refused before it writes.
+        if (isApart && unit.events.length > 0) return host.transaction(callOptions(options), again);
         if (host.delivery !== undefined && !unit.isPart) unit.mark(host.delivery);
         const failure = await unit.commit(this.operationName(operation)).catch((error: unknown) => {
           // A deadlock undid the batch. In a transaction it undid that too, which is run again as a whole.
@@ -241,12 +245,7 @@ export abstract class Store extends Handle {
   ): Promise<ListPage<Entity<T>>> {
     const { limit, after } = checkPageOptions(options);
     const call = callOptions(options);
-    const listing = {
-      ...call,
-      limit,
-      ...(sort === undefined ? {} : { sort }),
-      ...(after === undefined ? {} : { after }),
-    };
+    const listing = { ...call, limit, ...(sort && { sort }), ...(after === undefined ? {} : { after }) };
     // All of the store's tables at once, not one after another.
     await this.run('list', call, () => Promise.resolve());
     const page = await this.records(definition).query(filter, listing);
@@ -256,7 +255,8 @@ export abstract class Store extends Handle {
   private async tell(events: readonly StoreEvent[]): Promise<void> {
     if (events.length === 0) return;
     const { host } = this;
-    if (host.settings.events.outbox) await publish(host, host.outbox!, events.map(plain));
+    const sent = events.map((event) => ({ ...event, createdAt: event.createdAt.toISOString() }));
+    if (host.settings.events.outbox) await publish(host, host.outbox!, sent);
     host.onCommit(() => {
       for (const event of events) host.events.emit(event);
     });
@@ -285,10 +285,6 @@ export function callOptions(options: CallOptions): CallOptions {
   if (!isPlainObject(options)) throw invalid('options', options, 'an object');
   const { signal, timeout } = options as CallOptions;
   return { ...(signal === undefined ? {} : { signal }), ...(timeout === undefined ? {} : { timeout }) };
-}
-
-function plain(event: StoreEvent): Omit<StoreEvent, 'createdAt'> & { readonly createdAt: string } {
-  return { ...event, createdAt: event.createdAt.toISOString() };
 }
 
 function exhausted(message: string, attempts: number, operation: string): ConflictError {

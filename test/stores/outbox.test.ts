@@ -40,6 +40,14 @@ for (const target of HERE.filter(({ transactions }) => !transactions))
     const unsupported = { code: 'UNSUPPORTED' };
     await expect(storage.subscribe('noting', async () => undefined)).rejects.toMatchObject(unsupported);
     await expect(storage.unsubscribe('noting')).rejects.toMatchObject(unsupported);
+    const { conversations, tasks, agents } = storage;
+    // What tells no events needs no transaction; what tells some is refused, and writes nothing.
+    const user = await conversations.ensureUser('ann');
+    expect(await conversations.ensureSession('web', { userId: user.id })).toMatchObject({ userId: user.id });
+    expect(await tasks.retain({ taskDays: 1 }, { dryRun: true })).toMatchObject({ tasks: 0 });
+    await expect(tasks.create({ title: 'a' })).rejects.toMatchObject(unsupported);
+    await expect(agents.saveState('a', 'k', {})).rejects.toMatchObject(unsupported);
+    expect((await tasks.list()).items).toEqual([]);
     await storage.close();
     await drop();
   });
