@@ -162,9 +162,10 @@ export function createMessageHandler(
     collections.set(definition.name, { records: () => open(definition), isDate, isDeclaredDate });
   }
   return async <Action extends StorageAction>(message: Message<Action>): Promise<StorageAnswer<Action>> => {
-    const requestId = (message as { requestId?: unknown } | null | undefined)?.requestId;
-    const named = typeof requestId === 'string' ? { requestId } : {};
+    let named = {};
     try {
+      const requestId = (message as { requestId?: unknown } | null | undefined)?.requestId;
+      if (typeof requestId === 'string') named = { requestId };
       return { success: true, ...named, data: (await answer(message, collections)) as AnswerData[Action] };
     } catch (error) {
       return { success: false, ...named, error: told(error) };
@@ -203,6 +204,8 @@ function withDatesAt(value: unknown, isDate: Reachable['isDate'], path: string, 
   if (path !== '' && isDate(path)) return typeof value === 'string' ? instant(value, at) : value;
   if (!isPlainObject(value)) return value;
   const entries = Object.entries(value).map(([key, item]) => {
+    // A path leads to no member whose own name has a dot.
+    if (key.includes('.')) return [key, item] as const;
     const below = path === '' ? key : `${path}.${key}`;
     return [key, withDatesAt(item, isDate, below, `${at}.${key}`)] as const;
   });

@@ -140,4 +140,28 @@ describe('a message that says something else', () => {
     const answer = await send({ action: 'storage_get', collection: 'orders', id: 'x' });
     expect(answer).toMatchObject({ success: false, error: { type: 'CLOSED' } });
   });
+
+  test('whose requestId cannot be read is answered too', async () => {
+    await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+    const message = {
+      get requestId(): string {
+        throw new Error('no');
+      },
+    };
+    const answer = await storage.messageHandler([Orders])(message as never);
+    expect(answer).toMatchObject({ success: false, error: { type: 'INTERNAL' } });
+  });
+
+  test('whose value has a name with a dot keeps it as it is, as the collection does', async () => {
+    await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+    const Visits = defineCollection({ name: 'visits', fields: { 'meta.at': 'date' } });
+    const send = storage.messageHandler([Visits]);
+    const value = { 'meta.at': 'noon', meta: { at: '2025-01-01T00:00:00Z' } };
+    const answer = await send({ action: 'storage_save', collection: 'visits', id: 'x', value });
+    expect(answer).toMatchObject({ success: true });
+    expect((await storage.collection(Visits).get('x')).value).toEqual({
+      'meta.at': 'noon',
+      meta: { at: new Date('2025-01-01') },
+    });
+  });
 });
