@@ -14,7 +14,7 @@ import {
   transitionArguments,
   transitionManyArguments,
 } from './tasks/arguments.js';
-import { changedValue, newTaskValue, realChanges } from './tasks/changes.js';
+import { changedValue, checkRoom, newTaskValue, realChanges } from './tasks/changes.js';
 import { conversationExists } from './tasks/conversation.js';
 import { enterGraph } from './tasks/dependencies.js';
 import type { KeyedOptions, TaskChangeOptions } from './tasks/linker.js';
@@ -38,6 +38,7 @@ export interface NewTask {
   readonly parentTaskId?: string | null | undefined;
   /** A text is a time of ISO 8601. */
   readonly dueAt?: Date | string | null | undefined;
+  /** A JSON object. The whole task leaves 64 KiB of the largest record free, for what is written to it later. */
   readonly metadata?: object | undefined;
 }
 
@@ -57,6 +58,7 @@ export class TaskStore extends TaskRemover {
     const given = newTask(task, 'task');
     const { idempotencyKey, ...actor } = keyedArguments(options, 'options');
     const { conversationId, parentTaskId } = given;
+    checkRoom(newTaskValue(given), this.host.backend.capabilities.maxRecordBytes, 'task');
     return this.decide('create', callOptions(options), async (unit, host) => {
       const [{ result, remember }, exists] = await Promise.all([
         unit.once('create', idempotencyKey, given),
@@ -97,7 +99,9 @@ export class TaskStore extends TaskRemover {
         await linkToParent(unit, parentTaskId, 'changes.parentTaskId');
         writeGraph();
       }
-      const next = unit.replace(TASKS, task, changedValue(task.value, real));
+      const value = changedValue(task.value, real);
+      checkRoom(value, this.host.backend.capabilities.maxRecordBytes, 'changes');
+      const next = unit.replace(TASKS, task, value);
       const payload = {
         taskId,
         tenantId: this.host.tenant,

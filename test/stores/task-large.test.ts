@@ -38,4 +38,16 @@ describeTasks('large tasks', (made) => {
       expect((await store.listEvents(id)).at(-1)).toMatchObject({ payload: { changes: { parentTaskId: null } } });
     }
   });
+
+  test('have room for all that is written to them later', async () => {
+    const store = made.tenant().tasks;
+    const most = 1_048_576;
+    const padded = (bytes: number): object => ({ text: 'x'.repeat(bytes) });
+    const full = { title: 'full', metadata: padded(most - 500) };
+    expect(await refused(store.create(full), 'VALIDATION')).toMatchObject({ key: 'task', maxBytes: most - 65_536 });
+    const { id } = await store.create({ title: 'a', metadata: padded(most - 65_536 - 500) });
+    await refused(store.update(id, { metadata: full.metadata }), 'VALIDATION');
+    await store.assign(id, '01890000-0000-7000-8000-000000000001');
+    expect(await store.transition(id, 'cancelled')).toMatchObject({ status: 'cancelled' });
+  });
 });
