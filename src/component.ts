@@ -72,6 +72,8 @@ export interface Operation {
   readonly component?: string;
   /** @param failure what it ended with, where it did not succeed. */
   readonly end: (failure?: unknown) => void;
+  /** Whether nobody is to hear that it failed: it belongs to a run of a transaction's function that is over, and run again. */
+  readonly isAbandoned?: () => boolean;
 }
 
 /** Admits an operation: refuses it when the manager is not open, and gives it its time and its deadline. */

@@ -1,6 +1,6 @@
 /** Running one admitted operation, and what those who measure are told of it. */
 import { channel } from 'node:diagnostics_channel';
-import type { BeginOperation, CallOptions, Operation, OperationContext } from './component.js';
+import type { BeginOperation, CallOptions, OperationContext } from './component.js';
 
 /** What the channel `quartermaster:operation` publishes when an operation has ended. No ids, values or filters. */
 export interface OperationMessage {
@@ -35,22 +35,24 @@ export async function runAdmitted<R>(
   collection?: string,
 ): Promise<R> {
   const operation = begin(name, options);
-  const { component } = operation;
-  if (component !== undefined && OPERATIONS.hasSubscribers)
-    return runMeasured(operation, { operation: name, component, collection }, work);
+  const { context, component } = operation;
   let failure: unknown;
   try {
-    return await work(operation.context);
+    if (component !== undefined && OPERATIONS.hasSubscribers)
+      return await runMeasured(context, { operation: name, component, collection }, work);
+    return await work(context);
   } catch (error) {
     failure = error;
-    throw error;
+    if (operation.isAbandoned?.() !== true) throw error;
   } finally {
     operation.end(failure);
   }
+  // Nobody holds the promise: its rejection would end the process.
+  return new Promise<never>(() => undefined);
 }
 
 async function runMeasured<R>(
-  { context, end }: Operation,
+  context: OperationContext,
   { operation, component, collection }: Subject,
   work: (context: OperationContext) => Promise<R>,
 ): Promise<R> {
@@ -62,7 +64,6 @@ async function runMeasured<R>(
     failure = { error };
     throw error;
   } finally {
-    end(failure.error);
     const message: OperationMessage = {
       operation,
       component,

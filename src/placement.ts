@@ -61,10 +61,16 @@ export class Placement {
       begin: this.beginOn(database),
       during: attempt?.during,
       ensure: (schemas, context) => {
-        if (database.has(schemas)) return undefined;
-        if (attempt !== undefined) return attempt.require((outside) => database.make(schemas, outside));
+        if (attempt?.missing === undefined && database.has(schemas)) return undefined;
+        if (attempt !== undefined) return attempt.require((outside) => database.make(schemas, outside), context);
         return database.make(schemas, context);
       },
+      requireTables:
+        attempt === undefined
+          ? undefined
+          : (schemas) => {
+              if (!database.has(schemas)) throw attempt.lack((outside) => database.make(schemas, outside));
+            },
     };
   }
 

@@ -9,6 +9,7 @@ import { checkCallOptions, type OpenParts } from './opening.js';
 import { runAdmitted } from './operation.js';
 import { Placement } from './placement.js';
 import { Collection } from './collection/collection.js';
+import { COUNTERS } from './collection/counters.js';
 import type { CollectionDefinition } from './collection/definition.js';
 import { checkTenant } from './backends/value.js';
 import type { Path } from './filter/syntax.js';
@@ -18,6 +19,7 @@ import type { Attempt } from './unit-of-work/attempt.js';
 import { runInner } from './unit-of-work/inner.js';
 import { runTransaction, type TransactionCallOptions } from './unit-of-work/transaction.js';
 import { TransactionOutbox } from './unit-of-work/outbox/enqueue.js';
+import { OUTBOX_TABLES } from './unit-of-work/outbox/records.js';
 import { Locks } from './unit-of-work/locks.js';
 import { Sequences } from './unit-of-work/sequences.js';
 import type { VectorStore } from './vectors/vector-store.js';
@@ -58,7 +60,9 @@ export abstract class Storage extends StoreFactory {
   ): Collection<T, In, F> {
     checkKnown(options, PLACE);
     const place = this.place();
-    return new Collection(definition, place.records(place.declared(definition, options.on)));
+    const host = place.records(place.declared(definition, options.on));
+    host.requireTables?.([definition.schema]);
+    return new Collection(definition, host);
   }
 
   /**
@@ -88,7 +92,9 @@ export abstract class Storage extends StoreFactory {
   sequences(options: { readonly on?: string | undefined } = {}): Sequences {
     checkKnown(options, PLACE);
     const place = this.place();
-    return new Sequences(place.records(place.database(options.on)));
+    const host = place.records(place.database(options.on));
+    host.requireTables?.([COUNTERS]);
+    return new Sequences(host);
   }
 
   /**
@@ -157,7 +163,7 @@ export abstract class Storage extends StoreFactory {
     const placeOf = (store: StoreName): string => parts.storeDatabases[store] ?? parts.defaultDatabase;
     const database = place.database(placeOf(name));
     const tenantOf = (): string => owner ?? place.tenant;
-    const { backend, clock, begin, during, ensure } = place.records(database, '');
+    const { backend, clock, begin, during, ensure, requireTables } = place.records(database, '');
     // Member by member: a handle is made for each request of a tenant, and spreading takes six times as long.
     return {
       backend,
@@ -165,6 +171,7 @@ export abstract class Storage extends StoreFactory {
       begin,
       during,
       ensure,
+      requireTables,
       get tenant() {
         return tenantOf();
       },
@@ -226,7 +233,10 @@ export class Transaction extends Storage {
 
   /** Leaves messages that are delivered after the commit: `storage.outbox.relay` delivers them. */
   get outbox(): TransactionOutbox {
-    return this.outboxOf(this.place().database(undefined));
+    const place = this.place();
+    const database = place.database(undefined);
+    place.records(database).requireTables?.(OUTBOX_TABLES);
+    return this.outboxOf(database);
   }
 
   outboxOf(database: Database, tenant?: string): TransactionOutbox {

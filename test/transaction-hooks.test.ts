@@ -111,10 +111,11 @@ test("a host's catch meets an error of a storage when tables are missing, and ca
   await using fresh = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
   const met: unknown[] = [];
   await fresh.transaction(async (tx) => {
-    await tx
-      .collection(Notes)
-      .save({ n: 1 }, { id: 'a' })
-      .catch((error: unknown) => met.push(error));
+    try {
+      await tx.collection(Notes).save({ n: 1 }, { id: 'a' });
+    } catch (error) {
+      met.push(error);
+    }
   });
   expect(met).toHaveLength(1);
   expect(isStorageError(met[0], 'UNAVAILABLE')).toBe(true);

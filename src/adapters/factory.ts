@@ -57,7 +57,11 @@ export abstract class StoreFactory extends Handle {
     if (this.madeOf !== opening) this.made.clear();
     this.madeOf = opening;
     let store = this.made.get(name);
-    if (store === undefined) this.made.set(name, (store = new STORES[name](this.storeHost(name))));
+    if (store === undefined) {
+      store = new STORES[name](this.storeHost(name));
+      store.requireTables();
+      this.made.set(name, store);
+    }
     return store as InstanceType<(typeof STORES)[N]>;
   }
 }

@@ -97,6 +97,11 @@ export abstract class Store extends Handle {
     return { store: this.definition.name };
   }
 
+  /** @throws in a transaction, whose run is over, where they are not known to be there */
+  requireTables(): void {
+    this.host.requireTables?.(this.schemas);
+  }
+
   /** The records of one of the store's collections. */
   protected records<T>(definition: CollectionDefinition<T>): Collection<T> {
     return new Collection(definition, this.host);
@@ -186,10 +191,8 @@ export abstract class Store extends Handle {
     aggregateId: string,
     options: CallOptions & { readonly after?: number | undefined; readonly limit?: number | undefined } = {},
   ): Promise<StoreEvent[]> {
-    if (!this.definition.tells)
-      throw new UnsupportedError(`${this.definition.name} has no events`, {
-        operation: this.operationName('listEvents'),
-      });
+    const operation = this.operationName('listEvents');
+    if (!this.definition.tells) throw new UnsupportedError(`${this.definition.name} has no events`, { operation });
     const id = this.definition.aggregateId(aggregateId, 'aggregateId');
     return this.findEvents(id, readEventList(options, 'options'));
   }

@@ -27,6 +27,9 @@ export class TablesMissing extends StorageError {
   }
 }
 
+/** Milliseconds after which a call fails that found tables missing where another had before it. */
+const LATER = 100;
+
 export type Bounded = <R>(work: Promise<R>) => Promise<R>;
 
 /** One run of a transaction's function, or of the function of a transaction within it: its part, which can be undone by itself. */
@@ -39,8 +42,8 @@ export class Attempt {
   private ended = false;
   /** Whether its function has returned, so that what fails from then on is the commit. */
   isToCommit = false;
-  /** Operations that have not answered yet, by the ends that they will tell. */
-  private readonly pending = new Map<() => void, string>();
+  /** Operations that have not answered yet. */
+  private readonly pending = new Map<OperationContext, string>();
   /** Calls that have not answered yet, and may be between two operations. */
   private readonly calls = new Set<{ readonly operation: string }>();
   private onIdle: (() => void)[] = [];
@@ -88,25 +91,52 @@ export class Attempt {
     return (this.active && this.pool === pool) || this.enclosing?.holds(pool) === true;
   }
 
-  /** Stops this run: the tables are made once it has rolled back, and the function is run again. */
-  require(ensure: (context: OperationContext) => Promise<void>): never {
-    if (this.whole !== undefined) return this.whole.require(ensure);
-    throw (this.lacking ??= new TablesMissing(ensure));
+  /**
+   * Stops this run: the tables are made once it has rolled back, and the function is run again. The calls of one run fail one
+   * after another: a function that awaits the first of several that it has begun hears of that, and holds none of the others.
+   * Those of a function that has ended are never answered: their rejections, which nobody holds, would end the process.
+   * @param context of the operation that found them missing
+   */
+  require(ensure: (context: OperationContext) => Promise<void>, context: OperationContext): Promise<never> {
+    const isFirst = this.missing === undefined;
+    const missing = this.lack(ensure);
+    return new Promise((_resolve, reject) => {
+      const fail = (): void => {
+        if (this.abandoned) this.answered(context);
+        else reject(missing);
+      };
+      if (isFirst) setImmediate(fail);
+      else this.on.clock.after(LATER, fail);
+    });
+  }
+
+  /** Marks this run as one that is over, and to be run again. @returns what is to be thrown */
+  lack(ensure: (context: OperationContext) => Promise<void>): TablesMissing {
+    return this.whole?.lack(ensure) ?? (this.lacking ??= new TablesMissing(ensure));
+  }
+
+  /** Whether nobody is to hear of its calls any more: its function has ended, and is run again. */
+  private get abandoned(): boolean {
+    return this.ended && this.missing !== undefined;
   }
 
   /** Admits an operation of the transaction. @throws `CLOSED` after its end. */
   readonly begin: BeginOperation = (operation, options) => {
     let hasRun = false;
-    const context = this.context(operation, options, () => void (hasRun = true));
+    const context = this.admitted(operation, options, () => void (hasRun = true));
     const end = (failure?: unknown): void => {
       // What it did so far may be a half, which nobody is to commit.
       if (hasRun && isCut(failure) && this.isOver(context)) this.session.failure ??= failure;
-      this.pending.delete(end);
-      if (this.pending.size === 0) for (const tell of this.onIdle.splice(0)) tell();
+      this.answered(context);
     };
-    this.pending.set(end, operation);
-    return { context, component: this.on.name, end };
+    this.pending.set(context, operation);
+    return { context, component: this.on.name, end, isAbandoned: () => this.abandoned };
   };
+
+  private answered(context: OperationContext): void {
+    this.pending.delete(context);
+    if (this.pending.size === 0) for (const tell of this.onIdle.splice(0)) tell();
+  }
 
   /** Whether its own time or signal has ended an operation: its function may throw such an error of somebody else. */
   private isOver({ deadline, signal }: OperationContext): boolean {
@@ -115,7 +145,7 @@ export class Attempt {
 
   /** @throws as `begin` */
   readonly during: DuringCall = async (operation, work) => {
-    this.context(operation);
+    this.admitted(operation);
     const call = { operation };
     this.calls.add(call);
     try {
@@ -125,8 +155,14 @@ export class Attempt {
     }
   };
 
-  /** For what the transaction's own function awaits: nothing counts it. @throws as `begin` */
-  context(operation: string, options?: CallOptions, onStatement?: () => void): OperationContext {
+  /** For what the transaction's own function awaits: nothing counts it. @throws as `begin`; `missing` */
+  context(operation: string, options?: CallOptions): OperationContext {
+    const context = this.admitted(operation, options);
+    if (this.missing !== undefined) throw this.missing;
+    return context;
+  }
+
+  private admitted(operation: string, options?: CallOptions, onStatement?: () => void): OperationContext {
     if (!this.active)
       throw new StorageError('CLOSED', 'The transaction has ended; its handles cannot be used any more', { operation });
     if (this.inner !== undefined)
@@ -135,7 +171,6 @@ export class Attempt {
         `${operation}: inside a transaction within this one, use the handle that it gives (the inner tx)`,
         { operation },
       );
-    if (this.missing !== undefined) throw this.missing;
     const deadline = Math.min(this.bounds.deadline, this.on.clock.monotonic() + (options?.timeout ?? Infinity));
     const signal = options?.signal ?? this.bounds.signal;
     return { now: this.on.clock.now(), deadline, signal, session: this.session, onStatement };
