@@ -14,6 +14,7 @@ import type { NewTask, TaskStore } from './tasks.js';
 import type { KeyedOptions } from './tasks/linker.js';
 import type { TaskListOptions } from './tasks/reader.js';
 import type { Task, TaskChange } from './tasks/records.js';
+import { Handle } from '../handle.js';
 
 /** What an agent stands on: the manager, a tenant's handle, or a transaction. */
 export interface AgentHost<Tx> {
@@ -26,7 +27,7 @@ export interface AgentHost<Tx> {
 /** Of the library's own: the namespace of the owners' ids that stand for agents. */
 const NAMESPACE = '6a6f8f0e-6a43-4b1c-9a26-0d0f6f1d5c11';
 
-export class Agent<Tx extends AgentHost<Tx>> {
+export class Agent<Tx extends AgentHost<Tx>> extends Handle {
   /** As it was given: any text up to 255 bytes. */
   readonly id: string;
   /** What stands for it where an owner is a UUID: the same for the same id, everywhere. */
@@ -36,8 +37,13 @@ export class Agent<Tx extends AgentHost<Tx>> {
     private readonly host: AgentHost<Tx>,
     id: string,
   ) {
+    super();
     this.id = readId(id, 'agentId');
     this.ownerId = v5(this.id, NAMESPACE);
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { id: this.id, ownerId: this.ownerId };
   }
 
   /** As `agents.saveState`. */

@@ -2,6 +2,7 @@
 import { aborted } from '../clock.js';
 import type { CallOptions } from '../component.js';
 import { foreignErrorName, isStorageError, StorageError } from '../errors.js';
+import { Handle } from '../handle.js';
 import { flag, optional, shape, withDefault } from './arguments.js';
 import { signal } from './options.js';
 import { policyOf, readPolicies, type Policy, type RetentionPolicy } from './retention/policy.js';
@@ -80,8 +81,14 @@ const LEASE = 60_000;
 /** What ends a store's run: it would be so for every tenant. */
 const FOR_ALL: readonly unknown[] = ['CLOSED', 'UNAVAILABLE', 'UNSUPPORTED'] satisfies StorageError['code'][];
 
-export class Retention {
-  constructor(private readonly host: RetentionHost) {}
+export class Retention extends Handle {
+  constructor(private readonly host: RetentionHost) {
+    super();
+  }
+
+  toJSON(): Record<string, unknown> {
+    return {};
+  }
 
   /**
    * Applies the policies of the settings' group `retention` to every tenant that has records in a store, one store and tenant

@@ -5,6 +5,7 @@ import type { JobEvents } from './jobs/events.js';
 import type { TaskEvents } from './tasks/records.js';
 
 /** What the stores tell: the payload of each type of event. */
+export type { Agent, AgentHost } from './agent.js';
 export interface StoreEvents extends AgentEvents, ConversationEvents, JobEvents, TaskEvents {}
 
 export type {

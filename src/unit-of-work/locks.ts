@@ -5,6 +5,7 @@ import { aborted } from '../clock.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
 import type { CallOptions } from '../component.js';
 import { ConflictError, invalid, isStorageError, StorageError } from '../errors.js';
+import { Handle } from '../handle.js';
 import { isPlainObject } from '../filter/json.js';
 import { HeldLock, type Lock } from './locks/lock.js';
 import { checkLockOptions, type LockOptions, type LockSettings } from './locks/options.js';
@@ -31,8 +32,14 @@ const LOOKS = { base: 50, max: 1_000 };
 /** After these it may have been taken all the same. */
 const UNKNOWN: readonly unknown[] = ['OUTCOME_UNKNOWN', 'TIMEOUT', 'ABORTED'] satisfies StorageError['code'][];
 
-export class Locks {
-  constructor(private readonly host: LockHost) {}
+export class Locks extends Handle {
+  constructor(private readonly host: LockHost) {
+    super();
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { tenant: this.host.tenant };
+  }
 
   /**
    * Takes a lock of the tenant, in one atomic step, and renews it until it is given back. While another has it, it is

@@ -4,6 +4,7 @@ import { EARLY, LONGEST_DELAY } from '../clock.js';
 import { groupBy } from '../collection/group-by.js';
 import type { CollectionHost } from '../collection/host.js';
 import { checkKnown, invalid, isStorageError, StorageError } from '../errors.js';
+import { Handle } from '../handle.js';
 import { LoopPause } from './loop-pause.js';
 import { onWake } from './outbox/wake.js';
 import { claim, findDue, takeToken, type ClaimedLane } from './relay/claim.js';
@@ -40,7 +41,7 @@ const MOST_MISSES = 3;
 /** The longest wait between looks while the database cannot be reached. */
 const LONGEST_WAIT = 10_000;
 
-export class Relay {
+export class Relay extends Handle {
   private readonly backend: RecordBackend;
   private readonly lanes = new Map<string, { readonly delivery: LaneDelivery; readonly ended: Promise<void> }>();
   private readonly settings: RelaySettings;
@@ -71,6 +72,7 @@ export class Relay {
     settings: RelaySettings,
     onClosing: (listener: () => void) => () => void,
   ) {
+    super();
     this.backend = host.backend;
     this.pauses = new LoopPause(host.clock);
     this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
@@ -99,6 +101,10 @@ export class Relay {
       onClosing(() => void this.stop({ deadline: 0 })),
     );
     this.loopEnded = this.loop();
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { ...this.status() };
   }
 
   status(): RelayStatus {

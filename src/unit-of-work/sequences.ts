@@ -4,13 +4,20 @@ import { COUNTERS, skipNumber, takeNumbers } from '../collection/counters.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
 import type { CallOptions } from '../component.js';
 import { invalid, UnsupportedError } from '../errors.js';
+import { Handle } from '../handle.js';
 
 const MOST = 10_000;
 /** As many are left beyond it. */
 const MOST_SKIPPED = 2 ** 52;
 
-export class Sequences {
-  constructor(private readonly host: CollectionHost) {}
+export class Sequences extends Handle {
+  constructor(private readonly host: CollectionHost) {
+    super();
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { tenant: this.host.tenant };
+  }
 
   /**
    * The next number of a sequence of the tenant: 1, 2, 3, ... In a transaction the number is the transaction's: no gap is

@@ -33,7 +33,11 @@ export function loadNodeSqlite(): OpenEngine {
 
 /** @throws when the package, or its compiled part, is not there. */
 export async function loadPhotostructure(): Promise<OpenEngine> {
-  return openWith(await import('@photostructure/sqlite'), checkTiny);
+  // Caught: bundlers take such an import for one of a package that may not be there.
+  const library = await import('@photostructure/sqlite').catch((cause: unknown) => {
+    throw cause;
+  });
+  return openWith(library, checkTiny);
 }
 
 /** It takes what is next to an integer for that integer: these would be bound as 0. */

@@ -3,6 +3,7 @@ import type { Timer } from '../../clock.js';
 import type { CollectionHost } from '../../collection/host.js';
 import type { OperationContext } from '../../component.js';
 import { StorageError } from '../../errors.js';
+import { Handle } from '../../handle.js';
 import { refuseInsideTransaction } from '../attempt.js';
 import { extendLock, freeLock, type Claim, type Taken } from './record.js';
 
@@ -46,7 +47,7 @@ const REASONS = {
   released: 'it was given back',
 };
 
-export class HeldLock implements Lock {
+export class HeldLock extends Handle implements Lock {
   readonly name: string;
   readonly token: number;
   private until: Date;
@@ -67,11 +68,17 @@ export class HeldLock implements Lock {
     { token, until }: Taken,
     private readonly holding: Holding,
   ) {
+    super();
     this.name = claim.name;
     this.token = token;
     this.until = until;
     this.end = holding.end;
     this.schedule();
+  }
+
+  toJSON(): Record<string, unknown> {
+    const { name, token, expiresAt } = this;
+    return { name, token, expiresAt };
   }
 
   get expiresAt(): Date {

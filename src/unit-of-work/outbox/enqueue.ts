@@ -8,6 +8,7 @@ import { runOperation, type CollectionHost } from '../../collection/host.js';
 import { makeUuid } from '../../collection/ids.js';
 import type { CallOptions, OperationContext } from '../../component.js';
 import { checkKnown, invalid, serializationFailure, StorageError } from '../../errors.js';
+import { Handle } from '../../handle.js';
 import { isPlainObject } from '../../filter/json.js';
 import { checkContent, findRemembered, rememberEnqueued, type Remembered } from './idempotency.js';
 import { checkOwnTopic, IDEMPOTENCY, keyId, KEYS, LANES, MESSAGES, OUTBOX_TABLES } from './records.js';
@@ -51,11 +52,17 @@ interface Draft extends Omit<NewMessage, 'payload'> {
 }
 
 /** `tx.outbox` */
-export class TransactionOutbox {
+export class TransactionOutbox extends Handle {
   constructor(
     private readonly host: CollectionHost,
     private readonly onCommit: (hook: () => void) => void,
-  ) {}
+  ) {
+    super();
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { tenant: this.host.tenant };
+  }
 
   /**
    * Leaves a message that is delivered after the commit, and never when the transaction rolls back. Transactions that

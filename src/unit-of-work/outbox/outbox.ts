@@ -6,6 +6,7 @@ import { runOperation, type CollectionHost } from '../../collection/host.js';
 import { checkLimit, fetchPage, type Page } from '../../collection/page.js';
 import type { CallOptions, OperationContext } from '../../component.js';
 import { checkKnown, invalid, isStorageError, NotFoundError, UnsupportedError } from '../../errors.js';
+import { Handle } from '../../handle.js';
 import { decodeCursor, queryHash } from '../../filter/cursor.js';
 import { ALL } from '../../filter/syntax.js';
 import { Relay } from '../relay.js';
@@ -68,12 +69,18 @@ const KEYS = {
   list: new Set([...SELECTION, 'state', 'limit', 'after']),
 };
 
-export class Outbox {
+export class Outbox extends Handle {
   constructor(
     private readonly hostOf: (on: string | undefined) => CollectionHost,
     private readonly onClosing: (listener: () => void) => () => void,
     private readonly report: Report,
-  ) {}
+  ) {
+    super();
+  }
+
+  toJSON(): Record<string, unknown> {
+    return {};
+  }
 
   /**
    * Begins to deliver, of every tenant, until its `stop`. Any number of relays and processes may.
