@@ -88,13 +88,13 @@ test('a tenant that fails is told, and the others go on', async () => {
   const storage = await open(new ManualClock(), MAIN);
   for (const tenant of ['a', 'b', 'c'])
     for (let i = 0; i < 2; i++) await storage.tenant(tenant).conversations.addMessage(randomUUID(), { content: 'x' });
-  // Values that no declaration has: what another version of the library might have left.
+  // Too large to be changed: what another version of the library might have left.
   const { backend } = databaseOf(storage);
   const broken = (await storage.tenant('b').conversations.listConversations()).items.map(({ id }) => ({
     collection: CONVERSATIONS.schema,
     id,
     kind: 'put' as const,
-    value: { sessionId: 5 },
+    value: { title: 'x'.repeat(2 ** 21) },
   }));
   await backend.write({ tenant: 'b' }, broken, { now: new Date('2026-01-01'), deadline: Infinity });
   const policy = { maxConversations: 1 };
