@@ -258,8 +258,8 @@ export abstract class Store extends Handle {
   private async tell(events: readonly StoreEvent[]): Promise<void> {
     if (events.length === 0) return;
     const { host } = this;
-    const sent = events.map((event) => ({ ...event, createdAt: event.createdAt.toISOString() }));
-    if (host.settings.events.outbox) await publish(host, host.outbox!, sent);
+    const plain = (event: StoreEvent) => ({ ...event, createdAt: event.createdAt.toISOString() });
+    if (host.settings.events.outbox) await publish(host, host.outbox!, events.map(plain));
     host.onCommit(() => {
       for (const event of events) host.events.emit(event);
     });

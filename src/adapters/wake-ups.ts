@@ -44,7 +44,7 @@ export function wakeUps(
 }
 
 /** What a read of a loop finds: nothing where the signal that ends the loop has ended it. @throws what else it throws */
-export async function untilAborted<R>(read: Promise<R[]>, signal: AbortSignal | undefined): Promise<R[]> {
+export async function orNoneIfAborted<R>(read: Promise<R[]>, signal: AbortSignal | undefined): Promise<R[]> {
   return read.catch((error: unknown) => {
     if (signal?.aborted === true && isStorageError(error, 'ABORTED')) return [];
     throw error;

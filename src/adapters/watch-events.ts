@@ -2,7 +2,7 @@
 import { integer, optional, shape, withDefault } from './arguments.js';
 import type { StoreEvent } from './events.js';
 import { signal } from './options.js';
-import { untilAborted, wakeUps, type WakeUpHost } from './wake-ups.js';
+import { orNoneIfAborted, wakeUps, type WakeUpHost } from './wake-ups.js';
 
 export interface WatchOptions {
   /** The `seq` of the last event known; default 0: from the first. */
@@ -37,7 +37,7 @@ export async function* watchEvents(
   try {
     while (!isAborted()) {
       wakes.arm();
-      const events = await untilAborted(list({ after, signal }), signal);
+      const events = await orNoneIfAborted(list({ after, signal }), signal);
       for (const event of events) {
         if (isAborted()) return;
         yield event;

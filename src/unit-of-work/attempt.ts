@@ -102,7 +102,7 @@ export class Attempt {
     const missing = this.lack(ensure);
     return new Promise((_resolve, reject) => {
       const fail = (): void => {
-        if (this.abandoned) this.answered(context);
+        if (this.isAbandoned()) this.answered(context);
         else reject(missing);
       };
       if (isFirst) setImmediate(fail);
@@ -116,9 +116,7 @@ export class Attempt {
   }
 
   /** Whether nobody is to hear of its calls any more: its function has ended, and is run again. */
-  private get abandoned(): boolean {
-    return this.ended && this.missing !== undefined;
-  }
+  private readonly isAbandoned = (): boolean => this.ended && this.missing !== undefined;
 
   /** Admits an operation of the transaction. @throws `CLOSED` after its end. */
   readonly begin: BeginOperation = (operation, options) => {
@@ -130,7 +128,7 @@ export class Attempt {
       this.answered(context);
     };
     this.pending.set(context, operation);
-    return { context, component: this.on.name, end, isAbandoned: () => this.abandoned };
+    return { context, component: this.on.name, end, isAbandoned: this.isAbandoned };
   };
 
   private answered(context: OperationContext): void {

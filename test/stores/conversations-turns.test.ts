@@ -2,17 +2,21 @@
 import { describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { recentConversations } from '../../src/adapters/conversations/recent.js';
-import type { ConversationStore } from '../../src/index.js';
+import type { ConversationStore, Message } from '../../src/index.js';
 import { beforeCall } from '../support/held-call.js';
 import { ManualClock } from '../support/manual-clock.js';
+import { gate } from '../support/postgres/fixture.js';
 import { openManager } from '../support/shared-memory.js';
 
-/** The next batch that is written waits until the returned function is called. */
-function holdWrite(store: ConversationStore): () => void {
-  let go!: () => void;
-  const held = new Promise<void>((resolve) => (go = resolve));
-  beforeCall(store['host'].backend, 'write', () => held);
-  return go;
+/** A conversation of one message, and the first writer after it, whose batch waits until `go` is called. */
+async function firstWriter(
+  store: ConversationStore,
+): Promise<{ readonly id: string; readonly first: Promise<Message>; readonly go: () => void }> {
+  const id = randomUUID();
+  await store.addMessage(id, { content: 'there' });
+  const { passed, open } = gate();
+  beforeCall(store['host'].backend, 'write', () => passed);
+  return { id, first: store.addMessage(id, { content: 'first' }), go: open };
 }
 
 describe('writers of one conversation', () => {
@@ -25,10 +29,7 @@ describe('writers of one conversation', () => {
     const clock = new ManualClock();
     await using storage = await openManager('memory:', clock);
     const store = storage.conversations;
-    const id = randomUUID();
-    await store.addMessage(id, { content: 'there' });
-    const go = holdWrite(store);
-    const first = store.addMessage(id, { content: 'first' });
+    const { id, first, go } = await firstWriter(store);
     await clock.advance(0);
     const begun = clock.monotonic();
     const second = write(store, id);
@@ -49,10 +50,7 @@ describe('writers of one conversation', () => {
     const clock = new ManualClock();
     await using storage = await openManager('memory:', clock);
     const store = storage.conversations;
-    const id = randomUUID();
-    await store.addMessage(id, { content: 'there' });
-    const go = holdWrite(store);
-    const first = store.addMessage(id, { content: 'first' });
+    const { id, first, go } = await firstWriter(store);
     const impatient = store.addMessage(id, { content: 'none' }, { timeout: 50 });
     const refused = expect(impatient).rejects.toMatchObject({ code: 'TIMEOUT' });
     await clock.advance(50);

@@ -6,7 +6,7 @@ import type { Filter } from '../../filter/syntax.js';
 import { uuid } from '../arguments.js';
 import type { ListPage } from '../page.js';
 import { Unit } from '../unit.js';
-import { untilAborted, wakeUps } from '../wake-ups.js';
+import { orNoneIfAborted, wakeUps } from '../wake-ups.js';
 import {
   EVENT_LIST,
   LIST,
@@ -210,7 +210,7 @@ export abstract class HistoryStore extends ThreadStore {
             { sort: BY_SEQ.asc, limit: 200 },
           ),
         );
-        const found = await untilAborted(next, signal);
+        const found = await orNoneIfAborted(next, signal);
         for (const record of found) {
           if (isAborted()) return;
           after = record.value.seq;
