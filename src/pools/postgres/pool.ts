@@ -133,9 +133,9 @@ export class PostgresPool implements PostgresDialectPool {
       if (connection.busy && isStorageError(cut) && cut !== session.failure) connection.destroy(cut);
       // Nothing of it is kept: a statement that is not done soon may wait for a lock for as long as the caller gave it.
       if (connection.busy)
-        await untilBounds(session.idle(), { deadline: this.#clock.monotonic() + GRACE }, this.#clock);
+        await untilBounds(session.turns.idle(), { deadline: this.#clock.monotonic() + GRACE }, this.#clock);
       if (connection.busy) connection.destroy(session.refusal()!);
-      await session.idle();
+      await session.turns.idle();
       throw error;
     } finally {
       if (connection.status === 'I' || connection.endedBy !== undefined) connections.release(connection);
@@ -250,7 +250,7 @@ export class PostgresPool implements PostgresDialectPool {
     context: OperationContext,
     make: (runner: Runner) => Statement,
   ): Promise<SqlResult> {
-    return session.inTurn(async () => {
+    return session.turns.run(context, async () => {
       const refusal = session.admit(context);
       if (refusal !== undefined) throw refusal;
       const opened = this.#require(operation);
@@ -274,7 +274,7 @@ export class PostgresPool implements PostgresDialectPool {
         // The statements after a failed one fail too: what went wrong is the first error.
         throw (session.failure ??= fault);
       }
-    }, context);
+    });
   }
 
   #own(session: Session, operation: string): PostgresSession {

@@ -1,5 +1,5 @@
 /** One transaction on one connection. BEGIN travels with the first statement. */
-import { type Clock, within } from '../../clock.js';
+import type { Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { isStorageError, StorageError } from '../../errors.js';
 import { LocalSession } from '../local-session.js';
@@ -8,11 +8,10 @@ import type { Connection, Holder } from './connection.js';
 import { mapError } from './errors.js';
 import { commitFault } from './outcome.js';
 import { type Savepoint, withSavepoint } from '../savepoint.js';
+import { TurnQueue } from '../session-queue.js';
 import { Statement } from './statement.js';
 
 const LEVELS: Readonly<Record<Isolation, string>> = { serializable: 'SERIALIZABLE', snapshot: 'REPEATABLE READ' };
-
-const LATE = 'The deadline passed while the operation waited for another of its transaction';
 
 const DEFERRED = /^(RELEASE )?SAVEPOINT quartermaster_\w+$/;
 
@@ -27,7 +26,8 @@ export class PostgresSession extends LocalSession implements Holder {
   private begun = false;
   /** What is to be said about savepoints, which travels with the next statement. */
   private unsaid: string[] = [];
-  private turn: Promise<void> | undefined;
+  /** Of its statements. */
+  readonly turns: TurnQueue;
 
   /** @param limit where it must be another than the connection's. */
   constructor(
@@ -39,6 +39,7 @@ export class PostgresSession extends LocalSession implements Holder {
     clock: Clock,
   ) {
     super(pool, bounds, clock);
+    this.turns = new TurnQueue(clock);
     connection.holder = this;
   }
 
@@ -59,7 +60,7 @@ export class PostgresSession extends LocalSession implements Holder {
    * nothing, and travels with the next statement.
    */
   defer(text: string, context: OperationContext): boolean {
-    if (!DEFERRED.test(text) || this.turn !== undefined || this.refusal(context) !== undefined) return false;
+    if (!DEFERRED.test(text) || this.turns.isTaken || this.refusal(context) !== undefined) return false;
     this.unsaid.push(text);
     return true;
   }
@@ -83,7 +84,7 @@ export class PostgresSession extends LocalSession implements Holder {
     return {
       release: () => void (takeBack() || this.unsaid.push(`RELEASE SAVEPOINT ${name}`)),
       undo: async () => {
-        if (!takeBack()) await this.inTurn(() => this.rollBackTo(name), { deadline: this.deadline });
+        if (!takeBack()) await this.turns.run({ deadline: this.deadline }, () => this.rollBackTo(name));
       },
     };
   }
@@ -104,33 +105,12 @@ export class PostgresSession extends LocalSession implements Holder {
   }
 
   /**
-   * One statement after the other, in the order of these calls.
-   * @throws what `run` throws; `TIMEOUT`, `ABORTED` when the bounds end the wait: then `run` is not called.
-   */
-  inTurn<R>(run: () => Promise<R>, bounds: Pick<OperationContext, 'deadline' | 'signal'>): Promise<R> {
-    const before = this.turn;
-    const running = before === undefined ? run() : within(before, bounds, this.clock, LATE).then(run);
-    const leave = (): void => {
-      if (this.turn === turn) this.turn = undefined;
-    };
-    // Who gives up leaves the turn to who has it.
-    const turn: Promise<void> = running.then(leave, before === undefined ? leave : () => before.then(leave));
-    this.turn = turn;
-    return running;
-  }
-
-  /** Resolves when no statement runs. */
-  async idle(): Promise<void> {
-    while (this.turn !== undefined) await this.turn;
-  }
-
-  /**
    * Commits what was begun; where nothing was sent there is nothing to commit.
    * @param run sends it, within the bounds of the transaction.
    * @throws its failure, what the server found at the commit, `OUTCOME_UNKNOWN`.
    */
   async commit(run: (connection: Connection, statement: Statement) => Promise<unknown>): Promise<void> {
-    await this.idle();
+    await this.turns.idle();
     const refusal = this.refusal();
     this.end();
     if (refusal !== undefined) throw refusal;
