@@ -82,6 +82,27 @@ describe.each(each)('values on $name', ({ open }) => {
       { numRuns: 300 },
     ));
 
+  test('microseconds are cut, not rounded, whatever their digits', async () => {
+    const texts = [
+      '2024-01-31 12:00:00',
+      '2024-02-29 23:59:59.5',
+      '0099-01-01 00:00:00.12',
+      '1969-12-31 23:59:59.999999',
+    ];
+    const rows = await query(
+      'SELECT array_agg((t.text || $2)::timestamptz) AS dates FROM unnest($1::text[]) AS t (text)',
+      texts,
+      '+00',
+    );
+    const iso = [
+      '2024-01-31T12:00:00Z',
+      '2024-02-29T23:59:59.5Z',
+      '0099-01-01T00:00:00.12Z',
+      '1969-12-31T23:59:59.999Z',
+    ];
+    expect(rows).toEqual([{ dates: iso.map((text) => new Date(text)) }]);
+  });
+
   test('infinite instants are numbers, both ways', async () => {
     const rows = await query(
       "SELECT 'infinity'::timestamptz AS a, $1::timestamptz AS b, $2::text AS c",
