@@ -4,6 +4,7 @@ import type { Registry } from '../registry.js';
 import type { Fault } from './faults.js';
 import type { Layer, Leaf } from './leaves.js';
 import type { Schema } from './schema.js';
+import { isUrlPath } from './urls.js';
 import { distance } from './values.js';
 
 /**
@@ -29,7 +30,12 @@ function leaf(path: string, value: string, variable: string): Leaf {
 
 function setIn(environment: Variables, variable: string): string | undefined {
   const value = environment[variable];
-  return value === '' ? undefined : value;
+  return value?.trim() === '' ? undefined : value;
+}
+
+/** A secret that was made by `echo` ends with its line: what stands around a URL is no part of it. */
+function urlIn(environment: Variables, variable: string): string | undefined {
+  return setIn(environment, variable)?.trim();
 }
 
 /**
@@ -40,7 +46,7 @@ export function readNames(environment: Variables, registry: Registry, named: Rea
   const leaves: Leaf[] = [];
   const groups: string[][] = [];
   for (const [variable, database] of DATABASE_URLS) {
-    const url = named.size === 0 || named.has(database) ? setIn(environment, variable) : undefined;
+    const url = named.size === 0 || named.has(database) ? urlIn(environment, variable) : undefined;
     // Another program may have it for a database that this version does not know; `main` is always meant for us.
     const scheme = url?.slice(0, url.indexOf(':')).toLowerCase() ?? '';
     if (url !== undefined && (database === 'main' || registry.knownSchemes().includes(scheme)))
@@ -50,7 +56,8 @@ export function readNames(environment: Variables, registry: Registry, named: Rea
     const value = setIn(environment, variable);
     if (value === undefined) continue;
     const database = /^STORAGE_DATABASES_([A-Z0-9_]+)_URL$/.exec(variable)?.[1];
-    if (database !== undefined) leaves.push(leaf(`databases.${database.toLowerCase()}.url`, value, variable));
+    const url = database === undefined ? undefined : urlIn(environment, variable);
+    if (url !== undefined) leaves.push(leaf(`databases.${database!.toLowerCase()}.url`, url, variable));
     if (variable === 'STORAGE_VECTORS_DEFAULT' || variable === 'STORAGE_STORES_DEFAULT')
       leaves.push(leaf(variable === 'STORAGE_VECTORS_DEFAULT' ? 'vectors.default' : 'stores.default', value, variable));
     const provider = providerOf(variable, registry);
@@ -88,7 +95,7 @@ export function readVariables(environment: Variables, schema: Schema, names: Lay
     const own = `STORAGE_${path.split('.').map(capitals).join('_')}`;
     known.add(own);
     for (const variable of [own, ...(spec.env ?? [])]) {
-      const value = setIn(environment, variable);
+      const value = (isUrlPath(path) ? urlIn : setIn)(environment, variable);
       if (value !== undefined) put(leaf(path, value, variable));
     }
   }

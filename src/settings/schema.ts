@@ -6,6 +6,7 @@ import type { PoolDriver } from '../pools/pool.js';
 import type { Registry } from '../registry.js';
 import { shownKey, type Fault } from './faults.js';
 import { leafIn, namesUnder, sourceOf, valueIn, type Layer } from './leaves.js';
+import { CLEAN_URL, isUnclean } from './urls.js';
 
 /** By dotted path. */
 export type Schema = ReadonlyMap<string, SettingSpec>;
@@ -83,15 +84,15 @@ async function addDatabase(
     return;
   }
   const told = { key, source: leaf?.source ?? source };
-  const scheme = /^[a-z][a-z0-9+.-]*(?=:)/i.exec(url)?.[0].toLowerCase();
+  const scheme = /^[a-z][a-z0-9+.-]*(?=:)/i.exec(url.trim())?.[0].toLowerCase();
   if (scheme === undefined || !registry.knownSchemes().includes(scheme)) {
     const expected = `a URL of a scheme that is registered (${registry.knownSchemes().join(', ')})`;
     faults.push({ ...told, expected, actual: 'a URL of another scheme' });
     return;
   }
-  const driver = await registry.poolForUrl(url);
+  const driver = await registry.poolForUrl(url.trim());
   add(schema, driver.settings ?? {}, `${at}.`);
-  const expected = refusal(driver, url);
+  const expected = isUnclean(url) ? CLEAN_URL : refusal(driver, url);
   if (expected !== undefined) faults.push({ ...told, expected, actual: 'another URL' });
 }
 

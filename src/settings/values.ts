@@ -4,6 +4,7 @@ import { typeName } from '../errors.js';
 import { shownKey, type Fault } from './faults.js';
 import type { Layer, Leaf } from './leaves.js';
 import type { Schema } from './schema.js';
+import { CLEAN_URL, isUnclean, isUrlPath } from './urls.js';
 
 type Tree = Record<string, unknown>;
 
@@ -19,7 +20,7 @@ export function resolveValues(layers: readonly Layer[], schema: Schema, faults: 
     if (spec === undefined) faults.push(unknownKey(leaf, path, schema));
     else {
       const value = leaf.isText ? fromText(leaf.value as string, spec) : leaf.value;
-      const expected = value === null && needed.has(path) ? describe(spec) : mismatch(value, spec);
+      const expected = value === null && needed.has(path) ? describe(spec) : mismatch(value, spec, path);
       if (expected === undefined) values.set(path, value);
       else faults.push({ key: path, expected, actual: actual(value), source: leaf.source });
     }
@@ -77,11 +78,13 @@ function fromText(text: string, { format }: SettingSpec): unknown {
 }
 
 /** What was expected, when the value does not fit. */
-function mismatch(value: unknown, spec: SettingSpec): string | undefined {
+function mismatch(value: unknown, spec: SettingSpec, path: string): string | undefined {
   if (value === null && spec.default === null && spec.format !== 'boolean') return undefined;
   // Only the URL of a database comes here so, and its fault is told where the databases are.
   if (value === undefined) return undefined;
-  return fits(value, spec.format) ? undefined : describe(spec);
+  if (!fits(value, spec.format)) return describe(spec);
+  // That of a database is told where the databases are.
+  return isUrlPath(path) && path.startsWith('vectors.') && isUnclean(value as string) ? CLEAN_URL : undefined;
 }
 
 function fits(value: unknown, format: SettingSpec['format']): boolean {
