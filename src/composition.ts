@@ -8,13 +8,14 @@ import { Database } from './database.js';
 import { namingOrigin } from './database/origin.js';
 import { Tables } from './database/tables.js';
 import { foreignErrorName, isStorageError, StorageError } from './errors.js';
+import { isPlainObject } from './filter/json.js';
 import type { Managed } from './lifecycle.js';
 import { checkSchemaVersion } from './migrations/schema-version.js';
 import { OutboxHealth } from './outbox-health.js';
 import type { Pool } from './pools/pool.js';
 import type { Registry } from './registry.js';
 import { RetentionRuns } from './retention-runs.js';
-import { urlSource, type Settings } from './settings.js';
+import { shownUrl, urlSource, type Settings } from './settings.js';
 import { Sweeper } from './sweeper.js';
 import { OUTBOX_TABLES } from './unit-of-work/outbox/records.js';
 import type { VectorProvider } from './vectors/provider.js';
@@ -71,7 +72,7 @@ async function composeDatabases(
     const pool = first?.pool ?? construct(name, () => driver.create(url, options, { clock, name }));
     const tables = first?.tables ?? new Tables(clock, settings.lifecycle, checkSchemaVersion);
     const shared = managed.get(pool.name)?.critical === true;
-    const component = namingUrl(pool, settings, `databases.${pool.name}.url`);
+    const component = namingUrl(showingUrl(pool, settings), settings, `databases.${pool.name}.url`);
     managed.set(pool.name, { component, critical: critical || shared });
     const records = `records:${name}`;
     const backendDriver = await registry.backend(driver.backend);
@@ -127,6 +128,21 @@ async function composeProviders(
 function namingUrl(component: Component, settings: Settings, key: string): Component {
   const source = urlSource(settings, key);
   return source === undefined ? component : namingOrigin(component, key, source);
+}
+
+/** The health report tells where a database is: a service whose URL is not the one that was meant is found by it. */
+function showingUrl(pool: Pool, settings: Settings): Component {
+  const url = shownUrl(settings, pool.name);
+  return {
+    name: pool.name,
+    open: (context) => pool.open(context),
+    check: async (signal) => {
+      const result = await pool.check(signal);
+      // What a third party answers may be anything; the report looks at it.
+      return isPlainObject(result) ? { ...result, details: { url, ...(result.details ?? {}) } } : result;
+    },
+    close: (deadline) => pool.close(deadline),
+  };
 }
 
 function unequalOptions(first: string, second: string): StorageError {

@@ -25,7 +25,7 @@ import type { RawClient } from './pools/pool.js';
 import { Notices, type ManagerEvents } from './notices.js';
 import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
-import type { Settings } from './settings.js';
+import { settingsDoubts, type Settings } from './settings.js';
 import type { OpenParts } from './opening.js';
 import type { Transaction } from './storage.js';
 import { SubscribableStorage } from './subscriptions.js';
@@ -254,6 +254,7 @@ export class StorageManager extends SubscribableStorage {
 
   private async compose(): Promise<readonly Managed[]> {
     const { settings } = this;
+    for (const doubt of settingsDoubts(settings)) this.#notices.report(doubt);
     const { databases, providers, managed } = await composeComponents(settings, this.#registry, this.#clock, (signal) =>
       this.retention.run({ signal }),
     );

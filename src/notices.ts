@@ -9,7 +9,8 @@ export interface ManagerEvents {
   /**
    * Something failed that no caller waits for: `onCommit` hooks of a transaction that is committed (`details.committed`); a
    * delivery that is a dead letter now, or a job's run that failed for good, where its relay or worker has no `onFailure`
-   * (`details.dead`). It becomes a warning of the process when nobody listens.
+   * (`details.dead`). Also, when a manager opens, what its settings leave out and were likely meant to say (`CONFIGURATION`).
+   * It becomes a warning of the process when nobody listens.
    */
   error: (error: StorageError) => void;
 }

@@ -1,17 +1,19 @@
 /** Settings: one tree from files, the environment and the host, validated whole. The only reader of either. */
+import { resolve } from 'node:path';
 import { types } from 'node:util';
 import { STORE_NAMES, type StoreName, type StoreSettings } from './adapters/settings.js';
 import { checkTenant } from './backends/value.js';
-import { isStorageError, typeName } from './errors.js';
+import { isStorageError, typeName, type StorageError } from './errors.js';
 import { isPlainObject } from './filter/json.js';
 import type { OpenOptions } from './open-options.js';
 import type { Registry } from './registry.js';
 import { DEFAULTS } from './settings/defaults.js';
+import { doubtsAbout } from './settings/doubts.js';
 import { readNames, readVariables } from './settings/environment.js';
 import { throwFaults, type Fault } from './settings/faults.js';
 import { readSettingsFile } from './settings/files.js';
 import { leavesOf, namesUnder, sourceOf, type Layer } from './settings/leaves.js';
-import { sealed } from './settings/masking.js';
+import { mask, sealed } from './settings/masking.js';
 import { composeSchema, type Schema } from './settings/schema.js';
 import { resolveValues } from './settings/values.js';
 
@@ -138,6 +140,9 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
       .filter((key) => layers.some(({ leaves }) => leaves.some(({ path }) => path.join('.') === key))),
   ];
   urlSources.set(settings, new Map(urls.map((key) => [key, sourceOf(layers, key)])));
+  const isEmbedded = base.leaves.some(({ path }) => path[0] === 'databases');
+  const looked = directory === null ? undefined : resolve(directory ?? process.cwd(), 'quartermaster.yaml');
+  doubts.set(settings, doubtsAbout({ environment, isEmbedded, file: looked }));
   return settings;
 }
 
@@ -163,6 +168,18 @@ const urlSources = new WeakMap<Settings, ReadonlyMap<string, string>>();
 /** What said a URL, by its key: `the variable DATABASE_URL`, `quartermaster.yaml`. */
 export function urlSource(settings: Settings, key: string): string | undefined {
   return urlSources.get(settings)?.get(key);
+}
+
+/** The URL of a database, without its secrets. */
+export function shownUrl(settings: Settings, database: string): unknown {
+  return mask(settings.databases[database]?.url);
+}
+
+const doubts = new WeakMap<Settings, readonly StorageError[]>();
+
+/** What is likely a mistake in them, to be told when they are used. */
+export function settingsDoubts(settings: Settings): readonly StorageError[] {
+  return doubts.get(settings) ?? [];
 }
 
 function passedIn(overrides: unknown, faults: Fault[]): Layer {

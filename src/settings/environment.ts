@@ -17,18 +17,22 @@ const DATABASE_URLS: readonly (readonly [variable: string, database: string])[] 
   ['MONGODB_URI', 'mongo'],
 ];
 /** Other programs have variables that begin with STORAGE_ too: only these groups are ours. */
-const GROUPS = ['DATABASES', 'STORES', 'VECTORS', 'HEALTH', 'LIFECYCLE', ...Object.keys(STORE_SETTINGS).map(capitals)];
+const GROUPS = [
+  ...['DATABASES', 'STORES', 'VECTORS', 'HEALTH', 'LIFECYCLE', 'TENANCY', 'DEFAULT_TENANT'],
+  ...Object.keys(STORE_SETTINGS).map(capitals),
+];
 /** In these a name comes before the setting. */
 const OF_NAMES = ['DATABASES', 'VECTORS'];
 const OURS = new RegExp(`^STORAGE_(?:${GROUPS.join('|')})_`);
 
-type Variables = Readonly<Record<string, string | undefined>>;
+export type Variables = Readonly<Record<string, string | undefined>>;
 
 function leaf(path: string, value: string, variable: string): Leaf {
   return { path: path.split('.'), value, source: `the variable ${variable}`, isText: true };
 }
 
-function setIn(environment: Variables, variable: string): string | undefined {
+/** The value of a variable; an empty one is absent. */
+export function setIn(environment: Variables, variable: string): string | undefined {
   const value = environment[variable];
   return value?.trim() === '' ? undefined : value;
 }
@@ -115,7 +119,9 @@ export function readVariables(environment: Variables, schema: Schema, names: Lay
 }
 
 function nearest(variable: string, known: ReadonlySet<string>): string | undefined {
-  return variable.startsWith('STORAGE_') ? [...known].find((name) => distance(name, variable) <= 2) : undefined;
+  if (!variable.startsWith('STORAGE_')) return undefined;
+  const isNear = (name: string): boolean => distance(name, variable) <= 2 || variable.startsWith(`${name}_`);
+  return [...known].find(isNear);
 }
 
 /**

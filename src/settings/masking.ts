@@ -18,16 +18,29 @@ export function sealed<T extends object>(tree: T, isSecret: (path: string) => bo
   return Object.freeze(tree);
 }
 
+/** What `URL` cannot read: the hosts of a replica set. */
+const SEVERAL_HOSTS =
+  /^([a-z][a-z0-9+.-]*:\/\/)(?:([^:@/?#]*)(:[^@/?#]*)?@)?([^@/?#]+,[^@/?#]+)(\/[^?#@]*)?(\?[^#@]*)?$/i;
+
 /** A URL keeps what identifies the server; everything that can be a secret in it is masked. */
-function mask(value: unknown): unknown {
+export function mask(value: unknown): unknown {
   if (value === null || value === undefined || value === '') return value;
   if (typeof value !== 'string') return MASK;
   const local = /^(?:pglite|sqlite|memory|file):(?!\/\/)([^?#]*)$/.exec(value);
   if (local !== null) return value;
   const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (url === undefined || url.host === '') return MASK;
+  if (url === undefined) return maskSeveral(value);
+  if (url.host === '') return MASK;
   // An unescaped `/`, `?` or `#` in a password ends the host early: the rest of the password is read as a path.
   if (`${url.pathname}${url.search}${url.hash}`.includes('@')) return MASK;
   const user = url.username === '' ? '' : `${url.username}${url.password === '' ? '' : `:${MASK}`}@`;
   return `${url.protocol}//${user}${url.host}${url.pathname}${url.search === '' ? '' : `?${MASK}`}`;
+}
+
+function maskSeveral(value: string): string {
+  const parts = SEVERAL_HOSTS.exec(value);
+  if (parts === null) return MASK;
+  const [, scheme = '', name, password, hosts = '', path = '', query] = parts;
+  const user = name === undefined ? '' : `${name}${password === undefined ? '' : `:${MASK}`}@`;
+  return `${scheme}${user}${hosts}${path}${query === undefined ? '' : `?${MASK}`}`;
 }

@@ -8,6 +8,5 @@ export function isUrlPath(path: string): boolean {
 }
 
 export function isUnclean(url: string): boolean {
-  // eslint-disable-next-line no-control-regex -- they are what is looked for
   return url !== url.trim() || /[\0-\x1f\x7f]/.test(url);
 }
