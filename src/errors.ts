@@ -37,6 +37,8 @@ export interface StorageErrorOptions {
   /** Plain data for programs: the violated constraint, the faults of the settings. Never a secret. */
   details?: Readonly<Record<string, unknown>> | undefined;
   cause?: unknown;
+  /** Whether the cause is to be shown as it is: the host's own function threw it. Default: false. */
+  isHostCause?: boolean | undefined;
   /** Whether the same call may succeed later. Default: by code (`UNAVAILABLE` and `TIMEOUT` are, the others are not). */
   retryable?: boolean | undefined;
 }
@@ -54,7 +56,7 @@ export class StorageError extends Error {
 
   constructor(code: ErrorCode, message: string, options: StorageErrorOptions = {}) {
     super(message);
-    if (options.cause !== undefined) keepCause(this, options.cause);
+    if (options.cause !== undefined) keepCause(this, options.cause, options.isHostCause);
     this.code = code;
     this.component = options.component;
     this.operation = options.operation;
@@ -76,21 +78,22 @@ export class StorageError extends Error {
   /** What the console shows: the stack, and of a cause that is not ours its code or name only. `cause` has all of it. */
   [INSPECT](_depth: number, options: object, inspect: (value: unknown, options: object) => string): string {
     const { stack, name, message, code, component, operation, retryable, details, cause } = this;
+    const isHidden = Object.getOwnPropertyDescriptor(this, 'cause')?.get !== undefined;
     const fields = {
       code,
       ...(component === undefined ? {} : { component }),
       ...(operation === undefined ? {} : { operation }),
       retryable,
       ...(Object.keys(details).length === 0 ? {} : { details }),
-      ...(cause === undefined ? {} : { cause: shownCause(cause) }),
+      ...(cause === undefined ? {} : { cause: isHidden ? shownCause(cause) : cause }),
     };
     return `${stack ?? `${name}: ${message}`} ${inspect(fields, options)}`;
   }
 }
 
 /** A foreign cause is behind a getter: what Node prints of an error that nobody caught shows values, and no getter. */
-function keepCause(error: Error, cause: unknown): void {
-  const hidden = isStorageError(cause) ? { value: cause, writable: true } : { get: () => cause };
+function keepCause(error: Error, cause: unknown, isHostCause = false): void {
+  const hidden = isHostCause || isStorageError(cause) ? { value: cause, writable: true } : { get: () => cause };
   Object.defineProperty(error, 'cause', { ...hidden, configurable: true, enumerable: false });
 }
 

@@ -1,6 +1,8 @@
 /** A host's versioned steps. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { inspect } from 'node:util';
 import { LIBRARY } from '../src/collection/library.js';
+import { serializationFailure } from '../src/errors.js';
 import { defineCollection, isStorageError, openStorage, type MigrationStep, type Transaction } from '../src/index.js';
 import { ALL } from '../src/filter/syntax.js';
 import type { StorageManager } from '../src/manager.js';
@@ -127,6 +129,45 @@ describe.each(TARGETS)('migrations on $name', ({ prepare }) => {
     expect(await states(storage, STEPS)).toEqual(['1 applied', '2 pending', '5 pending']);
     await storage.migrations(STEPS).up();
     expect(await ids(storage)).toEqual(['five', 'one', 'two']);
+  });
+
+  test('a step that throws tells what, and where', async () => {
+    const up = (): Promise<void> => Promise.reject(new TypeError('no rows here'));
+    const error = await refusal(storage.migrations([step(1, 'one', { up })]).up());
+    expect(error).toMatchObject({ message: expect.stringContaining('rolled back (TypeError: no rows here)') });
+    const shown = inspect(error);
+    expect(shown).toContain('cause: TypeError: no rows here');
+    expect(shown.match(/migrations\.test/g)).not.toBeNull();
+    const driver = Object.assign(new Error('postgresql://u:hunter2@h'), { code: 'ECONNRESET' });
+    const foreign = await refusal(storage.migrations([step(1, 'one', { up: () => Promise.reject(driver) })]).up());
+    expect(foreign).toMatchObject({ message: expect.stringContaining('rolled back (ECONNRESET)') });
+    expect(inspect(foreign)).not.toContain('hunter2');
+    const refused = step(1, 'one', {
+      up: (tx) =>
+        tx
+          .collection(Notes)
+          .get('nobody')
+          .then(() => undefined),
+    });
+    expect(await refusal(storage.migrations([refused]).up())).toMatchObject({
+      message: expect.stringContaining('rolled back (NOT_FOUND: '),
+    });
+  });
+
+  test('a step that always loses against other writers tells how often', async () => {
+    let runs = 0;
+    const up = async (): Promise<void> => {
+      runs++;
+      throw serializationFailure('main');
+    };
+    const error = await refusal(storage.migrations([step(1, 'one', { up })]).up({ timeout: 1_000 }));
+    if (!isStorageError(error, 'MIGRATION')) throw error;
+    const told = error.details['runs'];
+    expect(error.details['code']).toBe('CONFLICT');
+    expect(error.message).toContain(`each of its ${String(told)} runs lost against other writers`);
+    // The time may be over before the last run comes to the step's function.
+    expect(runs).toBeGreaterThan(1);
+    expect([runs, runs + 1]).toContain(told);
   });
 
   test('down takes back, the last first', async () => {

@@ -3,7 +3,15 @@ import type { Clock } from '../clock.js';
 import { LIBRARY } from '../collection/library.js';
 import { runOperation } from '../collection/host.js';
 import type { CallOptions, OperationContext } from '../component.js';
-import { invalid, isControlStatementError, isStorageError, StorageError, UnsupportedError } from '../errors.js';
+import {
+  foreignErrorName,
+  invalid,
+  isControlStatementError,
+  isSerializationFailure,
+  isStorageError,
+  StorageError,
+  UnsupportedError,
+} from '../errors.js';
 import type { SqlPool } from '../pools/pool.js';
 import { MIGRATIONS, readApplied, stepKey, type AppliedStep } from './records.js';
 import { MigrationLock, type MigrationHost } from './lock.js';
@@ -114,9 +122,11 @@ export class Migrations<Tx> {
     lock: MigrationLock,
     { timeout = STEP_TIMEOUT, signal }: MigrateOptions,
   ): Promise<number> {
+    let runs = 0;
     try {
       return await this.host.transaction(
         async (tx, attempt) => {
+          runs++;
           const context = (): OperationContext => attempt.context('migrate');
           const started = this.clock.monotonic();
           await lock.hold(context());
@@ -130,7 +140,7 @@ export class Migrations<Tx> {
       );
     } catch (error) {
       if (isStorageError(error, 'CLOSED') || isStorageError(error, 'ABORTED') || isLockLost(error)) throw error;
-      throw stepFailure(step, direction, error);
+      throw stepFailure(step, direction, error, runs);
     }
   }
 
@@ -180,14 +190,41 @@ const OUTCOMES = {
   'transaction-ended': 'ended its transaction itself: what it did before that may have stayed, and it is not noted',
 };
 
-function stepFailure(step: { version: number; name: string }, direction: 'up' | 'down', cause: unknown): StorageError {
+/** @param runs of the step's function: after a conflict it begins anew */
+function stepFailure(
+  step: { version: number; name: string },
+  direction: 'up' | 'down',
+  cause: unknown,
+  runs: number,
+): StorageError {
   const { version, name } = step;
   const code = isStorageError(cause) ? cause.code : undefined;
   const reason =
     code === 'OUTCOME_UNKNOWN' ? 'outcome-unknown' : isControlStatementError(cause) ? 'transaction-ended' : 'failed';
-  return new StorageError('MIGRATION', `The step ${version} (${name}), run ${direction}, ${OUTCOMES[reason]}`, {
-    operation: 'migrate',
-    details: { version, name, direction, reason, ...(code && { code }) },
-    cause,
-  });
+  const outcome = isSerializationFailure(cause) ? beaten(runs) : OUTCOMES[reason];
+  return new StorageError(
+    'MIGRATION',
+    `The step ${version} (${name}), run ${direction}, ${outcome} (${reasonOf(cause)})`,
+    {
+      operation: 'migrate',
+      details: { version, name, direction, reason, runs, ...(code && { code }) },
+      cause,
+      isHostCause: isOfHost(cause),
+    },
+  );
+}
+
+function beaten(runs: number): string {
+  const each = runs === 1 ? 'its one run' : `each of its ${runs} runs`;
+  return `was rolled back: ${each} lost against other writers, whose records it changes or reads; what fills a table that is being written belongs outside of a step, in batches`;
+}
+
+/** What the function of a step threw by itself. A driver's error has a code, and may hold its connection string. */
+function isOfHost(cause: unknown): cause is Error {
+  return cause instanceof Error && !isStorageError(cause) && (cause as { code?: unknown }).code === undefined;
+}
+
+function reasonOf(cause: unknown): string {
+  if (isStorageError(cause)) return `${cause.code}: ${cause.message}`;
+  return isOfHost(cause) ? `${cause.name}: ${cause.message}` : foreignErrorName(cause);
 }
