@@ -272,17 +272,23 @@ describeServer('the network', () => {
   });
 
   test.each([
-    ['28P01', 'UNAUTHORIZED', false],
-    ['53300', 'UNAVAILABLE', true],
-    ['57P03', 'UNAVAILABLE', true],
-  ])('a server that refuses a connection with %s: %s', async (state, code, retryable) => {
+    ['28000', 'UNAUTHORIZED', false, /refuses this user, host or unencrypted connection .*pg_hba\.conf.*ssl\.mode/],
+    ['28P01', 'UNAUTHORIZED', false, /refuses the password/],
+    ['53300', 'UNAVAILABLE', true, /no connection left \(max_connections/],
+    ['57P03', 'UNAVAILABLE', true, /is starting, recovering or stopping/],
+  ])('a server that refuses a connection with %s: %s', async (state, code, retryable, words) => {
     const server = createServer((socket: Socket) => {
       socket.once('data', () => socket.end(errorMessage(state, 'FATAL')));
       socket.on('error', () => undefined);
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const pool = fixture.make({}, fixture.through((server.address() as AddressInfo).port));
-    await expect(pool.open(openContext())).rejects.toMatchObject({ code, retryable, details: { sqlstate: state } });
+    await expect(pool.open(openContext())).rejects.toMatchObject({
+      code,
+      retryable,
+      message: expect.stringMatching(words),
+      details: { sqlstate: state },
+    });
     server.close();
   });
 

@@ -1,5 +1,5 @@
 /** The errors of PostgreSQL's clients: the server's by SQLSTATE, and those of the way to it. */
-import { isStorageError, StorageError, UnavailableError } from '../../errors.js';
+import { isStorageError, StorageError, UnavailableError, type ErrorCode } from '../../errors.js';
 import type { Address } from './address.js';
 import { fromSqlState, isDatabaseFault } from '../sqlstate.js';
 
@@ -51,6 +51,21 @@ export function mapError(error: unknown, component: string, operation: string, s
   );
 }
 
+/** What a server says to who connects: in the words of statements it would send the reader after something else. */
+const CONNECTING: Readonly<Record<string, readonly [ErrorCode, (server: string) => string]>> = {
+  '28000': [
+    'UNAUTHORIZED',
+    (server) =>
+      `${server} refuses this user, host or unencrypted connection (pg_hba.conf; the user's right to log in; ssl.mode)`,
+  ],
+  '28P01': ['UNAUTHORIZED', (server) => `${server} refuses the password of the user`],
+  '53300': [
+    'UNAVAILABLE',
+    (server) => `${server} has no connection left (max_connections, or the limit of the user or of the database)`,
+  ],
+  '57P03': ['UNAVAILABLE', (server) => `${server} is starting, recovering or stopping, and takes no connections yet`],
+};
+
 /** The name of the database may not be in the server's own words, and the way to it is in nobody's. */
 export function mapConnectError(error: unknown, component: string, address: Address): StorageError {
   const { database } = address;
@@ -76,7 +91,13 @@ export function mapConnectError(error: unknown, component: string, address: Addr
       details: { sqlstate: error.code },
       cause: error,
     });
-  return mapError(error, component, 'open', serverAt(address));
+  const refusal = isDatabaseFault(error) ? CONNECTING[error.code] : undefined;
+  if (refusal === undefined) return mapError(error, component, 'open', serverAt(address));
+  const [code, message] = refusal;
+  const details = { sqlstate: (error as { code: string }).code };
+  const options = { component, operation: 'open', details, cause: error };
+  const text = message(`The server ${serverAt(address)}`);
+  return code === 'UNAVAILABLE' ? new UnavailableError(text, options) : new StorageError(code, text, options);
 }
 
 /** The server of an address: its host, with its port or as a directory of sockets. */
