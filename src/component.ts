@@ -109,9 +109,19 @@ export function withTimeLeft<O extends CallOptions>(options: O, deadline: number
 /** One setting of a component: data, so that a fragment can be read before its component is loaded. */
 export interface SettingSpec {
   readonly doc: string;
-  /** `timeout`: milliseconds, of which 0 would be too few for anything. */
+  /** `timeout`: milliseconds, of which 0 would be too few for anything; `positive`: a whole number, 1 or more. */
   readonly format:
-    'nat' | 'int' | 'port' | 'url' | 'number' | 'boolean' | 'string' | 'milliseconds' | 'timeout' | readonly string[];
+    | 'nat'
+    | 'positive'
+    | 'int'
+    | 'port'
+    | 'url'
+    | 'number'
+    | 'boolean'
+    | 'string'
+    | 'milliseconds'
+    | 'timeout'
+    | readonly string[];
   /** `null` means: no value unless one is given. */
   readonly default: unknown;
   /** Masked in every dump, log line and error. */

@@ -130,6 +130,7 @@ export async function loadSettings(sources: SettingsSources): Promise<Settings> 
   const tree = resolveValues(layers, schema, faults);
   checkReferences(tree, layers, defaults, faults);
   checkDefaultTenant(tree, layers, faults);
+  checkPools(tree, layers, faults);
   throwFaults(faults);
   inheritCritical(tree);
   const settings = seal(tree, schema);
@@ -232,6 +233,17 @@ function checkReferences(tree: Tree, layers: readonly Layer[], defaults: Layer, 
   for (const name of STORE_NAMES) check(`stores.${name}`, (tree['stores'] as Tree | undefined)?.[name]);
   for (const [name, provider] of Object.entries((tree['vectors'] ?? {}) as Tree))
     if (isPlainObject(provider)) check(`vectors.${name}.database`, provider['database']);
+}
+
+/** A pool cannot keep more connections than it may have. */
+function checkPools(tree: Tree, layers: readonly Layer[], faults: Fault[]): void {
+  for (const [name, database] of Object.entries((tree['databases'] ?? {}) as Record<string, Tree>)) {
+    const { min, max } = (isPlainObject(database['pool']) ? database['pool'] : {}) as Tree;
+    const key = `databases.${name}.pool.min`;
+    if (typeof min !== 'number' || typeof max !== 'number' || min <= max) continue;
+    const expected = `no more than databases.${name}.pool.max`;
+    faults.push({ key, expected, actual: 'a greater number', source: sourceOf(layers, key) });
+  }
 }
 
 function checkDefaultTenant(tree: Tree, layers: readonly Layer[], faults: Fault[]): void {

@@ -41,6 +41,7 @@ describeServer('mongo', 'the pool', () => {
     const gone = await failure(fixture.pool(TIMES, 'mongodb://someone:hunter2@127.0.0.1:1/x?directConnection=true'));
     expect([codeOf(gone.error), (gone.error as { retryable?: boolean }).retryable]).toEqual(['UNAVAILABLE', true]);
     expect(gone.took).toBeLessThan(20_000);
+    expect(String(gone.error)).toContain('No server can be reached at 127.0.0.1:1');
     expect(String(gone.error)).not.toContain('hunter2');
   });
 

@@ -29,6 +29,7 @@ describe('the URL', () => {
     'mongodb://user:hunter2@:27017',
     'mongodb://user:hunter2@a:1,,b:2',
     'mongodb://user:hun/ter2@localhost',
+    'mongodb://user:123/hunter2@localhost',
     'mongodb://user:hunter2@host:port/x',
     'mongodb+srv://user:hunter2@a.example.net:27017/x',
     'mongodb+srv://user:hunter2@a.example.net,b.example.net/x',

@@ -30,6 +30,8 @@ describe('the URL', () => {
     ['postgresql://u:open%sesame@h/db', /percent-encoded/],
     ['postgresql://u:sesame@h:99999/db', /.+/],
     ['postgresql://u:sesame@h,i/db', /.+/],
+    ['postgresql://u:123/sesame@h/db', /must be percent-encoded/],
+    ['postgresql://u:5432#sesame@h/db', /must be percent-encoded/],
     ['postgresql://u:sesame@h/db?sesame=1', /parameter of the URL is unknown; known: host/],
     ['postgresql://u:sesame@h/db?sslmode=sesame', /sslmode must be one of/],
     ['postgresql://u:sesame@h/db?channel_binding=sesame', /channel_binding must be one of disable, prefer, require/],
@@ -93,6 +95,16 @@ describe('the settings', () => {
       pooler: 'transaction',
       ssl: { mode: 'verify-full', ca: null },
     });
+  });
+
+  test.each(['postgresql://h/db', 'mongodb://h/db'])('limits under which nothing works are faults: %s', async (url) => {
+    const zeros = { url, pool: { max: 0, acquireTimeout: 0, connectTimeout: 0 } };
+    const { error, keys } = await faultsOf(load({ databases: { main: zeros } }));
+    expect(keys.sort()).toEqual(['acquireTimeout', 'connectTimeout', 'max'].map((key) => `databases.main.pool.${key}`));
+    expect(error.message).toContain('1 or more');
+    const crossed = await faultsOf(load({ databases: { main: { url, pool: { min: 50, max: 2 } } } }));
+    expect(crossed.keys).toEqual(['databases.main.pool.min']);
+    expect(crossed.error.message).toContain('no more than databases.main.pool.max');
   });
 
   test('wrong ones are faults', async () => {

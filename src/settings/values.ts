@@ -72,7 +72,7 @@ function nearGroup([first = '', ...rest]: readonly string[], keys: readonly stri
 
 function fromText(text: string, { format }: SettingSpec): unknown {
   if (format === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
-  if (['nat', 'int', 'port', 'number', 'milliseconds', 'timeout'].includes(format as string))
+  if (['nat', 'positive', 'int', 'port', 'number', 'milliseconds', 'timeout'].includes(format as string))
     return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
   return text;
 }
@@ -102,6 +102,8 @@ function fits(value: unknown, format: SettingSpec['format']): boolean {
       return Number.isSafeInteger(value);
     case 'nat':
       return Number.isSafeInteger(value) && (value as number) >= 0;
+    case 'positive':
+      return Number.isSafeInteger(value) && (value as number) >= 1;
     case 'port':
       return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= 65_535;
     case 'milliseconds':
@@ -124,6 +126,7 @@ function describe({ format }: SettingSpec): string {
     number: 'a number',
     int: 'a whole number',
     nat: 'a whole number, 0 or more',
+    positive: 'a whole number, 1 or more',
     port: 'a port from 0 to 65535',
     milliseconds: 'a whole number of milliseconds, 0 or more',
     timeout: 'a whole number of milliseconds, 1 or more',

@@ -1,12 +1,12 @@
 /** Opens a client, and finds out what the server behind it can do. */
 import type { Document, MongoClient, MongoClientOptions } from 'mongodb';
 import { aborted, type Clock } from '../../clock.js';
-import { StorageError } from '../../errors.js';
+import { reworded, StorageError } from '../../errors.js';
 import type { ClockReading } from '../clock-offset.js';
 import { untilAborted } from '../slot.js';
-import { mapError } from './errors.js';
+import { isNetworkFault, isSystemFault, mapError } from './errors.js';
 import { checkRelease, type Library, loadLibrary } from './library.js';
-import type { MongoOptions } from './settings.js';
+import { hostsOf, type MongoOptions } from './settings.js';
 
 export interface Deployment {
   /** Only a replica set and a sharded cluster have transactions; others accept their commands and keep the writes. */
@@ -65,7 +65,7 @@ export async function connect(
     // One that was still looking for the names of its servers goes on after a close.
     void connecting?.then(() => client?.close()).catch(() => undefined);
     if (signal.aborted) throw aborted(signal, 'open');
-    throw openError(error, component);
+    throw openError(error, component, hostsOf(url));
   }
 }
 
@@ -81,8 +81,10 @@ export async function hello(client: MongoClient, clock: Clock, signal: AbortSign
   };
 }
 
-function openError(error: unknown, component: string): StorageError {
+function openError(error: unknown, component: string, hosts: string): StorageError {
   const mapped = mapError(error, component, 'open');
+  if (mapped.code === 'UNAVAILABLE' && (isNetworkFault(error) || isSystemFault(error)))
+    return reworded(mapped, `No server can be reached at ${hosts}`, { cause: error });
   if (mapped.code !== 'INTERNAL' && mapped.code !== 'TIMEOUT') return mapped;
   return new StorageError('UNAVAILABLE', 'The server did not accept the connection', {
     component,

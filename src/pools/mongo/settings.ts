@@ -27,18 +27,18 @@ export const settings: SettingsFragment = {
   pool: {
     max: {
       doc: 'How many connections it opens to a server at most; the health check has one more.',
-      format: 'nat',
+      format: 'positive',
       default: POOL.max,
     },
     min: { doc: 'How many connections it keeps open when idle.', format: 'nat', default: POOL.min },
     acquireTimeout: {
       doc: 'How long an operation waits for a connection, in milliseconds, before it fails with UNAVAILABLE.',
-      format: 'milliseconds',
+      format: 'timeout',
       default: POOL.acquireTimeout,
     },
     connectTimeout: {
       doc: 'How long a server that can be used is looked for, and how long a new connection to it may take, in milliseconds.',
-      format: 'milliseconds',
+      format: 'timeout',
       default: POOL.connectTimeout,
     },
     idleTimeout: {
@@ -121,6 +121,11 @@ function databaseOf(url: string): string {
   return decode(URL_PARTS.exec(url)?.[3] ?? '') ?? '';
 }
 
+/** The servers of a URL, as it names them. */
+export function hostsOf(url: string): string {
+  return URL_PARTS.exec(url)?.[2] ?? '';
+}
+
 /** What is wrong with a URL, without repeating any of it: it may hold a password. */
 export function urlFault(url: string): string | undefined {
   const parts = URL_PARTS.exec(url);
@@ -134,6 +139,8 @@ export function urlFault(url: string): string | undefined {
   if (srv === undefined && names.some((name) => !/^(\[[^\]]+\]|[^:]+)(:\d{1,5})?$/.test(name)))
     return 'hosts of the form name:port, a comma between two';
   const database = decode(path);
+  // A password with an unescaped `/`: what is before it would be a host, and its rest the database.
+  if (path.includes('@')) return 'a URL whose password has its special characters as %XX';
   if (database === undefined || /[/\\. "$*<>:|?\0]/.test(database) || Buffer.byteLength(database) > 63)
     return 'a database name of at most 63 bytes without any of / \\ . " $ * < > : | ? and spaces';
   return optionFault(query);

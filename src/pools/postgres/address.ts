@@ -38,6 +38,9 @@ export function readAddress(url: string): Address | string {
   } catch {
     return 'expected a URL like postgresql://user:password@host:5432/database, special characters in it percent-encoded';
   }
+  // An unescaped `/` or `#` in a password ends the host early: a part of the password would be a host's name.
+  if (`${parsed.pathname}${parsed.hash}`.includes('@'))
+    return 'special characters of the password must be percent-encoded';
   const { searchParams } = parsed;
   for (const key of searchParams.keys())
     if (!PARAMETERS.has(key)) return `a parameter of the URL is unknown; known: ${[...PARAMETERS].join(', ')}`;

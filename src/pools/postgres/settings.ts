@@ -43,18 +43,18 @@ export const settings: SettingsFragment = {
   pool: {
     max: {
       doc: 'How many connections it opens at most; the health check has one more.',
-      format: 'nat',
+      format: 'positive',
       default: POOL.max,
     },
     min: { doc: 'How many connections it keeps open when idle.', format: 'nat', default: POOL.min },
     acquireTimeout: {
       doc: 'How long an operation waits for a connection, in milliseconds, before it fails with UNAVAILABLE.',
-      format: 'milliseconds',
+      format: 'timeout',
       default: POOL.acquireTimeout,
     },
     connectTimeout: {
       doc: 'How long a new connection may take until the server is ready for statements, in milliseconds.',
-      format: 'milliseconds',
+      format: 'timeout',
       default: POOL.connectTimeout,
     },
     idleTimeout: {
