@@ -5,10 +5,10 @@ import type { RecordBackend, RecordSchema } from './backends/backend.js';
 import { offsetClock, type Clock } from './clock.js';
 import type { Component } from './component.js';
 import { Database } from './database.js';
+import { showingUrl, tellingRefusal } from './database/checked.js';
 import { namingOrigin } from './database/origin.js';
 import { Tables } from './database/tables.js';
 import { foreignErrorName, isStorageError, StorageError } from './errors.js';
-import { isPlainObject } from './filter/json.js';
 import type { Managed } from './lifecycle.js';
 import { checkSchemaVersion } from './migrations/schema-version.js';
 import { OutboxHealth } from './outbox-health.js';
@@ -72,14 +72,22 @@ async function composeDatabases(
     const pool = first?.pool ?? construct(name, () => driver.create(url, options, { clock, name }));
     const tables = first?.tables ?? new Tables(clock, settings.lifecycle, checkSchemaVersion);
     const shared = managed.get(pool.name)?.critical === true;
-    const component = namingUrl(showingUrl(pool, settings), settings, `databases.${pool.name}.url`);
+    const component = namingUrl(
+      showingUrl(pool, shownUrl(settings, pool.name)),
+      settings,
+      `databases.${pool.name}.url`,
+    );
     managed.set(pool.name, { component, critical: critical || shared });
     const records = `records:${name}`;
     const backendDriver = await registry.backend(driver.backend);
     const backend = construct(records, () => backendDriver.create(pool, records));
-    managed.set(records, { component: backend, critical, after: [pool.name] });
     // One clock a database, so that leases and expiry mean the same on every host.
     const serverClock = offsetClock(clock, () => pool.clockOffset ?? 0);
+    managed.set(records, {
+      component: tellingRefusal(backend, tables, serverClock),
+      critical,
+      after: [pool.name],
+    });
     databases.set(name, new Database(name, pool, backend, serverClock, tables));
     if (first !== undefined) continue;
     pools.set(key, { name, options, pool, tables });
@@ -128,21 +136,6 @@ async function composeProviders(
 function namingUrl(component: Component, settings: Settings, key: string): Component {
   const source = urlSource(settings, key);
   return source === undefined ? component : namingOrigin(component, key, source);
-}
-
-/** The health report tells where a database is: a service whose URL is not the one that was meant is found by it. */
-function showingUrl(pool: Pool, settings: Settings): Component {
-  const url = shownUrl(settings, pool.name);
-  return {
-    name: pool.name,
-    open: (context) => pool.open(context),
-    check: async (signal) => {
-      const result = await pool.check(signal);
-      // What a third party answers may be anything; the report looks at it.
-      return isPlainObject(result) ? { ...result, details: { url, ...(result.details ?? {}) } } : result;
-    },
-    close: (deadline) => pool.close(deadline),
-  };
 }
 
 function unequalOptions(first: string, second: string): StorageError {

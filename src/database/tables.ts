@@ -23,6 +23,7 @@ export class Tables {
   private readonly making = new Map<string, Promise<void>>();
   private readonly refused = new Map<string, { readonly error: StorageError; readonly until: number }>();
   private prepared: Promise<void> | undefined;
+  private refusal: StorageError | undefined;
 
   /** @param prepare done once before the first tables are made. */
   constructor(
@@ -77,6 +78,24 @@ export class Tables {
         );
   }
 
+  /** Why no table of the database can be used at all, where a first use met that; asked anew, for it may have been mended. */
+  async refusalOfAll(backend: RecordBackend, context: OperationContext): Promise<StorageError | undefined> {
+    if (this.refusal === undefined) return undefined;
+    await this.prepareOnce(backend, context).catch(() => undefined);
+    return this.refusal;
+  }
+
+  private prepareOnce(backend: RecordBackend, context: OperationContext): Promise<void> {
+    return (this.prepared ??= this.prepare(backend, context).then(
+      () => (this.refusal = undefined),
+      (error: unknown) => {
+        this.prepared = undefined;
+        if (isStorageError(error, 'MIGRATION')) this.refusal = error;
+        throw error;
+      },
+    ));
+  }
+
   /** Whether the name stands for it in this process, or for nothing yet. */
   private isDeclared(schema: RecordSchema): boolean {
     const declared = this.declared.get(schema.name);
@@ -92,11 +111,7 @@ export class Tables {
     const refusal = refused.get(name);
     if (refusal !== undefined && began < refusal.until) return Promise.reject(refusal.error);
     const context = { now: clock.now(), deadline: began + limits.operationTimeout };
-    this.prepared ??= this.prepare(backend, context).catch((error: unknown) => {
-      this.prepared = undefined;
-      throw error;
-    });
-    const making = this.prepared
+    const making = this.prepareOnce(backend, context)
       .then(() => backend.ensure([schema], context, began + limits.schemaTimeout))
       .then(() => {
         if (this.isDeclared(schema)) this.there.set(name, schema);
