@@ -27,6 +27,8 @@ export interface LifecycleOptions {
   readonly drainTimeout: number;
   /** Told of every change of state; what it throws is ignored. */
   readonly onState?: (state: LifecycleState, error?: StorageError) => void;
+  /** Told once of a component that is not critical and does not open, until it has. */
+  readonly onFault?: (error: StorageError) => void;
 }
 
 export interface CloseOptions {
@@ -150,7 +152,7 @@ export class Lifecycle {
     try {
       const managed = await Promise.race([this.compose(), opening.interrupted]);
       if (opening.stopped) throw overtaken();
-      this.set = set = new ComponentSet(managed, clock);
+      this.set = set = new ComponentSet(managed, clock, this.options.onFault);
       await Promise.race([set.open(), opening.interrupted, degraded]);
       if (opening.stopped) throw overtaken();
     } catch (reason) {

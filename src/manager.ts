@@ -65,6 +65,7 @@ export class StorageManager extends SubscribableStorage {
         if (state === 'ready') this.dispatch(this.#parts!);
         this.#notices.state(state, error);
       },
+      onFault: (error) => this.#notices.report(error),
     });
     this.#health = new HealthMonitor({
       components: () => this.#lifecycle.components(),

@@ -9,7 +9,8 @@ export interface ManagerEvents {
   /**
    * Something failed that no caller waits for: `onCommit` hooks of a transaction that is committed (`details.committed`); a
    * delivery that is a dead letter now, or a job's run that failed for good, where its relay or worker has no `onFailure`
-   * (`details.dead`). Also, when a manager opens, what its settings leave out and were likely meant to say (`CONFIGURATION`).
+   * (`details.dead`); a component that is not critical and does not open, told once until it has. Also, when a manager
+   * opens, what its settings leave out and were likely meant to say (`CONFIGURATION`).
    * It becomes a warning of the process when nobody listens.
    */
   error: (error: StorageError) => void;
@@ -33,9 +34,14 @@ export class Notices {
   }
 
   report(error: StorageError): void {
-    if (this.listeners.error.size === 0) warn(error.message);
+    if (this.listeners.error.size === 0) warn(named(error));
     this.listeners.error.tell((listener) => listener(error), failed('error'));
   }
+}
+
+/** Of several databases one is meant. */
+function named({ component, message }: StorageError): string {
+  return component === undefined || message.includes(component) ? message : `${component}: ${message}`;
 }
 
 function failed(event: string): (fault: unknown) => void {

@@ -32,6 +32,29 @@ describe('a component that is not critical', () => {
     expect(flaky.closes).toBe(1);
   });
 
+  test('is told once of an outage, and again of the next opening that fails', async () => {
+    const told: string[] = [];
+    let refusals = 3;
+    const component = new ProbeComponent('flaky', {
+      open: () => (refusals-- > 0 ? Promise.reject(new Error('secret')) : Promise.resolve()),
+    });
+    const rider = optional(new ProbeComponent('rider'), ['flaky']);
+    const { clock, lifecycle } = setUp(() => [optional(component), rider], {
+      onFault: (error) => void told.push(error.message),
+    });
+    await lifecycle.open();
+    const first = 'flaky did not open, and is tried again in the background: flaky did not open (Error)';
+    expect(told).toEqual([first]);
+    await clock.advance(60_000);
+    expect(statesOf(lifecycle)).toEqual({ flaky: 'open', rider: 'open' });
+    expect(told).toEqual([first]);
+    await lifecycle.close();
+    refusals = 1;
+    await lifecycle.open();
+    expect(told).toEqual([first, first]);
+    await lifecycle.close();
+  });
+
   test('is tried at least once a minute', async () => {
     const down = new ProbeComponent('down', { open: () => Promise.reject(new Error('down')) });
     const { clock, lifecycle } = setUp(() => [optional(down)]);

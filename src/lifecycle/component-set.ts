@@ -1,6 +1,6 @@
 import type { Component } from '../component.js';
 import type { Clock } from '../clock.js';
-import { foreignErrorName, isStorageError, StorageError, TimeoutError, UnavailableError } from '../errors.js';
+import { foreignErrorName, isStorageError, reworded, StorageError, TimeoutError, UnavailableError } from '../errors.js';
 import { connect, type ComponentState, type Managed, type Node } from './graph.js';
 import { within } from './within.js';
 
@@ -26,10 +26,14 @@ export class ComponentSet {
   private readonly controller = new AbortController();
   private closing: Promise<void> | undefined;
 
-  /** @throws `CONFIGURATION` for two of one name, an unknown name in `after`, or a circle. */
+  /**
+   * @param report told once of each that is not critical and does not open, until it has
+   * @throws `CONFIGURATION` for two of one name, an unknown name in `after`, or a circle.
+   */
   constructor(
     managed: readonly Managed[],
     private readonly clock: Clock,
+    private readonly report: (error: StorageError) => void = () => undefined,
   ) {
     this.nodes = connect(managed);
     this.byName = new Map(this.nodes.map((node) => [node.managed.component.name, node]));
@@ -64,6 +68,7 @@ export class ComponentSet {
         component: node.managed.component.name,
         operation: 'open',
       });
+      this.tell(node, node.error);
     }
     return undefined;
   }
@@ -135,16 +140,27 @@ export class ComponentSet {
     } catch (reason) {
       node.error = openingError(component.name, reason);
       node.state = 'failed';
-      if (!critical && !signal.aborted) this.scheduleRetry(node);
+      if (critical || signal.aborted) return;
+      this.scheduleRetry(node);
+      this.tell(node, node.error);
       return;
     }
     // Shutdown wins: what opens after it is closed at once.
     if (signal.aborted) return this.closeComponent(node, this.clock.monotonic());
     node.state = 'open';
     node.error = undefined;
+    node.told = false;
     this.opened.push(node);
     for (const rider of node.riders)
       if (rider.state === 'failed' && rider.bases.every((base) => base.state === 'open')) void this.attempt(rider);
+  }
+
+  private tell(node: Node, error: StorageError): void {
+    if (node.told === true) return;
+    node.told = true;
+    const { name } = node.managed.component;
+    const message = `${name} did not open, and is tried again in the background: ${error.message}`;
+    this.report(reworded(error, message, { component: name }));
   }
 
   private scheduleRetry(node: Node): void {

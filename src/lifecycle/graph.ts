@@ -29,6 +29,8 @@ export interface Node {
   attempt?: Promise<void> | undefined;
   retry?: Timer;
   failures: number;
+  /** Whether it has been told that it does not open, since it did last. */
+  told?: boolean;
   closing?: Promise<void>;
 }
 

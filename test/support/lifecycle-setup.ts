@@ -1,5 +1,5 @@
 import { isStorageError, type StorageError } from '../../src/errors.js';
-import { Lifecycle, type LifecycleState, type Managed } from '../../src/lifecycle.js';
+import { Lifecycle, type LifecycleOptions, type LifecycleState, type Managed } from '../../src/lifecycle.js';
 import { ManualClock } from './manual-clock.js';
 import type { ProbeComponent } from './probe-component.js';
 
@@ -14,7 +14,10 @@ export function optional(component: ProbeComponent, after?: string[]): Managed {
   return { component, critical: false, ...(after === undefined ? {} : { after }) };
 }
 
-export function setUp(compose: () => readonly Managed[] | Promise<readonly Managed[]>) {
+export function setUp(
+  compose: () => readonly Managed[] | Promise<readonly Managed[]>,
+  more: Pick<LifecycleOptions, 'onFault'> = {},
+) {
   const clock = new ManualClock();
   const states: LifecycleState[] = [];
   const lifecycle = new Lifecycle({
@@ -23,6 +26,7 @@ export function setUp(compose: () => readonly Managed[] | Promise<readonly Manag
     openTimeout: OPEN_TIMEOUT,
     drainTimeout: DRAIN_TIMEOUT,
     onState: (state) => void states.push(state),
+    ...more,
   });
   return { clock, lifecycle, states };
 }
