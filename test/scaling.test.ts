@@ -1,14 +1,20 @@
 /** What `docs/scaling.md` says: tables that the host has partitioned by tenant beforehand, and a database that only reads. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { definitions } from '../src/backends/sql/postgres/definitions.js';
 import { defineCollection, openStorage } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
+import type { OperationMessage } from '../src/operation.js';
 import { systemClock as clock } from '../src/clock.js';
 import { databaseOf } from './support/open-parts.js';
 import { PROJECT } from './support/project.js';
 import { storageTargets } from './support/storage-targets.js';
+
+interface Queryable {
+  query(text: string): Promise<{ rows: unknown[] }>;
+}
 
 interface Order {
   status: string;
@@ -149,7 +155,18 @@ const [server] = storageTargets('a replica').filter(({ name }) => name === 'post
     const { url, drop } = await server!.prepare();
     const replica = `${url}?options=${encodeURIComponent('-c default_transaction_read_only=on')}`;
     const databases = { main: url, replica: { url: replica, critical: false } };
+    const looks = new Set<string>();
+    let listen!: (message: unknown) => void;
+    const looked = new Promise<void>((resolve) => {
+      listen = (message) => {
+        const { operation, component } = message as OperationMessage;
+        if (operation === 'relay' && looks.add(component).size === 2) resolve();
+      };
+    });
+    subscribe('quartermaster:operation', listen);
     const storage = await openStorage({ databases, stores: { default: 'main' } }, { environment: {} });
+    const told: unknown[] = [];
+    storage.on('error', (error) => told.push(error));
     try {
       await storage.collection(Orders).save({ status: 'a' }, { id: 'a' });
       const copy = storage.collection(Orders, { on: 'replica' });
@@ -165,7 +182,16 @@ const [server] = storageTargets('a replica').filter(({ name }) => name === 'post
         message: 'The server accepts no writes',
       });
       expect((await storage.ready()).ok).toBe(true);
+      // Both have been looked at for what is to be delivered: nobody has used an outbox, and none is made.
+      await looked;
+      const { rows } = await storage
+        .sql<Queryable>()
+        .query("SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'qm_outbox%'");
+      expect(rows).toEqual([]);
+      // That the replica could not make its own is no news.
+      expect(told).toEqual([]);
     } finally {
+      unsubscribe('quartermaster:operation', listen);
       await storage.close();
       await drop();
     }

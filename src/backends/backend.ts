@@ -222,6 +222,8 @@ export interface RecordBackend extends Component {
    * @throws `MIGRATION` when existing records do not fit: `details` has their `count` and the first of them, `records`.
    */
   ensure(collections: readonly RecordSchema[], context: OperationContext, patience?: number): Promise<void>;
+  /** Whether the collections' tables are all there, as declared or not; makes nothing. Absent: `ensure` leaves no trace. */
+  exists?(collections: readonly RecordSchema[], context: OperationContext): Promise<boolean>;
   /**
    * The names of indexes that the collection had and no longer declares. Unless `dryRun` they are dropped, and every record
    * is checked against the declaration, as by `ensure`, whatever is noted of it; earlier declarations are forgotten.

@@ -11,6 +11,9 @@ const POLL = 2_000;
 /** Milliseconds after which another process goes on where one ended in the midst of a delivery. */
 const LEASE = 10_000;
 
+/** The server accepts no writes, which the health report tells of it. */
+const READ_ONLY = '25006';
+
 export interface DispatchHost extends DeliveryTargets {
   /** Tells what went wrong where no caller waits for it. */
   report(error: StorageError): void;
@@ -23,7 +26,11 @@ export interface DispatchHost extends DeliveryTargets {
  */
 export function dispatch(database: CollectionHost, host: DispatchHost): Relay {
   const settings: RelaySettings = {
-    ...checkRelayOptions({ handlers: deliveryHandlers(host), poll: POLL, lease: LEASE }, (error) => host.report(error)),
+    ...checkRelayOptions({ handlers: deliveryHandlers(host), poll: POLL, lease: LEASE }, (error) => {
+      // A replica: what the outbox holds is delivered by those who have the database that it is one of.
+      if (error.details['sqlstate'] !== READ_ONLY) host.report(error);
+    }),
+    makesTables: false,
     isPermanent: isHopeless,
     isPassing,
   };

@@ -6,6 +6,7 @@ import type { CollectionHost } from '../collection/host.js';
 import { checkKnown, invalid, isStorageError, StorageError } from '../errors.js';
 import { Handle } from '../handle.js';
 import { LoopPause } from './loop-pause.js';
+import { OUTBOX_TABLES } from './outbox/records.js';
 import { onWake } from './outbox/wake.js';
 import { claim, findDue, takeToken, type ClaimedLane } from './relay/claim.js';
 import { Endings } from './relay/endings.js';
@@ -63,6 +64,8 @@ export class Relay extends Handle {
   private readonly pauses: LoopPause;
   /** Whether more was due than the last claim took. */
   private isBehind = false;
+  /** Whether its tables are known to be there. */
+  private isUsed = false;
   /** Claims in a row that got nothing of what was due. */
   private misses = 0;
 
@@ -170,7 +173,7 @@ export class Relay extends Handle {
     this.pauses.look();
     if (this.lanes.size === concurrency) return false;
     if (this.isBehind) await this.pauses.gather(() => this.stopping || this.lanes.size <= concurrency / 2);
-    if (this.stopping) return false;
+    if (this.stopping || !(await this.hasTables())) return false;
     const free = concurrency - this.lanes.size;
     // More than are wanted, and not the first of them: relays that look at the same time would all want the same ones.
     const limit = 4 * free + this.lanes.size;
@@ -181,6 +184,14 @@ export class Relay extends Handle {
     const claimed = await this.claim(due);
     this.misses = claimed === 0 ? this.misses + 1 : 0;
     return this.misses < MOST_MISSES && (claimed < due.length || this.isBehind);
+  }
+
+  private async hasTables(): Promise<boolean> {
+    const { backend, host, settings } = this;
+    if (this.isUsed || settings.makesTables || backend.exists === undefined) return true;
+    const look = operations({ ...host, ensure: () => undefined }, settings.lease, this.abandon.signal);
+    this.isUsed = await look((context) => backend.exists!(OUTBOX_TABLES, context));
+    return this.isUsed;
   }
 
   /** In flight until the lanes are given back: a close waits for that. @returns how many it has got */

@@ -29,7 +29,7 @@ import { count, deleteMany, find, sweep } from './find.js';
 import { bulkLoad } from './load.js';
 import { mongoOperations } from './operations/index.js';
 import { readKeys } from './read.js';
-import { ensureCollections, settleCollection } from './schema.js';
+import { areThere, ensureCollections, settleCollection } from './schema.js';
 import { updateMany } from './update.js';
 import { writeAll } from './write.js';
 
@@ -70,6 +70,10 @@ class MongoBackend implements RecordBackend {
 
   ensure(collections: readonly RecordSchema[], context: OperationContext, patience?: number): Promise<void> {
     return ensureCollections(this.pool, collections, context, patience);
+  }
+
+  exists(collections: readonly RecordSchema[], context: OperationContext): Promise<boolean> {
+    return areThere(this.pool, collections, context);
   }
 
   settle(collection: RecordSchema, dryRun: boolean, context: OperationContext): Promise<string[]> {

@@ -49,6 +49,15 @@ export async function ensureCollections(
   });
 }
 
+export async function areThere(
+  pool: MongoPool,
+  schemas: readonly RecordSchema[],
+  { now, deadline, signal }: OperationContext,
+): Promise<boolean> {
+  const found = await pool.run('ensure', { now, deadline, signal }, (use) => states(use, schemas, now));
+  return found.every(({ exists }) => exists);
+}
+
 /** Two questions at the same time: what is noted as made, and what is there (someone may have dropped it since). */
 async function incomplete(
   use: MongoUse,

@@ -43,6 +43,14 @@ export async function tablesBehind(
   return (await tableStates(database, schemas, context)).filter(isBehind);
 }
 
+export async function areThere(
+  database: Database,
+  schemas: readonly RecordSchema[],
+  context: OperationContext,
+): Promise<boolean> {
+  return (await tableStates(database, schemas, context)).every(({ exists }) => exists);
+}
+
 /** @param isKnown whether what is noted of the records counts; otherwise all must be checked. */
 export async function tableStates(
   { pool, dialect }: Database,

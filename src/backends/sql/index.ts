@@ -29,6 +29,7 @@ import { countStatement, deleteManyStatement, findStatement, sweepStatement } fr
 import { postgres } from './postgres/dialect.js';
 import { readKeys } from './read.js';
 import { readRows } from './row.js';
+import { areThere } from './catalogue.js';
 import { ensureTables, settleTable } from './schema.js';
 import { sqlite } from './sqlite/dialect.js';
 import { namedStatement } from './statement-names.js';
@@ -77,6 +78,10 @@ class SqlBackend implements RecordBackend, Database {
 
   ensure(collections: readonly RecordSchema[], context: OperationContext, patience?: number): Promise<void> {
     return ensureTables(this, collections, context, patience);
+  }
+
+  exists(collections: readonly RecordSchema[], context: OperationContext): Promise<boolean> {
+    return areThere(this, collections, context);
   }
 
   settle(collection: RecordSchema, dryRun: boolean, context: OperationContext): Promise<string[]> {

@@ -69,6 +69,8 @@ export interface RelaySettings {
   readonly onError: (error: unknown) => void;
   /** A look has succeeded after some that did not. */
   readonly onWell: () => void;
+  /** Whether its tables are made where they are not there: without them nothing is due. */
+  readonly makesTables: boolean;
 }
 
 const CALLBACKS = ['onFailure', 'onError'];
@@ -109,6 +111,7 @@ export function checkRelayOptions(options: unknown, report: Report): RelaySettin
     },
     isPermanent,
     isPassing: () => false,
+    makesTables: true,
     ...toldTo(report),
     ...(onFailure === undefined ? {} : { onFailure: (failure) => tellHost(onFailure, failure) }),
     ...(onError === undefined ? {} : { onError: (error) => tellHost(onError, error) }),
