@@ -1,6 +1,8 @@
 /** What is old goes, in steps that are each whole: no run without its job, nothing untold. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { describe, expect, test } from '@jest/globals';
 import { isStorageError, openStorage } from '../../src/index.js';
+import { RUNS } from '../../src/adapters/jobs/records.js';
 import { RetentionSteps } from '../../src/adapters/jobs/retention-steps.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { useStorage } from '../support/use-storage.js';
@@ -74,17 +76,45 @@ test('a retention leaves no run without its job, whoever makes one meanwhile', a
   for (const id of runs) await jobs.get((await jobs.getRun(id)).jobId);
 });
 
+test('a retention that walks the old runs of a job leaves one that ends meanwhile, and the job', async () => {
+  await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+  const { jobs } = storage;
+  const { id } = await newJob(storage, { status: 'succeeded' });
+  const finishedAt = new Date(Date.now() - 60_000);
+  for (let i = 0; i < 250; i++) await jobs.createRun(id, { status: 'succeeded', finishedAt });
+  await pass();
+  let working: Promise<string> | undefined;
+  const work = async (): Promise<string> => {
+    await jobs.enqueueRun(id);
+    const [run] = await jobs.claimDue({ workerId: 'w' });
+    return (await jobs.complete(run!.id, run!.token, { result: 42 })).id;
+  };
+  const onOperation = (message: unknown): void => {
+    const { operation, collection } = message as Record<string, unknown>;
+    if (operation === 'each' && collection === RUNS.name) working ??= work();
+  };
+  subscribe('quartermaster:operation', onOperation);
+  try {
+    expect(await jobs.retain({ jobDays: NOW })).toEqual({ jobs: 0, runs: 250, dryRun: false });
+  } finally {
+    unsubscribe('quartermaster:operation', onOperation);
+  }
+  expect(await jobs.getRun((await working)!)).toMatchObject({ status: 'succeeded', result: 42 });
+  expect((await jobs.get(id)).status).toBe('succeeded');
+});
+
 test('the steps of a retention take each run once, however many jobs they are of', async () => {
   const taken: string[] = [];
-  const steps = new RetentionSteps(false, (ids) => {
+  const steps = new RetentionSteps(false);
+  const drop = (ids: readonly string[]): Promise<number> => {
     expect(ids.length).toBeLessThanOrEqual(100);
     taken.push(...ids);
     return Promise.resolve(ids.length);
-  });
+  };
   const runsOf = async function* (job: number): AsyncGenerator<{ id: string }> {
     for (let i = 0; i < 130; i++) yield await Promise.resolve({ id: `${job}:${i}` });
   };
-  for (let job = 0; job < 20; job++) await steps.take(runsOf(job), 5);
+  for (let job = 0; job < 20; job++) await steps.take(runsOf(job), drop, 5);
   expect(taken).toHaveLength(20 * 125);
   expect(new Set(taken).size).toBe(steps.count);
 });

@@ -6,6 +6,7 @@ import type { Unit } from '../unit.js';
 import { OPTIONS, readRetention } from './arguments.js';
 import { removeJob } from './base.js';
 import { ClaimOperations } from './claim-operations.js';
+import type { RunRecord } from './run-ends.js';
 import { RetentionSteps } from './retention-steps.js';
 import { isRunOver } from './transitions.js';
 import {
@@ -35,7 +36,7 @@ export interface JobStats {
 export interface JobRetention {
   /** Deletes jobs that ended (and have no schedule), and runs, when that is more than so many days ago. 0: keeps them. */
   readonly jobDays?: number | undefined;
-  /** Deletes runs that ended beyond the newest so many of a job. 0: keeps them. Default 100. */
+  /** Deletes runs that ended beyond the newest so many of a job, by their numbers. 0: keeps them. Default 100. */
   readonly keepRuns?: number | undefined;
 }
 
@@ -94,29 +95,34 @@ export abstract class MaintenanceOperations extends ClaimOperations {
     const { dryRun } = OPTIONS.retain(options, 'options');
     if (!dryRun) this.require('changes', 'retain');
     const call = callOptions(options);
-    const steps = new RetentionSteps(dryRun, (ids) => this.dropRuns(ids, call));
+    const steps = new RetentionSteps(dryRun);
     let jobs = 0;
     if (jobDays > 0) {
       const before = await this.run('retain', call, ({ now }) =>
         Promise.resolve(new Date(now.getTime() - jobDays * DAY)),
       );
+      const dropOld = (ids: readonly string[]): Promise<number> =>
+        this.dropRuns(ids, (run) => hasEndedBefore(run, before), call);
       for await (const job of this.records(JOBS).each({ status: { $in: OVER }, updatedAt: { $lt: before } }, call)) {
         const [schedule, recent] = await Promise.all([
           this.records(SCHEDULES).find(job.id, call),
-          this.records(RUNS).count({ jobId: job.id, ...notBefore(before) }, call),
+          this.records(RUNS).count({ jobId: job.id, $not: endedBefore(before) }, call),
         ]);
         if (schedule !== undefined || recent > 0) continue;
-        await steps.take(this.records(RUNS).each({ jobId: job.id }, call));
+        await steps.take(this.records(RUNS).each({ jobId: job.id, ...endedBefore(before) }, call), dropOld);
         if (dryRun || (await this.dropJob(job.id, job.version, call))) jobs++;
       }
       const old = { status: { $in: OVER }, finishedAt: { $lt: before } };
-      await steps.take(this.records(RUNS).each(old, call));
+      await steps.take(this.records(RUNS).each(old, call), dropOld);
     }
-    if (keepRuns > 0)
+    if (keepRuns > 0) {
+      const dropMore = (ids: readonly string[]): Promise<number> => this.dropRuns(ids, () => true, call);
       for await (const jobId of this.crowded(keepRuns, call)) {
         const over = { jobId, status: { $in: OVER } };
-        await steps.take(this.records(RUNS).each(over, { ...call, sort: { runNumber: 'desc' } }), keepRuns);
+        const newestFirst = this.records(RUNS).each(over, { ...call, sort: { runNumber: 'desc' } });
+        await steps.take(newestFirst, dropMore, keepRuns);
       }
+    }
     return { jobs, runs: steps.count, dryRun };
   }
 
@@ -133,11 +139,13 @@ export abstract class MaintenanceOperations extends ClaimOperations {
     } while (after !== undefined);
   }
 
-  /** Of these runs those that ended, with their events. @returns how many */
-  private dropRuns(ids: readonly string[], call: CallOptions): Promise<number> {
+  /** Of these runs those that have ended, and meet the rule, as they are by now; with their events. @returns how many */
+  private dropRuns(ids: readonly string[], isDue: (run: RunRecord) => boolean, call: CallOptions): Promise<number> {
     return this.inSteps(call, async (unit) => {
       const found = await unit.findMany(RUNS, ids);
-      const runs = found.flatMap((run) => (run !== undefined && isRunOver(run.value.status) ? [run] : []));
+      const runs = found.flatMap((run) =>
+        run !== undefined && isRunOver(run.value.status) && isDue(run) ? [run] : [],
+      );
       const whole = await this.dropEvents(
         unit,
         runs.map(({ id }) => id),
@@ -189,15 +197,17 @@ export abstract class MaintenanceOperations extends ClaimOperations {
   }
 }
 
-/** Runs that are not over, or ended no earlier; of one whose end was not noted, when it was made. */
-function notBefore(before: Date): Filter<RunValue> {
+/** Runs that ended earlier; one whose end was not noted, that was made earlier. */
+function endedBefore(before: Date): Filter<RunValue> {
   return {
-    $or: [
-      { status: { $nin: OVER } },
-      { finishedAt: { $gte: before } },
-      { finishedAt: { $exists: false }, createdAt: { $gte: before } },
-    ],
+    status: { $in: OVER },
+    $or: [{ finishedAt: { $lt: before } }, { finishedAt: { $exists: false }, createdAt: { $lt: before } }],
   };
+}
+
+/** The same of a run that is over. */
+function hasEndedBefore({ createdAt, value }: RunRecord, before: Date): boolean {
+  return (value.finishedAt ?? createdAt) < before;
 }
 
 function countsOf(

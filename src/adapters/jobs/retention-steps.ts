@@ -8,27 +8,28 @@ export class RetentionSteps {
   /** Of a dry run, which finds the same ones again: nothing is gone. */
   private readonly found = new Set<string>();
 
-  constructor(
-    private readonly dryRun: boolean,
-    private readonly drop: (ids: readonly string[]) => Promise<number>,
-  ) {}
+  constructor(private readonly dryRun: boolean) {}
 
   get count(): number {
     return this.dropped + this.found.size;
   }
 
-  /** @param kept how many of the first ones stay */
-  async take(runs: AsyncIterable<{ readonly id: string }>, kept = 0): Promise<void> {
+  /** @param drop gives how many it took away; @param kept how many of the first ones stay */
+  async take(
+    runs: AsyncIterable<{ readonly id: string }>,
+    drop: (ids: readonly string[]) => Promise<number>,
+    kept = 0,
+  ): Promise<void> {
     let some: string[] = [];
     let place = 0;
     for await (const { id } of runs) {
       if (++place <= kept) continue;
       if (this.dryRun) this.found.add(id);
       else if (some.push(id) === STEP) {
-        this.dropped += await this.drop(some);
+        this.dropped += await drop(some);
         some = [];
       }
     }
-    if (some.length > 0) this.dropped += await this.drop(some);
+    if (some.length > 0) this.dropped += await drop(some);
   }
 }
