@@ -2,6 +2,7 @@
  * The CRUD interface as messages, for callers that speak JSON: agents, sockets, queues. A message says what is to be done to
  * which collection, an answer says whether it was, and with what.
  */
+import { LIMITS } from '../backends/limits.js';
 import type { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import type { StoredRecord } from '../collection/record-codec.js';
@@ -52,11 +53,13 @@ export interface StorageFailure {
   readonly success: false;
   readonly requestId?: string;
   readonly error: {
-    /** A StorageError's code: `NOT_FOUND`, `VALIDATION`. `INTERNAL` for what is none: its message is not told. */
+    /** A StorageError's code: `NOT_FOUND`, `VALIDATION`. `INTERNAL` for what is none. */
     readonly type: ErrorCode;
+    /** What is wrong with the message; of any other fault one text, which says nothing of the servers or of other tenants. */
     readonly message: string;
     /** Whether the same message may succeed later. */
     readonly retryable: boolean;
+    /** Empty of what is no fault of the message's. */
     readonly details: Readonly<Record<string, unknown>>;
   };
 }
@@ -188,42 +191,56 @@ async function answer(
   return ACTIONS[action as StorageAction](reachable, message as Record<string, unknown>);
 }
 
-/** JSON has no dates: text that is compared with a date is one. */
-function withDates(filter: unknown, isDate: Reachable['isDate'], at: string): unknown {
-  if (Array.isArray(filter)) return filter.map((item, i) => withDates(item, isDate, `${at}[${i}]`));
+/** JSON has no dates: text that is compared with a date is one. What is deeper than anything valid is left to be refused. */
+function withDates(filter: unknown, isDate: Reachable['isDate'], at: string, depth = 0): unknown {
+  if (depth > LIMITS.depth) return filter;
+  if (Array.isArray(filter)) return filter.map((item, i) => withDates(item, isDate, `${at}[${i}]`, depth + 1));
   if (!isPlainObject(filter)) return filter;
   const entries = Object.entries(filter).map(([key, operand]) => {
-    const read = isDate(key) ? datesOf(operand, `${at}.${key}`) : withDates(operand, isDate, `${at}.${key}`);
-    return [key, read] as const;
+    const below = `${at}.${key}`;
+    return [key, isDate(key) ? datesOf(operand, below, depth + 1) : withDates(operand, isDate, below, depth + 1)];
   });
   return Object.fromEntries(entries);
 }
 
 /** As `withDates`, for a value: what is within it has a path. */
-function withDatesAt(value: unknown, isDate: Reachable['isDate'], path: string, at: string): unknown {
+function withDatesAt(value: unknown, isDate: Reachable['isDate'], path: string, at: string, depth = 0): unknown {
+  if (depth > LIMITS.depth) return value;
   if (path !== '' && isDate(path)) return typeof value === 'string' ? instant(value, at) : value;
   if (!isPlainObject(value)) return value;
   const entries = Object.entries(value).map(([key, item]) => {
     // A path leads to no member whose own name has a dot.
     if (key.includes('.')) return [key, item] as const;
     const below = path === '' ? key : `${path}.${key}`;
-    return [key, withDatesAt(item, isDate, below, `${at}.${key}`)] as const;
+    return [key, withDatesAt(item, isDate, below, `${at}.${key}`, depth + 1)] as const;
   });
   return Object.fromEntries(entries);
 }
 
-function datesOf(operand: unknown, at: string): unknown {
+function datesOf(operand: unknown, at: string, depth: number): unknown {
   if (typeof operand === 'string') return instant(operand, at);
-  if (Array.isArray(operand)) return operand.map((item, i) => datesOf(item, `${at}[${i}]`));
+  if (depth > LIMITS.depth) return operand;
+  if (Array.isArray(operand)) return operand.map((item, i) => datesOf(item, `${at}[${i}]`, depth + 1));
   if (!isPlainObject(operand)) return operand;
-  return Object.fromEntries(Object.entries(operand).map(([key, item]) => [key, datesOf(item, `${at}.${key}`)]));
+  const entries = Object.entries(operand).map(([key, item]) => [key, datesOf(item, `${at}.${key}`, depth + 1)]);
+  return Object.fromEntries(entries);
 }
 
+/** Of these the text and the details are of what the message itself says. Those of others may name servers, or other tenants. */
+const OWN_FAULTS: readonly ErrorCode[] = [
+  'VALIDATION',
+  'INVALID_FILTER',
+  'INVALID_CURSOR',
+  'UNSUPPORTED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'CONFLICT',
+];
+
 function told(error: unknown): StorageFailure['error'] {
-  // The message of a foreign error may hold a secret, and its class means nothing to the caller.
-  const fault = isStorageError(error) ? error : new StorageError('INTERNAL', 'The operation failed');
-  const { code, message, retryable, details } = fault;
-  return { type: code, message, retryable, details };
+  const { code, message, retryable, details } = isStorageError(error) ? error : new StorageError('INTERNAL', '');
+  if (OWN_FAULTS.includes(code)) return { type: code, message, retryable, details };
+  return { type: code, message: 'The operation failed', retryable, details: {} };
 }
 
 function shown({ id, version, createdAt, updatedAt, expiresAt, value }: StoredRecord<unknown>): MessageRecord {

@@ -1,4 +1,7 @@
 /** The CRUD interface as messages. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {
   defineCollection,
@@ -17,6 +20,12 @@ const Secrets = defineCollection<{ secret: string }>({ name: 'secrets', id: 'giv
 
 interface Answer {
   data: { id: string; next: string };
+}
+
+function nested(innermost: unknown): unknown {
+  let value = innermost;
+  for (let level = 0; level < 8_000; level++) value = { a: value };
+  return value;
 }
 
 /** As it comes over a wire. */
@@ -139,6 +148,48 @@ describe('a message that says something else', () => {
     await storage.close();
     const answer = await send({ action: 'storage_get', collection: 'orders', id: 'x' });
     expect(answer).toMatchObject({ success: false, error: { type: 'CLOSED' } });
+  });
+
+  const query = { action: 'storage_query', collection: 'orders' };
+  const deep: [string, object, string][] = [
+    ['a value', { ...save, value: nested({ status: 'a' }) }, 'VALIDATION'],
+    ['a filter', { ...query, filter: nested(1) }, 'INVALID_FILTER'],
+    ["a date's operand", { ...query, filter: { dueAt: nested('2025-01-01') } }, 'INVALID_FILTER'],
+  ];
+  test.each(deep)('%s of thousands of levels is refused', async (_what, message, type) => {
+    await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+    const answer = await storage.messageHandler([Orders])(message as StorageMessage);
+    expect(answer).toMatchObject({ success: false, error: { type } });
+  });
+
+  test('what fails for a server that cannot be reached does not name it', async () => {
+    const main = { url: 'postgresql://svc:secret@127.0.0.1:1/billing', critical: false };
+    const storage = await openStorage({ databases: { main } }, { environment: {} });
+    const answer = await overTheWire(storage.messageHandler([Orders]))({
+      action: 'storage_list',
+      collection: 'orders',
+    });
+    await storage.close({ deadline: 0 });
+    const error = { type: 'UNAVAILABLE', message: 'The operation failed', retryable: true, details: {} };
+    expect(answer).toEqual({ success: false, error });
+  });
+
+  test('what fails for what another tenant has does not tell of it', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'quartermaster-'));
+    const settings = { databases: { main: `sqlite:${join(directory, 'main.db')}` } };
+    const Before = defineCollection<{ age: string }>({ name: 'patients', id: 'given' });
+    const After = defineCollection<{ age: number }>({ name: 'patients', id: 'given', fields: { age: 'number' } });
+    try {
+      await using before = await openStorage(settings, { environment: {} });
+      await before.tenant('globex').collection(Before).save({ age: 'old' }, { id: 'john@globex.test' });
+      await before.close();
+      await using after = await openStorage(settings, { environment: {} });
+      const send = overTheWire(after.tenant('acme').messageHandler([After]));
+      const error = { type: 'MIGRATION', message: 'The operation failed', retryable: false, details: {} };
+      expect(await send({ action: 'storage_list', collection: 'patients' })).toEqual({ success: false, error });
+    } finally {
+      await rm(directory, { recursive: true });
+    }
   });
 
   test('whose requestId cannot be read is answered too', async () => {
