@@ -108,7 +108,15 @@ export class Retention extends Handle {
     try {
       const databases = this.byDatabase(run);
       // Admitted for as long as it runs, so that a close waits for its last step.
-      for (const [host] of databases) ends.push(host.begin('retain', signal === undefined ? {} : { signal }).end);
+      for (const [host, names] of databases)
+        try {
+          ends.push(host.begin('retain', signal === undefined ? {} : { signal }).end);
+        } catch (error) {
+          // A database that is not there, and need not be, is no concern of the stores elsewhere.
+          if (!isStorageError(error, 'UNAVAILABLE')) throw error;
+          databases.delete(host);
+          for (const name of names) reports[name] = ended(name, 'failed', error) as never;
+        }
       ends.push(
         this.host.onClosing(() => stop.abort()),
         forward(signal, () => stop.abort()),

@@ -168,7 +168,7 @@ export interface ClaimRequest extends UpdateRequest {
 }
 
 export interface AggregateRequest extends Pick<FindRequest, 'collection' | 'filter'> {
-  /** Declared fields; records are counted together whose values are the same. Missing and null are one value. */
+  /** Declared fields, or the envelope's `tenant`; records are counted together whose values are the same. Missing and null are one value. */
   readonly by: readonly FieldReference[];
   /** Declared fields of type number. */
   readonly numbers: readonly FieldReference[];

@@ -199,6 +199,15 @@ export function describeBulk({ describe, test }: TestRunner, opened: () => OpenR
             { key: [], count: 6, numbers: [{ count: 6, sum: 72, min: 11, max: 13 }] },
           ]);
       }
+      if (backend.aggregate !== undefined) {
+        const by = [{ source: 'envelope', path: ['tenant'], type: 'string' }] as const;
+        const count = { collection: Jobs.schema, filter, by, numbers: [], limit: 9 };
+        const groups = await backend.aggregate('all', count, context);
+        assert.deepEqual(
+          new Map(groups.map(({ key, count }) => [key[0], count])),
+          new Map(tenants.map((tenant) => [tenant, 3])),
+        );
+      }
       if (backend.claim !== undefined) {
         const sort = parseSort({ rank: 'asc' }, Jobs.domain);
         const take = { ...request, changes: { set: { state: `${state} taken` } }, sort, limit: 3 };

@@ -2,12 +2,19 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { openStorage, type RetentionReport } from '../../src/index.js';
+import { findTenants } from '../../src/adapters/retention/tenants.js';
+import { TASKS } from '../../src/adapters/tasks/records.js';
+import { Collection } from '../../src/collection/collection.js';
 import type { StorageManager } from '../../src/manager.js';
 import { Locks } from '../../src/unit-of-work/locks.js';
 import { databaseOf } from '../support/open-parts.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { describeTasks } from '../support/task-storage.js';
+import { useStorage } from '../support/use-storage.js';
 import { PERSONAS } from './jobs-target.js';
+
+/** No variables of the environment. */
+const NOWHERE = { environment: {} };
 
 const NONE = {
   conversations: { messages: { softDeleted: 0, hardDeleted: 0 }, conversations: { archived: 0, deleted: 0 } },
@@ -124,6 +131,43 @@ describeTasks(
   },
   { atomic: false },
 );
+
+for (const target of storageTargets('tenants of a retention'))
+  describe(`tenants of a retention on ${target.name}`, () => {
+    const open = useStorage(target, settings);
+
+    test('are found without what their records hold', async () => {
+      const storage = open();
+      for (const name of ['first', 'second'])
+        await new Collection(TASKS, storage.tenant(name).tasks['host']).save({ title: 'x' } as never);
+      const { backend } = databaseOf(storage);
+      const find = backend.find.bind(backend);
+      let read = 0;
+      backend.find = async (scope, request, context) => {
+        const found = await find(scope, request, context);
+        if (scope === 'all') read += found.length;
+        return found;
+      };
+      const seen = await findTenants(storage.tasks['host'], TASKS.schema, new AbortController().signal);
+      backend.find = find;
+      expect([...seen].sort()).toEqual(['first', 'second']);
+      expect(read).toBe(backend.aggregate === undefined ? 2 : 0);
+    });
+  });
+
+test('a database that is not there leaves the retention of the others', async () => {
+  const far = { url: 'postgresql://u:p@127.0.0.1:1/x', critical: false };
+  const databases = { main: 'memory:', far };
+  const storage = await openStorage({ databases, stores: { default: 'main', jobs: 'far' }, ...settings }, NOWHERE);
+  for (const dryRun of [true, false]) {
+    const report = await storage.retention.run({ dryRun });
+    expect(statuses(report)).toEqual(['done', 'done', 'failed']);
+    expect(report.jobs).toEqual({ ...report.jobs, total: NONE.jobs, tenants: [] });
+    expect(report.jobs.error).toMatchObject({ code: 'UNAVAILABLE' });
+  }
+  await storage.close({ deadline: 0 });
+  await expect(storage.retention.run()).rejects.toMatchObject({ code: 'CLOSED' });
+});
 
 for (const target of storageTargets('retention by several').filter(
   ({ server, transactions }) => server && transactions,

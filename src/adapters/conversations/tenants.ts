@@ -1,15 +1,10 @@
 /** Whose conversations there are. */
 import type { CallOptions } from '../../component.js';
-import { knownFields } from '../../filter/fields.js';
-import { normalize } from '../../filter/normalize.js';
-import { parseFilter } from '../../filter/syntax.js';
+import { ALL } from '../../filter/syntax.js';
+import { countedTenants } from '../counted-tenants.js';
 import { DeletionStore } from './deletions.js';
 import { READ_OPTIONS } from './input.js';
 import { CONVERSATIONS } from './records.js';
-
-const TENANT = knownFields(CONVERSATIONS.domain).get('tenant')!;
-/** More tenants than these are not told. */
-const MOST = 1_000_000;
 
 export abstract class TenantsStore extends DeletionStore {
   /**
@@ -20,17 +15,13 @@ export abstract class TenantsStore extends DeletionStore {
     const call = READ_OPTIONS(options, 'options');
     this.requireAll('listTenants');
     const { backend } = this.host;
-    const { schema, domain } = CONVERSATIONS;
-    const request = { collection: schema, filter: normalize(parseFilter({}, domain)) };
+    const { schema } = CONVERSATIONS;
     return this.run('listTenants', call, async (context) => {
-      const groups = await backend.aggregate?.('all', { ...request, by: [TENANT], numbers: [], limit: MOST }, context);
       // Where nothing is counted for us, the records are in this process anyway.
+      const request = { collection: schema, filter: ALL, sort: [], limit: Number.MAX_SAFE_INTEGER };
       const tenants =
-        groups === undefined
-          ? (await backend.find('all', { ...request, sort: [], limit: Number.MAX_SAFE_INTEGER }, context)).map(
-              ({ tenant }) => tenant,
-            )
-          : groups.map(({ key }) => key[0] as string);
+        (await countedTenants(backend, schema, context)) ??
+        (await backend.find('all', request, context)).map(({ tenant }) => tenant);
       return [...new Set(tenants)].sort();
     });
   }

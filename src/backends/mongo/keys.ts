@@ -49,6 +49,7 @@ export function valuePath(path: readonly string[]): string {
 }
 
 const ENVELOPE: ReadonlyMap<string, string> = new Map([
+  ['tenant', 't'],
   ['id', 'i'],
   ['version', 'n'],
   ['createdAt', 'c'],

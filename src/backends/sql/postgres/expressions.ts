@@ -36,6 +36,8 @@ export function typedAt(path: readonly string[], type: FieldType, prefix: string
 
 export function envelopeColumn(name: string, prefix: string): string {
   switch (name) {
+    case 'tenant':
+      return `${prefix}tenant`;
     case 'version':
       return `(${prefix}version::float8)`;
     case 'createdAt':

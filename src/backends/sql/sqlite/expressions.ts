@@ -37,6 +37,8 @@ export function typedAt(path: readonly string[], type: FieldType, prefix: string
 
 export function envelopeColumn(name: string, prefix: string): string {
   switch (name) {
+    case 'tenant':
+      return `${prefix}tenant`;
     case 'version':
       return `${prefix}version`;
     case 'createdAt':
