@@ -63,6 +63,17 @@ for (const target of storageTargets('conversations: retention').filter(({ transa
       expect(await mine.statistics()).toMatchObject({ conversations: 1, messages: 1 });
     });
 
+    test('a conversation that was unarchived is active from then', async () => {
+      const [mine] = both();
+      const [id] = await add(mine, 1);
+      expect(await mine.retain({ conversationArchiveDays: 30 })).toMatchObject({ conversations: { archived: 1 } });
+      expect(await mine.unarchiveConversation(id!)).toBe(true);
+      expect(await mine.retain({ conversationArchiveDays: 30 })).toMatchObject({ conversations: { archived: 0 } });
+      const found = (await mine.getConversation(id!))!;
+      expect(found.lastMessageAt).toEqual(new Date(LONG_AGO));
+      expect(found.activeAt.getTime()).toBeGreaterThan(Date.now() - 86_400_000);
+    });
+
     test('a conversation that was written to meanwhile is not archived for its age', async () => {
       const [mine, theirs, tenant] = both();
       const ids = await add(mine, 40);

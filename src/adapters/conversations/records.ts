@@ -20,7 +20,7 @@ export interface ConversationValue {
   readonly lastSeq: number;
   /** The latest time of its messages. */
   readonly lastMessageAt?: Date;
-  /** The latest time of its messages, or when it was made. */
+  /** The latest time of its messages, or when it was made, or unarchived. */
   readonly activeAt: Date;
   /** Whether messages of it have vectors. */
   readonly embedded?: boolean;

@@ -20,7 +20,7 @@ export interface ConversationRetention {
   readonly messageRetentionDays?: number | null | undefined;
   readonly softDeleteAfterDays?: number | null | undefined;
   readonly softDeleteGraceDays?: number | null | undefined;
-  /** Since the last message. */
+  /** Since the last message, or since it was unarchived. */
   readonly conversationArchiveDays?: number | null | undefined;
   /** Since the archiving, and since the last message. */
   readonly archivedConversationRetentionDays?: number | null | undefined;

@@ -43,7 +43,7 @@ export interface ConversationListOptions extends CallOptions {
   readonly sessionId?: string | undefined;
   readonly userId?: string | undefined;
   readonly updatedAfter?: Date | string | undefined;
-  /** `activeAt` is the time of the last message. Default: `createdAt`. */
+  /** `activeAt` is the time of the last message, or a later one when it was unarchived. Default: `createdAt`. */
   readonly by?: 'createdAt' | 'activeAt' | undefined;
   /** Default: `desc`. */
   readonly order?: 'asc' | 'desc' | undefined;
@@ -159,7 +159,10 @@ export abstract class ThreadStore extends UserStore {
     });
   }
 
-  /** @returns whether it was unarchived now: false when it is not there, or not archived. @throws `CONFLICT` */
+  /**
+   * It counts as active from now, so that no retention archives it again for its age.
+   * @returns whether it was unarchived now: false when it is not there, or not archived. @throws `CONFLICT`
+   */
   async unarchiveConversation(id: string, options: ConversationChangeOptions = {}): Promise<boolean> {
     const key = uuid(id, 'id');
     const { ifVersion, triggeredById, ...call } = CHANGE_OPTIONS(options, 'options');
@@ -167,7 +170,8 @@ export abstract class ThreadStore extends UserStore {
       const found = await find();
       if (found !== undefined) checkIfVersion(found, 'conversation', ifVersion);
       if (found?.value.archivedAt === undefined) return { result: false };
-      const left = this.marked(unit, found, { unset: ['archivedAt'] });
+      const activeAt = found.value.activeAt > unit.now ? found.value.activeAt : unit.now;
+      const left = this.marked(unit, found, { set: { activeAt }, unset: ['archivedAt'] });
       unit.event(teller(found, 1), 'unarchived', {}, { triggeredById });
       return { result: true, left };
     });
