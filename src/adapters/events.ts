@@ -1,11 +1,13 @@
 /** What happened to an aggregate: kept beside it, told after the commit. */
 import type { JsonObject } from '../backends/backend.js';
+import { copyJson } from '../backends/value.js';
 import { defineOwnCollection, type CollectionDefinition } from '../collection/definition.js';
 import { foreignErrorName, isStorageError, StorageError } from '../errors.js';
 import { Listeners } from '../listeners.js';
 
 /** Something that happened, as a listener, a reader and a relay's handler get it. */
 export interface StoreEvent<Type extends string = string, Payload = JsonObject> {
+  /** Of one tenant: `(tenantId, id)` is unique. */
   readonly id: string;
   /** Of the aggregate's events, by which they are ordered: its version at that write, times 1,000, and the place in it. */
   readonly seq: number;
@@ -48,10 +50,13 @@ export function defineEvents(name: `qm_${string}`): CollectionDefinition<EventVa
 }
 
 type Listener = (event: StoreEvent) => unknown;
+type Watcher = (type: string) => void;
 
 /** Tells the listeners of this process what this process has committed. */
 export class EventBus {
   private readonly listeners = new Map<string, Listeners<Listener>>();
+  /** By what they wait for: an event visits those, of however many there are. */
+  private readonly watchers = new Map<string, Set<Watcher>>();
 
   constructor(private readonly report: (error: StorageError) => void) {}
 
@@ -62,13 +67,30 @@ export class EventBus {
     return known.add(listener);
   }
 
+  /** Wakes whoever looks by himself. @param of an aggregate's id, of any tenant, or a type. Until the returned function is called. */
+  watch(of: string, watcher: Watcher): () => void {
+    const known = this.watchers.get(of) ?? new Set();
+    this.watchers.set(of, known.add(watcher));
+    return () => {
+      known.delete(watcher);
+      if (known.size === 0 && this.watchers.get(of) === known) this.watchers.delete(of);
+    };
+  }
+
   emit(event: StoreEvent): void {
+    for (const of of [event.aggregateId, event.type])
+      for (const watcher of this.watchers.get(of) ?? []) watcher(event.type);
     for (const type of [event.type, '*'])
       this.listeners.get(type)?.tell(
-        (listener) => listener(event),
+        (listener) => listener(copyOf(event)),
         (fault) => this.report(asStorageError(fault)),
       );
   }
+}
+
+/** Each listener has its own: the caller whose operation it was has the event too. */
+function copyOf(event: StoreEvent): StoreEvent {
+  return { ...event, payload: copyJson(event.payload), createdAt: new Date(event.createdAt) };
 }
 
 function asStorageError(error: unknown): StorageError {

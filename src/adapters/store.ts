@@ -27,7 +27,7 @@ import { CALL_MEMBERS } from './options.js';
 import { checkPageOptions, type ListPage, type PageOptions } from './page.js';
 import type { StoreName } from './settings.js';
 import { Unit } from './unit.js';
-import { readWatchOptions, watchEvents, type EventsFrom, type WatchOptions } from './watch-events.js';
+import { watchEvents, type EventsFrom, type WatchOptions } from './watch-events.js';
 
 export interface ChangeOptions extends CallOptions {
   /** Only when the record has this version: else `CONFLICT`. */
@@ -210,10 +210,10 @@ export abstract class Store extends Handle {
    * Every event of an aggregate after `after`, and each new one when it is there, until the loop ends or `signal` aborts.
    * New ones of this process are told at once, those of others are looked for every `interval` milliseconds (default 1,000).
    */
-  async *watchEvents(aggregateId: string, options: WatchOptions = {}): AsyncGenerator<StoreEvent, void, undefined> {
-    const id = this.definition.aggregateId(aggregateId, 'aggregateId');
-    const list = (from: EventsFrom): Promise<StoreEvent[]> => this.listEvents(id, { ...from, limit: 1_000 });
-    yield* watchEvents(this.host, id, list, readWatchOptions(options, 'options'));
+  watchEvents(aggregateId: string, options: WatchOptions = {}): AsyncGenerator<StoreEvent, void, undefined> {
+    const list = (id: string, from: EventsFrom): Promise<StoreEvent[]> =>
+      this.listEvents(id, { ...from, limit: 1_000 });
+    return watchEvents(this.host, () => this.definition.aggregateId(aggregateId, 'aggregateId'), list, options);
   }
 
   protected entity<T>({ id, version, createdAt, updatedAt, value }: StoredRecord<T>): Entity<T> {

@@ -233,7 +233,8 @@ export class Unit {
       ...(triggeredById === undefined ? {} : { triggeredById }),
       ...(sessionId === undefined ? {} : { sessionId }),
       tenantId: this.host.tenant,
-      createdAt: this.now,
+      // Whoever gets the event may write into it: the records of this write have that of the operation.
+      createdAt: new Date(this.now),
     };
     this.eventCounts.set(aggregate.id, place + 1);
     this.events.push(event);

@@ -2,7 +2,7 @@
 import { integer, optional, shape, withDefault } from './arguments.js';
 import type { StoreEvent } from './events.js';
 import { signal } from './options.js';
-import { orNoneIfAborted, wakeUps, type WakeUpHost } from './wake-ups.js';
+import { endableLoop, orNoneIfAborted, wakeUps, type LoopEnd, type WakeUpHost } from './wake-ups.js';
 
 export interface WatchOptions {
   /** The `seq` of the last event known; default 0: from the first. */
@@ -20,24 +20,38 @@ export const WATCH_MEMBERS = {
   signal: optional(signal),
   interval: withDefault(integer(1, 3_600_000), 1_000),
 };
-export const readWatchOptions = shape(WATCH_MEMBERS);
+const readWatchOptions = shape(WATCH_MEMBERS);
 
 export type EventsFrom = Pick<WatchOptions, 'after' | 'signal'>;
 
-/** @param list those after a `seq`, the oldest first */
-export async function* watchEvents(
+/** @param readId gives the aggregate's @param list those after a `seq`, the oldest first */
+export function watchEvents(
   host: WakeUpHost,
-  aggregateId: string,
-  list: (from: EventsFrom) => Promise<StoreEvent[]>,
-  { after: first, signal, interval }: ReturnType<typeof readWatchOptions>,
+  readId: () => string,
+  list: (aggregateId: string, from: EventsFrom) => Promise<StoreEvent[]>,
+  options: WatchOptions,
 ): AsyncGenerator<StoreEvent, void, undefined> {
+  return endableLoop((end) => watch(host, readId, list, options, end));
+}
+
+async function* watch(
+  host: WakeUpHost,
+  readId: () => string,
+  list: (aggregateId: string, from: EventsFrom) => Promise<StoreEvent[]>,
+  options: WatchOptions,
+  end: LoopEnd,
+): AsyncGenerator<StoreEvent, void, undefined> {
+  const aggregateId = readId();
+  const { after: first, signal: given, interval } = readWatchOptions(options, 'options');
   let after = first;
-  const isAborted = (): boolean => signal?.aborted === true;
+  const { signal } = end;
+  const isAborted = (): boolean => signal.aborted;
+  end.follow(given);
   const wakes = wakeUps(host, '*', aggregateId, interval, signal);
   try {
     while (!isAborted()) {
       wakes.arm();
-      const events = await orNoneIfAborted(list({ after, signal }), signal);
+      const events = await orNoneIfAborted(list(aggregateId, { after, signal }), signal);
       for (const event of events) {
         if (isAborted()) return;
         yield event;
@@ -47,5 +61,6 @@ export async function* watchEvents(
     }
   } finally {
     wakes.stop();
+    end.end();
   }
 }

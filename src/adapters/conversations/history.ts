@@ -6,7 +6,7 @@ import type { Filter } from '../../filter/syntax.js';
 import { uuid } from '../arguments.js';
 import type { ListPage } from '../page.js';
 import { Unit } from '../unit.js';
-import { orNoneIfAborted, wakeUps } from '../wake-ups.js';
+import { endableLoop, orNoneIfAborted, wakeUps, type LoopEnd } from '../wake-ups.js';
 import {
   EVENT_LIST,
   LIST,
@@ -192,12 +192,22 @@ export abstract class HistoryStore extends ThreadStore {
    * Every message after `after`, and each new one when it is there, in the order of their seqs, until the loop ends or `signal`
    * aborts; deleted ones are left out. What else happens to messages is told by `watchEvents`.
    */
-  async *tail(conversationId: string, options: TailOptions = {}): AsyncGenerator<Message, void, undefined> {
+  tail(conversationId: string, options: TailOptions = {}): AsyncGenerator<Message, void, undefined> {
+    return endableLoop((end) => this.newMessages(conversationId, options, end));
+  }
+
+  private async *newMessages(
+    conversationId: string,
+    options: TailOptions,
+    end: LoopEnd,
+  ): AsyncGenerator<Message, void, undefined> {
     const conversation = uuid(conversationId, 'conversationId');
-    const { interval, signal, ...rest } = TAIL(options, 'options');
+    const { interval, signal: given, ...rest } = TAIL(options, 'options');
     let { after } = rest;
     const { host } = this;
-    const isAborted = (): boolean => signal?.aborted === true;
+    const { signal } = end;
+    const isAborted = (): boolean => signal.aborted;
+    end.follow(given);
     const wakes = wakeUps(host, 'conversation.message', conversation, interval, signal);
     try {
       while (!isAborted()) {
@@ -220,6 +230,7 @@ export abstract class HistoryStore extends ThreadStore {
       }
     } finally {
       wakes.stop();
+      end.end();
     }
   }
 

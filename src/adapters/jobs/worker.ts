@@ -72,7 +72,7 @@ export class JobWorker {
       this.held.forget();
       this.abandon.abort(stopError());
     });
-    for (const type of WAKING) this.cleanUp.push(host.events.on(type, () => this.pauses.wake()));
+    for (const type of WAKING) this.cleanUp.push(host.events.watch(type, () => this.pauses.wake()));
     this.cleanUp.push(host.onClosing(() => void this.stop({ deadline: 0 })));
     this.loopEnded = this.loop();
   }
