@@ -90,7 +90,13 @@ export async function openStorage(settings?: SettingsInput, options: OpenOptions
   return manager;
 }
 
-export type { EventHandler, StoreEventOf, SubscribeOptions, Subscription } from './adapters/subscriptions.js';
+export type {
+  EventContext,
+  EventHandler,
+  StoreEventOf,
+  SubscribeOptions,
+  Subscription,
+} from './adapters/subscriptions.js';
 export type * from './adapters/types.js';
 export type { Clock, Timer } from './clock.js';
 export type {

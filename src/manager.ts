@@ -2,7 +2,7 @@
 import { EventBus, type StoreEvent } from './adapters/events.js';
 import type { StoreEvents } from './adapters/types.js';
 import { Retention } from './adapters/retention.js';
-import { isEventType } from './adapters/subscriptions.js';
+import { isEventType } from './adapters/event-types.js';
 import { checkTenant } from './backends/value.js';
 import { systemClock, type Clock } from './clock.js';
 import type { CollectionDefinition } from './collection/definition.js';

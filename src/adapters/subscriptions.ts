@@ -4,23 +4,39 @@ import type { CollectionHost } from '../collection/host.js';
 import type { CallOptions } from '../component.js';
 import { invalid, StorageError, UnsupportedError } from '../errors.js';
 import { Relay, type RelayStatus } from '../unit-of-work/relay.js';
-import { checkRelayOptions, type DeliveryContext, type RelayOptions } from '../unit-of-work/relay/options.js';
+import {
+  checkRelayOptions,
+  ForAnotherProcess,
+  type DeliveryContext,
+  type Handler,
+  type RelayOptions,
+} from '../unit-of-work/relay/options.js';
 import type { OutboxMessage } from '../unit-of-work/outbox/records.js';
-import { checkSubscription, register, subscriptionTopic, unregister } from '../unit-of-work/subscriptions.js';
+import {
+  checkSubscription,
+  isRegistered,
+  isWanted,
+  register,
+  subscriptionTopic,
+  unregister,
+  wants,
+  type Wanted,
+} from '../unit-of-work/subscriptions.js';
+import { checkEventTypes, TELLING_STORES, type TellingStore } from './event-types.js';
 import type { StoreEvent } from './events.js';
-import type { StoreName, StoreSettings } from './settings.js';
+import type { StoreSettings } from './settings.js';
 import type { StoreEvents } from './types.js';
-
-/** The stores that have events, and what the types of those begin with. */
-const PREFIXES = { agents: 'agent', conversations: 'conversation', jobs: 'job', tasks: 'task' } as const;
-type TellingStore = keyof typeof PREFIXES & StoreName;
-const STORES = Object.keys(PREFIXES) as readonly TellingStore[];
 
 /** An event of one of these types, with the payload of its own. */
 export type StoreEventOf<T extends keyof StoreEvents> = { [K in T]: StoreEvent<K, StoreEvents[K]> }[T];
 
+export interface EventContext extends DeliveryContext {
+  /** The same at every delivery of this event to this subscription, and no other's: an event's `id` may be another tenant's too. */
+  readonly idempotencyKey: string;
+}
+
 /** It succeeds, or throws: then the event is delivered again, and the later ones of its aggregate wait. */
-export type EventHandler<T extends keyof StoreEvents> = (event: StoreEventOf<T>, context: DeliveryContext) => unknown;
+export type EventHandler<T extends keyof StoreEvents> = (event: StoreEventOf<T>, context: EventContext) => unknown;
 
 export interface SubscribeOptions<T extends keyof StoreEvents> extends Omit<RelayOptions, 'handlers' | 'on'> {
   /** Default: every type of the stores. */
@@ -79,12 +95,16 @@ export async function subscribe<T extends keyof StoreEvents>(
   if (typeof handler !== 'function') throw invalid('handler', handler, 'a function');
   if (!isPlainObject(options)) throw invalid('options', options, 'an object');
   const { types, stores, ...delivery } = options as SubscribeOptions<T>;
-  checkNames('stores', stores, STORES);
-  if (types !== undefined) checkTypes(types);
-  const handlers = {
-    [topic]: ({ payload }: OutboxMessage, context: DeliveryContext) => handler(readEvent(payload), context),
-  };
-  const settings = checkRelayOptions({ ...delivery, handlers }, (error) => host.report(error));
+  checkNames('stores', stores, Object.keys(TELLING_STORES));
+  if (types !== undefined) checkEventTypes(types, stores, 'options.types');
+  const ofTypes = types === undefined ? {} : { types: [...types].sort() };
+  const all = databasesOf(host).map(([database, own]) => {
+    const prefixes = own.filter((store) => stores?.includes(store) !== false).map((store) => TELLING_STORES[store]);
+    const wanted: Wanted = { prefixes, ...ofTypes };
+    const handlers = { [topic]: handlerOf(database, name, wanted, handler) };
+    const settings = checkRelayOptions({ ...delivery, handlers }, (error) => host.report(error));
+    return { database, wanted, settings };
+  });
   if (!host.settings.events.outbox)
     throw new StorageError(
       'CONFIGURATION',
@@ -94,27 +114,53 @@ export async function subscribe<T extends keyof StoreEvents>(
         details: { key: 'events.outbox' },
       },
     );
-  const ofTypes = types === undefined ? {} : { types: [...types].sort() };
-  const wanted = databasesOf(host).map(([database, own]) => {
-    const prefixes = own.filter((store) => stores?.includes(store) !== false).map((store) => PREFIXES[store]);
-    return { database, prefixes };
-  });
-  const served = wanted.filter(({ prefixes }) => prefixes.length > 0);
+  const served = all.filter(({ wanted }) => wanted.prefixes.length > 0);
   for (const { database } of served) requireTransactions(database);
-  const relays: Relay[] = [];
+  const able = all.filter(({ database }) => hasTransactions(database));
+  // Where one is down the others are left as they are: nobody would serve what they would leave.
+  if (able.length > 1) await Promise.all(able.map(({ database }) => isRegistered(database, name)));
+  const made: CollectionHost[] = [];
   try {
-    for (const { database, prefixes } of served) {
-      await register(database, name, { prefixes, ...ofTypes }, {});
-      relays.push(new Relay(database, settings, (listener) => host.onClosing(listener)));
-    }
+    for (const { database, wanted } of served) if (await register(database, name, wanted, {})) made.push(database);
     // Where it wants nothing (any more) nothing is left for it.
-    for (const { database, prefixes } of wanted)
-      if (prefixes.length === 0 && hasTransactions(database)) await unregister(database, name, {});
+    for (const { database, wanted } of able) if (wanted.prefixes.length === 0) await unregister(database, name, {});
   } catch (error) {
-    await Promise.all(relays.map((relay) => relay.stop()));
+    await Promise.allSettled(made.map((database) => unregister(database, name, {})));
     throw error;
   }
-  return new Subscription(name, relays);
+  return new Subscription(
+    name,
+    served.map(({ database, settings }) => new Relay(database, settings, (listener) => host.onClosing(listener))),
+  );
+}
+
+/**
+ * Processes of one name may want other events: those that came first do not know what the latest call wants. What this process
+ * does not want never reaches its handler: it is left to the others while the subscription wants it, and else nobody's.
+ */
+function handlerOf<T extends keyof StoreEvents>(
+  database: CollectionHost,
+  name: string,
+  own: Wanted,
+  handler: EventHandler<T>,
+): Handler {
+  return async ({ payload, idempotencyKey }, context) => {
+    const event = readEvent<T>(payload);
+    if (!wants(own, event.type)) {
+      const { signal } = context;
+      // Where it cannot be read, nobody knows that the event is nobody's.
+      if (await isWanted(database, name, event.type, { signal }).catch(() => true)) throw new ForAnotherProcess();
+      return;
+    }
+    const { attempt, token } = context;
+    await handler(event, {
+      // Made when it is asked for.
+      get signal() {
+        return context.signal;
+      },
+      ...{ attempt, token, idempotencyKey },
+    });
+  };
 }
 
 export async function unsubscribe(host: SubscriptionsHost, name: string, options: CallOptions): Promise<void> {
@@ -122,13 +168,14 @@ export async function unsubscribe(host: SubscriptionsHost, name: string, options
   const databases = databasesOf(host).map(([database]) => database);
   const able = databases.filter(hasTransactions);
   if (able.length === 0) requireTransactions(databases[0]!);
-  for (const database of able) await unregister(database, name, options);
+  const ended = await Promise.allSettled(able.map((database) => unregister(database, name, options)));
+  for (const each of ended) if (each.status === 'rejected') throw each.reason;
 }
 
 /** Two names of one database are one. */
 function databasesOf(host: SubscriptionsHost): [CollectionHost, TellingStore[]][] {
   const databases = new Map<object, [CollectionHost, TellingStore[]]>();
-  for (const store of STORES) {
+  for (const store of Object.keys(TELLING_STORES) as TellingStore[]) {
     const database = host.of(store);
     const known = databases.get(database.backend.pool);
     if (known === undefined) databases.set(database.backend.pool, [database, [store]]);
@@ -146,17 +193,6 @@ function requireTransactions({ backend }: CollectionHost): void {
     throw new UnsupportedError(`${backend.name} has no transactions, and so no subscriptions`, {
       operation: 'subscribe',
     });
-}
-
-function checkTypes(types: unknown): void {
-  if (!isList(types) || types.length === 0 || !types.every(isEventType))
-    throw invalid('options.types', types, "types of the stores' events, as ['task.created']");
-}
-
-/** Whether a store may tell it. What comes behind the dot may be a host's own, of a task. */
-export function isEventType(type: unknown): boolean {
-  const [, prefix = ''] = /^([a-z]+)\.[a-z][a-z0-9_]*$/.exec(typeof type === 'string' ? type : '') ?? [];
-  return Object.values<string>(PREFIXES).includes(prefix);
 }
 
 function checkNames(key: string, names: unknown, known: readonly unknown[]): void {

@@ -53,31 +53,60 @@ export function subscriptionTopic(name: string): string {
   return `subscription.${name}`;
 }
 
-/** Of another call's, the latest stands. @throws `QUOTA_EXCEEDED` for one beyond 1,000: each costs every transaction with events */
+/**
+ * Of another call's, the latest stands. @returns whether there was none before
+ * @throws `QUOTA_EXCEEDED` for one beyond 1,000: each costs every transaction with events
+ */
 export async function register(
   host: CollectionHost,
   name: string,
   { prefixes, types }: Wanted,
   options: CallOptions,
-): Promise<void> {
+): Promise<boolean> {
   const value = { prefixes, ...(types === undefined ? {} : { types }) };
-  await runOperation(host, [SUBSCRIPTIONS], 'subscribe', options, async (context) => {
-    const key = { collection: SUBSCRIPTIONS, id: name };
-    const [known] = await host.backend.read(LIBRARY, [key], context);
+  return runOperation(host, [SUBSCRIPTIONS], 'subscribe', options, async (context) => {
+    const known = await find(host, name, context);
     // Every transaction with events reads it: it is not written for nothing.
-    if (known !== undefined && JSON.stringify(wantedOf(known)) === JSON.stringify(value)) return;
+    if (known !== undefined && JSON.stringify(wantedOf(known)) === JSON.stringify(value)) return false;
     if (known === undefined && (await countAll(host, context)) >= MOST)
       throw new StorageError('QUOTA_EXCEEDED', `The database has ${MOST} subscriptions, the most there may be`, {
         component: host.backend.name,
         operation: 'subscribe',
         details: { limit: MOST },
       });
-    await host.backend.write(LIBRARY, [{ ...key, kind: 'put', value }], context);
+    await host.backend.write(LIBRARY, [{ collection: SUBSCRIPTIONS, id: name, kind: 'put', value }], context);
+    return known === undefined;
   });
+}
+
+export function isRegistered(host: CollectionHost, name: string): Promise<boolean> {
+  return runOperation(
+    host,
+    [SUBSCRIPTIONS],
+    'subscribe',
+    undefined,
+    async (context) => (await find(host, name, context)) !== undefined,
+  );
+}
+
+async function find({ backend }: CollectionHost, name: string, context: OperationContext): Promise<Stored | undefined> {
+  return (await backend.read(LIBRARY, [{ collection: SUBSCRIPTIONS, id: name }], context))[0];
 }
 
 function countAll({ backend }: CollectionHost, context: OperationContext): Promise<number> {
   return backend.count(LIBRARY, { collection: SUBSCRIPTIONS, filter: ALL }, context);
+}
+
+export function wants({ prefixes, types }: Wanted, type: string): boolean {
+  return prefixes.includes(type.slice(0, type.indexOf('.'))) && types?.includes(type) !== false;
+}
+
+/** Whether the subscription wants it of this database, by its record as it is now. */
+export function isWanted(host: CollectionHost, name: string, type: string, options: CallOptions): Promise<boolean> {
+  return runOperation(host, [SUBSCRIPTIONS], 'subscribe', options, async (context) => {
+    const known = await find(host, name, context);
+    return known !== undefined && wants(wantedOf(known), type);
+  });
 }
 
 /** In the transaction of the events. */
@@ -90,14 +119,14 @@ export async function publish(
   const subscriptions = await runOperation(host, [SUBSCRIPTIONS], 'publish', undefined, (context) =>
     host.backend.find(LIBRARY, request, context),
   );
-  const wanted = subscriptions.flatMap((subscription) => {
-    const { prefixes, types } = wantedOf(subscription);
+  const messages = subscriptions.flatMap((subscription) => {
+    const wanted = wantedOf(subscription);
     const topic = subscriptionTopic(subscription.id);
     return events
-      .filter(({ type }) => prefixes.includes(type.slice(0, type.indexOf('.'))) && types?.includes(type) !== false)
+      .filter(({ type }) => wants(wanted, type))
       .map((event) => ({ topic, key: event.aggregateId, payload: event }));
   });
-  await outbox.leave(wanted, () => 'event');
+  await outbox.leave(messages, () => 'event');
 }
 
 /** Ends a subscription, and deletes what waits for it, dead letters too. */

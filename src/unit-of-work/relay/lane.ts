@@ -11,11 +11,14 @@ import { LaneLease, type LeaseHost } from './lease.js';
 import { LazyAbort } from '../lazy-abort.js';
 import { restOf, type LockWaits } from './lock-waits.js';
 import type { Operate } from './operate.js';
-import { backoffDelay, type RelaySettings } from './options.js';
+import { backoffDelay, ForAnotherProcess, type RelaySettings } from './options.js';
 
 /** Milliseconds for which a delivered message may wait for those after it, to be deleted together with them. */
 const TOGETHER = 100;
 const MOST_TOGETHER = 100;
+
+/** Doublings of the wait of a message that is for another process: by default it is half a minute then. */
+const MOST_DOUBLINGS = 5;
 
 /** The relay that delivers it. */
 export interface LaneHost extends LeaseHost {
@@ -145,7 +148,19 @@ export class LaneDelivery {
   /** After a delivery that did not succeed. @returns whether the lane is to be gone on with. */
   private end(message: Stored, error: unknown): Promise<boolean> | boolean {
     if (this.ending === 'lost') return false;
-    return this.ending === 'stopped' ? this.release() : this.fail(message, error);
+    if (this.ending === 'stopped') return this.release();
+    return error instanceof ForAnotherProcess ? this.pass() : this.fail(message, error);
+  }
+
+  /** Lets another process have the message at the head: it goes to whoever looks first when the rest is over. */
+  private pass(): Promise<boolean> {
+    const rests = this.restsBefore() + 1;
+    return this.release(rests, backoffDelay(this.settings.backoff, Math.min(rests, MOST_DOUBLINGS + 1)));
+  }
+
+  /** In a row, with nothing delivered in between. */
+  private restsBefore(): number {
+    return this.delivered > 0 ? 0 : this.lane.rests;
   }
 
   private async fail(message: Stored, error: unknown): Promise<boolean> {
@@ -180,7 +195,7 @@ export class LaneDelivery {
     const { done, lane } = this;
     // Of a message that comes next, none has begun.
     this.attempts = 1;
-    const rests = this.delivered > 0 ? 0 : lane.rests;
+    const rests = this.restsBefore();
     const gone = (): Write[] => {
       const own: Write = { collection: LANES, id: lane.id, kind: 'delete', ifVersion: this.lease.version };
       if (keyVersion === undefined) return [own];
@@ -232,11 +247,11 @@ export class LaneDelivery {
   /**
    * Lets another relay go on, after a rest where the key is held and this relay does not stop; a delivery that was not begun, or
    * given up by us, is not counted.
-   * @param rests in a row, with the one that begins
+   * @param rests in a row, with the one that begins @param wanted its milliseconds
    */
-  private async release(rests = 0): Promise<boolean> {
+  private async release(rests = 0, wanted = restOf(rests)): Promise<boolean> {
     await this.lease.stop();
-    const rest = rests === 0 || this.host.isStopping() ? 0 : restOf(rests);
+    const rest = rests === 0 || this.host.isStopping() ? 0 : wanted;
     await this.acknowledge((context) => {
       const set = { dueAt: later(context, rest), attempts: this.attempts - 1, rests };
       return [ownChange(this.lane, { set })];

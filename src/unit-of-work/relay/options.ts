@@ -15,6 +15,12 @@ export interface DeliveryContext {
   readonly token: number;
 }
 
+/**
+ * What a handler of the library's own throws for a message that is for another process: its key is given back, again and again,
+ * and no attempt is counted.
+ */
+export class ForAnotherProcess extends Error {}
+
 /** Delivers a message. What it throws, or rejects with, fails the delivery. */
 export type Handler = (message: OutboxMessage, context: DeliveryContext) => unknown;
 
