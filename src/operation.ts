@@ -47,7 +47,7 @@ export async function runAdmitted<R>(
   } finally {
     operation.end(failure);
   }
-  // Nobody holds the promise: its rejection would end the process.
+  // A rejection that nobody awaits would end the process.
   return new Promise<never>(() => undefined);
 }
 

@@ -62,14 +62,14 @@ export class Placement {
       during: attempt?.during,
       ensure: (schemas, context) => {
         if (attempt?.missing === undefined && database.has(schemas)) return undefined;
-        if (attempt !== undefined) return attempt.require((outside) => database.make(schemas, outside), context);
+        if (attempt !== undefined) return attempt.failMissing((outside) => database.make(schemas, outside), context);
         return database.make(schemas, context);
       },
       requireTables:
         attempt === undefined
           ? undefined
           : (schemas) => {
-              if (!database.has(schemas)) throw attempt.lack((outside) => database.make(schemas, outside));
+              if (!database.has(schemas)) throw attempt.markMissing((outside) => database.make(schemas, outside));
             },
     };
   }

@@ -92,14 +92,14 @@ export class Attempt {
   }
 
   /**
-   * Stops this run: the tables are made once it has rolled back, and the function is run again. The calls of one run fail one
-   * after another: a function that awaits the first of several that it has begun hears of that, and holds none of the others.
-   * Those of a function that has ended are never answered: their rejections, which nobody holds, would end the process.
-   * @param context of the operation that found them missing
+   * Ends this run at a call that finds tables missing. The first such call fails at once, each later one a while after: of
+   * several that were begun together, the function meets the first. Once the function has ended, what is left is never
+   * answered: nobody awaits it, and a rejection that nobody awaits ends the process.
+   * @param context of the call
    */
-  require(ensure: (context: OperationContext) => Promise<void>, context: OperationContext): Promise<never> {
+  failMissing(ensure: (context: OperationContext) => Promise<void>, context: OperationContext): Promise<never> {
     const isFirst = this.missing === undefined;
-    const missing = this.lack(ensure);
+    const missing = this.markMissing(ensure);
     return new Promise((_resolve, reject) => {
       const fail = (): void => {
         if (this.isAbandoned()) this.answered(context);
@@ -110,12 +110,12 @@ export class Attempt {
     });
   }
 
-  /** Marks this run as one that is over, and to be run again. @returns what is to be thrown */
-  lack(ensure: (context: OperationContext) => Promise<void>): TablesMissing {
-    return this.whole?.lack(ensure) ?? (this.lacking ??= new TablesMissing(ensure));
+  /** Marks this run as one that is over, and to be run again once the tables are made. @returns what is to be thrown */
+  markMissing(ensure: (context: OperationContext) => Promise<void>): TablesMissing {
+    return this.whole?.markMissing(ensure) ?? (this.lacking ??= new TablesMissing(ensure));
   }
 
-  /** Whether nobody is to hear of its calls any more: its function has ended, and is run again. */
+  /** Whether its function has ended, and is run again: nobody awaits its calls any more. */
   private readonly isAbandoned = (): boolean => this.ended && this.missing !== undefined;
 
   /** Admits an operation of the transaction. @throws `CLOSED` after its end. */
