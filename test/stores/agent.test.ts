@@ -46,6 +46,20 @@ for (const target of storageTargets('an agent').filter(({ transactions }) => tra
       expect(await conversations.getConversation(loose)).toMatchObject({ sessionId: web.id, userId: ann.id });
     });
 
+    test('answers in the conversations of several users, in their names, and becomes none’s', async () => {
+      const tenant = storage().tenant(randomUUID());
+      const { conversations } = tenant;
+      const helper = tenant.agent('helper');
+      for (const user of ['ann', 'ben']) {
+        const id = randomUUID();
+        const { userId } = await conversations.addMessage(id, { content: 'Help', user, session: `web-${user}` });
+        expect(await helper.addMessage(id, { content: 'So', user })).toMatchObject({ userId, seq: 2 });
+        expect(await conversations.getConversation(id)).toMatchObject({ userId, messageCount: 2 });
+      }
+      expect((await conversations.statistics()).sessions).toBe(2);
+      expect((await helper.listConversations()).items).toEqual([]);
+    });
+
     test('changes all of them at once, or none', async () => {
       const sailor = storage().agent('sailor');
       const conversation = randomUUID();

@@ -72,7 +72,10 @@ export type AddMessageOptions = CallOptions &
     readonly idempotencyKey?: string | undefined;
     /** Whether the session may go to another user. Default: false. */
     readonly rebind?: boolean | undefined;
-    /** Whether a conversation that has a session stays in that, and its user's. Default: false. */
+    /**
+     * Whether a conversation that has a session stays in that, and its user's: the session that the message names is then
+     * neither made nor changed. Default: false.
+     */
     readonly keepSession?: boolean | undefined;
   };
 
@@ -108,9 +111,9 @@ export abstract class AppendStore extends HistoryStore {
         return { result: this.messageOf(stored), left: conversation };
       }
       const beginning = conversation === undefined ? await beginAfter(unit, key) : undefined;
-      const { userId, session } = people();
       const isKept = keepSession && conversation?.value.sessionId !== undefined;
-      const growth = { input, session: isKept ? undefined : session, triggeredById };
+      const { userId, session } = people(isKept);
+      const growth = { input, session, triggeredById };
       const left =
         beginning === undefined ? this.grow(unit, conversation!, growth) : this.begin(unit, key, growth, beginning);
       const { lastSeq } = beginning ?? conversation!.value;
@@ -125,13 +128,19 @@ export abstract class AppendStore extends HistoryStore {
     });
   }
 
-  /** Reads who is named; the returned function then writes what is new of them. */
+  /**
+   * Reads who is named; the returned function then writes what is new of them: of the user alone where the conversation keeps
+   * the session that it has.
+   */
   private async peopleOf(
     unit: Unit,
     input: MessageInput,
     rebind: boolean,
   ): Promise<
-    () => { readonly userId?: string | undefined; readonly session?: StoredRecord<SessionValue> | undefined }
+    (isKept: boolean) => {
+      readonly userId?: string | undefined;
+      readonly session?: StoredRecord<SessionValue> | undefined;
+    }
   > {
     const [first, session] = await Promise.all([
       input.user === undefined ? this.userWith(unit, input.userId) : findUser(unit, input.user),
@@ -146,10 +155,11 @@ export abstract class AppendStore extends HistoryStore {
     // A session that is read may be as new as its user, who was not there yet when that was read.
     const isLate = input.user !== undefined && first === undefined && session?.value.userId !== undefined;
     const user = isLate ? await findUser(unit, input.user) : first;
-    return () => {
+    return (isKept) => {
       const given = { displayName: input.userDisplayName, metadata: input.userMetadata };
       const found = typeof user === 'string' ? undefined : user;
       const userId = input.user === undefined ? input.userId : this.userOf(unit, input.user, found, given).id;
+      if (isKept) return { userId };
       const changes = { userId, metadata: input.sessionMetadata };
       if (input.session !== undefined)
         return { userId, session: this.sessionOf(unit, input.session, session, changes, rebind) };
