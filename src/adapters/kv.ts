@@ -6,7 +6,7 @@ import { KeyValueAtomic } from './kv/atomic.js';
 import { idOf, type Address } from './kv/entry.js';
 import { LOCKS, lockOf, type Lock, type LockValue } from './kv/locks.js';
 import { integer } from './arguments.js';
-import type { PatchConditions } from './unit.js';
+import type { PatchConditions } from './unit-options.js';
 import type { Patch } from '../collection/options.js';
 
 const TOKEN = integer(1, Number.MAX_SAFE_INTEGER);

@@ -20,21 +20,7 @@ import { DELIVERED, DELIVERED_FOR } from '../unit-of-work/delivered.js';
 import { IDEMPOTENCY, REMEMBERED_FOR } from './idempotency.js';
 import { Batch, patchTo, type Pending } from './batch.js';
 import { EVENTS_PER_WRITE, type Actor, type EventValue, type StoreEvent } from './events.js';
-
-export interface Insertion {
-  /** Default: a UUID of version 7. */
-  readonly id?: string | undefined;
-  /** Default: now. */
-  readonly createdAt?: Date | undefined;
-  readonly expiresAt?: Date | undefined;
-}
-
-export interface PatchConditions<T> {
-  readonly if?: Filter<T> | undefined;
-  readonly ifVersion?: number | undefined;
-  readonly orInsert?: T | undefined;
-  readonly expiresAt?: Date | null | undefined;
-}
+import type { Insertion, PatchConditions, Replacement, Size } from './unit-options.js';
 
 /** A record that only its write tells, once the unit is written. */
 export interface Patched<T> {
@@ -108,7 +94,7 @@ export class Unit {
   insert<T>(definition: CollectionDefinition<T>, value: NoInfer<T>, options: Insertion = {}): StoredRecord<T> {
     const { now } = this;
     const { id = makeUuid(now), createdAt, expiresAt } = options;
-    const encoded = this.encode(definition, value);
+    const encoded = this.encode(definition, value, options);
     const write = { collection: definition.schema, kind: 'insert', id, value: encoded.value } as const;
     const created = createdAt === undefined ? write : { createdAt, ...write };
     this.push(definition, expiresAt === undefined ? created : { expiresAt, ...created }, encoded);
@@ -116,14 +102,16 @@ export class Unit {
     return expiresAt === undefined ? record : { ...record, expiresAt };
   }
 
-  /** The record that was read, with another value; its expiry stays unless given, null takes it away. */
+  /** The record that was read, with another value. */
   replace<T>(
     definition: CollectionDefinition<T>,
     record: StoredRecord<NoInfer<T>>,
     value: NoInfer<T>,
-    expiry: Date | null | undefined = record.expiresAt,
+    options: Replacement = {},
   ): StoredRecord<T> {
-    return this.rewrite(definition, record, value, this.encode(definition, value), expiry ?? undefined);
+    const { expiresAt = record.expiresAt } = options;
+    const encoded = this.encode(definition, value, options, record.value);
+    return this.rewrite(definition, record, value, encoded, expiresAt ?? undefined);
   }
 
   /**
@@ -135,7 +123,7 @@ export class Unit {
     record: StoredRecord<NoInfer<T>>,
     value: NoInfer<T>,
   ): StoredRecord<T> {
-    const encoded = this.encode(definition, value);
+    const encoded = this.encode(definition, value, {}, record.value);
     const smaller = (): Write | undefined => patchTo(definition, record, value, encoded.value);
     return this.rewrite(definition, record, value, encoded, record.expiresAt, smaller);
   }
@@ -291,7 +279,8 @@ export class Unit {
     return new RecordCodec(definition, this.backend.capabilities.maxRecordBytes);
   }
 
-  private encode<T>(definition: CollectionDefinition<T>, value: T): Encoded {
-    return encodeValue(value, definition.schema, this.backend.capabilities.maxRecordBytes);
+  private encode<T>(definition: CollectionDefinition<T>, value: T, { room = 0, as }: Size = {}, before?: T): Encoded {
+    const most = this.backend.capabilities.maxRecordBytes - room;
+    return encodeValue(value, definition.schema, most, as, before as object | undefined);
   }
 }

@@ -19,9 +19,16 @@ export function jsonBytes(value: JsonValue | object): number {
 /**
  * A host's value as it is stored: a copy, dates of declared fields as ISO text, `undefined` properties dropped, `-0` as 0.
  * @param at what errors call the value
+ * @param before what it replaces: with no more bytes than that it is never too large
  * @throws `VALIDATION` with the path, for what JSON cannot carry, for a declared field of another type, for the limits.
  */
-export function encodeValue(value: unknown, schema: RecordSchema, maxBytes: number, at = 'value'): Encoded {
+export function encodeValue(
+  value: unknown,
+  schema: RecordSchema,
+  maxBytes: number,
+  at = 'value',
+  before?: object,
+): Encoded {
   if (!isPlainObject(value)) throw invalid(at, value, 'a plain object');
   const walk = new Walk(schema, at, '');
   const copy = walk.object(value, 1);
@@ -29,7 +36,7 @@ export function encodeValue(value: unknown, schema: RecordSchema, maxBytes: numb
   // The bound is cheap; the exact size is worked out only where it decides.
   const { bound } = walk;
   const bytes = bound <= maxBytes ? bound : jsonBytes(copy);
-  if (bytes > maxBytes)
+  if (bytes > maxBytes && (before === undefined || bytes > jsonBytes(before)))
     throw new ValidationError('VALIDATION', `${at}: expected at most ${maxBytes} bytes of JSON, got ${bytes}`, {
       details: { key: at, bytes, maxBytes },
     });

@@ -42,6 +42,40 @@ for (const target of storageTargets('conversations: large').filter(({ transactio
       expect(await store.retain({ messageRetentionDays: 30 })).toMatchObject({ messages: { hardDeleted: 3 } });
     });
 
+    test('a message is edited and restored, and keeps its former states', async () => {
+      const store = fresh();
+      const id = randomUUID();
+      const [, large] = await messagesOf(store, id);
+      const { content, createdAt } = (await store.getMessage(id, large!))!;
+      expect(await store.editMessage(id, large!, { content: 'small' })).toMatchObject({ content: 'small', createdAt });
+      expect(await store.restoreRevision(id, large!, 1)).toMatchObject({ content, revisions: 2 });
+      await expect(store.editMessage(id, large!, { content: `${content as string}x` })).rejects.toMatchObject({
+        code: 'VALIDATION',
+      });
+      expect(await store.listRevisions(id, large!)).toMatchObject([{ revision: 1 }, { revision: 2 }]);
+    });
+
+    test('all goes into another tenant as it is, with its marks', async () => {
+      const store = fresh();
+      const id = randomUUID();
+      const [, large] = await messagesOf(store, id);
+      await store.editMessage(id, large!, { status: 'read' }, { triggeredById: 'x'.repeat(255) });
+      await store.deleteMessage(id, large!, { status: 'x'.repeat(128) });
+      const { value } = await store['records'](CONVERSATIONS).get(id);
+      const text = 'x'.repeat(LIMITS.recordBytes - jsonBytes(value) - '"text":""'.length);
+      await store.ensureConversation(id, { metadata: { text } });
+      expect(await store.archiveConversation(id)).toBe(true);
+      const renamed = await store.renameConversation(id, '');
+      const lines = [];
+      for await (const line of store.exportConversations()) lines.push(line);
+      const copy = fresh();
+      for (const mode of ['skip', 'replace'] as const)
+        expect(await copy.importConversations(lines, { mode })).toMatchObject({ rejections: [] });
+      expect(await copy.getConversation(id)).toMatchObject({ metadata: { text }, archivedAt: renamed.archivedAt });
+      expect(await copy.getMessage(id, large!)).toMatchObject({ status: 'x'.repeat(128), revisions: 1 });
+      expect(await copy.listRevisions(id, large!)).toHaveLength(1);
+    });
+
     test('a conversation is archived, unarchived, reset and deleted', async () => {
       const store = fresh();
       const id = randomUUID();

@@ -1,11 +1,11 @@
 /** Changing messages that are there: edits that keep the former state, deletions that can be undone, and purges. */
 import type { JsonObject, JsonValue } from '../../backends/backend.js';
-import { jsonBytes } from '../../backends/value.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { ConflictError } from '../../errors.js';
 import { integer, uuid } from '../arguments.js';
 import { checkIfVersion } from '../store.js';
 import type { Unit } from '../unit.js';
+import type { Size } from '../unit-options.js';
 import { AppendStore, assetsOf, type NewAsset, type NewMessageEvent } from './append.js';
 import type { Decided } from './base.js';
 import { defined } from '../defined.js';
@@ -13,6 +13,7 @@ import { teller } from './ended.js';
 import { CHANGE_OPTIONS, DELETION, EDIT, type EditInput, type EventInput } from './input.js';
 import {
   MESSAGES,
+  OWN,
   REVISIONS,
   type ConversationState,
   type Message,
@@ -59,6 +60,8 @@ interface Change {
   readonly count?: number;
   /** Whether the former state is kept. */
   readonly revision?: boolean;
+  /** Default: that of what the store itself changes. */
+  readonly size?: Size;
 }
 
 const FORMER = ['content', 'metadata', 'extra', 'messageType', 'status'] as const;
@@ -144,30 +147,15 @@ export abstract class EditStore extends AppendStore {
 
   private written(
     { unit, conversation, message }: Found,
-    { next, events, count = 0, revision = false }: Change,
+    { next, events, count = 0, revision = false, size = OWN }: Change,
     triggeredById: string | undefined,
   ): Decided<Message> {
     const left = this.touch(unit, conversation, { messageCount: conversation.value.messageCount + count });
     const after = teller(conversation, 1);
-    if (revision) unit.insert(REVISIONS, revisionOf(message, unit.now, triggeredById));
-    const changed = isSame(message.value, next) ? message : this.writeMessage(unit, message, next);
+    if (revision) unit.insert(REVISIONS, revisionOf(message, unit.now, triggeredById), OWN);
+    const changed = isSame(message.value, next) ? message : unit.replace(MESSAGES, message, next, size);
     for (const event of events) this.messageEvent(unit, after, message.id, event, triggeredById);
     return { result: this.messageOf(changed), left };
-  }
-
-  /** One that is too large with the mark of its deletion is patched, which leaves it room for that. */
-  protected writeMessage(
-    unit: Unit,
-    message: StoredRecord<MessageValue>,
-    next: MessageValue,
-  ): StoredRecord<MessageValue> {
-    const { deletedAt, deletedStatus, status } = next;
-    if (deletedAt === undefined || jsonBytes(next) <= this.host.backend.capabilities.maxRecordBytes)
-      return unit.replace(MESSAGES, message, next);
-    const { id, version, createdAt } = message;
-    const mark = { set: defined({ deletedAt, deletedStatus, status }) };
-    unit.patch<MessageValue>(MESSAGES, id, mark, { ifVersion: version, if: { createdAt } });
-    return { id, version: version + 1, createdAt, updatedAt: unit.now, value: next };
   }
 
   private edited(unit: Unit, message: StoredRecord<MessageValue>, edit: EditInput): Change | undefined {
@@ -182,7 +170,8 @@ export abstract class EditStore extends AppendStore {
       extra: { ...value.extra, ...edit.extra },
       ...(added === undefined ? {} : { assets: [...(value.assets ?? []), ...added] }),
     };
-    return this.replaced(message, next, edit.events ?? []);
+    const change = this.replaced(message, next, edit.events ?? []);
+    return change && { ...change, size: {} };
   }
 
   private replaced(

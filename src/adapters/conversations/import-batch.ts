@@ -11,6 +11,7 @@ import {
   CONVERSATIONS,
   MESSAGES,
   outward,
+  OWN,
   REVISIONS,
   SESSIONS,
   USERS,
@@ -147,12 +148,12 @@ export class BatchPlan {
     };
     if (owner !== undefined) {
       const { embedded, formerVersion } = owner.value;
-      const left = unit.replace(CONVERSATIONS, owner, { ...next, ...defined({ embedded, formerVersion }) });
+      const left = unit.replace(CONVERSATIONS, owner, { ...next, ...defined({ embedded, formerVersion }) }, OWN);
       unit.event(teller(left), 'updated', { changed: ['import'] });
     } else if (isNew !== undefined) {
       const before = await beginAfter(unit, isNew.id);
       const lastSeq = Math.max(next.lastSeq, before.lastSeq);
-      const made = unit.insert(CONVERSATIONS, { ...next, ...before, lastSeq }, isNew);
+      const made = unit.insert(CONVERSATIONS, { ...next, ...before, lastSeq }, { ...isNew, ...OWN });
       unit.event(teller(made), 'created', defined({ title: next.title }));
     }
   }
@@ -193,8 +194,8 @@ function put(
   { id, createdAt, expiresAt, value }: Item,
   found: StoredRecord<unknown> | undefined,
 ): void {
-  if (found === undefined) unit.insert(definition, value as never, { id, createdAt, expiresAt });
-  else unit.replace(definition, found as StoredRecord<never>, value as never, expiresAt ?? null);
+  if (found === undefined) unit.insert(definition, value as never, { id, createdAt, expiresAt, ...OWN });
+  else unit.replace(definition, found as StoredRecord<never>, value as never, { expiresAt: expiresAt ?? null, ...OWN });
 }
 
 /** Who has the places that the messages of a batch had. */

@@ -10,7 +10,15 @@ import { TASKS } from '../tasks/records.js';
 import { EditStore } from './edits.js';
 import { end, teller } from './ended.js';
 import { CHANGE_OPTIONS } from './input.js';
-import { CONVERSATIONS, EVENTS, MESSAGES, REVISIONS, type ConversationValue, type MessageValue } from './records.js';
+import {
+  CONVERSATIONS,
+  EVENTS,
+  MESSAGES,
+  OWN,
+  REVISIONS,
+  type ConversationValue,
+  type MessageValue,
+} from './records.js';
 import type { ConversationChangeOptions } from './threads.js';
 import { dropVectors } from './vector-collection.js';
 
@@ -48,8 +56,8 @@ export abstract class PurgeStore extends EditStore {
     const key = uuid(id, 'id');
     const { ifVersion, triggeredById, ...call } = CHANGE_OPTIONS(options, 'options');
     return this.empty('resetConversation', key, call, asked(ifVersion), (unit, found) => {
-      const set = { messageCount: 0, activeAt: unit.now };
-      this.marked(unit, found, { set, unset: ['lastMessageAt', 'embedded'] });
+      const { lastMessageAt: _last, embedded: _embedded, ...value } = found.value;
+      unit.replace(CONVERSATIONS, found, { ...value, messageCount: 0, activeAt: unit.now }, OWN);
       unit.event(teller(found, 1), 'reset', { messages: found.value.messageCount }, { triggeredById });
     });
   }

@@ -3,6 +3,7 @@ import type { JsonObject, JsonValue } from '../../backends/backend.js';
 import { defineOwnCollection } from '../../collection/definition.js';
 import type { EventValue, StoreEvent } from '../events.js';
 import { defineStore, type Entity, type StoreDefinition } from '../store.js';
+import type { Size } from '../unit-options.js';
 import { ENDED } from './ended.js';
 
 export interface ConversationValue {
@@ -84,6 +85,9 @@ export interface SessionValue {
   readonly userId?: string;
   readonly metadata: JsonObject;
 }
+
+/** For what the store itself adds to what a caller gave, which may be as large as a record may be. */
+export const OWN: Size = { room: -4_096 };
 
 /** Members that are none of a caller's business. */
 type Inner = 'embedded' | 'formerVersion' | 'tenant';

@@ -11,7 +11,7 @@ import type { Decided } from './base.js';
 import { softDeletion } from './edits.js';
 import { teller } from './ended.js';
 import { optionsOf } from './input.js';
-import { CONVERSATIONS, MESSAGES, type ConversationValue, type MessageValue } from './records.js';
+import { CONVERSATIONS, MESSAGES, OWN, type ConversationValue, type MessageValue } from './records.js';
 import { portionsOf } from './portions.js';
 import { SearchStore } from './search.js';
 
@@ -180,7 +180,7 @@ export abstract class RetentionStore extends SearchStore {
     const after = teller(owner, 1);
     for (const record of live) {
       const { next, events } = softDeletion(record.value, unit.now, 'deleted', metadata);
-      this.writeMessage(unit, record, next);
+      unit.replace(MESSAGES, record, next, OWN);
       for (const event of events) this.messageEvent(unit, after, record.id, event, triggeredById);
     }
     return { result: live.length, left };

@@ -1,7 +1,6 @@
 /** Conversations themselves: made, found, named, archived. */
 import type { JsonObject } from '../../backends/backend.js';
 import { makeUuid } from '../../collection/ids.js';
-import type { Patch } from '../../collection/options.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
@@ -9,12 +8,12 @@ import { instant, integer, choice, flag, optional, text, uuid, withDefault } fro
 import type { Actor } from '../events.js';
 import type { ListPage } from '../page.js';
 import { checkIfVersion, type ChangeOptions } from '../store.js';
-import type { Patched, Unit } from '../unit.js';
+import type { Unit } from '../unit.js';
 import type { Decided } from './base.js';
 import { ANEW, beginAfter, teller, type Beginning } from './ended.js';
 import { defined } from '../defined.js';
 import { ARCHIVE, CHANGE_OPTIONS, CONVERSATION, CREATE_OPTIONS, NAME, optionsOf, READ_OPTIONS } from './input.js';
-import { CONVERSATIONS, outward, SESSIONS, type Conversation, type ConversationValue } from './records.js';
+import { CONVERSATIONS, outward, OWN, SESSIONS, type Conversation, type ConversationValue } from './records.js';
 import { isSame, UserStore } from './users.js';
 
 /** Who did it is kept in the events. */
@@ -171,7 +170,8 @@ export abstract class ThreadStore extends UserStore {
       if (found !== undefined) checkIfVersion(found, 'conversation', ifVersion);
       if (found?.value.archivedAt === undefined) return { result: false };
       const activeAt = found.value.activeAt > unit.now ? found.value.activeAt : unit.now;
-      const left = this.marked(unit, found, { set: { activeAt }, unset: ['archivedAt'] });
+      const { archivedAt: _was, ...value } = found.value;
+      const left = unit.replace(CONVERSATIONS, found, { ...value, activeAt });
       unit.event(teller(found, 1), 'unarchived', {}, { triggeredById });
       return { result: true, left };
     });
@@ -185,25 +185,10 @@ export abstract class ThreadStore extends UserStore {
     triggeredById?: string,
   ): Decided<boolean> {
     const { value } = found;
-    const left =
-      metadata === undefined
-        ? this.marked(unit, found, { set: { archivedAt: at } })
-        : unit.replace(CONVERSATIONS, found, {
-            ...value,
-            archivedAt: at,
-            metadata: { ...value.metadata, ...metadata },
-          });
+    const next = { ...value, archivedAt: at, metadata: { ...value.metadata, ...metadata } };
+    const left = unit.replace(CONVERSATIONS, found, next, metadata === undefined ? OWN : {});
     unit.event(teller(found, 1), 'archived', defined({ metadata }), { triggeredById });
     return { result: true, left };
-  }
-
-  /** Changes what is not the caller's: by a patch, so that a conversation of any size has room for it. */
-  protected marked(
-    unit: Unit,
-    { id, version, createdAt }: StoredRecord<ConversationValue>,
-    changes: Patch<ConversationValue>,
-  ): Patched<ConversationValue> {
-    return unit.patch<ConversationValue>(CONVERSATIONS, id, changes, { ifVersion: version, if: { createdAt } });
   }
 
   protected newConversation(

@@ -200,7 +200,7 @@ export abstract class UserStore extends ConversationBase {
     const until = expiresAt === undefined ? known.expiresAt : (expiresAt ?? undefined);
     if (isSame(value, next) && until?.getTime() === known.expiresAt?.getTime()) return known;
     const { expiresAt: _before, ...kept } = known;
-    return unit.replace(SESSIONS, kept, next, until);
+    return unit.replace(SESSIONS, kept, next, { expiresAt: until });
   }
 
   private sessionEntity(record: StoredRecord<SessionValue>): Session {

@@ -1,0 +1,33 @@
+/** What a write of a unit may say beside its value. */
+import type { Filter } from '../filter/syntax.js';
+
+/** How large a record may be. One that replaces another is never too large with no more bytes than that has. */
+export interface Size {
+  /**
+   * Bytes of the largest record that stay free, for what is written to it later; less than 0: bytes beyond it, for what the
+   * library adds to a record that may be as large as any. Default: 0.
+   */
+  readonly room?: number | undefined;
+  /** What an error calls the value. Default: `value`. */
+  readonly as?: string | undefined;
+}
+
+export interface Insertion extends Size {
+  /** Default: a UUID of version 7. */
+  readonly id?: string | undefined;
+  /** Default: now. */
+  readonly createdAt?: Date | undefined;
+  readonly expiresAt?: Date | undefined;
+}
+
+export interface Replacement extends Size {
+  /** Default: as it is; null: never. */
+  readonly expiresAt?: Date | null | undefined;
+}
+
+export interface PatchConditions<T> {
+  readonly if?: Filter<T> | undefined;
+  readonly ifVersion?: number | undefined;
+  readonly orInsert?: T | undefined;
+  readonly expiresAt?: Date | null | undefined;
+}
