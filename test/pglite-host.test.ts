@@ -105,6 +105,23 @@ test.each<[string, (client: PGlite, text: string) => Promise<unknown>]>([
   expect(await ids()).toEqual([1, 2, 3]);
 });
 
+test('a function of the host that waits for its turn is no part of a transaction that another begins meanwhile', async () => {
+  const client = host();
+  const ours = await occupy();
+  const other = (async () => {
+    await client.query('BEGIN');
+    await client.query('INSERT INTO item (id) VALUES (1)');
+    await client.query('ROLLBACK');
+  })();
+  const functions = [
+    client.transaction((tx) => tx.query('INSERT INTO item (id) VALUES (2)')),
+    client.runExclusive(() => client.execProtocol(message('INSERT INTO item (id) VALUES (3)'))),
+  ];
+  await ours.end();
+  await Promise.all([other, ...functions]);
+  expect(await ids()).toEqual([2, 3]);
+});
+
 test('what the host sends without waiting goes in its order, also after what waited', async () => {
   const client = host();
   const begun = client.exec('BEGIN').then(() => client.query('SELECT id FROM item'));

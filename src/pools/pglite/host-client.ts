@@ -50,7 +50,7 @@ export function hostClient(client: PGlite, options: HostClientOptions): PGlite {
       const call = value.bind(target) as Call;
       if (property === 'execProtocolRawSync') return synchronous(turns, component, call);
       if (OPERATIONS.has(property)) return (...parameters: unknown[]) => turns.run(() => call(...parameters));
-      if (SPANS.has(property)) return (work: Call) => turns.run(() => call(turns.spanning(work)));
+      if (SPANS.has(property)) return (work: Call) => turns.runAlone(() => call(turns.spanning(work)));
       if (SENDING.has(property))
         return (...parameters: unknown[]) => turns.send(parameters[0], () => call(...parameters));
       return CHANNELS.has(property) ? onChannel(turns, call) : call;
@@ -81,7 +81,7 @@ class HostTurns {
   }
 
   async run<R>(operation: () => Promise<R>): Promise<R> {
-    if (this.inTransaction) return this.inTurn(operation);
+    if (this.inTransaction || this.options.slot.tryAcquire()) return this.inTurn(operation);
     const waiting = new AbortController();
     let joined: Promise<R> | undefined;
     // The BEGIN before it may be waiting for it, and for the COMMIT after it: the host has sent them all at once.
@@ -98,6 +98,12 @@ class HostTurns {
     } finally {
       this.joining.delete(join);
     }
+    return this.inTurn(operation);
+  }
+
+  /** As `run`, of what is no part of a transaction that the host begins while it waits. */
+  async runAlone<R>(operation: () => Promise<R>): Promise<R> {
+    if (!this.inTransaction) await this.options.slot.acquire({ deadline: Infinity });
     return this.inTurn(operation);
   }
 
