@@ -90,6 +90,12 @@ export class Unit {
     return found.map((stored) => codec.decode(stored));
   }
 
+  /** How many match; `limit` where it is more. */
+  count<T>({ schema, domain }: CollectionDefinition<T>, filter: Filter<T>, limit: number): Promise<number> {
+    const request = { collection: schema, filter: normalize(parseFilter(filter, domain)), limit };
+    return this.backend.count({ tenant: this.host.tenant }, request, this.context);
+  }
+
   /** As it will be stored. */
   insert<T>(definition: CollectionDefinition<T>, value: NoInfer<T>, options: Insertion = {}): StoredRecord<T> {
     const { now } = this;

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { ConversationStore, Message } from '../../src/index.js';
 import { MESSAGES } from '../../src/adapters/conversations/records.js';
 import { STEP } from '../../src/adapters/conversations/retain.js';
+import type { CountRequest } from '../../src/backends/backend.js';
 import { conversation, exported, message } from '../support/exported-conversations.js';
 import { beforeCall } from '../support/held-call.js';
 import { storageTargets } from '../support/storage-targets.js';
@@ -166,6 +167,16 @@ for (const target of storageTargets('conversations: retention').filter(({ transa
       expect(await mine.retain({ maxConversations: 2 })).toMatchObject({ conversations: { archived: 1 } });
       const left = await mine.listConversations({ order: 'asc', includeArchived: false });
       expect(left.items.map(({ id }) => id)).toEqual(all.slice(1, 3));
+    });
+
+    test('counts no more conversations than it has to, and archives all but the newest', async () => {
+      const [mine] = both();
+      await add(mine, 12);
+      const limits: (number | undefined)[] = [];
+      const noted = (_scope: unknown, { limit }: CountRequest): boolean => limits.push(limit) < 0;
+      beforeCall(mine['host'].backend, 'count', async () => undefined, noted);
+      expect(await mine.retain({ maxConversations: 3 })).toMatchObject({ conversations: { archived: 9 } });
+      expect(limits).toEqual([3 + 2 * STEP, ...Array.from({ length: 9 }, () => 3 + 1)]);
     });
 
     test('a policy that is out of range is refused before anything is changed', async () => {

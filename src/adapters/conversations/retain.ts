@@ -227,19 +227,23 @@ export abstract class RetentionStore extends SearchStore {
         unit.query(CONVERSATIONS, rule, { sort: { createdAt: 'asc' }, limit: STEP }),
       );
       // Counted after they were read, each time: what another run takes meanwhile is of these, or is not counted.
-      const countExcess = async (): Promise<number> =>
-        keep === undefined ? Infinity : (await this.records(CONVERSATIONS).count(rule, this.call(options))) - keep;
-      let excess = await countExcess();
+      const countExcess = async (most: number): Promise<number> =>
+        keep === undefined
+          ? Infinity
+          : (await this.read('retain', options, (unit) => unit.count(CONVERSATIONS, rule, keep + most))) - keep;
+      let excess = await countExcess(2 * STEP);
       let changed = 0;
+      let isOver = false;
       for (const [i, { id }] of page.entries()) {
         // The last ones could be the ones to stay by now.
-        if (i > 0 && excess <= STEP) excess = await countExcess();
-        if (excess <= 0) break;
+        if (i > 0 && excess <= STEP) excess = await countExcess(1);
+        isOver = excess <= 0;
+        if (isOver) break;
         if (await step(id)) changed++;
         excess--;
       }
       done += changed;
-      if (page.length < STEP || changed === 0 || excess <= 0) return done;
+      if (page.length < STEP || changed === 0 || isOver) return done;
     }
   }
 }
