@@ -11,7 +11,7 @@ export function deliveryTargets(parts: OpenParts, storeHost: DeliveryTargets['st
     storeHost,
     records: (name, tenant) => {
       if (!parts.databases.has(name)) throw unknownHere(`The database ${name}`);
-      return placeOf(tenant).records(placeOf(tenant).database(name));
+      return placeOf(tenant).records(placeOf(tenant).database(name), []);
     },
     declarationOf: (name, collection) => parts.databases.get(name)?.declarationOf(collection),
     vectors: (name, tenant) => {
@@ -32,7 +32,7 @@ export function startDispatch(parts: OpenParts, targets: DeliveryTargets): void 
   for (const database of byPool.values()) {
     const { transactions, batch } = database.backend.capabilities;
     if (transactions === 'none' || batch !== 'atomic') continue;
-    dispatch(library.records(database), {
+    dispatch(library.records(database, []), {
       ...targets,
       report: (error) => parts.report(error),
       onClosing: (listener) => parts.onClosing(listener),

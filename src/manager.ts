@@ -115,7 +115,7 @@ export class StorageManager extends SubscribableStorage {
       );
     // Steps of SQL alone are nobody's.
     const tenant = required ? LIBRARY.tenant : checkTenant(options.tenant ?? parts.defaultTenant);
-    const records = place.records(database, LIBRARY.tenant);
+    const records = place.records(database, [], LIBRARY.tenant);
     const transaction: MigrationHost<Transaction>['transaction'] = (work, callOptions) =>
       this.runTransaction(work, { ...callOptions, on: database.name }, tenant);
     return new Migrations({ records, transaction, report: (error) => parts.report(error) }, steps);
@@ -134,7 +134,7 @@ export class StorageManager extends SubscribableStorage {
     const place = this.place();
     const database = place.declared(definition, options.on);
     const { schemaTimeout } = this.settings.lifecycle;
-    const host = place.records(database, LIBRARY.tenant);
+    const host = place.records(database, [], LIBRARY.tenant);
     const { schema } = definition;
     const settle = async (context: OperationContext): Promise<{ readonly indexes: readonly string[] }> => ({
       indexes: await database.settle(schema, options.dryRun === true, context),
@@ -146,7 +146,7 @@ export class StorageManager extends SubscribableStorage {
   get outbox(): Outbox {
     const hostOf = (on: string | undefined): CollectionHost => {
       const place = this.place();
-      return place.records(place.database(on), LIBRARY.tenant);
+      return place.records(place.database(on), [], LIBRARY.tenant);
     };
     return new Outbox(
       hostOf,
@@ -185,7 +185,7 @@ export class StorageManager extends SubscribableStorage {
   operations(database?: string): Operations {
     const place = this.place();
     const own = place.database(database);
-    return operationsOf(own.name, own.backend.operations ?? {}, place.records(own, LIBRARY.tenant).begin);
+    return operationsOf(own.name, own.backend.operations ?? {}, place.records(own, [], LIBRARY.tenant).begin);
   }
 
   /** One report over every component, each checked within `health.timeout`. */

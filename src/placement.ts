@@ -1,4 +1,5 @@
 /** Where an operation of a handle takes place: on which database or provider, for which tenant, in which transaction. */
+import type { RecordSchema } from './backends/backend.js';
 import type { CollectionDefinition } from './collection/definition.js';
 import type { CollectionHost } from './collection/host.js';
 import type { BeginOperation } from './component.js';
@@ -51,8 +52,13 @@ export class Placement {
     return database;
   }
 
-  /** What collections of `database` stand on. */
-  records(database: Database, tenant = this.tenant): CollectionHost {
+  /**
+   * What collections of `database` stand on.
+   * @param schemas in a transaction its run ends here where their tables are not known to be there, before a call is begun.
+   * @throws `UNAVAILABLE` then
+   */
+  records(database: Database, schemas: readonly RecordSchema[], tenant = this.tenant): CollectionHost {
+    this.requireTables(database, schemas);
     const { attempt } = this;
     return {
       backend: database.backend,
@@ -65,13 +71,14 @@ export class Placement {
         if (attempt !== undefined) return attempt.failMissing((outside) => database.make(schemas, outside), context);
         return database.make(schemas, context);
       },
-      requireTables:
-        attempt === undefined
-          ? undefined
-          : (schemas) => {
-              if (!database.has(schemas)) throw attempt.markMissing((outside) => database.make(schemas, outside));
-            },
     };
+  }
+
+  /** @throws in a transaction, whose run is over, where they are not known to be there */
+  requireTables(database: Database, schemas: readonly RecordSchema[]): void {
+    const { attempt } = this;
+    if (attempt === undefined || database.has(schemas)) return;
+    throw attempt.markMissing((outside) => database.make(schemas, outside));
   }
 
   /** @param forTenant whether it may not make collections. @throws `CONFIGURATION` for an unknown name. */

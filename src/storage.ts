@@ -11,6 +11,7 @@ import { Placement } from './placement.js';
 import { Collection } from './collection/collection.js';
 import { COUNTERS } from './collection/counters.js';
 import type { CollectionDefinition } from './collection/definition.js';
+import type { RecordSchema } from './backends/backend.js';
 import { checkTenant } from './backends/value.js';
 import type { Path } from './filter/syntax.js';
 import type { Database } from './database.js';
@@ -52,7 +53,8 @@ export abstract class Storage extends StoreFactory {
   /**
    * The records of a collection, on a database of the settings (default: `stores.default`). Cheap, no I/O: its tables are
    * made on first use. @throws `VALIDATION` when the name stands for another declaration, when a tenant is required, or for
-   * an option that there is not; `UNSUPPORTED` when the database cannot keep what the collection declares.
+   * an option that there is not; `UNSUPPORTED` when the database cannot keep what the collection declares; in a transaction
+   * `UNAVAILABLE` where its tables are to be made first: the function runs again then.
    */
   collection<T, In = T, F extends string = Path<T>>(
     definition: CollectionDefinition<T, In, F>,
@@ -60,9 +62,8 @@ export abstract class Storage extends StoreFactory {
   ): Collection<T, In, F> {
     checkKnown(options, PLACE);
     const place = this.place();
-    const host = place.records(place.declared(definition, options.on));
-    host.requireTables?.([definition.schema]);
-    return new Collection(definition, host);
+    const database = place.declared(definition, options.on);
+    return new Collection(definition, place.records(database, [definition.schema]));
   }
 
   /**
@@ -92,9 +93,7 @@ export abstract class Storage extends StoreFactory {
   sequences(options: { readonly on?: string | undefined } = {}): Sequences {
     checkKnown(options, PLACE);
     const place = this.place();
-    const host = place.records(place.database(options.on));
-    host.requireTables?.([COUNTERS]);
-    return new Sequences(host);
+    return new Sequences(place.records(place.database(options.on), [COUNTERS]));
   }
 
   /**
@@ -108,7 +107,7 @@ export abstract class Storage extends StoreFactory {
     if (this.attempt !== undefined)
       throw new UnsupportedError('A lock is taken before the transaction, not in it', { operation: 'lock' });
     return new Locks({
-      ...place.records(database),
+      ...place.records(database, [COUNTERS]),
       onClosing: (listener) => place.parts.onClosing(listener),
     });
   }
@@ -163,7 +162,7 @@ export abstract class Storage extends StoreFactory {
     const placeOf = (store: StoreName): string => parts.storeDatabases[store] ?? parts.defaultDatabase;
     const database = place.database(placeOf(name));
     const tenantOf = (): string => owner ?? place.tenant;
-    const { backend, clock, begin, during, ensure, requireTables } = place.records(database, '');
+    const { backend, clock, begin, during, ensure } = place.records(database, [], '');
     // Member by member: a handle is made for each request of a tenant, and spreading takes six times as long.
     return {
       backend,
@@ -171,7 +170,7 @@ export abstract class Storage extends StoreFactory {
       begin,
       during,
       ensure,
-      requireTables,
+      requireTables: (schemas) => place.requireTables(database, schemas),
       get tenant() {
         return tenantOf();
       },
@@ -191,7 +190,7 @@ export abstract class Storage extends StoreFactory {
         const on = placeOf(store);
         // What lives elsewhere is read as it is there: a transaction is of one database.
         if (attempt === undefined || parts.databases.get(on)?.pool === attempt.pool)
-          return new Collection(definition, place.records(place.declared(definition, on), tenantOf()));
+          return new Collection(definition, place.records(place.declared(definition, on), [], tenantOf()));
         return new TenantStorage(() => parts, tenantOf()).collection(definition, { on });
       },
       vectors: () => place.vectors(undefined, false),
@@ -233,14 +232,11 @@ export class Transaction extends Storage {
 
   /** Leaves messages that are delivered after the commit: `storage.outbox.relay` delivers them. */
   get outbox(): TransactionOutbox {
-    const place = this.place();
-    const database = place.database(undefined);
-    place.records(database).requireTables?.(OUTBOX_TABLES);
-    return this.outboxOf(database);
+    return this.outboxOf(this.place().database(undefined), undefined, OUTBOX_TABLES);
   }
 
-  outboxOf(database: Database, tenant?: string): TransactionOutbox {
-    return new TransactionOutbox(this.place().records(database, tenant), (hook) => this.onCommit(hook));
+  outboxOf(database: Database, tenant?: string, schemas: readonly RecordSchema[] = []): TransactionOutbox {
+    return new TransactionOutbox(this.place().records(database, schemas, tenant), (hook) => this.onCommit(hook));
   }
 
   /**
@@ -249,16 +245,16 @@ export class Transaction extends Storage {
    * dead letter of the outbox. What lives on this transaction's database is done with it.
    */
   get deliver(): Deliveries {
-    const { opening, tenantId, attempt, outbox } = this;
+    const { opening, tenantId, attempt } = this;
     const outside = new Placement(opening, tenantId, undefined);
     return new Deliveries({
       isOwn: (pool) => pool === attempt.pool,
       own: this,
       ownRecords: (definition, on) => {
         const place = this.place();
-        return place.records(place.declared(definition, on));
+        return place.records(place.declared(definition, on), [definition.schema]);
       },
-      messages: (messages) => outbox.leave(messages, () => 'delivery'),
+      messages: (messages) => this.outbox.leave(messages, () => 'delivery'),
       during: (call) => {
         const left = attempt.during('deliver', call);
         // Where it is not awaited, the transaction tells so.
@@ -266,7 +262,7 @@ export class Transaction extends Storage {
         return left;
       },
       storeHost: (name) => this.hostOutside(opening, name, tenantId),
-      records: (definition, on) => outside.records(outside.declared(definition, on)),
+      records: (definition, on) => outside.records(outside.declared(definition, on), []),
       vectors: (name) => {
         const { key, provider } = outside.provider(name);
         const isOwn = provider.pool === attempt.pool;

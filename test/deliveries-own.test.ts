@@ -48,6 +48,24 @@ describe.each(targets)('on $name', ({ prepare, vectors }) => {
     }
   });
 
+  test('it is done in the first run, and asks for no tables of the outbox', async () => {
+    const { url, drop } = await prepare();
+    const storage = await openStorage({ databases: { main: url } }, { environment: {} });
+    try {
+      const orders = storage.collection(Orders);
+      await orders.save({ total: 1 }, { id: 'a' });
+      let runs = 0;
+      await storage.transaction(async (tx) => {
+        runs++;
+        await tx.deliver.collection(Orders, { on: 'main' }).save({ total: 2 }, { id: 'a' });
+      });
+      expect([runs, (await orders.get('a')).value.total]).toEqual([1, 2]);
+    } finally {
+      await storage.close();
+      await drop();
+    }
+  });
+
   test('what it refuses is refused at the call, and conditions are as elsewhere', async () => {
     const { url, drop } = await prepare();
     const storage = await openStorage({ databases: { main: url } }, { environment: {} });

@@ -1,4 +1,5 @@
 /** What a store stands on. */
+import type { RecordSchema } from '../backends/backend.js';
 import type { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import type { CollectionHost } from '../collection/host.js';
@@ -11,6 +12,8 @@ import type { StoreName, StoreSettings } from './settings.js';
 
 /** The storage that made the store gives it. Reading `tenant` throws where one is required and none named. */
 export interface StoreHost extends CollectionHost {
+  /** In a transaction: ends its run here where tables are not known to be there, before a call is begun. */
+  requireTables(schemas: readonly RecordSchema[]): void;
   readonly settings: StoreSettings;
   readonly events: EventBus;
   /** Whether it belongs to the manager itself: only that may work for every tenant. */

@@ -99,7 +99,7 @@ export abstract class Store extends Handle {
 
   /** @throws in a transaction, whose run is over, where they are not known to be there */
   requireTables(): void {
-    this.host.requireTables?.(this.schemas);
+    this.host.requireTables(this.schemas);
   }
 
   /** The records of one of the store's collections. */

@@ -4,8 +4,9 @@ import type { ConversationEvents } from './conversations/records.js';
 import type { JobEvents } from './jobs/events.js';
 import type { TaskEvents } from './tasks/records.js';
 
-/** What the stores tell: the payload of each type of event. */
 export type { Agent, AgentHost } from './agent.js';
+
+/** What the stores tell: the payload of each type of event. */
 export interface StoreEvents extends AgentEvents, ConversationEvents, JobEvents, TaskEvents {}
 
 export type {

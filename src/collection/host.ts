@@ -13,8 +13,6 @@ export interface CollectionHost {
   readonly during?: DuringCall | undefined;
   /** Makes the collections' tables on first use; `undefined` once they are known to be there. */
   readonly ensure: (schemas: readonly RecordSchema[], context: OperationContext) => Promise<void> | undefined;
-  /** In a transaction: ends its run here where tables are not known to be there, before a call is begun that would. */
-  readonly requireTables?: ((schemas: readonly RecordSchema[]) => void) | undefined;
 }
 
 /** Admits an operation, makes sure of the tables, and runs it. What `work` throws at once rejects too. */
