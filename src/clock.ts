@@ -82,7 +82,7 @@ export function within<R>(
 ): Promise<R> {
   return new Promise((resolve, reject) => {
     const end = (): void => {
-      timer.cancel();
+      timer?.cancel();
       signal?.removeEventListener('abort', onAbort);
     };
     const cut = (error: StorageError): void => {
@@ -90,9 +90,8 @@ export function within<R>(
       reject(error);
     };
     const onAbort = (): void => cut(aborted(signal!, operation));
-    const timer = clock.after(timerDelay(deadline - clock.monotonic()), () =>
-      cut(new TimeoutError(late, { operation })),
-    );
+    const onTime = (): void => cut(new TimeoutError(late, { operation }));
+    const timer = deadline === Infinity ? undefined : clock.after(timerDelay(deadline - clock.monotonic()), onTime);
     signal?.addEventListener('abort', onAbort, { once: true });
     if (signal?.aborted === true) onAbort();
     work.finally(end).then(resolve, reject);

@@ -83,8 +83,8 @@ export type BeginOperation = (operation: string, options?: CallOptions) => Opera
 export type DuringCall = <R>(operation: string, work: () => Promise<R>) => Promise<R>;
 
 /**
- * The bounds of what is waited for outside of the operations themselves, a caller's source. It has its own pace: unless the
- * caller gave a `timeout`, or it is in a transaction, no time ends the wait.
+ * The bounds of what is waited for outside of the operations themselves: a source or a function of the caller's. It has its
+ * own pace: unless the caller gave a `timeout`, or it is in a transaction, no time ends the wait.
  */
 export function boundsNow(
   begin: BeginOperation,

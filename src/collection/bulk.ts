@@ -112,6 +112,7 @@ export abstract class BulkCollection<T, In, F extends string> extends Collection
     const { backend, scope, host } = this;
     const target: LoadTarget = {
       clock: host.clock,
+      operation: 'load',
       bounds: () => boundsNow(host.begin, 'load', options),
       codec: this.codec,
       schema: this.schema,

@@ -7,6 +7,8 @@ export type Source<T> = Iterable<T> | AsyncIterable<T>;
 
 export interface SourceHost {
   readonly clock: Clock;
+  /** Whose source it is, for errors. */
+  readonly operation: string;
   /** The bounds of an operation that begins now. @throws what refuses one. */
   bounds(): Pick<OperationContext, 'deadline' | 'signal'>;
 }
@@ -57,9 +59,9 @@ export class SourceReader<T> {
     await new Promise(setImmediate);
     if (this.waits) return;
     const { deadline, signal } = this.host.bounds();
-    if (signal?.aborted === true) throw aborted(signal);
+    if (signal?.aborted === true) throw aborted(signal, this.host.operation);
     if (deadline <= this.host.clock.monotonic())
-      throw new TimeoutError('The deadline has passed', { operation: 'load' });
+      throw new TimeoutError('The deadline has passed', { operation: this.host.operation });
   }
 
   /** Ends the wait for an item, and each later one, with `reason`. */
@@ -104,7 +106,7 @@ export class SourceReader<T> {
     });
   }
 
-  private readonly onAbort = (): void => this.stop(aborted(this.signal!));
+  private readonly onAbort = (): void => this.stop(aborted(this.signal!, this.host.operation));
 
   /** One timer for all the waits: it is set again where it comes too early for the last. */
   private setTimer(): void {
@@ -117,8 +119,9 @@ export class SourceReader<T> {
   private look(): void {
     this.timer = undefined;
     if (this.refuse === undefined) return;
-    if (this.host.clock.monotonic() >= this.deadline)
-      return this.stop(new TimeoutError('The source gave no item before the deadline', { operation: 'load' }));
+    const { clock, operation } = this.host;
+    if (clock.monotonic() >= this.deadline)
+      return this.stop(new TimeoutError('The source gave no item before the deadline', { operation }));
     try {
       this.host.bounds();
     } catch (error) {

@@ -63,20 +63,22 @@ describeServer('reads that are held', () => {
 
 describe('what a host gives and never answers', () => {
   const never = (): Promise<never> => new Promise(() => undefined);
-  const hanging: [string, (store: ConversationStore, options: CallOptions) => Promise<unknown>][] = [
-    ['the function of a search', (store, options) => store.search({ text: 'x', embed: never, ...options })],
+  const hanging: [string, string, (store: ConversationStore, options: CallOptions) => Promise<unknown>][] = [
+    ['search', 'the function', (store, options) => store.search({ text: 'x', embed: never, ...options })],
     [
-      'the source of an import',
+      'importConversations',
+      'the source',
       (store, options) => store.importConversations({ [Symbol.asyncIterator]: () => ({ next: never }) }, options),
     ],
   ];
-  test.each(hanging)('%s holds nobody beyond the timeout or the signal', async (_name, work) => {
+  test.each(hanging)('%s: %s holds nobody beyond the timeout or the signal', async (name, _what, work) => {
+    const operation = `conversations.${name}`;
     await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
-    await expect(work(storage.conversations, { timeout: 50 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await expect(work(storage.conversations, { timeout: 50 })).rejects.toMatchObject({ code: 'TIMEOUT', operation });
     const stop = new AbortController();
     const waiting = work(storage.conversations, { signal: stop.signal });
     stop.abort();
-    await expect(waiting).rejects.toMatchObject({ code: 'ABORTED' });
+    await expect(waiting).rejects.toMatchObject({ code: 'ABORTED', operation });
     await expect(work(storage.conversations, { signal: stop.signal })).rejects.toMatchObject({ code: 'ABORTED' });
   });
 

@@ -2,7 +2,7 @@
 import type { JsonObject } from '../../backends/backend.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { within } from '../../clock.js';
-import { withTimeLeft, type CallOptions } from '../../component.js';
+import { boundsNow, withTimeLeft, type CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
 import { evaluate, recordSubject } from '../../filter/evaluate.js';
 import { parseFilter, type Filter, type FilterNode } from '../../filter/syntax.js';
@@ -104,18 +104,17 @@ export abstract class SearchStore extends MessageVectorStore {
     return { count: count + nearest.length, items };
   }
 
-  /** With the vector of the host's function, which has the time of the call; what it leaves is that of the rest. */
+  /** With the vector of the host's function, which has the caller's timeout; what it leaves is that of the rest. */
   private async embedded<O extends CallOptions>(
     asked: O,
     embed: () => Promise<unknown>,
   ): Promise<O & { readonly vector: readonly number[] }> {
     const { begin, clock } = this.host;
     const operation = this.operationName('search');
-    const { context, end } = begin(operation, this.call(asked));
-    end();
+    const bounds = boundsNow(begin, operation, this.call(asked));
     const late = 'The deadline passed before the function had answered';
-    const made = await within((async () => embed())(), context, clock, late, operation);
-    return { ...withTimeLeft(asked, context.deadline, clock), vector: COMPONENTS(made, 'search.embed()') };
+    const made = await within((async () => embed())(), bounds, clock, late, operation);
+    return { ...withTimeLeft(asked, bounds.deadline, clock), vector: COMPONENTS(made, 'search.embed()') };
   }
 
   /** The nearest messages, each by its best vector, but those that the words find too: their score is the greater one. */

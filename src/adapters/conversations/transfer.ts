@@ -100,12 +100,11 @@ export abstract class TransferStore extends RetentionStore {
       !(Symbol.iterator in source || Symbol.asyncIterator in source)
     )
       throw invalid('source', source, 'an iterable or async iterable of texts or bytes');
-    const host = {
-      clock: this.host.clock,
-      bounds: () => boundsNow(this.host.begin, this.operationName('importConversations'), this.call(call)),
-    };
+    const { clock, begin } = this.host;
+    const operation = this.operationName('importConversations');
+    const host = { clock, operation, bounds: () => boundsNow(begin, operation, this.call(call)) };
     const { signal } = host.bounds();
-    if (signal?.aborted === true) throw aborted(signal, this.operationName('importConversations'));
+    if (signal?.aborted === true) throw aborted(signal, operation);
     if (!dryRun) this.require('writes', 'importConversations');
     const decide: ConversationImport['decide'] = (id, plan) =>
       // Without its writes.

@@ -153,6 +153,7 @@ export abstract class VectorWriter extends VectorCollections {
     await before?.(schema);
     const target: UpsertTarget = {
       clock: this.clock,
+      operation,
       bounds: () => boundsNow(this.begin, operation, options),
       maxBatch: Math.min(maxBatch, LIMITS.batchItems),
       onProgress: options?.onProgress,
