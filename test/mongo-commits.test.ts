@@ -87,6 +87,25 @@ describeServer('mongo', 'commits that are never sent', () => {
     expect(await direct.read(SCOPE, [KEY], context())).toEqual([undefined]);
   });
 
+  test('one of a client that does not tell what it sends is an outcome that nobody knows', async () => {
+    const pool = await open({ connectTimeout: 2_000 });
+    const client = clientOf(pool);
+    const startSession = client.startSession.bind(client);
+    client.startSession = (options) => {
+      const session = startSession(options);
+      let time = session.serverSession.lastUse;
+      // What the client itself writes there is passed over.
+      const set = (next: number): void => void (time = next === time - 1 ? next : time);
+      Object.defineProperty(session.serverSession, 'lastUse', { get: () => time, set });
+      return session;
+    };
+    const { error } = await commitAfter(pool, async () => {
+      proxy.goAway();
+      while (pool.figures().size > 0) await new Promise(setImmediate);
+    });
+    expect(error).toMatchObject({ code: 'OUTCOME_UNKNOWN', retryable: false });
+  });
+
   test('one that asks for nothing waits for no connection', async () => {
     const pool = await open({ max: 1 });
     const query = () => backendOn(pool).read(SCOPE, [KEY], context());

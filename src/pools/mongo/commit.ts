@@ -41,9 +41,9 @@ async function ask(session: MongoSession, bounds: Bounds, commitOnce: () => Prom
   const { client, clock } = session;
   const component = session.pool.name;
   const { serverSession } = client;
+  const isTold = session.tellsUse;
   for (let lost = false; ;) {
-    // The client sets it anew when it puts a command on a connection.
-    const unused = --serverSession.lastUse;
+    const unused = session.markUnused();
     try {
       return await within(commitOnce(), bounds, clock, 'The commit was not answered in time');
     } catch (error) {
@@ -51,7 +51,7 @@ async function ask(session: MongoSession, bounds: Bounds, commitOnce: () => Prom
       if (isStorageError(error)) throw unknown(component, error);
       lost ||= serverSession.isDirty;
       if (!isUnknown(error)) throw refusal(error, lost, component);
-      lost ||= serverSession.lastUse !== unused;
+      lost ||= !isTold || serverSession.lastUse !== unused;
       const isLast = clock.monotonic() + PAUSE >= bounds.deadline;
       if (isLast && lost) throw unknown(component, error);
       if (!lost && (isLast || GIVEN_UP.has((error as Error).name))) throw giveUp(session, error);

@@ -11,11 +11,13 @@ export class MongoSession extends LocalSession {
   readonly #mongo: MongoClient;
   #calls = new Set<Promise<unknown>>();
   #begun = false;
+  readonly #unused: number;
 
   constructor(pool: Pool, mongo: MongoClient, bounds: OperationContext, clock: Clock) {
     super(pool, bounds, clock);
     this.#mongo = mongo;
     this.#client = mongo.startSession();
+    this.#unused = this.markUnused();
   }
 
   get client(): ClientSession {
@@ -25,6 +27,22 @@ export class MongoSession extends LocalSession {
   /** Whether anything was asked of the client in it. */
   get begun(): boolean {
     return this.#begun;
+  }
+
+  /**
+   * Whether the client has told by now, as `markUnused` has it, that it sent what was asked of it. One that does so in
+   * another way must not be taken for one that has sent nothing.
+   */
+  get tellsUse(): boolean {
+    return !Object.is(this.#client.serverSession.lastUse, this.#unused);
+  }
+
+  /**
+   * Sets the time of the last use back: the client sets it anew when it puts a command of the session on a connection.
+   * @returns the time that stays while nothing is sent
+   */
+  markUnused(): number {
+    return --this.#client.serverSession.lastUse;
   }
 
   /** What the client does for it, also when nobody waits for it any more. */
