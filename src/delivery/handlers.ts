@@ -20,7 +20,7 @@ import type { Handler } from '../unit-of-work/relay/options.js';
 import type { VectorStore } from '../vectors/vector-store.js';
 import type { VectorRecord } from '../vectors/vector-store/options.js';
 import { decodeCall } from './call.js';
-import { topicOf } from './message.js';
+import { requireAtomic, topicOf } from './message.js';
 import { decodeWrite } from './records.js';
 import { DELIVERABLE, operationOf } from './stores.js';
 import type { DeliveredVector } from './vectors.js';
@@ -71,6 +71,8 @@ async function deliverCall(host: StoreHost, name: StoreName, { id, payload }: Ou
 async function once(host: CollectionHost, id: string, deliver: () => Promise<unknown>): Promise<void> {
   const marks = new Collection(DELIVERED, host);
   if (await marks.has(id)) return;
+  // Only an open database knows: it may have been accepted while this one was not there.
+  requireAtomic(host.backend, 'deliver');
   try {
     await deliver();
   } catch (error) {

@@ -52,9 +52,9 @@ export class MongoPool implements Pool {
     return this.#clockOffset ?? 0;
   }
 
-  /** `none` until it is open. */
+  /** Until it is open what most servers have: whoever asks for it is refused as the pool is not open. */
   get transactions(): 'snapshot' | 'none' {
-    return this.#opened?.deployment.transactions ?? 'none';
+    return this.#opened?.deployment.transactions ?? 'snapshot';
   }
 
   open(context: OpenContext): Promise<void> {
