@@ -14,7 +14,7 @@ import {
   transitionArguments,
   transitionManyArguments,
 } from './tasks/arguments.js';
-import { changedValue, checkRoom, newTaskValue, realChanges } from './tasks/changes.js';
+import { changedValue, newTaskValue, realChanges, roomIn } from './tasks/changes.js';
 import { conversationExists } from './tasks/conversation.js';
 import { enterGraph } from './tasks/dependencies.js';
 import type { KeyedOptions, TaskChangeOptions } from './tasks/linker.js';
@@ -38,7 +38,10 @@ export interface NewTask {
   readonly parentTaskId?: string | null | undefined;
   /** A text is a time of ISO 8601. */
   readonly dueAt?: Date | string | null | undefined;
-  /** A JSON object. The whole task leaves 64 KiB of the largest record free, for what is written to it later. */
+  /**
+   * A JSON object. The whole task leaves 64 KiB of the largest record free, for what is written to it later; one that has
+   * less is changed where it does not grow.
+   */
   readonly metadata?: object | undefined;
 }
 
@@ -58,7 +61,6 @@ export class TaskStore extends TaskRemover {
     const given = newTask(task, 'task');
     const { idempotencyKey, ...actor } = keyedArguments(options, 'options');
     const { conversationId, parentTaskId } = given;
-    checkRoom(newTaskValue(given), this.host.backend.capabilities.maxRecordBytes, 'task');
     return this.decide('create', callOptions(options), async (unit, host) => {
       const [{ result, remember }, exists] = await Promise.all([
         unit.once('create', idempotencyKey, given),
@@ -71,7 +73,8 @@ export class TaskStore extends TaskRemover {
       }
       if (!exists) throw invalid('task.conversationId', conversationId, "one of the tenant's conversations");
       if (parentTaskId !== undefined) await linkToParent(unit, parentTaskId, 'task.parentTaskId');
-      const record = unit.insert(TASKS, newTaskValue(given));
+      const value = newTaskValue(given);
+      const record = unit.insert(TASKS, value, roomIn(value));
       remember(record.id);
       const { status, ownerId } = given;
       const payload = { taskId: record.id, tenantId: this.host.tenant, status, ownerId };
@@ -100,8 +103,7 @@ export class TaskStore extends TaskRemover {
         writeGraph();
       }
       const value = changedValue(task.value, real);
-      checkRoom(value, this.host.backend.capabilities.maxRecordBytes, 'changes');
-      const next = unit.replace(TASKS, task, value);
+      const next = unit.replace(TASKS, task, value, roomIn(value));
       const payload = {
         taskId,
         tenantId: this.host.tenant,

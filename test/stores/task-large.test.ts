@@ -1,5 +1,6 @@
 /** Tasks that have more bytes together than one batch takes. */
 import { expect, test } from '@jest/globals';
+import { TASKS } from '../../src/adapters/tasks/records.js';
 import type { Task, TaskStore } from '../../src/index.js';
 import { describeTasks, refused } from '../support/task-storage.js';
 
@@ -44,10 +45,24 @@ describeTasks('large tasks', (made) => {
     const most = 1_048_576;
     const padded = (bytes: number): object => ({ text: 'x'.repeat(bytes) });
     const full = { title: 'full', metadata: padded(most - 500) };
-    expect(await refused(store.create(full), 'VALIDATION')).toMatchObject({ key: 'task', maxBytes: most - 65_536 });
+    expect(await refused(store.create(full), 'VALIDATION')).toMatchObject({
+      key: 'task',
+      maxBytes: most - 65_536 + '[]'.length,
+    });
     const { id } = await store.create({ title: 'a', metadata: padded(most - 65_536 - 500) });
     await refused(store.update(id, { metadata: full.metadata }), 'VALIDATION');
     await store.assign(id, '01890000-0000-7000-8000-000000000001');
     expect(await store.transition(id, 'cancelled')).toMatchObject({ status: 'cancelled' });
+  });
+
+  test('of an earlier version, which have less room, are changed where they do not grow', async () => {
+    const store = made.tenant().tasks;
+    const { id } = await store.create({ title: 'old' });
+    await store['records'](TASKS).patch(id, { set: { metadata: { text: 'x'.repeat(1_000_000) } } });
+    const grown = await refused(store.update(id, { title: 'older' }), 'VALIDATION');
+    expect(grown).toMatchObject({ key: 'task', maxBytes: 1_048_576 - 65_536 + '[]'.length });
+    expect(await store.update(id, { title: 'new', priority: 9 })).toMatchObject({ title: 'new', priority: 9 });
+    await store.update(id, { metadata: { text: 'x'.repeat(990_000) } });
+    expect(await store.update(id, { metadata: {} })).toMatchObject({ version: 5 });
   });
 });

@@ -1,9 +1,9 @@
 /** From what a caller says of a task to what is stored of it. */
 import { jsonBytes } from '../../backends/value.js';
-import { ValidationError } from '../../errors.js';
 import { defined } from '../defined.js';
 import { isDeepStrictEqual } from 'node:util';
 import type { NewTaskValue, TaskChanges } from './arguments.js';
+import type { Size } from '../unit-options.js';
 import { dueOrderOf, type TaskValue } from './records.js';
 
 export function newTaskValue(given: NewTaskValue): TaskValue {
@@ -27,12 +27,7 @@ export function changedValue(value: TaskValue, changes: TaskChanges): TaskValue 
 /** Bytes of a task's record that callers do not fill: what 1,000 assignees, a status and a counter need to be written later. */
 const RESERVED = 65_536;
 
-/** @throws `VALIDATION` for more than leaves room for what the store itself writes to the task later */
-export function checkRoom({ assigneeIds: _, ...given }: TaskValue, maxRecordBytes: number, key: string): void {
-  const most = maxRecordBytes - RESERVED;
-  const bytes = jsonBytes(given);
-  if (bytes <= most) return;
-  throw new ValidationError('VALIDATION', `${key}: expected at most ${most} bytes of JSON, got ${bytes}`, {
-    details: { key, bytes, maxBytes: most },
-  });
+/** How large a task may be where a caller fills it: it leaves room for what the store itself writes to it later. */
+export function roomIn({ assigneeIds }: TaskValue): Size {
+  return { room: RESERVED - jsonBytes(assigneeIds), as: 'task' };
 }
