@@ -56,7 +56,8 @@ export class DeliveredVectors {
       const given = decodeCall(encoded) as VectorRecord<M>[];
       const where = asGiven(options);
       const { store, isOwn } = this.outside;
-      await store.check(collection, given, where);
+      // What is written at once is checked by that itself; the options are those of what is not.
+      await store.check(collection, isOwn ? [] : given, where);
       if (isOwn) {
         await store.upsert(collection, given, where);
         return given.map(() => DONE);
