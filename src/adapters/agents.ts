@@ -8,7 +8,8 @@ import type { Actor } from './events.js';
 import { PAGE_MEMBERS, readCallOptions, readChangeOptions, readPageOptions } from './options.js';
 import type { ListPage, PageOptions } from './page.js';
 import type { StoreHost } from './host.js';
-import { checkIfVersion, defineStore, Store, type ChangeOptions, type Entity } from './store.js';
+import { checkIfVersion, Store, type ChangeOptions, type Entity } from './store.js';
+import { defineStore } from './store-definition.js';
 import type { Unit } from './unit.js';
 
 interface AgentValue {

@@ -19,13 +19,13 @@ import { isPlainObject } from '../filter/json.js';
 import { Handle } from '../handle.js';
 import { DELIVERED } from '../unit-of-work/delivered.js';
 import { publish } from '../unit-of-work/subscriptions.js';
-import { integer, shape, uuid, withDefault, type Reader } from './arguments.js';
-import { defineEvents, type EventValue, type StoreEvent } from './events.js';
+import { integer, shape, withDefault } from './arguments.js';
+import type { EventValue, StoreEvent } from './events.js';
 import type { StoreHost } from './host.js';
 import { IDEMPOTENCY } from './idempotency.js';
 import { CALL_MEMBERS } from './options.js';
 import { checkPageOptions, type ListPage, type PageOptions } from './page.js';
-import type { StoreName } from './settings.js';
+import type { StoreDefinition } from './store-definition.js';
 import { Unit } from './unit.js';
 import { watchEvents, type EventsFrom, type WatchOptions } from './watch-events.js';
 
@@ -34,32 +34,24 @@ export interface ChangeOptions extends CallOptions {
   readonly ifVersion?: number | undefined;
 }
 
-/** A record as a store gives it: its value, and what every record has. */
-export type Entity<T> = T & {
+interface Envelope {
   readonly id: string;
   readonly tenantId: string;
   /** Starts at 1, grows by 1 with each write. */
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
-};
+}
+
+/** A record as a store gives it: its value, and what every record has. */
+export type Entity<T> = T & Envelope;
+/** A value of which no member is taken for one of what every record has. */
+type EntityValue = object & { readonly [name in keyof Envelope]?: never };
 
 /** How often a decision is made, at most, where its reads may stay what they are however often: in a transaction, for a delivery. */
 const ATTEMPTS = 10;
 /** Milliseconds between two tries, at most. */
 const LONGEST_PAUSE = 1_000;
-
-export interface StoreDefinition {
-  readonly name: StoreName;
-  /** The events' types begin with it: `task` gives `task.created`. */
-  readonly prefix: string;
-  readonly collections: readonly Pick<CollectionDefinition<unknown>, 'schema'>[];
-  readonly events: CollectionDefinition<EventValue>;
-  /** Whether its decisions have events: only then are they written with the outbox. */
-  readonly tells: boolean;
-  /** Of what its events are of: gives the id as it is stored. */
-  readonly aggregateId: Reader<string>;
-}
 
 const readEventList = shape({
   ...CALL_MEMBERS,
@@ -69,16 +61,6 @@ const readEventList = shape({
 
 /** Which of the events of an aggregate are listed. */
 export type EventList = ReturnType<typeof readEventList>;
-
-/** @param collections every collection of the store, but those of its events. */
-export function defineStore(
-  name: StoreName,
-  prefix: string,
-  collections: StoreDefinition['collections'],
-  { tells = true, aggregateId = uuid }: Partial<Pick<StoreDefinition, 'tells' | 'aggregateId'>> = {},
-): StoreDefinition {
-  return { name, prefix, collections, events: defineEvents(`qm_${prefix}_events`), tells, aggregateId };
-}
 
 export abstract class Store extends Handle {
   private readonly schemas: readonly RecordSchema[];
@@ -137,9 +119,9 @@ export abstract class Store extends Handle {
     const { host } = this;
     // With the outbox, the events are written by the transaction that they tell of.
     const isApart = this.definition.tells && host.settings.events.outbox && host.outbox === undefined;
-    const again = (inside: StoreHost): Promise<R> => this.at(inside).decide(operation, options, plan);
+    const inTransaction = (inside: StoreHost): Promise<R> => this.at(inside).decide(operation, options, plan);
     const canBegin = host.backend.capabilities.transactions !== 'none';
-    if (isApart && canBegin) return host.transaction(callOptions(options), again);
+    if (isApart && canBegin) return host.transaction(callOptions(options), inTransaction);
     return this.run(operation, options, async (context) => {
       const most = context.session === undefined && host.delivery === undefined ? Infinity : ATTEMPTS;
       for (let attempt = 1; ; attempt++) {
@@ -147,7 +129,7 @@ export abstract class Store extends Handle {
         const unit = new Unit(host, at, this.definition.events, this.definition.prefix);
         const result = await plan(unit, host);
         // Where there are no transactions, what tells nothing needs none, and the rest is refused before it writes.
-        if (isApart && unit.events.length > 0) return host.transaction(callOptions(options), again);
+        if (isApart && unit.events.length > 0) throw untellable(host, this.operationName(operation));
         if (host.delivery !== undefined && !unit.isPart) unit.mark(host.delivery);
         const failure = await unit.commit(this.operationName(operation)).catch((error: unknown) => {
           // A deadlock undid the batch. In a transaction it undid that too, which is run again as a whole.
@@ -216,7 +198,7 @@ export abstract class Store extends Handle {
     return watchEvents(this.host, () => this.definition.aggregateId(aggregateId, 'aggregateId'), list, options);
   }
 
-  protected entity<T>({ id, version, createdAt, updatedAt, value }: StoredRecord<T>): Entity<T> {
+  protected entity<T extends EntityValue>({ id, version, createdAt, updatedAt, value }: StoredRecord<T>): Entity<T> {
     // What is new before what is spread: added after it, each member takes the engine a microsecond.
     return { id, tenantId: this.host.tenant, version, createdAt, updatedAt, ...value };
   }
@@ -240,7 +222,7 @@ export abstract class Store extends Handle {
   }
 
   /** One page of a collection of the store, as entities. @throws `INVALID_CURSOR`, `VALIDATION` */
-  protected async page<T>(
+  protected async page<T extends EntityValue>(
     definition: CollectionDefinition<T>,
     filter: Parameters<Collection<T>['query']>[0],
     sort: NonNullable<Parameters<Collection<T>['query']>[1]>['sort'],
@@ -288,6 +270,11 @@ export function callOptions(options: CallOptions): CallOptions {
   if (!isPlainObject(options)) throw invalid('options', options, 'an object');
   const { signal, timeout } = options as CallOptions;
   return { ...(signal === undefined ? {} : { signal }), ...(timeout === undefined ? {} : { timeout }) };
+}
+
+function untellable({ backend }: StoreHost, operation: string): UnsupportedError {
+  const message = `${operation}: with the outbox its events are written in a transaction, and ${backend.name} has none`;
+  return new UnsupportedError(message, { operation });
 }
 
 function exhausted(message: string, attempts: number, operation: string): ConflictError {

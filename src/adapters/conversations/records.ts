@@ -2,7 +2,8 @@
 import type { JsonObject, JsonValue } from '../../backends/backend.js';
 import { defineOwnCollection } from '../../collection/definition.js';
 import type { EventValue, StoreEvent } from '../events.js';
-import { defineStore, type Entity, type StoreDefinition } from '../store.js';
+import type { Entity } from '../store.js';
+import { defineStore, type StoreDefinition } from '../store-definition.js';
 import type { Size } from '../unit-options.js';
 import { ENDED } from './ended.js';
 

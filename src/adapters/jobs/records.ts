@@ -2,7 +2,8 @@
 import { defined } from '../defined.js';
 import type { JsonObject, JsonValue } from '../../backends/backend.js';
 import { defineOwnCollection } from '../../collection/definition.js';
-import { defineStore, type Entity } from '../store.js';
+import type { Entity } from '../store.js';
+import { defineStore } from '../store-definition.js';
 
 export const JOB_STATUSES = ['draft', 'scheduled', 'running', 'succeeded', 'failed', 'cancelled'] as const;
 export type JobStatus = (typeof JOB_STATUSES)[number];

@@ -1,5 +1,5 @@
 /** What the key-value store keeps. */
-import { defineStore } from '../store.js';
+import { defineStore } from '../store-definition.js';
 import { ENTRIES } from './entries.js';
 import { LOCKS } from './locks.js';
 import { USAGE } from './usage.js';

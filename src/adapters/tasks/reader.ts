@@ -7,7 +7,8 @@ import { uuid } from '../arguments.js';
 import type { EventValue, StoreEvent } from '../events.js';
 import type { ListPage, PageOptions } from '../page.js';
 import type { StoreHost } from '../host.js';
-import { callOptions, defineStore, Store } from '../store.js';
+import { callOptions, Store } from '../store.js';
+import { defineStore } from '../store-definition.js';
 import type { Unit } from '../unit.js';
 import {
   callArguments,
