@@ -5,7 +5,7 @@ import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { uuid } from '../arguments.js';
 import type { Patched, Unit } from '../unit.js';
-import { beginAfter, teller, type Beginning } from './ended.js';
+import { claimBeginning, teller, type Beginning } from './ended.js';
 import { HistoryStore } from './history.js';
 import { defined } from '../defined.js';
 import { ADD_OPTIONS, MESSAGE, type AssetInput, type MessageInput } from './input.js';
@@ -104,13 +104,13 @@ export abstract class AppendStore extends HistoryStore {
       if (once.result !== undefined) {
         const before = await unit.find(MESSAGES, once.result);
         if (before === undefined) throw this.forgotten('The message', once.result, 'addMessage');
-        return { result: this.messageOf(before), left: conversation };
+        return { result: this.messageOf(before), conversation };
       }
       if (stored !== undefined) {
         once.remember(stored.id);
-        return { result: this.messageOf(stored), left: conversation };
+        return { result: this.messageOf(stored), conversation };
       }
-      const beginning = conversation === undefined ? await beginAfter(unit, key) : undefined;
+      const beginning = conversation === undefined ? await claimBeginning(unit, key) : undefined;
       const isKept = keepSession && conversation?.value.sessionId !== undefined;
       const { userId, session } = people(isKept);
       const growth = { input, session, triggeredById };
@@ -124,7 +124,7 @@ export abstract class AppendStore extends HistoryStore {
       const { role, messageType, status } = added.value;
       const created = { eventType: 'created', metadata: { role, messageType, status } };
       this.messageEvent(unit, owner, added.id, created, triggeredById);
-      return { result: this.messageOf(added), left };
+      return { result: this.messageOf(added), conversation: left };
     });
   }
 

@@ -34,10 +34,11 @@ export interface ConversationCapabilities {
   readonly purges: boolean;
 }
 
-/** What a decision gives, and how it leaves the conversation. */
+/** What a decision gives. */
 export interface Decided<R> {
   readonly result: R;
-  readonly left?: StoredRecord<ConversationState> | Patched<ConversationValue> | undefined;
+  /** The conversation as the decision leaves it. */
+  readonly conversation?: StoredRecord<ConversationState> | Patched<ConversationValue> | undefined;
 }
 
 const QUEUED = 'The writes of the conversation that were asked for before took too long';
@@ -114,17 +115,17 @@ export abstract class ConversationBase extends Store {
       const decided = await this.decide(operation, options, (unit) => plan(unit, undefined));
       return decided.result;
     }
-    return this.inTurn(operation, id, options, async (left, known, key) => {
+    return this.inTurn(operation, id, options, async (remaining, known, key) => {
       // Whatever becomes of the decision, what was known before it is not what is true after it.
       let hint = known.take(key);
-      const { result, left: after } = await this.again(() =>
-        this.decide(operation, left, (unit) => {
+      const { result, conversation } = await this.again(() =>
+        this.decide(operation, remaining, (unit) => {
           const first = hint;
           hint = undefined;
           return plan(unit, first);
         }),
       );
-      const record = after !== undefined && 'record' in after ? after.record() : after;
+      const record = conversation !== undefined && 'record' in conversation ? conversation.record() : conversation;
       if (record !== undefined) known.keep(key, record);
       return result;
     });
@@ -132,7 +133,7 @@ export abstract class ConversationBase extends Store {
 
   /**
    * Runs `work` after what this process was asked before to write to the conversation.
-   * @param work gets the options with the time that the waiting left
+   * @param work gets the options with the time that remains after the waiting
    */
   protected inTurn<R>(
     operation: string,
@@ -143,13 +144,12 @@ export abstract class ConversationBase extends Store {
     const { host } = this;
     const known = recentConversations(host.backend);
     const key = `${host.tenant}\n${id}`;
-    let left = options;
-    const wait = (turn: Promise<void>): Promise<void> =>
+    const wait = (turn: Promise<void>): Promise<CallOptions> =>
       this.run(operation, options, async (context) => {
         await within(turn, context, host.clock, QUEUED);
-        left = withTimeLeft(options, context.deadline, host.clock);
+        return withTimeLeft(options, context.deadline, host.clock);
       });
-    return known.turn(key, wait, () => work(left, known, key));
+    return known.turn(key, wait, (remaining = options) => work(remaining, known, key));
   }
 
   /** Decides again when another writer took a unique value meanwhile; in a transaction that is the transaction's end. */

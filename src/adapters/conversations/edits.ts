@@ -140,7 +140,7 @@ export abstract class EditStore extends AppendStore {
         throw this.missing('message', key, operation);
       checkIfVersion(message, 'message', ifVersion);
       const change = await decide({ unit, conversation: owner, message });
-      if (change === undefined) return { result: this.messageOf(message), left: owner };
+      if (change === undefined) return { result: this.messageOf(message), conversation: owner };
       return this.written({ unit, conversation: owner, message }, change, triggeredById);
     });
   }
@@ -155,7 +155,7 @@ export abstract class EditStore extends AppendStore {
     if (revision) unit.insert(REVISIONS, revisionOf(message, unit.now, triggeredById), OWN);
     const changed = isSame(message.value, next) ? message : unit.replace(MESSAGES, message, next, size);
     for (const event of events) this.messageEvent(unit, after, message.id, event, triggeredById);
-    return { result: this.messageOf(changed), left };
+    return { result: this.messageOf(changed), conversation: left };
   }
 
   private edited(unit: Unit, message: StoredRecord<MessageValue>, edit: EditInput): Change | undefined {

@@ -37,10 +37,11 @@ export interface Beginning {
 export const ANEW: Beginning = { lastSeq: 0 };
 
 /** Reads where the one before under its id ended, and makes the unit stand on that: another may be made and end meanwhile. */
-export async function beginAfter(unit: Unit, id: string): Promise<Beginning> {
+export async function claimBeginning(unit: Unit, id: string): Promise<Beginning> {
   const former = await unit.find(ENDED, id);
   if (former === undefined) {
-    // It has expired as soon as it is written: it is refused where one has ended by then, and is of no other use.
+    // An insert fails where the id has a live record: this one proves that none has ended since the read. It expires at once,
+    // so that only the sweep meets it.
     unit.insert(ENDED, { lastSeq: 0, version: 0 }, { id, expiresAt: unit.now });
     return ANEW;
   }

@@ -4,7 +4,7 @@ import type { StoredRecord } from '../../collection/record-codec.js';
 import { ConflictError, invalid } from '../../errors.js';
 import { defined } from '../defined.js';
 import type { Unit } from '../unit.js';
-import { beginAfter, teller } from './ended.js';
+import { claimBeginning, teller } from './ended.js';
 import { namingPeople } from './import-people.js';
 import { strangeRevisions } from './import-revisions.js';
 import {
@@ -151,7 +151,7 @@ export class BatchPlan {
       const left = unit.replace(CONVERSATIONS, owner, { ...next, ...defined({ embedded, formerVersion }) }, OWN);
       unit.event(teller(left), 'updated', { changed: ['import'] });
     } else if (isNew !== undefined) {
-      const before = await beginAfter(unit, isNew.id);
+      const before = await claimBeginning(unit, isNew.id);
       const lastSeq = Math.max(next.lastSeq, before.lastSeq);
       const made = unit.insert(CONVERSATIONS, { ...next, ...before, lastSeq }, { ...isNew, ...OWN });
       unit.event(teller(made), 'created', defined({ title: next.title }));

@@ -89,12 +89,12 @@ export abstract class PurgeStore extends EditStore {
     work: (inside: this) => Promise<R>,
   ): Promise<R> {
     this.require('purges', operation);
-    const run = (left: CallOptions): Promise<R> =>
-      this.host.transaction(left, (host: StoreHost) => work(this.at(host)));
+    const run = (call: CallOptions): Promise<R> =>
+      this.host.transaction(call, (host: StoreHost) => work(this.at(host)));
     if (this.inTransaction) return run(options);
-    return this.inTurn(operation, id, options, (left, known, key) => {
-      known.take(key);
-      return run(left);
+    return this.inTurn(operation, id, options, (remaining, known, key) => {
+      known.forget(key);
+      return run(remaining);
     });
   }
 

@@ -18,6 +18,10 @@ export class RecentConversations {
     return record;
   }
 
+  forget(key: string): void {
+    this.records.delete(key);
+  }
+
   keep(key: string, record: StoredRecord<ConversationState & Partial<ConversationValue>>): void {
     const { title: _title, metadata: _metadata, ...value } = record.value;
     this.records.set(key, { ...record, value });
@@ -27,8 +31,13 @@ export class RecentConversations {
   /**
    * Runs `work` when all that was asked for before on this key has ended: writers of one conversation would only make each
    * other's decisions void. @param wait bounds the waiting; it rejects when the caller waits no more
+   * @param work gets what `wait` gave, where there was anything to wait for
    */
-  async turn<R>(key: string, wait: (turn: Promise<void>) => Promise<void>, work: () => Promise<R>): Promise<R> {
+  async turn<W, R>(
+    key: string,
+    wait: (turn: Promise<void>) => Promise<W>,
+    work: (waited: W | undefined) => Promise<R>,
+  ): Promise<R> {
     const before = this.last.get(key);
     let end!: () => void;
     const mine = new Promise<void>((resolve) => (end = resolve));
@@ -36,8 +45,7 @@ export class RecentConversations {
     const tail = before === undefined ? mine : before.then(() => mine);
     this.last.set(key, tail);
     try {
-      if (before !== undefined) await wait(before);
-      return await work();
+      return await work(before === undefined ? undefined : await wait(before));
     } finally {
       end();
       void tail.then(() => {

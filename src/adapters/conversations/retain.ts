@@ -183,7 +183,7 @@ export abstract class RetentionStore extends SearchStore {
       unit.replace(MESSAGES, record, next, OWN);
       for (const event of events) this.messageEvent(unit, after, record.id, event, triggeredById);
     }
-    return { result: live.length, left };
+    return { result: live.length, conversation: left };
   }
 
   private purgeMany(

@@ -10,7 +10,7 @@ import type { ListPage } from '../page.js';
 import { checkIfVersion, type ChangeOptions } from '../store.js';
 import type { Unit } from '../unit.js';
 import type { Decided } from './base.js';
-import { ANEW, beginAfter, teller, type Beginning } from './ended.js';
+import { ANEW, claimBeginning, teller, type Beginning } from './ended.js';
 import { defined } from '../defined.js';
 import { ARCHIVE, CHANGE_OPTIONS, CONVERSATION, CREATE_OPTIONS, NAME, optionsOf, READ_OPTIONS } from './input.js';
 import { CONVERSATIONS, outward, OWN, SESSIONS, type Conversation, type ConversationValue } from './records.js';
@@ -87,17 +87,17 @@ export abstract class ThreadStore extends UserStore {
       if (once.result !== undefined) {
         const before = once.result === key ? found : await unit.find(CONVERSATIONS, once.result);
         if (before === undefined) throw this.forgotten('The conversation', once.result, 'ensureConversation');
-        return { result: this.conversationOf(before), left: found };
+        return { result: this.conversationOf(before), conversation: found };
       }
       if (sessionId !== undefined && session === undefined)
         throw this.missing('session', sessionId, 'ensureConversation');
       const userId = session?.value.userId;
       once.remember(key);
       if (found === undefined) {
-        const beginning = given === undefined ? ANEW : await beginAfter(unit, key);
+        const beginning = given === undefined ? ANEW : await claimBeginning(unit, key);
         const made = this.newConversation(unit, key, { title, sessionId, userId, metadata }, beginning);
         unit.event(teller(made), 'created', defined({ title }), { triggeredById });
-        return { result: this.conversationOf(made), left: made };
+        return { result: this.conversationOf(made), conversation: made };
       }
       const { value } = found;
       const taken = sessionId === undefined ? {} : { sessionId, userId };
@@ -173,7 +173,7 @@ export abstract class ThreadStore extends UserStore {
       const { archivedAt: _was, ...value } = found.value;
       const left = unit.replace(CONVERSATIONS, found, { ...value, activeAt });
       unit.event(teller(found, 1), 'unarchived', {}, { triggeredById });
-      return { result: true, left };
+      return { result: true, conversation: left };
     });
   }
 
@@ -188,7 +188,7 @@ export abstract class ThreadStore extends UserStore {
     const next = { ...value, archivedAt: at, metadata: { ...value.metadata, ...metadata } };
     const left = unit.replace(CONVERSATIONS, found, next, metadata === undefined ? OWN : {});
     unit.event(teller(found, 1), 'archived', defined({ metadata }), { triggeredById });
-    return { result: true, left };
+    return { result: true, conversation: left };
   }
 
   protected newConversation(
@@ -237,9 +237,9 @@ export abstract class ThreadStore extends UserStore {
   ): Decided<Conversation> {
     const names = Object.keys({ ...found.value, ...next }) as (keyof ConversationValue)[];
     const changed = names.filter((name) => !isSame(found.value[name], next[name]));
-    if (changed.length === 0) return { result: this.conversationOf(found), left: found };
+    if (changed.length === 0) return { result: this.conversationOf(found), conversation: found };
     const left = unit.replace(CONVERSATIONS, found, next);
     unit.event(teller(left), 'updated', { changed }, { triggeredById });
-    return { result: this.conversationOf(left), left };
+    return { result: this.conversationOf(left), conversation: left };
   }
 }

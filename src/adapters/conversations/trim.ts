@@ -41,14 +41,14 @@ export abstract class TrimStore extends TransferStore {
         if (owner === undefined) throw this.missing('conversation', key, 'trimHistory');
         const past = owner.version === before.version ? before.past : 0;
         const excess = owner.value.messageCount - keep;
-        if (excess <= 0) return { result: 0, left: owner };
+        if (excess <= 0) return { result: 0, conversation: owner };
         const oldest = await unit.query(
           MESSAGES,
           { conversationId: key, seq: { $gt: past }, deletedAt: { $exists: false } },
           { sort: { conversationId: 'asc', seq: 'asc' }, limit: Math.min(excess, before.limit) },
         );
         const [portion] = portionsOf(oldest);
-        if (portion === undefined) return { result: 0, left: owner };
+        if (portion === undefined) return { result: 0, conversation: owner };
         const { length } = portion;
         // Large ones are read again as few at a time as can be marked.
         const limit = length < oldest.length ? length : Math.min(2 * before.limit, STEP);

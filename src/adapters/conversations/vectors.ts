@@ -166,8 +166,8 @@ export abstract class MessageVectorStore extends PurgeStore {
     await this.decideOn('upsertMessageVectors', conversationId, options, async (unit, find) => {
       const found = await find();
       if (found === undefined) throw this.missing('message', messageId, 'upsertMessageVectors');
-      if (found.value.embedded === true) return { result: undefined, left: found };
-      return { result: undefined, left: this.touch(unit, found, { embedded: true }) };
+      if (found.value.embedded === true) return { result: undefined, conversation: found };
+      return { result: undefined, conversation: this.touch(unit, found, { embedded: true }) };
     });
     return conversationId;
   }
@@ -182,7 +182,7 @@ export abstract class MessageVectorStore extends PurgeStore {
       const owner = await find();
       const message = await unit.find(MESSAGES, messageId);
       if (owner === undefined || message?.value.conversationId !== conversationId) return { result: false };
-      return { result: true, left: this.touch(unit, owner, {}) };
+      return { result: true, conversation: this.touch(unit, owner, {}) };
     });
   }
 
