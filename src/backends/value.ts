@@ -167,15 +167,15 @@ class Walk {
 }
 
 /** A UTF-16 unit is at most 3 bytes of UTF-8, and at most 6 when JSON escapes it. */
-const BYTES_PER_UNIT = 6;
+export const BYTES_PER_UNIT = 6;
 
-let last = { time: 0, text: new Date(0).toISOString() };
+let lastTime = { time: 0, text: new Date(0).toISOString() };
 
 /** `toISOString`, which takes longer than all else of a time; most times of one write are the same. */
 export function isoText(date: Date): string {
   const time = date.getTime();
-  if (time !== last.time) last = { time, text: date.toISOString() };
-  return last.text;
+  if (time !== lastTime.time) lastTime = { time, text: date.toISOString() };
+  return lastTime.text;
 }
 
 /** A stored value as a host gets it: Dates where they are declared. The value is changed in place. */
@@ -200,7 +200,10 @@ export function copyJson<V extends JsonValue>(value: V): V {
   return copy as JsonValue as V;
 }
 
-/** As JSON has it and gives it back, of JSON and dates: these as their text, without the members that are `undefined`. */
+/**
+ * What `JSON.parse(JSON.stringify(value))` gives of a value made of JSON, dates and `undefined`: dates as their text, no members
+ * that are `undefined`, null for a number that is none.
+ */
 export function toJson(value: unknown): JsonValue | undefined {
   if (value === undefined || value === null) return value;
   if (typeof value !== 'object')

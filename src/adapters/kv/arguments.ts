@@ -1,6 +1,6 @@
 /** What callers give to the key-value store, checked before any I/O. */
 import { LIMITS } from '../../backends/limits.js';
-import { jsonBytes } from '../../backends/value.js';
+import { BYTES_PER_UNIT, jsonBytes } from '../../backends/value.js';
 import type { CallOptions } from '../../component.js';
 import { invalid, ValidationError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
@@ -63,8 +63,8 @@ export function readValue(at: Address, value: unknown, limits: ValueLimits, name
   const copy = sized(json(value, name));
   const { bytes } = copy;
   // A record that is too large is refused before it is read what it replaces.
-  const names = 6 * (at.namespace.length + at.key.length);
-  if (bytes <= limits.maxValueBytes && bytes + names <= limits.maxRecordBytes - RECORD_BYTES) return copy;
+  const addressBound = BYTES_PER_UNIT * (at.namespace.length + at.key.length);
+  if (bytes <= limits.maxValueBytes && bytes + addressBound <= limits.maxRecordBytes - RECORD_BYTES) return copy;
   const room = limits.maxRecordBytes - RECORD_BYTES - jsonBytes(at.namespace) - jsonBytes(at.key);
   const maxBytes = Math.min(limits.maxValueBytes, room);
   if (bytes <= maxBytes) return copy;

@@ -7,7 +7,7 @@ const PAGES = 100;
 
 /** @throws when the package, or its compiled part, is not there. */
 export async function loadBetterSqlite3(): Promise<OpenEngine> {
-  // Caught: bundlers take such an import for one of a package that may not be there.
+  // Caught for bundlers alone, which take the import then for one of a package that may not be there.
   const { default: Sqlite } = await import('better-sqlite3').catch((cause: unknown) => {
     throw cause;
   });

@@ -33,7 +33,7 @@ export function loadNodeSqlite(): OpenEngine {
 
 /** @throws when the package, or its compiled part, is not there. */
 export async function loadPhotostructure(): Promise<OpenEngine> {
-  // Caught: bundlers take such an import for one of a package that may not be there.
+  // Caught for bundlers alone, which take the import then for one of a package that may not be there.
   const library = await import('@photostructure/sqlite').catch((cause: unknown) => {
     throw cause;
   });
