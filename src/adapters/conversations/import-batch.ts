@@ -5,8 +5,9 @@ import { ConflictError, invalid } from '../../errors.js';
 import { defined } from '../defined.js';
 import type { Unit } from '../unit.js';
 import { claimBeginning, teller } from './ended.js';
-import { namingPeople } from './import-people.js';
-import { strangeRevisions } from './import-revisions.js';
+import { keyOf, type Item } from './import-item.js';
+import { withoutStrangers } from './import-people.js';
+import { foreignRevisions } from './import-revisions.js';
 import {
   CONVERSATIONS,
   MESSAGES,
@@ -21,15 +22,6 @@ import {
 
 export type ImportMode = 'skip' | 'replace' | 'fail';
 
-export interface Item {
-  readonly kind: string;
-  readonly line: number;
-  readonly id: string;
-  readonly createdAt: Date;
-  readonly expiresAt?: Date | undefined;
-  readonly value: Record<string, unknown>;
-}
-
 export const KINDS: Readonly<Record<string, CollectionDefinition<never>>> = {
   user: USERS as never,
   session: SESSIONS as never,
@@ -38,8 +30,15 @@ export const KINDS: Readonly<Record<string, CollectionDefinition<never>>> = {
   revision: REVISIONS as never,
 };
 
-export function keyOf({ kind, id }: Pick<Item, 'kind' | 'id'>): string {
-  return `${kind} ${id}`;
+/** What the batches of an import before this one have left. */
+export interface ImportState {
+  readonly mode: ImportMode;
+  /** Whether the conversation would be there by now. */
+  readonly isPromised: boolean;
+  /** Whether its messages go to the end, since one before them had to. */
+  readonly isMoving: boolean;
+  /** The last message that this import wrote: all its revisions come with it. */
+  readonly written: string | undefined;
 }
 
 export class BatchPlan {
@@ -47,27 +46,24 @@ export class BatchPlan {
   moved = 0;
   /** What is to be written of users, sessions, messages and revisions. */
   readonly puts: Item[] = [];
+  isMoving: boolean;
+  written: string | undefined;
   private live = 0;
   private last = 0;
   private latest: Date | undefined;
 
-  constructor(
-    private readonly mode: ImportMode,
-    /** Whether the conversation would be there by now. */
-    private readonly isPromised: boolean,
-    /** Whether its messages go to the end, since one before them had to. */
-    public isMoving: boolean,
-    /** The last message that this import wrote: all its revisions come with it. */
-    public written: string | undefined,
-  ) {}
+  constructor(private readonly state: ImportState) {
+    this.isMoving = state.isMoving;
+    this.written = state.written;
+  }
 
   async make(unit: Unit, batch: readonly Item[], owner: StoredRecord<ConversationValue> | undefined): Promise<void> {
     const [known, taken] = [await this.known(unit, batch), await takenPlaces(unit, batch)];
-    const strange = this.mode === 'skip' ? await strangeRevisions(unit, this.late(batch, known)) : undefined;
+    const foreign = this.state.mode === 'skip' ? await foreignRevisions(unit, this.late(batch, known)) : undefined;
     let conversation = owner?.value;
     let isNew: Item | undefined;
     this.last = owner?.value.lastSeq ?? 0;
-    for (const item of await namingPeople(unit, batch)) {
+    for (const item of await withoutStrangers(unit, batch)) {
       const found = known.get(keyOf(item));
       if (item.kind === 'conversation') {
         if (this.outcome(item, owner !== undefined) === 'skipped') continue;
@@ -83,7 +79,7 @@ export class BatchPlan {
         isNew = owner === undefined ? item : undefined;
         continue;
       }
-      const outcome = this.outcome(item, strange?.has(item.id) === true || found !== undefined);
+      const outcome = this.outcome(item, foreign?.has(item.id) === true || found !== undefined);
       const before = found?.value as MessageValue | undefined;
       const isOthers = before !== undefined && before.conversationId !== item.value['conversationId'];
       // What stands elsewhere was moved by an import before this one, which may have been cut short.
@@ -97,7 +93,7 @@ export class BatchPlan {
       this.puts.push(item);
     }
     const part = batch.find(({ kind }) => kind === 'message' || kind === 'revision');
-    if (conversation === undefined && part !== undefined && !this.isPromised)
+    if (conversation === undefined && part !== undefined && !this.state.isPromised)
       throw invalid(
         'value.conversationId',
         part.value['conversationId'],
@@ -178,11 +174,11 @@ export class BatchPlan {
   }
 
   private outcome({ kind, id }: Item, isThere: boolean): 'written' | 'replaced' | 'skipped' {
-    if (isThere && this.mode === 'fail')
+    if (isThere && this.state.mode === 'fail')
       throw new ConflictError('ALREADY_EXISTS', `${kind} ${JSON.stringify(id)} is there already`, {
         details: { existingId: id },
       });
-    const outcome = !isThere ? 'written' : this.mode === 'replace' ? 'replaced' : 'skipped';
+    const outcome = !isThere ? 'written' : this.state.mode === 'replace' ? 'replaced' : 'skipped';
     this.outcomes.push([outcome, kind]);
     return outcome;
   }

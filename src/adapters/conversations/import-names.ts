@@ -3,7 +3,7 @@ import type { CollectionDefinition } from '../../collection/definition.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { ConflictError } from '../../errors.js';
 import type { Unit } from '../unit.js';
-import type { Item } from './import-batch.js';
+import type { Item } from './import-item.js';
 import { MESSAGES, SESSIONS, USERS, type SessionValue, type UserValue } from './records.js';
 
 const PEOPLE: readonly (readonly [string, CollectionDefinition<UserValue | SessionValue>])[] = [

@@ -1,20 +1,15 @@
 /** Whom the records of an import name: only users and sessions that are there, as everywhere. */
 import type { Unit } from '../unit.js';
+import type { Item } from './import-item.js';
 import { SESSIONS, USERS } from './records.js';
-
-interface Item {
-  readonly kind: string;
-  readonly id: string;
-  readonly value: Record<string, unknown>;
-}
 
 const NAMED = [
   ['userId', 'user', USERS],
   ['sessionId', 'session', SESSIONS],
 ] as const;
 
-/** The records, of which each names nobody in place of one who is neither there nor among them. */
-export async function namingPeople<I extends Item>(unit: Unit, items: readonly I[]): Promise<readonly I[]> {
+/** The records without the users and sessions that they name which are neither there nor among them. */
+export async function withoutStrangers(unit: Unit, items: readonly Item[]): Promise<readonly Item[]> {
   let named = items;
   for (const [member, kind, definition] of NAMED) {
     const brought = new Set(items.filter((item) => item.kind === kind).map(({ id }) => id));
@@ -27,7 +22,7 @@ export async function namingPeople<I extends Item>(unit: Unit, items: readonly I
   return named;
 }
 
-function without<I extends Item>(item: I, member: string): I {
+function without(item: Item, member: string): Item {
   const { [member]: _gone, ...value } = item.value;
   return { ...item, value };
 }

@@ -1,20 +1,16 @@
 /** Which former states an import may bring to a message that is there and stays as it is. */
 import { groupBy } from '../../collection/group-by.js';
 import type { Unit } from '../unit.js';
+import type { Item } from './import-item.js';
 import { MESSAGES, REVISIONS, type RevisionValue } from './records.js';
-
-interface Item {
-  readonly id: string;
-  readonly value: Record<string, unknown>;
-}
 
 /**
  * The ids of those that the message never had. One that it counts and that is not there is its own: an import before this one
  * was cut short.
  * @param items revisions that are not there, of messages that may be
  */
-export async function strangeRevisions(unit: Unit, items: readonly Item[]): Promise<Set<string>> {
-  const strange = new Set<string>();
+export async function foreignRevisions(unit: Unit, items: readonly Item[]): Promise<Set<string>> {
+  const foreign = new Set<string>();
   const byMessage = [...groupBy(items, ({ value }) => (value as unknown as RevisionValue).messageId)];
   const ids = byMessage.map(([id]) => id);
   for (const [i, message] of (await unit.findMany(MESSAGES, ids)).entries()) {
@@ -27,9 +23,9 @@ export async function strangeRevisions(unit: Unit, items: readonly Item[]): Prom
       counted.map(([, revision]) => revision),
     );
     for (const [id, revision] of numbered)
-      if (revision > message.value.revisions || taken.has(revision)) strange.add(id);
+      if (revision > message.value.revisions || taken.has(revision)) foreign.add(id);
   }
-  return strange;
+  return foreign;
 }
 
 async function takenNumbers(unit: Unit, messageId: string, numbers: readonly number[]): Promise<Set<number>> {

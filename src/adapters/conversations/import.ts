@@ -4,7 +4,8 @@ import type { StoredRecord } from '../../collection/record-codec.js';
 import { isStorageError, type StorageError } from '../../errors.js';
 import { instant, optional, uuid } from '../arguments.js';
 import type { Unit } from '../unit.js';
-import { BatchPlan, keyOf, type ImportMode, type Item } from './import-batch.js';
+import { BatchPlan, type ImportMode } from './import-batch.js';
+import { keyOf, type Item } from './import-item.js';
 import { checkNames } from './import-names.js';
 import { VALUES } from './import-values.js';
 import { BATCH_BYTES } from './portions.js';
@@ -123,8 +124,12 @@ export class ConversationImport {
 
   private async write(batch: readonly Item[], owner: string | undefined): Promise<void> {
     const outcome = await this.decide(owner, async (unit, found) => {
-      const isPromised = this.conversations.has(owner ?? '');
-      const plan = new BatchPlan(this.mode, isPromised, owner !== undefined && owner === this.moving, this.wrote);
+      const plan = new BatchPlan({
+        mode: this.mode,
+        isPromised: this.conversations.has(owner ?? ''),
+        isMoving: owner !== undefined && owner === this.moving,
+        written: this.wrote,
+      });
       await plan.make(unit, batch, found);
       if (this.dryRun) await checkNames(unit, plan.puts);
       return plan;
