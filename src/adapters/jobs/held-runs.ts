@@ -39,6 +39,14 @@ const ENDS = 200;
 /** Tenants whose runs are written at once. */
 export const TENANTS_AT_ONCE = 8;
 
+/** What the worker is told of its runs. */
+export interface HeldRunsListener {
+  /** It holds one run less, or none. */
+  dropped(): void;
+  failed(run: TenantRecord<RunValue>, end: Failure): void;
+  fault(error: unknown): void;
+}
+
 export class HeldRuns {
   readonly counts = { succeeded: 0, failed: 0, lost: 0 };
   private readonly all = new Map<string, Holding>();
@@ -52,9 +60,7 @@ export class HeldRuns {
     private readonly store: Pick<WorkerStore, 'end'>,
     private readonly clock: Clock,
     private readonly leaseSeconds: number,
-    private readonly onDrop: () => void,
-    private readonly onFailed: (run: TenantRecord<RunValue>, end: Failure) => void,
-    private readonly onFault: (error: unknown) => void,
+    private readonly tell: HeldRunsListener,
   ) {}
 
   get size(): number {
@@ -82,7 +88,7 @@ export class HeldRuns {
     this.over.clear();
     for (const retry of this.retries) retry.cancel();
     this.retries.clear();
-    this.onDrop();
+    this.tell.dropped();
   }
 
   /** Leaves the end to be written; the first one of a run counts. */
@@ -145,7 +151,7 @@ export class HeldRuns {
       );
       for (const holding of batch) this.drop(holding, written.get(holding.run.id));
     } catch (error) {
-      this.onFault(error);
+      this.tell.fault(error);
       if (isStorageError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN')) return false;
       // Together none of them was written; the one that cannot be is left to its lease.
       if (batch.length === 1) this.drop(batch[0]!, undefined);
@@ -165,8 +171,8 @@ export class HeldRuns {
     else if (end.kind === 'succeeded') this.counts.succeeded++;
     else if (end.kind === 'failed') {
       this.counts.failed++;
-      this.onFailed({ ...written, tenant }, end);
+      this.tell.failed({ ...written, tenant }, end);
     }
-    this.onDrop();
+    this.tell.dropped();
   }
 }

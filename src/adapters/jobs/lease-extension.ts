@@ -15,9 +15,17 @@ const EXTENDED_AT_ONCE = 200;
 /** Looks in the time of a lease, which is extended when a third of it is over. */
 const LOOKS = 12;
 
+/** What the worker is told of the extension. */
+export interface LeaseExtensionListener {
+  fault(error: unknown): void;
+  success(): void;
+  /** A run whose lease was extended in vain has ended. */
+  ended(run: TenantRecord<RunValue>): void;
+}
+
 export class LeaseExtension {
   private timer: Timer | undefined;
-  private ended = false;
+  private stopped = false;
   private readonly queue = new WorkQueue(TENANTS_AT_ONCE);
   /** Of its own: a run that cannot be ended keeps no other from being extended. */
   private readonly endings = new WorkQueue(TENANTS_AT_ONCE);
@@ -29,20 +37,18 @@ export class LeaseExtension {
     private readonly store: Pick<WorkerStore, 'extend' | 'end'>,
     private readonly clock: Clock,
     private readonly leaseSeconds: number,
-    private readonly onFault: (error: unknown) => void,
-    private readonly onSuccess: () => void,
-    private readonly onEnded: (run: TenantRecord<RunValue>) => void,
+    private readonly tell: LeaseExtensionListener,
   ) {
     this.wait();
   }
 
   stop(): void {
-    this.ended = true;
+    this.stopped = true;
     this.timer?.cancel();
   }
 
   private wait(): void {
-    if (this.ended) return;
+    if (this.stopped) return;
     this.timer = this.clock.after(this.untilLook(), () => {
       this.look();
       this.wait();
@@ -89,10 +95,10 @@ export class LeaseExtension {
     try {
       if (some.length > 0) {
         unheld = await this.extendSome(tenant, some);
-        this.onSuccess();
+        this.tell.success();
       }
     } catch (error) {
-      this.onFault(error);
+      this.tell.fault(error);
       for (const holding of some) this.loseLate(holding);
     }
     for (const holding of queued) this.asked.delete(holding);
@@ -102,9 +108,9 @@ export class LeaseExtension {
   private async end(tenant: string, ends: readonly HeldEnd[]): Promise<void> {
     try {
       const ended = await this.store.end(tenant, ends);
-      for (const run of ended.values()) this.onEnded({ ...run, tenant });
+      for (const run of ended.values()) this.tell.ended({ ...run, tenant });
     } catch (error) {
-      this.onFault(error);
+      this.tell.fault(error);
     }
   }
 

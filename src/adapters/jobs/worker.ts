@@ -50,21 +50,19 @@ export class JobWorker {
     private readonly handler: RunHandler,
     private readonly settings: WorkerSettings,
   ) {
-    const onFault = (error: unknown): void => this.fault(error);
-    const onFailed = (run: TenantRecord<RunValue>, end: Failure): void => this.tell(run, end);
     this.pauses = new LoopPause(host.clock);
     this.ongoing = new OngoingFault((error) => host.report(error), 'jobs.work', "A worker's look");
     this.extending = new OngoingFault((error) => host.report(error), 'jobs.work', 'The extension of leases');
-    this.held = new HeldRuns(store, host.clock, settings.leaseSeconds, () => this.pauses.wake(), onFailed, onFault);
-    this.extension = new LeaseExtension(
-      this.held,
-      store,
-      host.clock,
-      settings.leaseSeconds,
-      (error) => this.fault(error, this.extending),
-      () => this.extending.end(),
-      (run) => this.tellExpired(run),
-    );
+    this.held = new HeldRuns(store, host.clock, settings.leaseSeconds, {
+      dropped: () => this.pauses.wake(),
+      failed: (run, end) => this.tell(run, end),
+      fault: (error) => this.fault(error),
+    });
+    this.extension = new LeaseExtension(this.held, store, host.clock, settings.leaseSeconds, {
+      fault: (error) => this.fault(error, this.extending),
+      success: () => this.extending.end(),
+      ended: (run) => this.tellExpired(run),
+    });
     const giveUp = (): void => {
       for (const holding of this.held.holdings()) this.held.settle(holding, { kind: 'released' }, stopError());
     };
