@@ -11,7 +11,7 @@ interface Ending {
   /** As many for every context. */
   readonly items: number;
   /** Milliseconds that the server took for an answer. */
-  readonly answer: number;
+  readonly answerTime: number;
   readonly writes: (context: OperationContext) => readonly Write[];
   readonly settle: (isDone: boolean) => void;
 }
@@ -25,7 +25,7 @@ const MOST_ITEMS = 500;
  * holds up the others.
  */
 const PATIENCE = 50;
-const ANSWERS = 5;
+const PATIENT_ANSWERS = 5;
 const MOST_PATIENCE = 1_000;
 
 /** The most groups, as a power of two, that end singly after refusals in a row. */
@@ -40,11 +40,11 @@ export class Endings {
   constructor(private readonly host: CollectionHost) {}
 
   /** @returns whether the lane has ended. If not, nothing was written, or it is not known: it has to end by itself. */
-  end(scope: TenantScope, items: number, answer: number, writes: Ending['writes']): Promise<boolean> {
+  end(scope: TenantScope, items: number, answerTime: number, writes: Ending['writes']): Promise<boolean> {
     return new Promise((settle) => {
       // Once all that is ready now has come.
       if (this.waiting.length === 0) setImmediate(() => this.endAll());
-      this.waiting.push({ scope, items, answer, writes, settle });
+      this.waiting.push({ scope, items, answerTime, writes, settle });
     });
   }
 
@@ -83,8 +83,8 @@ export class Endings {
   }
 
   private async write(endings: readonly Ending[]): Promise<boolean> {
-    const slowest = Math.max(...endings.map(({ answer }) => answer));
-    const timeout = Math.min(Math.max(PATIENCE, ANSWERS * slowest), MOST_PATIENCE);
+    const slowest = Math.max(...endings.map(({ answerTime }) => answerTime));
+    const timeout = Math.min(Math.max(PATIENCE, PATIENT_ANSWERS * slowest), MOST_PATIENCE);
     try {
       const results = await runOperation(this.host, OUTBOX_TABLES, 'relay', { timeout }, (context) => {
         const all = endings.flatMap(({ writes }) => writes(context));

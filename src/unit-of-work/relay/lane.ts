@@ -37,8 +37,8 @@ export class LaneDelivery {
   private readonly backend: RecordBackend;
   private readonly settings: RelaySettings;
   private readonly lease: LaneLease;
-  /** Milliseconds that the database took for the claim. */
-  private readonly claimTook: number;
+  /** Milliseconds that the database took to answer: the claim. */
+  private readonly answerTime: number;
   private attempts: number;
   /** After a fault each message is deleted by itself: the one at which a process dies is to be known. */
   private together: boolean;
@@ -63,7 +63,7 @@ export class LaneDelivery {
     this.attempts = lane.attempts;
     this.together = lane.attempts === 1;
     this.acknowledged = host.clock.monotonic();
-    this.claimTook = this.acknowledged - (lane.end - host.lease);
+    this.answerTime = this.acknowledged - (lane.end - host.lease);
   }
 
   /** @returns milliseconds after which the lane is to be looked at again; 0: whenever */
@@ -206,7 +206,7 @@ export class LaneDelivery {
       ...done.flatMap((message) => acknowledgement(message, context)),
     ];
     // One that was held would hold up the others again.
-    if (rests === 0 && (await this.host.endings.end(lane.scope, 2 + 2 * done.length, this.claimTook, all)))
+    if (rests === 0 && (await this.host.endings.end(lane.scope, 2 + 2 * done.length, this.answerTime, all)))
       return false;
     const results = await this.whenFree(gone, rests > 0);
     // A wait that the relay gave up says nothing of the key.
@@ -225,7 +225,7 @@ export class LaneDelivery {
     const write = (timeout: number): Promise<WriteResult[]> =>
       this.acknowledge(writes, Math.min(this.settings.lease / 3, timeout), operateUntilGivenUp);
     try {
-      return await lockWaits.run(this.claimTook, wasHeld, write);
+      return await lockWaits.run(this.answerTime, wasHeld, write);
     } catch (error) {
       const isOpen = isStorageError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN');
       if (isOpen || givenUp.aborted) return undefined;

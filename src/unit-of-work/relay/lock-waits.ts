@@ -11,7 +11,7 @@ import { backoffDelay, type Backoff } from './options.js';
  */
 const LONG = 1_000;
 const SHORT = 100;
-const ANSWERS = 10;
+const SHORT_ANSWERS = 10;
 
 /** Of the relay's places, one in so many may have a long wait; of fewer places, one for as much of their time. */
 const SHARE = 4;
@@ -29,7 +29,7 @@ export class LockWaits {
   private readonly most: number;
   private long = 0;
   /** After a long wait there is none for so many times as long. */
-  private readonly pause: number;
+  private readonly pauseRatio: number;
   /** Until then, by the monotonic clock. */
   private pausedUntil = -Infinity;
 
@@ -40,28 +40,28 @@ export class LockWaits {
     private readonly isStopping: () => boolean,
   ) {
     this.most = Math.max(1, Math.floor(concurrency / SHARE));
-    this.pause = Math.max(0, SHARE / concurrency - 1);
+    this.pauseRatio = Math.max(0, SHARE / concurrency - 1);
   }
 
   /**
    * Runs `work` with the milliseconds for which it may wait for a lock.
-   * @param answer milliseconds that the server took for an answer
+   * @param answerTime milliseconds that the server took for an answer
    * @param wasHeld whether the lock was held when it was last waited for: it is waited for again only where the wait may be long
    * @returns what `work` gives; `undefined`, at once, where it was not run
    */
-  async run<R>(answer: number, wasHeld: boolean, work: (timeout: number) => Promise<R>): Promise<R | undefined> {
+  async run<R>(answerTime: number, wasHeld: boolean, work: (timeout: number) => Promise<R>): Promise<R | undefined> {
     // A relay that stops has no other keys.
     if (this.isStopping()) return work(LONG);
     const begun = this.clock.monotonic();
     if (this.long === this.most || begun < this.pausedUntil)
-      return wasHeld ? undefined : work(Math.min(LONG, Math.max(SHORT, ANSWERS * answer)));
+      return wasHeld ? undefined : work(Math.min(LONG, Math.max(SHORT, SHORT_ANSWERS * answerTime)));
     this.long++;
     try {
       return await work(LONG);
     } finally {
       this.long--;
       const ended = this.clock.monotonic();
-      this.pausedUntil = ended + this.pause * (ended - begun);
+      this.pausedUntil = ended + this.pauseRatio * (ended - begun);
     }
   }
 }
