@@ -4,7 +4,7 @@ import type { RecordBackend } from '../src/backends/backend.js';
 import { deleteMany } from '../src/backends/mongo/find.js';
 import { defineCollection } from '../src/collection/definition.js';
 import { ALL } from '../src/filter/syntax.js';
-import type { MongoUse } from '../src/pools/mongo/opened.js';
+import type { MongoUse } from '../src/pools/mongo/operation-use.js';
 import type { MongoPool } from '../src/pools/mongo/pool.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { collectionOn } from '../src/testing/record-target.js';

@@ -6,7 +6,7 @@ import { defineCollection } from '../src/collection/definition.js';
 import { parseSort } from '../src/filter/cursor.js';
 import { normalize } from '../src/filter/normalize.js';
 import { parseFilter } from '../src/filter/syntax.js';
-import type { MongoUse } from '../src/pools/mongo/opened.js';
+import type { MongoUse } from '../src/pools/mongo/operation-use.js';
 import type { MongoPool } from '../src/pools/mongo/pool.js';
 import { backendOn, context, describeServer, Fixture, type ServerName, write } from './support/mongo/fixture.js';
 import { Proxy } from './support/mongo/proxy.js';

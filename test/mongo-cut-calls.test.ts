@@ -145,7 +145,7 @@ describeServer('mongo', 'calls that are cut', () => {
     const signals = new Set<AbortSignal>();
     const read = (bounds: OperationContext): Promise<unknown> =>
       pool.run('read', bounds, (use) => {
-        signals.add(use.bounds.signal);
+        signals.add(use.callBounds().signal);
         return use.findById(`qm_${schema.name}`, 'none', undefined);
       });
     const { signal } = new AbortController();
@@ -163,8 +163,8 @@ describeServer('mongo', 'calls that are cut', () => {
     const asked: unknown[] = [];
     const cut = failure(
       pool.run('read', context({ timeout: 50 }), async (use) => {
-        await new Promise<void>((ended) => use.bounds.signal.addEventListener('abort', () => ended()));
-        asked.push((await failure((async () => use.bounds)())).error);
+        await new Promise<void>((ended) => use.callBounds().signal.addEventListener('abort', () => ended()));
+        asked.push((await failure((async () => use.callBounds())())).error);
       }),
     );
     const { error } = await cut;

@@ -21,7 +21,7 @@ import { Proxy } from './support/mongo/proxy.js';
 const TIMES = { pool: { connectTimeout: 2_000 } };
 
 const ping = (pool: MongoPool, more: Parameters<typeof context>[0] = {}): Promise<unknown> =>
-  pool.run('ping', context(more), ({ db, bounds }) => db.command({ ping: 1 }, { signal: bounds.signal }));
+  pool.run('ping', context(more), (use) => use.db.command({ ping: 1 }, { signal: use.callBounds().signal }));
 /** Takes a turn until it is told to give it back. */
 const hold = (pool: MongoPool, until: Promise<void>): Promise<void> => pool.run('hold', context(), () => until);
 const codeOf = (error: unknown): ErrorCode | undefined => (isStorageError(error) ? error.code : undefined);
@@ -171,10 +171,10 @@ describeServer('mongo', 'the pool', () => {
     const proxy = await Proxy.open(fixture.url);
     const pool = await fixture.pool({}, proxy.through(fixture.url));
     const read = () =>
-      pool.read('read', context(), ({ db, bounds }) =>
-        db
+      pool.read('read', context(), (use) =>
+        use.db
           .collection('none')
-          .find({}, { ...bounds })
+          .find({}, { ...use.callBounds() })
           .toArray(),
       );
     await Promise.all(Array.from({ length: 5 }, read));

@@ -1,5 +1,5 @@
 /** Counts and sums in the database. */
-import type { Document, MongoUse } from '../../pools/mongo/opened.js';
+import type { Document, MongoUse } from '../../pools/mongo/operation-use.js';
 import type { FieldReference, Scalar } from '../../filter/syntax.js';
 import type { AggregateGroup, AggregateRequest, NumberSummary, Scope } from '../backend.js';
 import { records, whereLive } from './find.js';
@@ -24,7 +24,7 @@ export async function aggregate(
     { $limit: limit },
   ];
   const groups = await records(use, collection)
-    .aggregate<Document>(stages, { ...use.bounds, batchSize: limit + 1 })
+    .aggregate<Document>(stages, { ...use.callBounds(), batchSize: limit + 1 })
     .toArray();
   return groups.map((group) => ({
     key: by.map((_, i) => (group['_id'] as Record<string, Scalar>)[`k${i}`]!),

@@ -1,6 +1,6 @@
 /** Writes inside a transaction: read, decide in this process, write what was decided under the versions that were read. */
 import { serializationFailure } from '../../errors.js';
-import type { AnyBulkWriteOperation, MongoUse } from '../../pools/mongo/opened.js';
+import type { AnyBulkWriteOperation, MongoUse } from '../../pools/mongo/operation-use.js';
 import type { RecordSchema, Stored, Write, WriteResult } from '../backend.js';
 import { inWriteOrder } from '../write-order.js';
 import { isRefused, planWrite, type Planned, withSkipped } from '../plan.js';
@@ -44,7 +44,7 @@ export async function writePlanned(
 async function withoutExpired(use: MongoUse, collection: RecordSchema, met: Documents, now: Date): Promise<Documents> {
   const expired = collection.unique.length === 0 ? [] : [...met.values()].filter(({ x }) => x <= now);
   if (expired.length === 0) return met;
-  await records(use, collection).deleteMany({ _id: { $in: expired.map(({ _id }) => _id) } }, use.bounds);
+  await records(use, collection).deleteMany({ _id: { $in: expired.map(({ _id }) => _id) } }, use.callBounds());
   return new Map([...met].filter(([, { x }]) => x > now));
 }
 
@@ -68,7 +68,7 @@ async function apply(
   });
   let done: number;
   try {
-    const result = await records(use, collection).bulkWrite(operations, { ...use.bounds, ordered: true });
+    const result = await records(use, collection).bulkWrite(operations, { ...use.callBounds(), ordered: true });
     done = result.insertedCount + result.matchedCount + result.deletedCount;
   } catch (error) {
     // The snapshot had no such id: another transaction was first.

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { serializationFailure } from '../../errors.js';
 import { compareText } from '../../filter/evaluate.js';
-import type { MongoUse } from '../../pools/mongo/opened.js';
+import type { MongoUse } from '../../pools/mongo/operation-use.js';
 import type { ClaimRequest, Scope, Stored } from '../backend.js';
 import { LIMITS } from '../limits.js';
 import { planWrite } from '../plan.js';
@@ -71,7 +71,7 @@ async function take(use: MongoUse, request: ClaimRequest, found: readonly Stored
   }));
   const own = rows.map(({ row }) => ({ ...row, value: copyJson(row.value) }));
   try {
-    const options = { ...use.bounds, ordered: true };
+    const options = { ...use.callBounds(), ordered: true };
     // What one attempt has written is not met by the next: the marks tell it all the same.
     const { matchedCount } = await despiteDeadlocks(() => records(use, collection).bulkWrite(operations, options));
     if (matchedCount === operations.length) return own;
@@ -99,7 +99,7 @@ async function marked(
   const documents = await records(use, collection)
     .find<Pick<RecordDocument, '_id'>>(
       { _id: { $in: own.map(keyOf) }, m: mark },
-      { ...use.bounds, projection: { _id: 1 }, batchSize: own.length + 1 },
+      { ...use.callBounds(), projection: { _id: 1 }, batchSize: own.length + 1 },
     )
     .toArray();
   const ours = new Set(documents.map(({ _id }) => _id));

@@ -2,7 +2,7 @@
  * Compiles a filter's tree. MongoDB looks into arrays on its own: guards turn that off on undeclared paths, and leave an
  * index usable. A declared path holds no array, because writes refuse them.
  */
-import type { Document } from '../../pools/mongo/opened.js';
+import type { Document } from '../../pools/mongo/operation-use.js';
 import { foldAscii } from '../../filter/evaluate.js';
 import type { FilterNode, LeafNode, Scalar } from '../../filter/syntax.js';
 import { envelopePath, valuePath } from './keys.js';

@@ -1,8 +1,8 @@
 /** Queries: a cursor's ranges one after the other, each one range of an index. */
-import type { Document } from '../../pools/mongo/opened.js';
+import type { Document } from '../../pools/mongo/operation-use.js';
 import { hasType, isNullable, type Range, type RangeEnd, type SortKey } from '../../filter/cursor.js';
 import type { FieldReference, FilterNode, Scalar } from '../../filter/syntax.js';
-import type { MongoUse } from '../../pools/mongo/opened.js';
+import type { MongoUse } from '../../pools/mongo/operation-use.js';
 import type { CountRequest, FindRequest, JsonObject, RecordSchema, Scope, Stored } from '../backend.js';
 import { type RecordDocument, toStored } from './document.js';
 import { compileFilter, prefixGuards } from './filter.js';
@@ -67,7 +67,7 @@ async function findAny(
     const condition = range === undefined ? where : narrowed(where, rangeTerms(range));
     const documents = await records(use, collection)
       .find(condition, {
-        ...use.bounds,
+        ...use.callBounds(),
         sort: order,
         limit: missing,
         batchSize: missing,
@@ -138,7 +138,7 @@ export async function count(
   { collection, filter, limit }: CountRequest,
   now: Date,
 ): Promise<number> {
-  const bounds = limit === undefined ? use.bounds : { ...use.bounds, limit };
+  const bounds = limit === undefined ? use.callBounds() : { ...use.callBounds(), limit };
   return records(use, collection).countDocuments(whereLive(scope, filter, now), bounds);
 }
 
@@ -166,11 +166,11 @@ async function deleteWhere(
   const collection = records(use, schema);
   for (let deleted = 0; ;) {
     const wanted = limit - deleted;
-    const options = { ...use.bounds, projection: { _id: 1 }, limit: wanted, batchSize: wanted };
+    const options = { ...use.callBounds(), projection: { _id: 1 }, limit: wanted, batchSize: wanted };
     const found = await collection.find(where, sort === undefined ? options : { ...options, sort }).toArray();
     if (found.length === 0) return deleted;
     const filter = { ...where, _id: { $in: found.map(({ _id }) => _id) } };
-    deleted += (await despiteDeadlocks(() => collection.deleteMany(filter, use.bounds))).deletedCount;
+    deleted += (await despiteDeadlocks(() => collection.deleteMany(filter, use.callBounds()))).deletedCount;
     // Others may have been faster with some of them: there can be more that match.
     if (found.length < wanted || deleted === limit) return deleted;
   }

@@ -1,6 +1,6 @@
 /** What a collection needs on the server, by name: a changed definition is another index. */
 import { createHash } from 'node:crypto';
-import type { Document } from '../../pools/mongo/opened.js';
+import type { Document } from '../../pools/mongo/operation-use.js';
 import type { FieldType } from '../../filter/syntax.js';
 import type { IndexSchema, RecordSchema } from '../backend.js';
 import { envelopePath, valuePath } from './keys.js';

@@ -1,7 +1,7 @@
 /** Inserts of new records, all of them or none: in the caller's transaction or one of their own. */
 import type { OperationContext } from '../../component.js';
 import { ConflictError } from '../../errors.js';
-import type { MongoUse } from '../../pools/mongo/opened.js';
+import type { MongoUse } from '../../pools/mongo/operation-use.js';
 import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { Stored, Write } from '../backend.js';
 import { documentId, toDocument } from './document.js';
@@ -40,7 +40,7 @@ async function takenIn(
   for (const collection of new Set(writes.map((write) => write.collection))) {
     const ids = writes.filter((write) => write.collection === collection).map(({ id }) => documentId(tenant, id));
     const live = { _id: { $in: ids }, $nor: [{ e: { $lte: now } }] };
-    if ((await records(use, collection).findOne(live, { ...use.bounds, projection: { _id: 1 } })) !== null)
+    if ((await records(use, collection).findOne(live, { ...use.callBounds(), projection: { _id: 1 } })) !== null)
       return collection.name;
   }
   return undefined;
@@ -56,10 +56,10 @@ async function insertAll(use: MongoUse, tenant: string, writes: readonly Insert[
       });
     await dropExpired(use, tenant, collection, rows, now);
     const ids = rows.map(({ id }) => documentId(tenant, id));
-    await records(use, collection).deleteMany({ _id: { $in: ids }, e: { $lte: now } }, use.bounds);
+    await records(use, collection).deleteMany({ _id: { $in: ids }, e: { $lte: now } }, use.callBounds());
     const documents = rows.map((row) => toDocument(collection, row));
     try {
-      await records(use, collection).insertMany(documents, { ...use.bounds, ordered: true });
+      await records(use, collection).insertMany(documents, { ...use.callBounds(), ordered: true });
     } catch (error) {
       throw uniqueError(use, error, writes) ?? error;
     }

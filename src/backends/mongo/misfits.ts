@@ -1,5 +1,5 @@
 /** Documents that stand against a declaration: counted, and the first of them named. */
-import type { Document, MongoUse } from '../../pools/mongo/opened.js';
+import type { Document, MongoUse } from '../../pools/mongo/operation-use.js';
 import type { FieldSchema, RecordSchema } from '../backend.js';
 import { DATE_TEXT, fieldsRefused, idsRefused, SHOWN_RECORDS, uniqueRefused } from '../declaration.js';
 import { SEQUENCE_ID } from '../sequence-id.js';
@@ -13,10 +13,10 @@ export async function checkIds(use: MongoUse, schema: RecordSchema, now: Date): 
   const collection = records(use, schema);
   const numbered = { $regex: SEQUENCE_ID };
   const where = { x: { $gt: now }, i: schema.numbered === true ? { $not: numbered } : numbered };
-  const count = await collection.countDocuments(where, use.bounds);
+  const count = await collection.countDocuments(where, use.callBounds());
   if (count === 0) return;
   const first = await collection
-    .find(where, { ...use.bounds, sort: { t: 1, i: 1 }, limit: SHOWN_RECORDS, projection: { t: 1, i: 1 } })
+    .find(where, { ...use.callBounds(), sort: { t: 1, i: 1 }, limit: SHOWN_RECORDS, projection: { t: 1, i: 1 } })
     .toArray();
   throw idsRefused(schema, { count, records: first.map(nameOf) });
 }
@@ -32,14 +32,14 @@ export async function checkFields(
   const collection = records(use, schema);
   const misfits = [...fields].map(([path, field]) => ({ path, any: misfit(path.split('.'), field) }));
   const where = { x: { $gt: now }, $or: misfits.flatMap(({ any }) => any) };
-  const count = await collection.countDocuments(where, use.bounds);
+  const count = await collection.countDocuments(where, use.callBounds());
   if (count === 0) return;
   const sample = await collection
-    .find(where, { ...use.bounds, sort: { t: 1, i: 1 }, limit: SHOWN_RECORDS, projection: { t: 1, i: 1 } })
+    .find(where, { ...use.callBounds(), sort: { t: 1, i: 1 }, limit: SHOWN_RECORDS, projection: { t: 1, i: 1 } })
     .toArray();
   const broken: Record<string, number> = {};
   for (const { path, any } of misfits) {
-    const own = await collection.countDocuments({ x: { $gt: now }, $or: any }, use.bounds);
+    const own = await collection.countDocuments({ x: { $gt: now }, $or: any }, use.callBounds());
     if (own > 0) broken[path] = own;
   }
   throw fieldsRefused(schema, { count, records: sample.map(nameOf) }, broken);
@@ -73,7 +73,7 @@ export async function checkUnique(
     { $group: { _id: { t: '$t', ...keys }, n: { $sum: 1 } } },
     { $match: { n: { $gt: 1 } } },
   ];
-  const options = { ...use.bounds, allowDiskUse: true };
+  const options = { ...use.callBounds(), allowDiskUse: true };
   const total = [...stages, { $group: { _id: null, count: { $sum: '$n' } } }];
   const [counted] = await collection.aggregate<{ count: number }>(total, options).toArray();
   if (counted === undefined) return;
@@ -84,7 +84,7 @@ export async function checkUnique(
     ...Object.fromEntries(paths.map((path, i) => [valuePath(path), { $eq: _id[`k${i}`] }])),
   }));
   const found = await collection
-    .find({ x: { $gt: now }, $or: same } as Document, { ...use.bounds, projection: { t: 1, i: 1 } })
+    .find({ x: { $gt: now }, $or: same } as Document, { ...use.callBounds(), projection: { t: 1, i: 1 } })
     .sort({ t: 1, i: 1 })
     .limit(SHOWN_RECORDS)
     .toArray();

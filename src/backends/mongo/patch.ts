@@ -2,7 +2,7 @@
  * A patch as one atomic update, where its meaning is exactly the contract's: the filter holds what must be true of the
  * value for that. What the filter leaves out is decided in this process, which also says what was wrong.
  */
-import type { Document, MongoUse } from '../../pools/mongo/opened.js';
+import type { Document, MongoUse } from '../../pools/mongo/operation-use.js';
 import type { JsonValue, Write } from '../backend.js';
 import { incrementRange, isStep, patchTree, type PatchStep, type PatchTree } from '../patch.js';
 import { MAX_VALUE_BYTES } from '../plan.js';

@@ -1,6 +1,6 @@
 /** Reads by key. */
 import type { OperationContext } from '../../component.js';
-import type { MongoUse } from '../../pools/mongo/opened.js';
+import type { MongoUse } from '../../pools/mongo/operation-use.js';
 import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { RecordKey, RecordSchema, Stored } from '../backend.js';
 import { copyJson } from '../value.js';
@@ -55,7 +55,7 @@ export async function readDocuments(
   ids: readonly string[],
 ): Promise<RecordDocument[]> {
   const keys = [...new Set(ids)].map((id) => documentId(tenant, id));
-  const options = { ...use.bounds, batchSize: keys.length + 1, ...withoutWords(collection) };
+  const options = { ...use.callBounds(), batchSize: keys.length + 1, ...withoutWords(collection) };
   return records(use, collection)
     .find({ _id: { $in: keys } }, options)
     .toArray();

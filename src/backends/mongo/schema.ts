@@ -1,8 +1,8 @@
 /** Collections and indexes: the call that makes what is missing, from any number of processes at once. */
-import type { CreateIndexesOptions } from '../../pools/mongo/opened.js';
+import type { CreateIndexesOptions } from '../../pools/mongo/operation-use.js';
 import type { OperationContext } from '../../component.js';
 import { recordWords } from '../../filter/text.js';
-import type { MongoUse } from '../../pools/mongo/opened.js';
+import type { MongoUse } from '../../pools/mongo/operation-use.js';
 import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { JsonObject, RecordSchema } from '../backend.js';
 import { declarationChange, type DeclarationChange, type DeclarationNote, wordsForm } from '../declaration.js';
@@ -82,9 +82,9 @@ async function states(
   const [noted, there] = await Promise.all([
     use
       .collection<SchemaDocument>(CATALOGUE)
-      .find({ _id: { $in: names } }, { ...use.bounds, batchSize: names.length + 1 })
+      .find({ _id: { $in: names } }, { ...use.callBounds(), batchSize: names.length + 1 })
       .toArray(),
-    use.db.listCollections({ name: { $in: names } }, { nameOnly: true, signal: use.bounds.signal }).toArray(),
+    use.db.listCollections({ name: { $in: names } }, { nameOnly: true, signal: use.callBounds().signal }).toArray(),
   ]);
   const found = new Set(there.map(({ name }) => name));
   const documents = new Map(noted.map((document) => [document._id, document]));
@@ -110,12 +110,12 @@ export async function settleCollection(
     if (!dryRun) for (const state of await states(use, [schema], now, false)) await makeBeside(use, state, now, false);
     const collection = records(use, schema);
     const { parts } = collectionPlan(schema);
-    const there = (await collection.indexes(use.bounds).catch(none)).map(({ name }) => name!);
+    const there = (await collection.indexes(use.callBounds()).catch(none)).map(({ name }) => name!);
     const names = there.filter((name) => /^[iuwe]_[0-9a-f]{12}$/.test(name) && !parts.includes(name)).sort();
     if (dryRun) return names;
-    for (const name of names) await collection.dropIndex(name, use.bounds);
+    for (const name of names) await collection.dropIndex(name, use.callBounds());
     const catalogue = use.collection<SchemaDocument>(CATALOGUE);
-    await catalogue.updateOne({ _id: collectionName(schema) }, { $set: { parts } }, use.bounds);
+    await catalogue.updateOne({ _id: collectionName(schema) }, { $set: { parts } }, use.callBounds());
     return names;
   });
 }
@@ -132,7 +132,7 @@ async function makeBeside(use: MongoUse, state: CollectionState, now: Date, isKn
     try {
       return await make(use, missing, now);
     } catch (error) {
-      if (!hasMet(error) || attempt === ATTEMPTS || use.bounds.signal.aborted) throw error;
+      if (!hasMet(error) || attempt === ATTEMPTS || use.callBounds().signal.aborted) throw error;
     }
     // Whoever tries the same again at once only meets the others again: most find it made.
     await new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * attempt));
@@ -143,14 +143,14 @@ async function makeBeside(use: MongoUse, state: CollectionState, now: Date, isKn
 async function make(use: MongoUse, { schema, exists, noted, change }: CollectionState, now: Date): Promise<void> {
   const name = collectionName(schema);
   const plan = collectionPlan(schema);
-  const { signal, maxTimeMS } = use.bounds;
+  const { signal, maxTimeMS } = use.callBounds();
   const unique = plan.unique.filter(({ index }) => !exists || noted?.parts.includes(index.name) !== true);
   if (exists) {
     if (change?.ids === true) await checkIds(use, schema, now);
     if (change !== undefined) await checkFields(use, schema, change.fields, now);
     for (const part of unique) await checkUnique(use, schema, part, now);
     // An expired record still holds its key.
-    if (unique.length > 0) await records(use, schema).deleteMany({ x: { $lte: now } }, use.bounds);
+    if (unique.length > 0) await records(use, schema).deleteMany({ x: { $lte: now } }, use.callBounds());
   }
   await use.db.command({ create: name, maxTimeMS }, { signal }).catch(ignoreExists);
   for (const part of unique)
@@ -166,11 +166,11 @@ async function make(use: MongoUse, { schema, exists, noted, change }: Collection
     ...(change === undefined ? {} : { $set: { note: JSON.stringify(change.note) } }),
     $unset: { words: 1 as const },
   };
-  await catalogue.updateOne({ _id: name }, made, { ...use.bounds, upsert: true });
+  await catalogue.updateOne({ _id: name }, made, { ...use.callBounds(), upsert: true });
 }
 
 function createIndexes(use: MongoUse, name: string, indexes: readonly IndexPart[]): Promise<unknown> {
-  const bounds: CreateIndexesOptions & { signal: AbortSignal } = use.bounds;
+  const bounds: CreateIndexesOptions & { signal: AbortSignal } = use.callBounds();
   return use.collection(name).createIndexes(
     indexes.map((index) => ({ ...index, key: { ...index.key } })),
     bounds,
@@ -206,7 +206,7 @@ async function makeWords(use: MongoUse, schema: RecordSchema, noted: SchemaDocum
   const form = wordsForm(schema);
   for (let last = noted?.words?.form === form ? noted.words.after : ''; ;) {
     const page = await collection
-      .find({ _id: { $gt: last } }, { ...use.bounds, sort: { _id: 1 }, limit: WORDS_PAGE, batchSize: WORDS_PAGE })
+      .find({ _id: { $gt: last } }, { ...use.callBounds(), sort: { _id: 1 }, limit: WORDS_PAGE, batchSize: WORDS_PAGE })
       .toArray();
     const end = page.at(-1);
     if (end === undefined) return;
@@ -216,7 +216,11 @@ async function makeWords(use: MongoUse, schema: RecordSchema, noted: SchemaDocum
       // A record that was written meanwhile has its words already.
       return { updateOne: { filter: { _id: document._id, n: document.n, c: document.c }, update: { $set: { w } } } };
     });
-    await collection.bulkWrite(updates, { ...use.bounds, ordered: false });
-    await catalogue.updateOne({ _id: collectionName(schema) }, { $set: { words: { form, after: last } } }, use.bounds);
+    await collection.bulkWrite(updates, { ...use.callBounds(), ordered: false });
+    await catalogue.updateOne(
+      { _id: collectionName(schema) },
+      { $set: { words: { form, after: last } } },
+      use.callBounds(),
+    );
   }
 }

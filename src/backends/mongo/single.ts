@@ -1,6 +1,6 @@
 /** One write outside of transactions: one atomic step of the server, and a read only to say why it was refused. */
 import { ConflictError } from '../../errors.js';
-import type { Document, MongoUse } from '../../pools/mongo/opened.js';
+import type { Document, MongoUse } from '../../pools/mongo/operation-use.js';
 import type { RecordSchema, SameRecord, Stored, Write, WriteResult } from '../backend.js';
 import { isRefused, planWrite } from '../plan.js';
 import {
@@ -75,13 +75,13 @@ async function insert(use: MongoUse, write: Write, row: Stored, now: Date): Prom
   const { _id, ...document } = toDocument(write.collection, row);
   const collection = records(use, write.collection);
   try {
-    await collection.insertOne({ _id, ...document }, use.bounds);
+    await collection.insertOne({ _id, ...document }, use.callBounds());
     return true;
   } catch (error) {
     // Of two indexes that have the key, servers name any: that of the id decides.
     if (!(await isThere(use, write.collection, _id, error))) throw error;
   }
-  const { matchedCount } = await collection.replaceOne({ _id, x: { $lte: now } }, document, use.bounds);
+  const { matchedCount } = await collection.replaceOne({ _id, x: { $lte: now } }, document, use.callBounds());
   return matchedCount === 1;
 }
 
@@ -89,7 +89,7 @@ async function insert(use: MongoUse, write: Write, row: Stored, now: Date): Prom
 async function isThere(use: MongoUse, collection: RecordSchema, _id: string, error: unknown): Promise<boolean> {
   const index = use.duplicateIndex(error);
   if (index === undefined || index === ID_INDEX) return index === ID_INDEX;
-  return (await records(use, collection).findOne({ _id }, { ...use.bounds, projection: { _id: 1 } })) !== null;
+  return (await records(use, collection).findOne({ _id }, { ...use.callBounds(), projection: { _id: 1 } })) !== null;
 }
 
 async function attemptPut(
@@ -114,7 +114,7 @@ async function attemptPut(
   };
   try {
     const written = await records(use, collection).findOneAndUpdate({ _id }, [{ $replaceWith: document }], {
-      ...use.bounds,
+      ...use.callBounds(),
       upsert: true,
       returnDocument: 'after',
       projection: { n: 1, c: 1 },
@@ -153,7 +153,7 @@ async function attemptReplace(
     $inc: { n: 1 },
   };
   const filter = { _id: documentId(tenant, id), x: { $gt: now }, ...same(conditions) };
-  const options = { ...use.bounds, returnDocument: 'after', projection: { n: 1, c: 1 } } as const;
+  const options = { ...use.callBounds(), returnDocument: 'after', projection: { n: 1, c: 1 } } as const;
   return writtenResult(await records(use, collection).findOneAndUpdate(filter, update, options));
 }
 
@@ -164,7 +164,7 @@ async function attemptDelete(
   now: Date,
 ): Promise<WriteResult | undefined> {
   const filter = { _id: documentId(tenant, id), x: { $gt: now }, ...same(conditions) };
-  const options = { ...use.bounds, ...withoutWords(collection) };
+  const options = { ...use.callBounds(), ...withoutWords(collection) };
   const document = await records(use, collection).findOneAndDelete(filter, options);
   return document === null ? undefined : { status: 'deleted', record: toStored(document) };
 }
@@ -185,7 +185,7 @@ async function attemptPatch(
   const patch = patchUpdate(use, write, now);
   if (patch === undefined) return undefined;
   const filter = { _id: documentId(tenant, write.id), x: { $gt: now }, ...all(patch.conditions) };
-  const options = { ...use.bounds, returnDocument: 'after', ...withoutWords(write.collection) } as const;
+  const options = { ...use.callBounds(), returnDocument: 'after', ...withoutWords(write.collection) } as const;
   const document = await records(use, write.collection).findOneAndUpdate(filter, patch.update, options);
   return document === null ? undefined : { status: 'patched', record: toStored(document) };
 }
@@ -194,7 +194,7 @@ async function attemptPatch(
 async function exchange(use: MongoUse, write: Write, met: Stored, row: Stored): Promise<boolean> {
   const filter = { _id: documentId(row.tenant, row.id), n: met.version, c: met.createdAt };
   const update = replacing(write.collection, row);
-  const { matchedCount } = await records(use, write.collection).updateOne(filter, update, use.bounds);
+  const { matchedCount } = await records(use, write.collection).updateOne(filter, update, use.callBounds());
   return matchedCount === 1;
 }
 

@@ -1,8 +1,8 @@
 /** Unique constraints: what breaks one, and the expired records that still hold a key. */
-import type { Document } from '../../pools/mongo/opened.js';
+import type { Document } from '../../pools/mongo/operation-use.js';
 import { ConflictError } from '../../errors.js';
 import { valueAt } from '../../filter/json.js';
-import type { MongoUse } from '../../pools/mongo/opened.js';
+import type { MongoUse } from '../../pools/mongo/operation-use.js';
 import type { JsonObject, RecordSchema, Scope, Stored, UpdateRequest } from '../backend.js';
 import { touchesUnique } from '../patch.js';
 import { documentId } from './document.js';
@@ -56,7 +56,7 @@ export async function dropExpired(
   const held = keys === undefined || keys.length > MAX_KEYS ? expired : { ...expired, $or: keys };
   const own = (rows ?? []).map((row) => documentId(tenant, row.id));
   const filter = { ...held, _id: { $nin: own } };
-  await despiteDeadlocks(() => records(use, schema).deleteMany(filter, use.bounds));
+  await despiteDeadlocks(() => records(use, schema).deleteMany(filter, use.callBounds()));
 }
 
 /**
@@ -72,7 +72,7 @@ export async function dropExpiredBefore(
   if (!touchesUnique(collection, changes)) return;
   const expired = { e: { $lte: now } };
   const filter = scope === 'all' ? expired : { t: scope.tenant, ...expired };
-  await despiteDeadlocks(() => records(use, collection).deleteMany(filter, use.bounds));
+  await despiteDeadlocks(() => records(use, collection).deleteMany(filter, use.callBounds()));
 }
 
 function keysOf(schema: RecordSchema, value: JsonObject): Document[] {

@@ -3,7 +3,7 @@
  * found before it, left out of it, and patched one by one.
  */
 import type { OperationContext } from '../../component.js';
-import type { Document, MongoUse } from '../../pools/mongo/opened.js';
+import type { Document, MongoUse } from '../../pools/mongo/operation-use.js';
 import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { Scope, UpdateRequest, Write } from '../backend.js';
 import type { RecordDocument } from './document.js';
@@ -59,7 +59,7 @@ async function updateFrom(
   const where = narrowed(whereLive(scope, request.filter, now), behind);
   const apart = await collection
     .find<Key>(patch === undefined ? where : narrowed(where, [{ $or: [...patch.apart] }]), {
-      ...use.bounds,
+      ...use.callBounds(),
       projection: { _id: 1, t: 1, i: 1 },
       sort: { _id: 1 },
       limit: MAX_APART,
@@ -70,8 +70,8 @@ async function updateFrom(
   await dropExpiredBefore(use, scope, request, now);
   try {
     const filter = narrowed(where, [...patch.conditions, ...leavingOut(apart)]);
-    const { matchedCount } = await use.many(() =>
-      despiteDeadlocks(() => collection.updateMany(filter, patch.update, use.bounds)),
+    const { matchedCount } = await use.nonAtomic(() =>
+      despiteDeadlocks(() => collection.updateMany(filter, patch.update, use.callBounds())),
     );
     return { updated: matchedCount, apart };
   } catch (error) {

@@ -2,7 +2,7 @@
 import { sleep, type Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { isSerializationFailure, isStorageError } from '../../errors.js';
-import type { MongoUse } from '../../pools/mongo/opened.js';
+import type { MongoUse } from '../../pools/mongo/operation-use.js';
 import type { MongoPool } from '../../pools/mongo/pool.js';
 import type { Stored, Write, WriteResult } from '../backend.js';
 import { isRefused } from '../plan.js';

@@ -13,7 +13,8 @@ import { isSystemFault, mapError, unsupported } from './errors.js';
 import { Gate } from './gate.js';
 import { healthOf } from './health.js';
 import { Limit } from './limit.js';
-import { isIdle, leaveTurn, type MongoUse, type Opened, OperationUse, tellIdle } from './opened.js';
+import { isIdle, leaveTurn, type Opened, tellIdle } from './opened.js';
+import { type MongoUse, OperationUse } from './operation-use.js';
 import { Probe } from './probe.js';
 import { MongoSession } from './session.js';
 import type { MongoOptions } from './settings.js';
@@ -81,7 +82,7 @@ export class MongoPool implements Pool {
         } catch (error) {
           const isLast = attempt === READ_ATTEMPTS || context.session !== undefined;
           if (isLast || !isSystemFault(error)) throw error;
-          await sleep(this.clock, attempt * READ_PAUSE, use.bounds.signal);
+          await sleep(this.clock, attempt * READ_PAUSE, use.callBounds().signal);
         }
       }
     });

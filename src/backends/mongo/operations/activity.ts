@@ -1,5 +1,5 @@
 /** What runs on the server, without the values that it works with. */
-import type { Document, MongoUse } from '../../../pools/mongo/opened.js';
+import type { Document, MongoUse } from '../../../pools/mongo/operation-use.js';
 import type { RunningOperation } from '../../operations.js';
 
 /** One of `inprog`; which of these there are depends on the server. */
@@ -17,11 +17,9 @@ interface InProgress {
   readonly effectiveUsers?: readonly { readonly user: string }[];
 }
 
-export async function currentOperations(
-  { db, bounds: { signal } }: MongoUse,
-  longerThan: number,
-  now: Date,
-): Promise<RunningOperation[]> {
+export async function currentOperations(use: MongoUse, longerThan: number, now: Date): Promise<RunningOperation[]> {
+  const { db } = use;
+  const { signal } = use.callBounds();
   const { inprog } = (await db.admin().command({ currentOp: 1, active: true }, { signal })) as { inprog: InProgress[] };
   const own = `${db.databaseName}.`;
   return inprog

@@ -1,7 +1,7 @@
 /** The operations of MongoDB and of servers of its protocol. */
 import type { OperationContext } from '../../../component.js';
 import { NotFoundError } from '../../../errors.js';
-import type { MongoUse } from '../../../pools/mongo/opened.js';
+import type { MongoUse } from '../../../pools/mongo/operation-use.js';
 import type { MongoPool } from '../../../pools/mongo/pool.js';
 import type { BackendOperations, CheckedOptions, IntegrityReport } from '../../operations.js';
 import { currentOperations } from './activity.js';
@@ -24,7 +24,7 @@ async function validate(
   names: readonly string[],
   limit: number,
 ): Promise<IntegrityReport> {
-  const { signal, maxTimeMS } = use.bounds;
+  const { signal, maxTimeMS } = use.callBounds();
   const faults: string[] = [];
   let ok = true;
   for (const name of names) {

@@ -1,5 +1,5 @@
 /** What collections take, by the server's own figures. */
-import type { Document, MongoUse } from '../../../pools/mongo/opened.js';
+import type { Document, MongoUse } from '../../../pools/mongo/operation-use.js';
 import type { CollectionStats, DatabaseStats, IndexInfo, TableInfo } from '../../operations.js';
 import { ID_INDEX } from '../fault.js';
 
@@ -12,8 +12,9 @@ export function collectionOf(name: string): string | undefined {
 }
 
 /** The names of all collections, views and the server's own left out. */
-export async function collectionNames({ db, bounds: { signal } }: MongoUse): Promise<string[]> {
-  const all = await db.listCollections({ type: 'collection' }, { nameOnly: true, signal }).toArray();
+export async function collectionNames(use: MongoUse): Promise<string[]> {
+  const { signal } = use.callBounds();
+  const all = await use.db.listCollections({ type: 'collection' }, { nameOnly: true, signal }).toArray();
   return all
     .map(({ name }) => name)
     .filter((name) => !name.startsWith('system.'))
@@ -31,7 +32,7 @@ interface Storage {
 async function storageOf(use: MongoUse, name: string): Promise<Storage> {
   const parts = await use
     .collection(name)
-    .aggregate<Document>([{ $collStats: { storageStats: {} } }], use.bounds)
+    .aggregate<Document>([{ $collStats: { storageStats: {} } }], use.callBounds())
     .toArray();
   const sum = { count: 0, storageSize: 0, totalIndexSize: 0, indexSizes: {} as Record<string, number> };
   for (const { storageStats } of parts as { storageStats: Storage }[]) {
@@ -50,7 +51,7 @@ export async function stats(use: MongoUse, exact: boolean): Promise<DatabaseStat
     const collection = collectionOf(name);
     if (collection === undefined) continue;
     const { count, storageSize, totalIndexSize } = await storageOf(use, name);
-    const records = exact ? await use.collection(name).countDocuments({}, use.bounds) : count;
+    const records = exact ? await use.collection(name).countDocuments({}, use.callBounds()) : count;
     collections.push({ collection, records, exact, bytes: storageSize, indexBytes: totalIndexSize });
   }
   return { collections };
@@ -67,8 +68,9 @@ export async function tables(use: MongoUse): Promise<TableInfo[]> {
   return infos;
 }
 
-export async function databaseSize({ db, bounds: { signal, maxTimeMS } }: MongoUse): Promise<number> {
-  const { storageSize, indexSize } = await db.command({ dbStats: 1, maxTimeMS }, { signal });
+export async function databaseSize(use: MongoUse): Promise<number> {
+  const { signal, maxTimeMS } = use.callBounds();
+  const { storageSize, indexSize } = await use.db.command({ dbStats: 1, maxTimeMS }, { signal });
   return Number(storageSize) + Number(indexSize);
 }
 
@@ -84,7 +86,7 @@ export async function indexes(use: MongoUse, names: readonly string[]): Promise<
     const { indexSizes } = await storageOf(use, name);
     const uses = await usesOf(use, name);
     const collection = collectionOf(name);
-    const listed = (await use.collection(name).listIndexes(use.bounds).toArray()) as ListedIndex[];
+    const listed = (await use.collection(name).listIndexes(use.callBounds()).toArray()) as ListedIndex[];
     for (const index of listed)
       infos.push({
         name: index.name,
@@ -103,7 +105,7 @@ export async function indexes(use: MongoUse, names: readonly string[]): Promise<
 /** Summed over the members of a cluster that answer. */
 async function usesOf(use: MongoUse, name: string): Promise<Map<string, number>> {
   const uses = new Map<string, number>();
-  const parts = use.collection(name).aggregate<Document>([{ $indexStats: {} }], use.bounds);
+  const parts = use.collection(name).aggregate<Document>([{ $indexStats: {} }], use.callBounds());
   for (const part of (await parts.toArray()) as { name: string; accesses: { ops: unknown } }[])
     uses.set(part.name, (uses.get(part.name) ?? 0) + Number(part.accesses.ops));
   return uses;
