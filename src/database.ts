@@ -24,6 +24,11 @@ export class Database {
     return this.tables.declarationOf(name);
   }
 
+  /** The same, in which no collection is declared yet. */
+  undeclared(): Database {
+    return new Database(this.name, this.pool, this.backend, this.clock, this.tables.undeclared());
+  }
+
   has(schemas: readonly RecordSchema[]): boolean {
     return this.tables.has(schemas);
   }

@@ -26,7 +26,7 @@ import { Notices, type ManagerEvents } from './notices.js';
 import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
 import { settingsDoubts, type Settings } from './settings.js';
-import type { OpenParts } from './opening.js';
+import { undeclared, type OpenParts } from './opening.js';
 import type { Transaction } from './storage.js';
 import { SubscribableStorage } from './subscriptions.js';
 import { Outbox } from './unit-of-work/outbox/outbox.js';
@@ -95,7 +95,7 @@ export class StorageManager extends SubscribableStorage {
   }
 
   /**
-   * The host's versioned steps on a database. `tenant` is whose data the `tx` of a function step is bound to; default:
+   * The host's versioned steps on a database. What a step declares is its own: it may have the collections as they were. `tenant` is whose data the `tx` of a function step is bound to; default:
    * `defaultTenant`, unless `tenancy` requires one. No I/O. @throws `VALIDATION` for malformed steps, `UNSUPPORTED` for steps the database cannot run.
    */
   migrations(
@@ -117,7 +117,7 @@ export class StorageManager extends SubscribableStorage {
     const tenant = required ? LIBRARY.tenant : checkTenant(options.tenant ?? parts.defaultTenant);
     const records = place.records(database, [], LIBRARY.tenant);
     const transaction: MigrationHost<Transaction>['transaction'] = (work, callOptions) =>
-      this.runTransaction(work, { ...callOptions, on: database.name }, tenant);
+      this.runTransaction(work, { ...callOptions, on: database.name }, tenant, undeclared);
     return new Migrations({ records, transaction, report: (error) => parts.report(error) }, steps);
   }
 

@@ -32,6 +32,12 @@ export interface OpenParts {
   onClosing(listener: () => void): () => void;
 }
 
+/** The same, in which no collection is declared yet: for work on records of a time before this process's declarations. */
+export function undeclared(parts: OpenParts): OpenParts {
+  const databases = new Map([...parts.databases].map(([name, database]) => [name, database.undeclared()]));
+  return { ...parts, databases };
+}
+
 export function checkProviderName(name: unknown, { defaultDatabase }: OpenParts): string {
   if (name === undefined)
     throw new StorageError(

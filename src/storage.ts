@@ -138,10 +138,11 @@ export abstract class Storage extends StoreFactory {
     work: (tx: Transaction, attempt: Attempt) => Promise<R>,
     options: TransactionCallOptions,
     tenant?: string,
+    within = (parts: OpenParts): OpenParts => parts,
   ): Promise<R> {
     checkCallOptions(options);
     const place = this.place();
-    const { parts } = place;
+    const parts = within(place.parts);
     const owner = tenant ?? place.tenant;
     const run = (attempt: Attempt): Promise<R> => work(new Transaction(parts, owner, attempt, this.forTenant), attempt);
     if (this.attempt !== undefined) return runInner(this.attempt, options, run);

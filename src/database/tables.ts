@@ -32,6 +32,11 @@ export class Tables {
     private readonly prepare: Prepare = () => Promise.resolve(),
   ) {}
 
+  /** The same, of which nothing is known. */
+  undeclared(): Tables {
+    return new Tables(this.clock, this.limits, this.prepare);
+  }
+
   /** @throws `VALIDATION` when the name stands for another declaration already. */
   declare(schema: RecordSchema, database: string): void {
     const other = this.declared.get(schema.name);
