@@ -36,6 +36,25 @@ export interface Component {
   close(deadline: number): Promise<void>;
 }
 
+/** The names of the methods that every implementation has. */
+export type Method<T> = {
+  [K in keyof T]-?: T[K] extends (...args: never[]) => unknown ? K : never;
+}[keyof T];
+
+/** What an implementation must have; a method may be a field of the instance. */
+export interface Members {
+  readonly methods: readonly string[];
+  readonly parts: readonly string[];
+}
+
+/** The first that is missing, in words. What a part is may be known only when its component is open. */
+export function missingMember(made: object, { methods, parts }: Members): string | undefined {
+  const method = methods.find((name) => typeof (made as Record<string, unknown>)[name] !== 'function');
+  if (method !== undefined) return `no method ${method}`;
+  const part = parts.find((name) => !(name in made));
+  return part === undefined ? undefined : `no ${part}`;
+}
+
 /** One transaction on one pool. Opaque: only the pool that made it can use it. */
 export interface Session {
   readonly pool: Component;

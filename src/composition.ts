@@ -4,11 +4,12 @@ import type { RetentionReport } from './adapters/retention.js';
 import type { RecordBackend, RecordSchema } from './backends/backend.js';
 import { offsetClock, type Clock } from './clock.js';
 import type { Component } from './component.js';
+import { construct, constructBackend, constructPool } from './construct.js';
 import { Database } from './database.js';
 import { showingUrl, tellingRefusal } from './database/checked.js';
 import { namingOrigin } from './database/origin.js';
 import { Tables } from './database/tables.js';
-import { foreignErrorName, isStorageError, StorageError } from './errors.js';
+import { StorageError } from './errors.js';
 import type { Managed } from './lifecycle.js';
 import { checkSchemaVersion } from './migrations/schema-version.js';
 import { OutboxHealth } from './outbox-health.js';
@@ -69,7 +70,7 @@ async function composeDatabases(
     const key = driver.key(url, options, name);
     const first = pools.get(key);
     if (first !== undefined && !isDeepStrictEqual(first.options, options)) throw unequalOptions(first.name, name);
-    const pool = first?.pool ?? construct(name, () => driver.create(url, options, { clock, name }));
+    const pool = first?.pool ?? constructPool(name, () => driver.create(url, options, { clock, name }));
     const tables = first?.tables ?? new Tables(clock, settings.lifecycle, checkSchemaVersion);
     const shared = managed.get(pool.name)?.critical === true;
     const component = namingUrl(
@@ -80,7 +81,7 @@ async function composeDatabases(
     managed.set(pool.name, { component, critical: critical || shared });
     const records = `records:${name}`;
     const backendDriver = await registry.backend(driver.backend);
-    const backend = construct(records, () => backendDriver.create(pool, records));
+    const backend = constructBackend(records, () => backendDriver.create(pool, records));
     // One clock a database, so that leases and expiry mean the same on every host.
     const serverClock = offsetClock(clock, () => pool.clockOffset ?? 0);
     managed.set(records, {
@@ -144,29 +145,4 @@ function unequalOptions(first: string, second: string): StorageError {
     `databases.${first} and databases.${second} are one database, with one pool, but their options differ: make them equal`,
     { operation: 'open', details: { databases: [first, second] } },
   );
-}
-
-/**
- * A component's constructor is its own code, or a third party's: what it throws is told as an error that names it, and so is
- * what it gives when that is no component of the name it was given.
- */
-function construct<C extends Component>(component: string, make: () => C): C {
-  const refused = (why: string, cause?: unknown): StorageError =>
-    new StorageError('CONFIGURATION', `${component} could not be created (${why})`, {
-      component,
-      operation: 'open',
-      cause,
-    });
-  let made: C | undefined;
-  try {
-    made = make();
-  } catch (error) {
-    if (isStorageError(error)) throw error;
-    throw refused(foreignErrorName(error), error);
-  }
-  if (typeof made !== 'object' || made === null) throw refused('it was not made');
-  for (const method of ['open', 'check', 'close'] as const)
-    if (typeof made[method] !== 'function') throw refused(`it has no method ${method}`);
-  if (made.name !== component) throw refused('it has another name than it was given');
-  return made;
 }

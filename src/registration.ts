@@ -2,14 +2,12 @@
  * What is registered, looked at when it is: a part that is missing would be met when a manager opens, or later, as a
  * TypeError that names nobody.
  */
+import { missingMember, type Method } from './component.js';
 import { checkKnown, invalid, UnsupportedError } from './errors.js';
 import { isList, isPlainObject } from './filter/json.js';
 import type { ProviderClass, ProviderOptions, VectorProvider } from './vectors/provider.js';
 
 type Parts = Readonly<Record<string, unknown>>;
-type Method<T> = {
-  [K in keyof T]-?: T[K] extends (...args: never[]) => unknown ? K : never;
-}[keyof T];
 
 const SCHEME = /^[a-z][a-z0-9+.-]*$/;
 const PROVIDER_OPTIONS: ReadonlySet<string> = new Set([
@@ -63,9 +61,8 @@ export function checkProviderClass(target: ProviderClass, options: ProviderOptio
 
 /** Looked at when it is made: a method may be a field of the instance. @throws `UNSUPPORTED` */
 export function checkProvider(provider: VectorProvider, name: string, component: string): void {
-  for (const method of PROVIDER_METHODS)
-    if (typeof provider[method] !== 'function')
-      throw new UnsupportedError(`The vector provider ${name} has no method ${method}`, { component });
+  const missing = missingMember(provider, { methods: PROVIDER_METHODS, parts: ['capabilities'] });
+  if (missing !== undefined) throw new UnsupportedError(`The vector provider ${name} has ${missing}`, { component });
 }
 
 function checkParts(kind: string, driver: unknown, methods: readonly string[]): Parts {

@@ -148,6 +148,7 @@ const ROOMS: readonly Room[] = [
         'notices',
         'dispatcher',
         'composition',
+        'construct',
         'storage',
         'subscriptions',
         'database',

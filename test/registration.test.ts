@@ -7,6 +7,7 @@ import {
   registerVectorProvider,
   type SettingsInput,
 } from '../src/index.js';
+import { memory as records } from '../src/backends/memory.js';
 import { memory } from '../src/pools/memory.js';
 import { registry } from '../src/registry.js';
 
@@ -104,11 +105,11 @@ describe('a vector provider', () => {
     constructor() {
       for (const method of methods) Object.assign(this, { [method]: async () => undefined });
       Object.assign(this, { name, check: async () => ({ status: 'healthy' }) });
-      if (lacking !== undefined) Object.assign(this, { [lacking]: undefined });
+      if (lacking !== undefined) Reflect.deleteProperty(this, lacking);
     }
   }
 
-  test('is refused when a manager opens, for each method that it lacks', async () => {
+  test('is refused when a manager opens, for each method that it lacks, and for its capabilities', async () => {
     registerVectorProvider('whole')(Whole as never);
     for (lacking of methods)
       await expect(open({ databases: { main: 'memory:' } })).rejects.toMatchObject({
@@ -116,6 +117,10 @@ describe('a vector provider', () => {
         component: 'vectors:whole',
         message: `The vector provider whole has no method ${lacking}`,
       });
+    lacking = 'capabilities';
+    await expect(open({ databases: { main: 'memory:' } })).rejects.toMatchObject({
+      message: 'The vector provider whole has no capabilities',
+    });
     lacking = undefined;
   });
 
@@ -125,5 +130,36 @@ describe('a vector provider', () => {
       expect(Object.keys((await storage.health()).components)).toContain('vectors:whole');
       expect(storage.vectors('whole').toJSON()).toMatchObject({ provider: 'vectors:whole' });
     }
+  });
+});
+
+describe('what a pool and a backend are made of is looked at when a manager opens', () => {
+  const without = <T extends object>(made: T, member: string): T => {
+    const hidden = (key: string | symbol): boolean => key === member;
+    return new Proxy(made, {
+      get: (target, key) => (hidden(key) ? undefined : (Reflect.get(target, key, target) as unknown)),
+      has: (target, key) => !hidden(key) && Reflect.has(target, key),
+    });
+  };
+  let lacking = '';
+  registerBackend({ ...records, name: 'bare', create: (made, name) => without(records.create(made, name), lacking) });
+  registerPool({ ...memory, name: 'bare', schemes: ['bare'], backend: 'bare', checkUrl: () => undefined });
+  registerPool({
+    ...memory,
+    ...{ name: 'bare-pool', schemes: ['bare-pool'], checkUrl: () => undefined },
+    create: (_url, options, environment) => without(memory.create('memory:', options, environment), lacking),
+  });
+
+  test.each([
+    ...['ensure', 'read', 'write', 'find', 'count', 'sweep'].map((name) => ['bare:', name, `no method ${name}`]),
+    ...['capabilities', 'pool'].map((name) => ['bare:', name, `no ${name}`]),
+    ...['figures', 'transaction', 'savepoint'].map((name) => ['bare-pool:', name, `no method ${name}`]),
+  ])('%s without %s', async (url, member, words) => {
+    lacking = member!;
+    await expect(open({ databases: { main: url } })).rejects.toMatchObject({
+      code: 'CONFIGURATION',
+      component: url === 'bare:' ? 'records:main' : 'main',
+      message: expect.stringContaining(`could not be created (it has ${words})`),
+    });
   });
 });

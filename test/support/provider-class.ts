@@ -6,9 +6,10 @@ const OPERATIONS = [
   ...['upsert', 'fetch', 'list', 'count', 'delete', 'search'],
 ];
 
-/** Gives a class the operations that every provider has; none of them is to be called. */
+/** Gives a class what every provider has; none of its operations is to be called. */
 export function withOperations<C extends Class>(provider: C): C {
   for (const operation of OPERATIONS) (provider.prototype as Record<string, unknown>)[operation] ??= notCalled;
+  (provider.prototype as Record<string, unknown>)['capabilities'] ??= {};
   return provider;
 }
 
