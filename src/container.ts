@@ -19,7 +19,7 @@ export type { Settings, SettingsInput } from './settings.js';
 export const TOKENS = {
   clock: Symbol.for('quartermaster.clock') as ServiceIdentifier<Clock>,
   registry: Symbol.for('quartermaster.registry') as ServiceIdentifier<Registry>,
-  /** A promise: settings are read from files. */
+  /** Of `getAsync`: they are read from files, once. */
   settings: Symbol.for('quartermaster.settings') as ServiceIdentifier<Promise<Settings>>,
 } as const;
 
@@ -38,13 +38,15 @@ export function storageModule(options: StorageModuleOptions = {}): ContainerModu
   return new ContainerModule(({ bind }) => {
     bind(TOKENS.clock).toConstantValue(systemClock);
     bind(TOKENS.registry).toConstantValue(registry);
-    bind(TOKENS.settings).toDynamicValue((context) =>
-      loadSettings({
-        ...sources,
-        registry: context.get(TOKENS.registry),
-        ...(settings === undefined ? {} : { overrides: settings }),
-      }),
-    );
+    bind(TOKENS.settings)
+      .toDynamicValue((context) =>
+        loadSettings({
+          ...sources,
+          registry: context.get(TOKENS.registry),
+          ...(settings === undefined ? {} : { overrides: settings }),
+        }),
+      )
+      .inSingletonScope();
     bind(StorageManager)
       .toDynamicValue(async (context) => {
         const loaded = await context.getAsync(TOKENS.settings);

@@ -3,7 +3,7 @@ import { Container } from 'inversify';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
-import { storageModule } from '../src/container.js';
+import { storageModule, TOKENS } from '../src/container.js';
 import {
   defineCollection,
   getStorageManager,
@@ -182,6 +182,8 @@ describe("the process's manager", () => {
     container.load(storageModule({ settings: SCRIPTED }));
     const manager = await container.getAsync(StorageManager);
     expect(await container.getAsync(StorageManager)).toBe(manager);
+    // Read from the files once.
+    expect(await container.getAsync(TOKENS.settings)).toBe(manager.settings);
     await manager.open();
     expect(manager.state).toBe('ready');
     await manager.close();
