@@ -14,6 +14,8 @@ export interface CheckResult {
   readonly message?: string;
   /** Figures: a pool's size, idle, waiting and max; a server's version. Plain JSON. */
   readonly details?: Readonly<Record<string, unknown>>;
+  /** Whether nothing but another opening cures it, so that the process is to be restarted. Default: false. */
+  readonly final?: boolean;
 }
 
 export interface OpenContext {

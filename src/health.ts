@@ -64,6 +64,8 @@ interface Track {
   /** When a check began that overran its time and has not settled since. */
   overrunSince?: number | undefined;
   last?: ComponentHealth;
+  /** Whether its last check said that only another opening cures it. */
+  isFinal?: boolean;
   lastAt: number;
 }
 
@@ -78,9 +80,18 @@ export class HealthMonitor {
     return this.reportOn(this.options.components());
   }
 
-  /** Whether the process is alive. Asks no dependency: restarting the process would not cure a database. */
+  /**
+   * Whether the process is alive. Asks no dependency: restarting the process would not cure a database. It would cure an
+   * engine within the process whose last check has said that nothing else does.
+   */
   live(): Verdict {
-    return { ok: true };
+    const ended = this.options
+      .components()
+      .filter(({ component, critical, state = 'open' }) => {
+        return critical && state === 'open' && this.tracks.get(component)?.isFinal === true;
+      })
+      .map(({ component }) => component.name);
+    return ended.length === 0 ? { ok: true } : { ok: false, message: `Needs a restart: ${ended.join(', ')}` };
   }
 
   /** Whether requests should be sent here: the manager is ready and no critical component is unhealthy. */
@@ -160,6 +171,7 @@ export class HealthMonitor {
       void check.then((answer) => {
         timer.cancel();
         track.overrunSince = undefined;
+        track.isFinal = answer.status === 'unhealthy' && answer.final === true;
         const latencyMs = Math.round((clock.monotonic() - started) * 100) / 100;
         resolve({ ...this.result(monitored, answer), latencyMs });
       });
@@ -206,13 +218,14 @@ function unreadable(): CheckResult {
 
 /** A third party's check may answer anything: what is no result is unhealthy, what is no field of one is left out. */
 function checked(answer: unknown): CheckResult {
-  const { status, message, details } = (answer ?? {}) as Record<string, unknown>;
+  const { status, message, details, final } = (answer ?? {}) as Record<string, unknown>;
   if (!STATUSES.includes(status))
     return { status: 'unhealthy', message: 'The health check did not answer with a status' };
   return {
     status: status as HealthStatus,
     ...(typeof message === 'string' ? { message } : {}),
     ...(typeof details === 'object' && details !== null ? { details: plain(details) } : {}),
+    ...(final === true ? { final } : {}),
   };
 }
 

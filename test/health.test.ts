@@ -285,6 +285,24 @@ describe('the verdicts', () => {
     expect(monitor.live()).toEqual({ ok: true });
   });
 
+  test('alive unless a check of a critical component has said that only another opening cures it', async () => {
+    let answer: CheckResult = { status: 'unhealthy', final: true };
+    const main = new ProbeComponent('main', { check: async () => answer });
+    const extra = new ProbeComponent('extra', { check: async () => ({ status: 'unhealthy', final: true }) });
+    const { clock, monitor } = monitorOf([
+      { component: main, critical: true },
+      { component: extra, critical: false },
+    ]);
+    expect(monitor.live()).toEqual({ ok: true });
+    expect((await monitor.report()).components['main']).not.toHaveProperty('final');
+    expect(monitor.live()).toEqual({ ok: false, message: 'Needs a restart: main' });
+    for (answer of [{ status: 'healthy' }, { status: 'degraded', final: true }] as const) {
+      await clock.advance(CACHE);
+      await monitor.report();
+      expect(monitor.live()).toEqual({ ok: true });
+    }
+  });
+
   test('not ready when the close begins while the checks run', async () => {
     const gate = new Gate<CheckResult>();
     const component = new ProbeComponent('main', { check: () => gate.promise });

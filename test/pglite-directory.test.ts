@@ -167,6 +167,7 @@ describe('opening and closing', () => {
     expect(await pool.check(AbortSignal.timeout(100))).toMatchObject({
       status: 'unhealthy',
       message: expect.stringMatching(/was taken/) as unknown,
+      final: true,
     });
     await pool.close(0);
     expect(await readFile(join(directory, 'lock'), 'utf8')).toBe('{}');

@@ -110,7 +110,7 @@ export abstract class LocalPool<D> implements Pool {
     const { opened } = this;
     if (opened === undefined) return { status: 'unhealthy', message: 'The database is not open' };
     const reason = this.unusable(opened.database);
-    if (reason !== undefined) return { status: 'unhealthy', message: reason.message };
+    if (reason !== undefined) return { status: 'unhealthy', message: reason.message, final: true };
     const details = { ...this.figures() };
     if (!opened.slot.tryAcquire()) return this.busyReport(opened);
     try {
