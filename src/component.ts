@@ -103,6 +103,48 @@ export type BeginOperation = (operation: string, options?: CallOptions) => Opera
 /** Admits a call from its very beginning, whatever it does before, between and after its operations. */
 export type DuringCall = <R>(operation: string, work: () => Promise<R>) => Promise<R>;
 
+/** A call of several steps that was admitted as one, until its end is told. */
+export interface AdmittedCall {
+  /** Does a step of it: what is begun in there belongs to the call, and is not refused while a close waits for that. */
+  run<R>(step: () => R): R;
+  end(): void;
+}
+
+/** Does a call of several steps, which is admitted as one where `admit` is there: outside of transactions. */
+export async function runSteps<R>(
+  admit: ((operation: string) => AdmittedCall) | undefined,
+  operation: string,
+  work: () => Promise<R>,
+): Promise<R> {
+  if (admit === undefined) return work();
+  const call = admit(operation);
+  try {
+    return await call.run(work);
+  } finally {
+    call.end();
+  }
+}
+
+/** The same for what gives items, one step each. A consumer that reads no more holds a close up until its deadline. */
+export async function* eachStep<T>(
+  admit: ((operation: string) => AdmittedCall) | undefined,
+  operation: string,
+  items: () => AsyncGenerator<T, void, undefined>,
+): AsyncGenerator<T, void, undefined> {
+  if (admit === undefined) return yield* items();
+  const call = admit(operation);
+  const source = items();
+  try {
+    for (;;) {
+      const item = await call.run(() => source.next());
+      if (item.done === true) return;
+      yield item.value;
+    }
+  } finally {
+    await call.run(() => source.return()).finally(() => call.end());
+  }
+}
+
 /**
  * The bounds of what is waited for outside of the operations themselves: a source or a function of the caller's. It has its
  * own pace: unless the caller gave a `timeout`, or it is in a transaction, no time ends the wait.

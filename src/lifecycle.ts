@@ -50,6 +50,8 @@ export class Lifecycle {
   private closing: Promise<void> | undefined;
   private failure: StorageError | undefined;
   private finished = false;
+  /** A close waits for the work in flight. */
+  private isDraining = false;
 
   constructor(private readonly options: LifecycleOptions) {}
 
@@ -117,10 +119,11 @@ export class Lifecycle {
 
   /**
    * Admits one operation and counts it as in flight until it is released.
+   * @param isStep whether it is a step of one that is in flight: those are taken as long as a close waits for that
    * @throws `CLOSED` unless ready; `UNAVAILABLE` while the component that it is of has not opened.
    */
-  begin(component?: string): Release {
-    if (this.current !== 'ready') throw this.refusal();
+  begin(component?: string, isStep?: () => boolean): Release {
+    if (this.current !== 'ready' && !(this.isDraining && isStep?.() === true)) throw this.refusal();
     const refusal = component === undefined ? undefined : this.set!.refusal(component);
     if (refusal !== undefined) throw refusal;
     const work = this.work;
@@ -190,7 +193,9 @@ export class Lifecycle {
     if (this.current === 'closed') return;
     if (this.current === 'ready') {
       this.enter('draining');
+      this.isDraining = true;
       await this.drain(deadline);
+      this.isDraining = false;
       await this.set?.close(deadline);
     } else if (opening !== undefined) {
       this.enter('draining');

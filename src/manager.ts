@@ -1,4 +1,5 @@
 /** The one owner of everything a service stores: settings, pools, backends, providers, their lifecycle and their health. */
+import { isStepOf } from './admission.js';
 import { EventBus, type StoreEvent } from './adapters/events.js';
 import type { StoreEvents } from './adapters/types.js';
 import { Retention } from './adapters/retention.js';
@@ -242,7 +243,7 @@ export class StorageManager extends SubscribableStorage {
 
   protected parts(): OpenParts {
     // Refuses with the state's own words unless open.
-    this.#lifecycle.begin()();
+    this.#lifecycle.begin(undefined, () => isStepOf(this.#parts))();
     return this.#parts!;
   }
 
@@ -272,7 +273,7 @@ export class StorageManager extends SubscribableStorage {
       operationTimeout: settings.lifecycle.operationTimeout,
       clock: this.#clock,
       admit: (component) => {
-        const end = this.#lifecycle.begin(component);
+        const end = this.#lifecycle.begin(component, () => isStepOf(parts));
         if (this.#parts === parts) return end;
         end();
         throw new StorageError('CLOSED', 'The handle is of an opening that was closed: take a new one of the manager');

@@ -1,8 +1,9 @@
 /** Where an operation of a handle takes place: on which database or provider, for which tenant, in which transaction. */
+import { Admission } from './admission.js';
 import type { RecordSchema } from './backends/backend.js';
 import type { CollectionDefinition } from './collection/definition.js';
 import type { CollectionHost } from './collection/host.js';
-import type { BeginOperation } from './component.js';
+import type { AdmittedCall, BeginOperation } from './component.js';
 import type { Database } from './database.js';
 import { invalid, StorageError, UnsupportedError, ValidationError } from './errors.js';
 import { checkCallOptions, checkProviderName, type OpenParts } from './opening.js';
@@ -66,6 +67,7 @@ export class Placement {
       clock: database.clock,
       begin: this.beginOn(database),
       during: attempt?.during,
+      admit: this.admitOn(database.pool, database.pool.name),
       ensure: (schemas, context) => {
         if (attempt?.missing === undefined && database.has(schemas)) return undefined;
         if (attempt !== undefined) return attempt.failMissing((outside) => database.make(schemas, outside), context);
@@ -87,7 +89,15 @@ export class Placement {
     const { provider } = this.provider(name);
     const tenant = this.ofTenant ?? (parts.tenancy === 'required' ? undefined : parts.defaultTenant);
     const begin = this.begin(provider.pool, provider.name);
-    return new VectorStore(provider, tenant, begin, parts.clock, forTenant, this.attempt?.during);
+    return new VectorStore(
+      provider,
+      tenant,
+      begin,
+      parts.clock,
+      forTenant,
+      this.attempt?.during,
+      this.admitOn(provider.pool, provider.name),
+    );
   }
 
   /** Without a name the settings' default. @throws `CONFIGURATION` for an unknown name. */
@@ -102,6 +112,16 @@ export class Placement {
       `No vector provider ${JSON.stringify(key)} is open, only ${known.join(', ')}: one is opened that is vectors.default, or has settings of its own under vectors.${key}`,
       { details: { name: key, known } },
     );
+  }
+
+  /** Admits calls of several steps, outside of transactions. */
+  private admitOn(pool: Pool | undefined, component: string): ((operation: string) => AdmittedCall) | undefined {
+    const { parts, attempt } = this;
+    if (attempt !== undefined) return undefined;
+    return (operation) => {
+      if (pool !== undefined) refuseInsideTransaction(pool, operation);
+      return new Admission(parts, parts.admit(component));
+    };
   }
 
   /** Admits the operations of a database. */

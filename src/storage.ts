@@ -163,13 +163,14 @@ export abstract class Storage extends StoreFactory {
     const placeOf = (store: StoreName): string => parts.storeDatabases[store] ?? parts.defaultDatabase;
     const database = place.database(placeOf(name));
     const tenantOf = (): string => owner ?? place.tenant;
-    const { backend, clock, begin, during, ensure } = place.records(database, [], '');
+    const { backend, clock, begin, during, admit, ensure } = place.records(database, [], '');
     // Member by member: a handle is made for each request of a tenant, and spreading takes six times as long.
     return {
       backend,
       clock,
       begin,
       during,
+      admit,
       ensure,
       requireTables: (schemas) => place.requireTables(database, schemas),
       get tenant() {

@@ -142,6 +142,7 @@ const ROOMS: readonly Room[] = [
     name: 'manager',
     files: [
       ...[
+        'admission',
         'manager',
         'opening',
         'placement',

@@ -5,7 +5,7 @@ import { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import { runOperation } from '../collection/host.js';
 import { checkVersion, type StoredRecord } from '../collection/record-codec.js';
-import type { CallOptions, OperationContext } from '../component.js';
+import { runSteps, type CallOptions, type OperationContext } from '../component.js';
 import {
   ConflictError,
   invalid,
@@ -20,6 +20,7 @@ import { Handle } from '../handle.js';
 import { DELIVERED } from '../unit-of-work/delivered.js';
 import { publish } from '../unit-of-work/subscriptions.js';
 import { integer, shape, withDefault } from './arguments.js';
+import { exhausted } from './exhausted.js';
 import type { EventValue, StoreEvent } from './events.js';
 import type { StoreHost } from './host.js';
 import { IDEMPOTENCY } from './idempotency.js';
@@ -96,6 +97,11 @@ export abstract class Store extends Handle {
     work: (context: OperationContext) => Promise<R>,
   ): Promise<R> {
     return runOperation(this.host, this.schemas, this.operationName(operation), callOptions(options), work);
+  }
+
+  /** A call of several operations, which a close waits for as for one. */
+  protected steps<R>(operation: string, work: () => Promise<R>): Promise<R> {
+    return runSteps(this.host.admit, this.operationName(operation), work);
   }
 
   /** Reads through a unit, and writes nothing. */
@@ -275,12 +281,4 @@ export function callOptions(options: CallOptions): CallOptions {
 function untellable({ backend }: StoreHost, operation: string): UnsupportedError {
   const message = `${operation}: with the outbox its events are written in a transaction, and ${backend.name} has none`;
   return new UnsupportedError(message, { operation });
-}
-
-function exhausted(message: string, attempts: number, operation: string): ConflictError {
-  return new ConflictError('CONFLICT', `${operation}: ${message}, after ${attempts} tries`, {
-    operation,
-    retryable: true,
-    details: { reason: 'version' },
-  });
 }

@@ -110,7 +110,7 @@ export abstract class BulkCollection<T, In, F extends string> extends Collection
   ): Promise<LoadReport> {
     checkOptions(options, 'load');
     const { backend, scope, host } = this;
-    const target: LoadTarget = {
+    const target = (): LoadTarget => ({
       clock: host.clock,
       operation: 'load',
       bounds: () => boundsNow(host.begin, 'load', options),
@@ -125,8 +125,8 @@ export abstract class BulkCollection<T, In, F extends string> extends Collection
         backend.bulkLoad === undefined
           ? undefined
           : (writes) => this.run('load', options, (context) => backend.bulkLoad!(scope, writes, context)),
-    };
-    return this.during('load', () => loadRecords(items, options, target));
+    });
+    return this.during('load', () => loadRecords(items, options, target()));
   }
 
   /** Batches in bulk that may be under way at once: one where their order shows, or where they would wait for each other. */

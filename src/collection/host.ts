@@ -1,6 +1,6 @@
 /** What a collection stands on: the storage that made it gives it, and every operation runs through it. */
 import type { Clock } from '../clock.js';
-import type { BeginOperation, CallOptions, DuringCall, OperationContext } from '../component.js';
+import type { AdmittedCall, BeginOperation, CallOptions, DuringCall, OperationContext } from '../component.js';
 import { runAdmitted } from '../operation.js';
 import type { RecordBackend, RecordSchema } from '../backends/backend.js';
 
@@ -11,6 +11,8 @@ export interface CollectionHost {
   readonly begin: BeginOperation;
   /** In a transaction: refuses it where a call of it was not awaited. */
   readonly during?: DuringCall | undefined;
+  /** Outside of transactions: admits a call of several steps as one. */
+  readonly admit?: ((operation: string) => AdmittedCall) | undefined;
   /** Makes the collections' tables on first use; `undefined` once they are known to be there. */
   readonly ensure: (schemas: readonly RecordSchema[], context: OperationContext) => Promise<void> | undefined;
 }

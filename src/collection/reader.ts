@@ -4,7 +4,7 @@ import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backen
 import { LIMITS } from '../backends/limits.js';
 import { copyJson } from '../backends/value.js';
 import { aborted, within } from '../clock.js';
-import { withTimeLeft, type CallOptions, type OperationContext } from '../component.js';
+import { runSteps, withTimeLeft, type CallOptions, type OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
 import { Handle } from '../handle.js';
 import { isList } from '../filter/json.js';
@@ -104,18 +104,24 @@ export abstract class CollectionReader<T, F extends string> extends Handle {
   ): AsyncGenerator<StoredRecord<T>, void, undefined> {
     checkOptions(options, 'each');
     const tree = this.parse(filter);
+    const call = this.host.admit?.('each');
     let page: Page<StoredRecord<T>> | undefined;
-    do {
-      const after = page?.next;
-      // A database in this process waits for nobody, and would let nobody in by itself.
-      if (after !== undefined) await setImmediate();
-      const plan = this.plan(tree, { ...options, limit: 200, ...(after === undefined ? {} : { after }) });
-      page = await this.page(plan, options, 'each');
-      for (const item of page.items) {
-        if (options.signal?.aborted === true) throw aborted(options.signal, 'each');
-        yield item;
-      }
-    } while (page.next !== undefined);
+    try {
+      do {
+        const after = page?.next;
+        // A database in this process waits for nobody, and would let nobody in by itself.
+        if (after !== undefined) await setImmediate();
+        const plan = this.plan(tree, { ...options, limit: 200, ...(after === undefined ? {} : { after }) });
+        const read = (): Promise<Page<StoredRecord<T>>> => this.page(plan, options, 'each');
+        page = await (call === undefined ? read() : call.run(read));
+        for (const item of page.items) {
+          if (options.signal?.aborted === true) throw aborted(options.signal, 'each');
+          yield item;
+        }
+      } while (page.next !== undefined);
+    } finally {
+      call?.end();
+    }
   }
 
   /** How many records match. */
@@ -166,8 +172,8 @@ export abstract class CollectionReader<T, F extends string> extends Handle {
 
   /** For a call that waits before its first operation, or between two. */
   protected during<R>(operation: string, work: () => Promise<R>): Promise<R> {
-    const { during } = this.host;
-    return during === undefined ? work() : during(operation, work);
+    const { during, admit } = this.host;
+    return during === undefined ? runSteps(admit, operation, work) : during(operation, work);
   }
 
   /** Goes on with what a schema gives, at once or later: then with options of the time that is left. */

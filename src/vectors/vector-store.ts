@@ -105,12 +105,19 @@ export class VectorStore extends VectorWriter {
     name: string,
     options: Omit<VectorListOptions<M>, 'after'> = {},
   ): AsyncGenerator<FetchedRecord<M>, void, undefined> {
+    const call = this.admit?.('each');
     let after: string | undefined;
-    do {
-      const page: VectorPage<M> = await this.list<M>(name, after === undefined ? options : { ...options, after });
-      yield* page.items;
-      after = page.next;
-    } while (after !== undefined);
+    try {
+      do {
+        const read = (): Promise<VectorPage<M>> =>
+          this.list<M>(name, after === undefined ? options : { ...options, after });
+        const page: VectorPage<M> = await (call === undefined ? read() : call.run(read));
+        yield* page.items;
+        after = page.next;
+      } while (after !== undefined);
+    } finally {
+      call?.end();
+    }
   }
 
   async count<M = Metadata>(name: string, filter?: Filter<M>, options?: NamespaceOptions): Promise<number> {

@@ -49,7 +49,7 @@ export abstract class DeletionStore extends TrimStore {
   }
 
   private together<R>(options: CallOptions, work: (inside: this) => Promise<R>): Promise<R> {
-    if (!this.capabilities.purges) return work(this);
+    if (!this.capabilities.purges) return this.steps('delete', () => work(this));
     return this.host.transaction(this.call(options), (host) => work(this.at(host)));
   }
 

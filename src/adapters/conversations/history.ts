@@ -1,4 +1,5 @@
 /** Reading messages: pages by their place in the conversation, streams, and what happens from now on. */
+import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
 import { malformedCursor, packCursor, unpackCursor } from '../../filter/cursor.js';
@@ -29,6 +30,7 @@ import {
   type MessageEvent,
   type MessageEventPayload,
   type MessageRevision,
+  type MessageValue,
 } from './records.js';
 import { ThreadStore } from './threads.js';
 
@@ -85,19 +87,26 @@ export abstract class HistoryStore extends ThreadStore {
     const { signal: _signal, timeout: _timeout, ...filter } = rest;
     const conditions = messageConditions(filter);
     const order = direction === 'forward' ? 'asc' : 'desc';
-    let last: number | undefined;
-    for (;;) {
-      const place = last;
-      const found = await this.read('streamMessages', rest, (unit) =>
+    const page = (place: number | undefined): Promise<StoredRecord<MessageValue>[]> =>
+      this.read('streamMessages', rest, (unit) =>
         unit.query(
           MESSAGES,
           { $and: [{ conversationId: conversation, ...beyond(order, place) }, ...conditions] },
           { sort: BY_SEQ[order], limit: batchSize },
         ),
       );
-      for (const record of found) yield this.messageOf(record);
-      if (found.length < batchSize) return;
-      last = found.at(-1)!.value.seq;
+    const call = this.host.admit?.(this.operationName('streamMessages'));
+    let last: number | undefined;
+    try {
+      for (;;) {
+        const place = last;
+        const found = await (call === undefined ? page(place) : call.run(() => page(place)));
+        for (const record of found) yield this.messageOf(record);
+        if (found.length < batchSize) return;
+        last = found.at(-1)!.value.seq;
+      }
+    } finally {
+      call?.end();
     }
   }
 

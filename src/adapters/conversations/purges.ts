@@ -92,10 +92,13 @@ export abstract class PurgeStore extends EditStore {
     const run = (call: CallOptions): Promise<R> =>
       this.host.transaction(call, (host: StoreHost) => work(this.at(host)));
     if (this.inTransaction) return run(options);
-    return this.inTurn(operation, id, options, (remaining, known, key) => {
-      known.forget(key);
-      return run(remaining);
-    });
+    // What lives elsewhere is deleted after the commit.
+    return this.steps(operation, () =>
+      this.inTurn(operation, id, options, (remaining, known, key) => {
+        known.forget(key);
+        return run(remaining);
+      }),
+    );
   }
 
   /** Deletes messages of one conversation, which has to be done with `dropChildren`. */

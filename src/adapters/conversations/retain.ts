@@ -49,6 +49,11 @@ const POLICY = shape({
 const OPTIONS = optionsOf({ dryRun: withDefault(flag, false) });
 const DAY = 86_400_000;
 
+/** The times before which each takes what is older, and a number; absent: off. */
+type Rules = Readonly<Record<'soft' | 'grace' | 'old' | 'idle' | 'archived', Date | undefined>> & {
+  readonly most: number | undefined;
+};
+
 /** Messages of one step, or fewer where they are large: with an event each and their conversations they fit a batch. */
 export const STEP = 300;
 
@@ -77,6 +82,13 @@ export abstract class RetentionStore extends SearchStore {
     const most = rules.maxConversations === null || rules.maxConversations <= 0 ? undefined : rules.maxConversations;
     if (dryRun) return this.wouldRetain({ soft, grace, old, idle, archived, most }, call);
     if ([soft, grace, old, idle, archived, most].some((rule) => rule !== undefined)) this.require('purges', 'retain');
+    return this.steps('retain', () => this.apply({ soft, grace, old, idle, archived, most }, call));
+  }
+
+  private async apply(
+    { soft, grace, old, idle, archived, most }: Rules,
+    call: CallOptions,
+  ): Promise<ConversationRetentionReport> {
     const softDeleted =
       soft === undefined
         ? 0
@@ -100,16 +112,7 @@ export abstract class RetentionStore extends SearchStore {
   }
 
   private async wouldRetain(
-    {
-      soft,
-      grace,
-      old,
-      idle,
-      archived,
-      most,
-    }: Record<'soft' | 'grace' | 'old' | 'idle' | 'archived', Date | undefined> & {
-      most: number | undefined;
-    },
+    { soft, grace, old, idle, archived, most }: Rules,
     options: CallOptions,
   ): Promise<ConversationRetentionReport> {
     const call = this.call(options);

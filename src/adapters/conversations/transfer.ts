@@ -2,7 +2,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { types } from 'node:util';
 import { aborted } from '../../clock.js';
-import { boundsNow, type CallOptions } from '../../component.js';
+import { boundsNow, eachStep, type CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { itemsOf } from '../../loading/source.js';
@@ -58,6 +58,14 @@ export abstract class TransferStore extends RetentionStore {
     options: CallOptions & { readonly conversationIds?: readonly string[] | undefined } = {},
   ): AsyncGenerator<string, void, undefined> {
     const { conversationIds, ...call } = EXPORT(options, 'options');
+    const name = this.operationName('exportConversations');
+    yield* eachStep(this.host.admit, name, () => this.exportLines(conversationIds, this.call(call)));
+  }
+
+  private async *exportLines(
+    conversationIds: readonly string[] | undefined,
+    call: CallOptions,
+  ): AsyncGenerator<string, void, undefined> {
     const hash = createHash('sha256');
     let records = 0;
     const lineOf = (line: object): string => {
@@ -66,9 +74,9 @@ export abstract class TransferStore extends RetentionStore {
       return text;
     };
     const { clock, tenant } = this.host;
-    const counts = await this.statistics(this.call(call));
+    const counts = await this.statistics(call);
     yield lineOf({ kind: 'header', format: FORMAT, version: 1, exportedAt: clock.now(), tenantId: tenant, counts });
-    for await (const line of this.linesOf(conversationIds, this.call(call))) {
+    for await (const line of this.linesOf(conversationIds, call)) {
       records++;
       yield lineOf(line);
     }
@@ -123,25 +131,7 @@ export abstract class TransferStore extends RetentionStore {
         unit.query(definition, { externalId: { $in: names } }, { limit: names.length }),
       );
     const work = remapIds ? new RemappedImport(taken, this.host.tenant, named) : taken;
-    const hash = createHash('sha256');
-    let index = 0;
-    let ended = false;
-    for await (const text of linesIn(itemsOf(source, host))) {
-      if (ended) throw invalid(`source line ${index + 1}`, text, 'nothing after the footer');
-      const line = parseLine(text, index);
-      if (index === 0 && (line?.kind !== 'header' || line['format'] !== FORMAT || line['version'] !== 1))
-        throw invalid('source line 1', text, `the header of ${FORMAT}, version 1`);
-      if (line?.kind === 'footer') {
-        await work.flush();
-        checkFooter(line, taken.records, hash);
-        ended = true;
-      } else if (index > 0) await work.add(line, index + 1);
-      if (!ended) hash.update(`${text}\n`);
-      index++;
-    }
-    await work.flush();
-    if (!ended) throw invalid('source', undefined, 'lines that end with a footer: the export was cut short');
-    return work.report();
+    return this.steps('importConversations', () => importLines(linesIn(itemsOf(source, host)), taken, work));
   }
 
   private async *linesOf(
@@ -166,6 +156,33 @@ export abstract class TransferStore extends RetentionStore {
       }
     }
   }
+}
+
+/** Takes the lines of an export in. @param taken counts them */
+async function importLines(
+  lines: AsyncIterable<string>,
+  taken: ConversationImport,
+  work: ConversationImport | RemappedImport,
+): Promise<ImportReport> {
+  const hash = createHash('sha256');
+  let index = 0;
+  let ended = false;
+  for await (const text of lines) {
+    if (ended) throw invalid(`source line ${index + 1}`, text, 'nothing after the footer');
+    const line = parseLine(text, index);
+    if (index === 0 && (line?.kind !== 'header' || line['format'] !== FORMAT || line['version'] !== 1))
+      throw invalid('source line 1', text, `the header of ${FORMAT}, version 1`);
+    if (line?.kind === 'footer') {
+      await work.flush();
+      checkFooter(line, taken.records, hash);
+      ended = true;
+    } else if (index > 0) await work.add(line, index + 1);
+    if (!ended) hash.update(`${text}\n`);
+    index++;
+  }
+  await work.flush();
+  if (!ended) throw invalid('source', undefined, 'lines that end with a footer: the export was cut short');
+  return work.report();
 }
 
 async function* linesIn(source: AsyncIterable<string | Uint8Array>): AsyncGenerator<string, void, undefined> {

@@ -32,6 +32,10 @@ export abstract class TrimStore extends TransferStore {
     const { keep: given, triggeredById, ...call } = OPTIONS(options, 'options');
     const keep = given ?? this.host.settings.conversations.historyLimit;
     if (keep === 0) throw invalid('options.keep', given, 'a whole number from 1: conversations.historyLimit is 0');
+    return this.steps('trimHistory', () => this.trim(key, keep, triggeredById, call));
+  }
+
+  private async trim(key: string, keep: number, triggeredById: string | undefined, call: CallOptions): Promise<number> {
     // Those up to `past` are deleted already: no step reads them again, unless another has written since.
     let progress = { past: 0, version: 0, limit: STEP, isLast: false };
     for (let done = 0; ;) {

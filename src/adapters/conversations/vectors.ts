@@ -107,6 +107,16 @@ export abstract class MessageVectorStore extends PurgeStore {
     const keys = given.map(({ id }) => id);
     const twice = keys.findIndex((id, i) => keys.indexOf(id) !== i);
     if (twice >= 0) throw invalid(`vectors[${twice}].vectorKey`, keys[twice], 'each key once');
+    return this.steps('upsertMessageVectors', () => this.upsertVectors(key, given, keys, call));
+  }
+
+  private async upsertVectors(
+    key: string,
+    given: readonly Prepared[],
+    keys: readonly string[],
+    call: CallOptions,
+  ): Promise<MessageVector[]> {
+    const dimension = given[0]!.vector.length;
     const conversationId = await this.markEmbedded(key, call);
     const { host } = this;
     const name = host.settings.conversations.vectors;
@@ -149,11 +159,13 @@ export abstract class MessageVectorStore extends PurgeStore {
   /** Gives how many there were. */
   async deleteMessageVectors(selection: VectorSelection, options: CallOptions = {}): Promise<number> {
     const call = this.call(READ_OPTIONS(options, 'options'));
-    const ids = (await this.selected(selection, false, call)).map(({ id }) => id);
-    const name = this.host.settings.conversations.vectors;
-    for (let i = 0; i < ids.length; i += VECTOR_LIMITS.ids)
-      await this.host.vectors().delete(name, { ids: ids.slice(i, i + VECTOR_LIMITS.ids) }, call);
-    return ids.length;
+    return this.steps('deleteMessageVectors', async () => {
+      const ids = (await this.selected(selection, false, call)).map(({ id }) => id);
+      const name = this.host.settings.conversations.vectors;
+      for (let i = 0; i < ids.length; i += VECTOR_LIMITS.ids)
+        await this.host.vectors().delete(name, { ids: ids.slice(i, i + VECTOR_LIMITS.ids) }, call);
+      return ids.length;
+    });
   }
 
   /** So that a purge knows that there are vectors. @returns the conversation */

@@ -169,19 +169,18 @@ export abstract class JobOperations extends JobStoreBase {
     const { ifVersion, ...actor } = OPTIONS.change(options, 'options');
     const jobId = readId(id, 'id');
     const to = readJobStatus(status, 'status');
-    for (;;) {
-      const change = await this.change('transition', options, async (unit, host) => {
+    const step = (): Promise<JobChange | undefined> =>
+      this.change('transition', options, async (unit, host) => {
         const job = await this.findJob(unit, jobId, 'transition');
         checkIfVersion(job, 'job', ifVersion);
         if (job.value.status === to) return this.changed(job, []);
         checkJobTransition(job.value.status, to);
         await this.guard(unit, host, job, to);
         if (to === 'cancelled' && !(await this.endRuns(unit, job, actor))) return undefined;
-        const next = this.setStatus(unit, job, to, actor);
-        return this.changed(next, unit.events);
+        return this.changed(this.setStatus(unit, job, to, actor), unit.events);
       });
-      if (change !== undefined) return change;
-    }
+    const all = async (): Promise<JobChange> => (await step()) ?? all();
+    return to === 'cancelled' ? this.steps('transition', all) : all();
   }
 
   protected insertJob(unit: Unit, value: JobValue, actor: Actor): JobRecord {

@@ -95,6 +95,15 @@ export abstract class MaintenanceOperations extends ClaimOperations {
     const { dryRun } = OPTIONS.retain(options, 'options');
     if (!dryRun) this.require('changes', 'retain');
     const call = callOptions(options);
+    return this.steps('retain', () => this.apply(jobDays, keepRuns, dryRun, call));
+  }
+
+  private async apply(
+    jobDays: number,
+    keepRuns: number,
+    dryRun: boolean,
+    call: CallOptions,
+  ): Promise<JobRetentionReport> {
     const steps = new RetentionSteps(dryRun);
     let jobs = 0;
     if (jobDays > 0) {

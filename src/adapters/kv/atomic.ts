@@ -236,11 +236,13 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
       try {
         const known = await find();
         if (known.found) return known;
-        const entry = await this.run('getOrSet', left(), (context) =>
-          flights.share(
-            look,
-            async () => settle(await answer(), () => ({})),
-            (computing) => wait(computing, context),
+        const entry = await this.steps('getOrSet', () =>
+          this.run('getOrSet', left(), (context) =>
+            flights.share(
+              look,
+              async () => settle(await answer(), () => ({})),
+              (computing) => wait(computing, context),
+            ),
           ),
         );
         if (entry !== undefined) return structuredClone(entry as Entry<Value>);

@@ -84,6 +84,10 @@ export abstract class KeyValueBulk extends KeyValueWriter {
     const call = callOptions(options);
     if (!this.counted)
       return this.run('clear', call, () => this.records(ENTRIES).deleteWhere({ namespace: owner }, call));
+    return this.steps('clear', () => this.clearCounted(owner, call));
+  }
+
+  private async clearCounted(owner: string, call: CallOptions): Promise<number> {
     for (let deleted = 0; ;) {
       const step = await this.shrink('clear', call, async (entries) => {
         const records = await entries.unit.query(ENTRIES, { namespace: owner }, { limit: CLEARED });

@@ -103,9 +103,13 @@ export abstract class TaskRemover extends TaskLinker {
     const { taskDays } = retention(policy, 'policy');
     const { dryRun } = retainArguments(options, 'options');
     const call = callOptions(options);
-    let report = NONE;
-    if (taskDays === 0) return report;
+    if (taskDays === 0) return NONE;
     const cutoff = new Date(this.host.clock.now().getTime() - taskDays * DAY);
+    return this.steps('retain', () => this.retainAll(cutoff, dryRun, call));
+  }
+
+  private async retainAll(cutoff: Date, dryRun: boolean, call: CallOptions): Promise<TaskRetention> {
+    let report = NONE;
     const gone = new Set<string>();
     // Once more as long as parents may have lost the last of their subtasks.
     for (let again = true; again;) {

@@ -1,6 +1,13 @@
 /** The collections of a provider, and what every operation on one of them runs through. */
 import type { Clock } from '../../clock.js';
-import type { BeginOperation, CallOptions, DuringCall, OperationContext } from '../../component.js';
+import {
+  runSteps,
+  type AdmittedCall,
+  type BeginOperation,
+  type CallOptions,
+  type DuringCall,
+  type OperationContext,
+} from '../../component.js';
 import { runAdmitted } from '../../operation.js';
 import { UnsupportedError, ValidationError } from '../../errors.js';
 import { compareText } from '../../filter/evaluate.js';
@@ -23,6 +30,7 @@ export abstract class VectorCollections extends Handle {
    * @param tenant whose records they are; `undefined`: nobody's, only the collections themselves can be worked with.
    * @param forTenant whether it is a tenant's handle: collections are every tenant's, so that it may not make or delete them.
    * @param duringCall in a transaction: refuses it where a call of it was not awaited.
+   * @param admit outside of transactions: admits a call of several operations as one.
    */
   constructor(
     protected readonly provider: VectorProvider,
@@ -32,6 +40,7 @@ export abstract class VectorCollections extends Handle {
     protected readonly clock: Clock,
     private readonly forTenant = false,
     private readonly duringCall?: DuringCall,
+    protected readonly admit?: (operation: string) => AdmittedCall,
   ) {
     super();
   }
@@ -126,7 +135,7 @@ export abstract class VectorCollections extends Handle {
 
   /** For a call of several operations. */
   protected during<R>(operation: string, work: () => Promise<R>): Promise<R> {
-    return this.duringCall === undefined ? work() : this.duringCall(operation, work);
+    return this.duringCall === undefined ? runSteps(this.admit, operation, work) : this.duringCall(operation, work);
   }
 
   protected run<R>(
