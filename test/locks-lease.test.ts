@@ -192,6 +192,22 @@ describe('a lease', () => {
     expect(await lock.release()).toBe(true);
     expect(await locks.inspect('l')).toBeUndefined();
   });
+
+  test.each([
+    [0, true],
+    [TTL, false],
+  ])('whose release was not answered was given back, as far as can be known %d ms later', async (later, isFree) => {
+    const host = await makeHost();
+    const lock = await new Locks(host).acquire('l', { ttl: TTL, renew: false });
+    const fault = new Error('no answer');
+    host.answer = () => Promise.reject(fault);
+    await expect(lock.release()).rejects.toBe(fault);
+    host.answer = async () => undefined;
+    await host.clock.advance(later);
+    const next = await new Locks(host).acquire('l', { renew: false });
+    expect(await lock.release()).toBe(isFree);
+    expect(await next.release()).toBe(true);
+  });
 });
 
 test('of many that wait only one asks, ever more seldom', async () => {

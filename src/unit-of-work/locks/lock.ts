@@ -58,6 +58,8 @@ export class HeldLock extends Handle implements Lock {
   private renewal: Timer | undefined;
   private renewing: Promise<void> | undefined;
   private releasing: Promise<boolean> | undefined;
+  /** A release failed: it may have been given back by that, and only the answer was lost. */
+  private mayBeFree = false;
   private loss: StorageError | undefined;
   /** Of the last renewal. */
   private fault: unknown;
@@ -133,8 +135,10 @@ export class HeldLock extends Handle implements Lock {
     }
     try {
       const wasHeld = await freeLock(this.host, this.claim, this.context(this.end));
-      if (!wasHeld) this.loss = this.lost('taken');
-      return wasHeld;
+      // The release before this one was heard, then: before the lease's end nobody else can have taken it.
+      if (wasHeld || (this.mayBeFree && this.host.clock.monotonic() < this.end)) return true;
+      this.loss = this.lost('taken');
+      return false;
     } catch (error) {
       // Nothing is left to be given back.
       if (this.host.clock.monotonic() >= this.end) {
@@ -142,6 +146,7 @@ export class HeldLock extends Handle implements Lock {
         return false;
       }
       this.releasing = undefined;
+      this.mayBeFree = true;
       throw error;
     } finally {
       this.holding.onEnd();
