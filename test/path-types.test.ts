@@ -176,3 +176,21 @@ test('a field is declared as what stands there', async () => {
   ];
   expect(wrong).toHaveLength(6);
 });
+
+test('what $text searches may be text', () => {
+  interface Page {
+    title?: string;
+    by: { name: string | null };
+    notes: Record<string, string>;
+    size: number;
+  }
+  defineCollection<Page>({ name: 'pages', text: ['title', 'by.name', 'notes.first'] });
+  defineCollection({ name: 'anything', text: ['title', 'a.b'] });
+  const wrong: readonly (() => unknown)[] = [
+    // @ts-expect-error a number
+    () => defineCollection<Page>({ name: 'pages', text: ['size'] }),
+    // @ts-expect-error an object
+    () => defineCollection<Page>({ name: 'pages', text: ['by'] }),
+  ];
+  expect(wrong).toHaveLength(2);
+});

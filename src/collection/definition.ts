@@ -39,10 +39,20 @@ interface SpecOf<T, F extends string> {
   /** Within the tenant; a record that lacks one of the fields is outside the constraint. */
   readonly unique?: readonly { readonly name: string; readonly fields: readonly NoInfer<F>[] }[] | undefined;
   /** `$text` searches these strings: lower-cased words, all of which must occur. */
-  readonly text?: readonly Path<T>[] | undefined;
+  readonly text?: readonly Searchable<T>[] | undefined;
   /** Default: `uuid`. */
   readonly id?: IdKind | undefined;
 }
+
+type TextPath<T, P extends string> = P extends unknown
+  ? unknown extends PathValue<T, P>
+    ? P
+    : [Extract<PathValue<T, P>, string>] extends [never]
+      ? never
+      : P
+  : never;
+/** The paths of a record type that may hold text. */
+type Searchable<T> = string extends Path<T> ? string : TextPath<T, Path<T>> & string;
 
 type SchemaPath<S extends StandardSchemaV1> = Path<StandardSchemaV1.InferOutput<S>>;
 
