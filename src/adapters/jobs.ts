@@ -20,13 +20,14 @@ export class JobStore extends MaintenanceOperations {
     this.requireAll('work');
     this.require('claims', 'work');
     const of = (tenant: string): JobStore => this.at(this.host.of(tenant));
+    const all = this.ofAll();
     const store: WorkerStore = {
       claim: (limit, context) => this.claimLookingAfter({ workerId, limit, jobs }, leaseSeconds, context, false),
       end: (tenant, ends) => of(tenant).endHeld(ends),
       extend: (tenant, runs) => of(tenant).extendHeld(runs, leaseSeconds),
       checkpoint: async (tenant, id, token, checkpoint) => of(tenant).writeCheckpoint(id, token, checkpoint, {}),
       // What it takes has most of its lease before it.
-      operate: (work, signal) => this.run('work', { timeout: (leaseSeconds * 1_000) / 3, signal }, work),
+      operate: (work, signal) => all.run('work', { timeout: (leaseSeconds * 1_000) / 3, signal }, work),
       claimed: claimedRun,
     };
     return new JobWorker(this.host, store, (run, context) => handlerOf(run.jobName)(run, context), {

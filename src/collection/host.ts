@@ -6,6 +6,7 @@ import type { RecordBackend, RecordSchema } from '../backends/backend.js';
 
 export interface CollectionHost {
   readonly backend: RecordBackend;
+  /** Reading it may throw: where a tenant is required and none is named. */
   readonly tenant: string;
   readonly clock: Clock;
   readonly begin: BeginOperation;
@@ -26,6 +27,8 @@ export function runOperation<R>(
   work: (context: OperationContext) => Promise<R>,
 ): Promise<R> {
   const prepared = (context: OperationContext): Promise<R> => {
+    // Without one nothing is done, and no table is made.
+    void host.tenant;
     const ensured = host.ensure(schemas, context);
     return ensured === undefined ? work(context) : ensured.then(() => work(context));
   };

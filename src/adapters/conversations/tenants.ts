@@ -1,5 +1,6 @@
 /** Whose conversations there are. */
 import type { CallOptions } from '../../component.js';
+import { LIBRARY } from '../../collection/library.js';
 import { ALL } from '../../filter/syntax.js';
 import { countedTenants } from '../counted-tenants.js';
 import { DeletionStore } from './deletions.js';
@@ -16,7 +17,8 @@ export abstract class TenantsStore extends DeletionStore {
     this.requireAll('listTenants');
     const { backend } = this.host;
     const { schema } = CONVERSATIONS;
-    return this.run('listTenants', call, async (context) => {
+    // Of no tenant: it works where every call needs one, too.
+    return this.at(this.host.of(LIBRARY.tenant)).run('listTenants', call, async (context) => {
       // Where nothing is counted for us, the records are in this process anyway.
       const request = { collection: schema, filter: ALL, sort: [], limit: Number.MAX_SAFE_INTEGER };
       const tenants =

@@ -3,6 +3,7 @@ import { copyJson, jsonBytes } from '../../backends/value.js';
 import type { CallOptions, OperationContext } from '../../component.js';
 import { isStorageError, StorageError } from '../../errors.js';
 import { groupBy } from '../../collection/group-by.js';
+import { LIBRARY } from '../../collection/library.js';
 import type { StoreHost } from '../host.js';
 import type { Entity } from '../store.js';
 import { readClaim } from './arguments.js';
@@ -55,11 +56,16 @@ export abstract class ClaimOperations extends GatedClaims {
     const { workerId, limit, jobs, leaseSeconds, now } = readClaim(options, 'options');
     this.requireAll('claimDue');
     this.require('claims', 'claimDue');
-    return this.run('claimDue', options, async (own) => {
+    return this.ofAll().run('claimDue', options, async (own) => {
       const context = now === undefined ? own : { ...own, now };
       const taken = await this.claimLookingAfter({ workerId, limit, jobs }, leaseSeconds, context, now !== undefined);
       return taken.map(claimedRun);
     });
+  }
+
+  /** The same of no tenant: it works where every call needs one, too. */
+  protected ofAll(): this {
+    return this.at(this.host.of(LIBRARY.tenant));
   }
 
   /** While there is enough to take, the rest is looked after once a second: a claim is one statement then. */
