@@ -1,7 +1,8 @@
 /** What callers give to stores: read, checked and put into the one form that is stored, before any I/O. */
 import { invalid, unknownKey } from '../errors.js';
 import { isDate, isPlainObject } from '../filter/json.js';
-import { checkId, copyJson, encodeElement } from '../backends/value.js';
+import { LIMITS } from '../backends/limits.js';
+import { checkId, copyJson, encodeElement, jsonBytes } from '../backends/value.js';
 import { isStorableTime } from '../collection/record-codec.js';
 import type { JsonObject, JsonValue, RecordSchema } from '../backends/backend.js';
 
@@ -159,8 +160,32 @@ export const json: Reader<JsonValue> = (value, key) => {
   return encodeElement(value, ANY, 'value', key).value;
 };
 
+/** @throws `VALIDATION` for more bytes of JSON */
+export function upTo<T>(bytes: number, reader: Reader<T>): Reader<T> {
+  return (value, key) => {
+    const read = reader(value, key);
+    if (read !== undefined && jsonBytes(read) > bytes) throw invalid(key, value, `at most ${bytes} bytes of JSON`);
+    return read;
+  };
+}
+
 /** A JSON object; a copy. */
 export const jsonObject: Reader<JsonObject> = (value, key) => {
   if (!isPlainObject(value)) throw invalid(key, value, 'a JSON object');
   return json(value, key) as JsonObject;
 };
+
+/** Bytes of JSON: the rest of an event, and of the message in which a subscription gets it. */
+const AROUND_AN_EVENT = 8_192;
+
+/** What a host says in an event: whether anybody has subscribed or not, it is not too large or too deep to be delivered. */
+function saidInEvent(path: string): Reader<JsonObject> {
+  return upTo(LIMITS.recordBytes - AROUND_AN_EVENT, (value, key) => {
+    if (!isPlainObject(value)) throw invalid(key, value, 'a JSON object');
+    return encodeElement(value, ANY, path, key).value as JsonObject;
+  });
+}
+
+// Where it stands in the message's record.
+export const eventPayload = saidInEvent('payload.payload');
+export const eventMetadata = saidInEvent('payload.payload.metadata');

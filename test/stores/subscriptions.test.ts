@@ -1,6 +1,8 @@
 /** Subscriptions of several processes and databases: what reaches whom, and what is left where one cannot be reached. */
 import { describe, expect, test } from '@jest/globals';
+import { randomUUID } from 'node:crypto';
 import { openStorage, type StorageManager } from '../../src/index.js';
+import { jsonBytes } from '../../src/backends/value.js';
 import { ALL } from '../../src/filter/syntax.js';
 import { LANES } from '../../src/unit-of-work/outbox/records.js';
 import { settled } from '../support/manual-clock.js';
@@ -177,4 +179,53 @@ test("a host's own types of tasks and jobs may come", async () => {
   const types = ['task.seen', 'job.printed'] as never[];
   await (await storage.subscribe('board', () => undefined, { stores: ['tasks', 'jobs'], types })).stop();
   expect(typeof storage.on('task.seen' as never, () => undefined)).toBe('function');
+});
+
+describe('what a host says in an event', () => {
+  const MOST = 1_048_576 - 8_192;
+  const sized = (bytes: number): object => ({ text: 'a'.repeat(bytes - jsonBytes({ text: '' })) });
+  const deep = (levels: number): object => (levels === 1 ? {} : { a: deep(levels - 1) });
+  const says: [string, string, (storage: StorageManager, said: object) => Promise<unknown>][] = [
+    [
+      'of a task',
+      'event.payload',
+      async ({ tasks }, payload) =>
+        tasks.recordEvent((await tasks.create({ title: 'x' })).id, { eventType: 'own', payload }),
+    ],
+    [
+      'of a job',
+      'event.payload',
+      async ({ jobs }, payload) =>
+        jobs.recordEvent((await jobs.create({ name: randomUUID() })).id, { eventType: 'own', payload }),
+    ],
+    [
+      'of a message',
+      'message.events[0].metadata',
+      ({ conversations }, metadata) =>
+        conversations.addMessage(randomUUID(), { content: 'x', events: [{ type: 'own', metadata }] }),
+    ],
+    [
+      'of the deletion of a message',
+      'options.metadata',
+      async ({ conversations }, metadata) => {
+        const { conversationId, id } = await conversations.addMessage(randomUUID(), { content: 'x' });
+        return conversations.deleteMessage(conversationId, id, { metadata });
+      },
+    ],
+  ];
+
+  test.each(says)('%s may be as large and as deep with a subscription as without', async (_of, key, say) => {
+    await using storage = await openStorage({ databases: { main: 'memory:' }, ...OUTBOX }, { environment: {} });
+    const most = key.endsWith('metadata') ? 61 : 62;
+    for (const isSubscribed of [false, true]) {
+      if (isSubscribed) await (await storage.subscribe('board', () => undefined)).stop();
+      await say(storage, sized(MOST));
+      await say(storage, deep(most));
+      for (const said of [sized(MOST + 1), deep(most + 1)])
+        await expect(say(storage, said)).rejects.toMatchObject({
+          code: 'VALIDATION',
+          message: expect.stringContaining(key) as unknown,
+        });
+    }
+  });
 });

@@ -4,6 +4,7 @@ import { invalid } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import type { JsonObject, JsonValue } from '../../backends/backend.js';
 import {
+  eventMetadata,
   flag,
   instant,
   json,
@@ -24,6 +25,7 @@ import { ACTOR_MEMBERS, CALL_MEMBERS, idempotencyKey, ifVersion } from '../optio
 export const WORD = text(128);
 export const NAME = text(1_020);
 const METADATA = withDefault(jsonObject, {});
+const EVENT_METADATA = withDefault(eventMetadata, {});
 
 const ACTOR = { triggeredById: ACTOR_MEMBERS.triggeredById };
 
@@ -48,7 +50,7 @@ export const ARCHIVE = optionsOf({
   ...ACTOR,
   ifVersion,
   at: optional(instant),
-  metadata: optional(jsonObject),
+  metadata: optional(eventMetadata),
 });
 
 export const USER = shape({ displayName: optional(NAME), metadata: optional(jsonObject) });
@@ -90,7 +92,7 @@ const ASSET: Reader<AssetInput> = (value, key) => {
 };
 
 const EVENT: Reader<EventInput> = (value, key) => {
-  const members = { eventType: optional(text(256)), type: optional(text(256)), metadata: METADATA };
+  const members = { eventType: optional(text(256)), type: optional(text(256)), metadata: EVENT_METADATA };
   const { metadata, ...kinds } = shape(members)(value, key);
   return { eventType: kindOf(kinds, ['eventType', 'type'], 'event'), metadata };
 };
@@ -158,7 +160,7 @@ export const DELETION = optionsOf({
   ...ACTOR,
   ifVersion,
   reason: optional(NAME),
-  metadata: METADATA,
+  metadata: EVENT_METADATA,
   status: withDefault(WORD, 'deleted'),
 });
 

@@ -1,6 +1,7 @@
 /** What the job store's callers give, read before any I/O. */
 import {
   choice,
+  eventPayload,
   flag,
   instant,
   integer,
@@ -13,6 +14,7 @@ import {
   partial,
   shape,
   text,
+  upTo,
   uuid,
   withDefault,
   type Reader,
@@ -72,16 +74,6 @@ const DESCRIPTION = text(65_536);
 const LIMIT = integer(1, 10_000);
 const PRIORITY = withDefault(integer(-1_000_000, 1_000_000), 0);
 const TOKEN = integer(1, Number.MAX_SAFE_INTEGER);
-
-/** @throws `VALIDATION` for more bytes of JSON */
-function upTo<T>(bytes: number, reader: Reader<T>): Reader<T> {
-  return (value, key) => {
-    const read = reader(value, key);
-    if (read !== undefined && Buffer.byteLength(JSON.stringify(read)) > bytes)
-      throw invalid(key, value, `at most ${bytes} bytes of JSON`);
-    return read;
-  };
-}
 
 export const readId = uuid;
 export const readToken = TOKEN;
@@ -212,7 +204,7 @@ export const readEvent = shape({
       throw invalid(key, value, `another name than the store's own (${OWN_EVENTS.join(', ')})`);
     return value;
   },
-  payload: METADATA,
+  payload: withDefault(eventPayload, {}),
 });
 export const readLink = shape({ relationshipType: withDefault(text(256), 'relates_to'), metadata: METADATA });
 export const readUnlink = shape({ linkId: optional(uuid), taskId: optional(uuid) });

@@ -2,6 +2,7 @@
 import { invalid } from '../../errors.js';
 import {
   choice,
+  eventPayload,
   flag,
   instant,
   integer,
@@ -179,7 +180,7 @@ const eventType: Reader<string> = (value, key) => {
 };
 export const newEvent = shape({
   eventType,
-  payload: withDefault(jsonObject, {}),
+  payload: withDefault(eventPayload, {}),
   triggeredById: optional(text(255)),
   sessionId: optional(text(255)),
 });
