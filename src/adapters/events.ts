@@ -39,6 +39,13 @@ export interface EventValue {
 /** Events of one write, at most. */
 export const EVENTS_PER_WRITE = 1_000;
 
+const DELETION_TOLD_FOR = 30 * 86_400_000;
+
+/** Until when it can be read that an aggregate is deleted: the one event of it that stays. It must not say what was in it. */
+export function deletionToldUntil(now: Date): Date {
+  return new Date(now.getTime() + DELETION_TOLD_FOR);
+}
+
 /** The events of a store's aggregates. Their ids are made of the aggregate's and the seq: none is written twice. */
 export function defineEvents(name: `qm_${string}`): CollectionDefinition<EventValue> {
   return defineOwnCollection<EventValue>({

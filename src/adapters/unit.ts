@@ -202,7 +202,7 @@ export class Unit {
 
   /**
    * Something that happened to an aggregate, which is given as this unit leaves it.
-   * @param expiresAt until when it is kept where the aggregate does not outlive it; default: for ever
+   * @param expiresAt until when it is kept; default: for ever
    */
   event(aggregate: Aggregate, type: string, payload: object, actor: Actor = {}, expiresAt?: Date): StoreEvent {
     const event = this.notice(aggregate, type, payload, actor);
@@ -211,7 +211,7 @@ export class Unit {
     return event;
   }
 
-  /** As `event`, told and not kept: the end of an aggregate, of which nothing stays. */
+  /** As `event`, told and not kept. */
   notice(aggregate: Aggregate, type: string, payload: object, actor: Actor = {}): StoreEvent {
     const place = this.eventCounts.get(aggregate.id) ?? 0;
     if (place >= EVENTS_PER_WRITE) throw invalid('events', this.events, `at most ${EVENTS_PER_WRITE} events at once`);

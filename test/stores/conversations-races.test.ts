@@ -58,11 +58,13 @@ for (const target of storageTargets('conversations: races').filter(({ transactio
         });
         await create(mine, id);
         const next = await mine.addMessage(id, { content: 'next' });
-        const events = await theirs.listEvents(id);
+        const [gone, ...events] = await theirs.listEvents(id);
+        expect(gone).toMatchObject({ type: 'conversation.deleted' });
         expect(before).toHaveLength(4);
         expect(next.seq).toBeGreaterThan(3);
         expect(events[0]).toMatchObject({ type: 'conversation.created' });
-        expect(events[0]!.seq).toBeGreaterThan(before.at(-1)!.seq);
+        expect(events[0]!.seq).toBeGreaterThan(gone!.seq);
+        expect(gone!.seq).toBeGreaterThan(before.at(-1)!.seq);
       });
 
     test('nothing stays of what a conversation was made with but what it is made of', async () => {

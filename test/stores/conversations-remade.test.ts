@@ -55,13 +55,19 @@ for (const target of storageTargets('conversations: remade').filter(({ transacti
         await store.ensureConversation(id, { title: 'one' });
         await store.renameConversation(id, 'two');
         await store.addMessage(id, { content: 'x' });
-        for (const type of ['created', 'updated', 'message']) {
+        const expectNext = async (type: string): Promise<void> => {
           const event = await next();
           expect(event.type).toBe(`conversation.${type}`);
           seqs.push(event.seq);
-        }
+        };
+        for (const type of ['created', 'updated', 'message']) await expectNext(type);
         await store.deleteConversation(id);
+        await expectNext('deleted');
       }
+      // Those of the deletions stay, each under an id of its own, and nothing else does.
+      const kept = await store.listEvents(id);
+      expect(kept.map(({ type }) => type)).toEqual(Array.from({ length: 3 }, () => 'conversation.deleted'));
+      expect(new Set(kept.map((event) => event.id)).size).toBe(3);
       expect(seqs).toEqual([...seqs].sort((a, b) => a - b));
       await watch.return();
     });

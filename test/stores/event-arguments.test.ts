@@ -59,10 +59,10 @@ for (const target of storageTargets('arguments of events').filter(({ transaction
     test('an id is the same in every spelling', async () => {
       const { tasks, conversations, agents } = storage().tenant(randomUUID());
       const task = await tasks.create({ title: 'x' });
-      const id = randomUUID();
-      await conversations.ensureConversation(id);
       for (const spelled of [(key: string) => key.toUpperCase(), (key: string) => key.replaceAll('-', '')]) {
         expect(await tasks.listEvents(spelled(task.id))).toMatchObject([{ type: 'task.created' }]);
+        const id = randomUUID();
+        await conversations.ensureConversation(id);
         expect(await conversations.listEvents(spelled(id))).toMatchObject([{ type: 'conversation.created' }]);
         const events = conversations.watchEvents(spelled(id), { interval: 3_600_000 });
         expect((await events.next()).value).toMatchObject({ type: 'conversation.created' });
@@ -71,8 +71,6 @@ for (const target of storageTargets('arguments of events').filter(({ transaction
         await conversations.renameConversation(id, spelled('name'));
         expect((await next).value).toMatchObject({ type: 'conversation.updated' });
         await events.return();
-        await conversations.deleteConversation(id);
-        await conversations.ensureConversation(id);
       }
       // A host's own id: as it was given.
       await agents.saveState('Agent', 'k', {});

@@ -2,6 +2,7 @@
 import type { CallOptions } from '../../component.js';
 import { uuid } from '../arguments.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
+import { deletionToldUntil } from '../events.js';
 import type { StoreHost } from '../host.js';
 import { checkIfVersion } from '../store.js';
 import type { Unit } from '../unit.js';
@@ -63,7 +64,8 @@ export abstract class PurgeStore extends EditStore {
   }
 
   /**
-   * Deletes a conversation and all that hangs on it. Tasks and jobs that live on its database stay, and name it no more.
+   * Deletes a conversation and all that hangs on it. Tasks and jobs that live on its database stay, and name it no more. That
+   * it was deleted, and how many messages it had, can be read from its events for 30 days.
    * @returns whether it was there. @throws `CONFLICT`, `UNSUPPORTED`
    */
   async deleteConversation(id: string, options: ConversationChangeOptions = {}): Promise<boolean> {
@@ -77,7 +79,8 @@ export abstract class PurgeStore extends EditStore {
     return this.empty('deleteConversation', key, call, found, (unit, conversation) => {
       const messages = conversation.value.messageCount;
       unit.remove(CONVERSATIONS, conversation);
-      unit.notice(end(unit, conversation), 'deleted', { messages }, { triggeredById });
+      const until = deletionToldUntil(unit.now);
+      unit.event(end(unit, conversation), 'deleted', { messages }, { triggeredById }, until);
     });
   }
 
@@ -157,7 +160,7 @@ export abstract class PurgeStore extends EditStore {
       if (!isThere) return false;
       await inside.records(MESSAGES).deleteWhere({ conversationId: key }, call);
       await inside.records(REVISIONS).deleteWhere({ conversationId: key }, call);
-      const events = isGone ? {} : { 'payload.messageId': { $exists: true } };
+      const events = isGone ? { type: { $ne: 'conversation.deleted' } } : { 'payload.messageId': { $exists: true } };
       await inside.records(EVENTS).deleteWhere({ aggregateId: key, ...events }, call);
       if (embedded) await dropVectors(inside.host, { conversationId: key });
       if (isGone) await inside.unname(key, call);

@@ -123,7 +123,7 @@ export interface ConversationEvents {
   'conversation.archived': { readonly metadata?: JsonObject };
   'conversation.unarchived': Record<string, never>;
   'conversation.reset': { readonly messages: number };
-  /** Told, and not kept: of a conversation that is deleted nothing stays but the last seqs of its messages and events. */
+  /** It can be read for 30 days: of a conversation that is deleted nothing else stays but the last seqs of its messages and events. */
   'conversation.deleted': { readonly messages: number };
   'conversation.message': MessageEventPayload;
   /** Messages that are gone for good, and with them their own events. */

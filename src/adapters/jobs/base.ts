@@ -4,7 +4,7 @@ import { Collection } from '../../collection/collection.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { StorageError, UnsupportedError } from '../../errors.js';
-import type { Actor, StoreEvent } from '../events.js';
+import { deletionToldUntil, type Actor, type StoreEvent } from '../events.js';
 import type { StoreHost } from '../host.js';
 import { callOptions, Store, type EventList } from '../store.js';
 import type { Unit } from '../unit.js';
@@ -155,15 +155,10 @@ export abstract class JobStoreBase extends Store {
   }
 }
 
-/** How long it can be read that a job was deleted. */
-const TOLD_FOR = 30 * 86_400_000;
-
-/** The one event of it that stays, for a while. */
 export function removeJob(unit: Unit, job: JobRecord, actor: Actor): void {
   unit.remove(JOBS, job);
-  const until = new Date(unit.now.getTime() + TOLD_FOR);
   const payload = { jobId: job.id, tenantId: unit.tenant };
-  unit.event({ id: job.id, version: job.version + 1 }, 'deleted', payload, actor, until);
+  unit.event({ id: job.id, version: job.version + 1 }, 'deleted', payload, actor, deletionToldUntil(unit.now));
 }
 
 /** The value with the changes, of which `null` clears; and what of them makes a difference. */

@@ -2,7 +2,7 @@
 import type { CollectionDefinition } from '../../collection/definition.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { ConflictError, invalid } from '../../errors.js';
-import type { Actor, EventValue } from '../events.js';
+import { deletionToldUntil, type Actor, type EventValue } from '../events.js';
 import type { Unit } from '../unit.js';
 import { LINKS } from '../jobs/records.js';
 import type { StoreHost } from '../host.js';
@@ -21,8 +21,6 @@ import { latency } from './transitions.js';
 
 /** A cascade takes no more tasks than this. */
 const MOST_TASKS = 10_000;
-/** How long it can be read that a task was deleted. */
-const TOLD_FOR = 30 * 86_400_000;
 
 export interface Children {
   readonly dependencies: readonly DependencyRecord[];
@@ -65,12 +63,10 @@ export function removeChildren(
   for (const link of jobLinks) unit.remove(LINKS, link);
 }
 
-/** The one event of it that stays, for a while. */
 export function removeTask(unit: Unit, tenantId: string, task: TaskRecord, actor: Actor): void {
   unit.remove(TASKS, task);
   const payload = { taskId: task.id, tenantId, status: task.value.status };
-  const until = new Date(unit.now.getTime() + TOLD_FOR);
-  unit.event({ id: task.id, version: task.version + 1 }, 'deleted', payload, actor, until);
+  unit.event({ id: task.id, version: task.version + 1 }, 'deleted', payload, actor, deletionToldUntil(unit.now));
 }
 
 /** A subtask that stays when its parent goes. */
