@@ -4,17 +4,22 @@ import type { JsonObject } from '../backends/backend.js';
 import { defineOwnCollection } from '../collection/definition.js';
 import type { CallOptions } from '../component.js';
 import { id, integer, jsonObject, optional, shape, text } from './arguments.js';
-import type { Actor } from './events.js';
+import { deletionToldUntil, type Actor } from './events.js';
 import { PAGE_MEMBERS, readCallOptions, readChangeOptions, readPageOptions } from './options.js';
 import type { ListPage, PageOptions } from './page.js';
 import type { StoreHost } from './host.js';
-import { checkIfVersion, Store, type ChangeOptions, type Entity } from './store.js';
+import { callOptions, checkIfVersion, Store, type ChangeOptions, type Entity } from './store.js';
 import { defineStore } from './store-definition.js';
 import type { Unit } from './unit.js';
 
 interface AgentValue {
   /** How many states it has. */
   readonly states: number;
+}
+
+interface AgentRecordValue extends AgentValue {
+  /** Set while it is deleted: its version goes on, so that no seq of an event comes twice. */
+  readonly gone?: true;
 }
 
 interface StateValue {
@@ -37,10 +42,12 @@ export type AgentStateRevision = Entity<RevisionValue>;
 export interface AgentEvents {
   'agent.state_saved': { readonly key: string; readonly version: number };
   'agent.state_deleted': { readonly key: string };
+  /** It can be read for 30 days. */
+  'agent.deleted': { readonly states: number };
 }
 
 /** The aggregate: every change of a state replaces its agent's record. */
-const AGENTS = defineOwnCollection<AgentValue>({ name: 'qm_agents', id: 'given', fields: { states: 'number' } });
+const AGENTS = defineOwnCollection<AgentRecordValue>({ name: 'qm_agents', id: 'given', fields: { states: 'number' } });
 const STATES = defineOwnCollection<StateValue>({
   name: 'qm_agent_states',
   id: 'given',
@@ -135,9 +142,41 @@ export class AgentStore extends Store {
     return this.page(REVISIONS, placeOf(agentId, key), sort, readPageOptions(options, 'options'));
   }
 
-  /** One page of the tenant's agents that have or had states, by id. */
+  /** One page of the tenant's agents that have or had states, and are not deleted, by id. */
   async list(options: PageOptions = {}): Promise<ListPage<AgentRecord>> {
-    return this.page(AGENTS, {}, { id: 'asc' }, readPageOptions(options, 'options'));
+    return this.page(AGENTS, { gone: { $exists: false } }, { id: 'asc' }, readPageOptions(options, 'options'));
+  }
+
+  /**
+   * Deletes an agent: its states, what they were before, and its events but the last, which can be read for 30 days. Its tasks
+   * and conversations stay. Its id stays known, with the place of its last event, for one that is made under it again.
+   * @throws `NOT_FOUND`; `CONFLICT` for another version; `UNSUPPORTED` without transactions
+   */
+  async delete(agentId: string, options: StateChangeOptions = {}): Promise<void> {
+    const key = id(agentId, 'agentId');
+    const { ifVersion, ...actor } = readChangeOptions(options, 'options');
+    const call = callOptions(options);
+    await this.host.transaction(call, (host) => this.at(host).deleteInside(key, ifVersion, actor, call));
+  }
+
+  private async deleteInside(
+    agentId: string,
+    ifVersion: number | undefined,
+    actor: Actor,
+    call: CallOptions,
+  ): Promise<void> {
+    // The agent first: who writes to it meanwhile loses, and decides again.
+    await this.decide('delete', call, async (unit) => {
+      const agent = await unit.find(AGENTS, agentId);
+      if (agent === undefined || agent.value.gone === true) throw this.missing('The agent', agentId, 'delete');
+      checkIfVersion(agent, 'The agent', ifVersion);
+      const next = unit.replace(AGENTS, agent, { states: 0, gone: true });
+      unit.event(next, 'deleted', { states: agent.value.states }, actor, deletionToldUntil(unit.now));
+    });
+    await this.records(STATES).deleteWhere({ agentId }, call);
+    await this.records(REVISIONS).deleteWhere({ agentId }, call);
+    const { events } = this.definition;
+    await this.records(events).deleteWhere({ aggregateId: agentId, type: { $ne: 'agent.deleted' } }, call);
   }
 
   /** Deletes a state and its revisions. @throws `NOT_FOUND`, `CONFLICT` */

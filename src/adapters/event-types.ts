@@ -13,6 +13,7 @@ export type TellingStore = keyof typeof TELLING_STORES & StoreName;
 const OWN: { readonly [Type in keyof (AgentEvents & ConversationEvents)]: true } = {
   'agent.state_saved': true,
   'agent.state_deleted': true,
+  'agent.deleted': true,
   'conversation.created': true,
   'conversation.updated': true,
   'conversation.archived': true,

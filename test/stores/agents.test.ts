@@ -96,6 +96,40 @@ for (const target of storageTargets('agents'))
     });
 
     if (target.transactions)
+      test('one that is deleted leaves nothing but that, and one under its id goes on after it', async () => {
+        const { agents, tasks } = storage();
+        const agent = storage().agent('leaver');
+        const task = await agent.createTask({ title: 'stays' });
+        for (const text of ['sail', 'row']) await agent.saveState('goal', { text });
+        await agent.saveState('plan', {});
+        await storage().agents.saveState('leaver 2', 'goal', { text: 'stay' });
+        await storage().tenant('other').agents.saveState('leaver', 'goal', { text: 'stay' });
+        await expect(agents.delete('leaver', { ifVersion: 1 })).rejects.toMatchObject({ code: 'CONFLICT' });
+        await agents.delete('leaver', { triggeredById: 'ann' });
+        await expect(agents.delete('leaver')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+        expect((await agents.list()).items.map(({ id }) => id)).not.toContain('leaver');
+        expect((await agents.listStates('leaver')).items).toEqual([]);
+        expect((await agents.listStateRevisions('leaver', 'goal')).items).toEqual([]);
+        const events = await agents.listEvents('leaver');
+        expect(events).toMatchObject([{ type: 'agent.deleted', seq: 4_000, payload: { states: 2 } }]);
+        expect(await tasks.get(task.id)).toMatchObject({ title: 'stays' });
+        expect(await agents.getState('leaver 2', 'goal')).toMatchObject({ state: { text: 'stay' } });
+        const others = storage().tenant('other').agents;
+        expect(await others.listEvents('leaver')).toHaveLength(1);
+        await others.delete('leaver');
+        // Whoever follows its events misses none.
+        await agent.saveState('goal', { text: 'back' });
+        const after = await agents.listEvents('leaver', { after: events[0]!.seq });
+        expect(after).toMatchObject([{ type: 'agent.state_saved', seq: 5_000 }]);
+        expect((await agents.list()).items.find(({ id }) => id === 'leaver')).toMatchObject({ states: 1 });
+        expect((await agents.listStateRevisions('leaver', 'goal')).items).toEqual([]);
+      });
+    else
+      test('none is deleted, and it is told before anything is', async () => {
+        await expect(storage().agents.delete('a')).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+      });
+
+    if (target.transactions)
       test('in a transaction that rolls back nothing is saved and nothing told', async () => {
         const told: string[] = [];
         const stop = storage().on('*', ({ aggregateId }) => told.push(aggregateId));
