@@ -156,7 +156,7 @@ export class StorageManager extends SubscribableStorage {
     );
   }
 
-  /** What is too old, or too much, of every tenant's conversations, tasks and jobs: by the settings' group `retention`. */
+  /** What is too old, or too much, of every tenant's conversations, tasks, jobs and agents: by the settings' group `retention`. */
   get retention(): Retention {
     return new Retention({
       settings: this.settings,

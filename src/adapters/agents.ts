@@ -1,37 +1,25 @@
 /** `storage.agents`: what agents know, kept under the agent's id and a key, with what it was before. */
 import { createHash } from 'node:crypto';
 import type { JsonObject } from '../backends/backend.js';
-import { defineOwnCollection } from '../collection/definition.js';
 import type { CallOptions } from '../component.js';
-import { id, integer, jsonObject, optional, shape, text } from './arguments.js';
+import {
+  AGENTS,
+  EVENTS,
+  REVISIONS,
+  STATES,
+  type AgentValue,
+  type RevisionValue,
+  type StateValue,
+} from './agents/records.js';
+import { id, flag, integer, jsonObject, optional, shape, text, withDefault } from './arguments.js';
 import { deletionToldUntil, type Actor } from './events.js';
-import { PAGE_MEMBERS, readCallOptions, readChangeOptions, readPageOptions } from './options.js';
+import { CALL_MEMBERS, PAGE_MEMBERS, readCallOptions, readChangeOptions, readPageOptions } from './options.js';
 import type { ListPage, PageOptions } from './page.js';
 import type { StoreHost } from './host.js';
+import { days } from './retention/days.js';
 import { callOptions, checkIfVersion, Store, type ChangeOptions, type Entity } from './store.js';
 import { defineStore } from './store-definition.js';
 import type { Unit } from './unit.js';
-
-interface AgentValue {
-  /** How many states it has. */
-  readonly states: number;
-}
-
-interface AgentRecordValue extends AgentValue {
-  /** Set while it is deleted: its version goes on, so that no seq of an event comes twice. */
-  readonly gone?: true;
-}
-
-interface StateValue {
-  readonly agentId: string;
-  readonly key: string;
-  readonly state: JsonObject;
-}
-
-interface RevisionValue extends StateValue {
-  /** The version of the state when it was this. */
-  readonly revision: number;
-}
 
 export type AgentRecord = Entity<AgentValue>;
 /** What an agent knows under one key. */
@@ -46,27 +34,27 @@ export interface AgentEvents {
   'agent.deleted': { readonly states: number };
 }
 
-/** The aggregate: every change of a state replaces its agent's record. */
-const AGENTS = defineOwnCollection<AgentRecordValue>({ name: 'qm_agents', id: 'given', fields: { states: 'number' } });
-const STATES = defineOwnCollection<StateValue>({
-  name: 'qm_agent_states',
-  id: 'given',
-  fields: { agentId: 'string', key: 'string' },
-  indexes: [{ keys: ['agentId', 'key'] }],
-});
-const REVISIONS = defineOwnCollection<RevisionValue>({
-  name: 'qm_agent_state_revisions',
-  id: 'given',
-  fields: { agentId: 'string', key: 'string', revision: 'number' },
-  indexes: [{ keys: ['agentId', 'key', 'revision'] }],
-});
-const STORE = defineStore('agents', 'agent', [AGENTS, STATES, REVISIONS], { aggregateId: id });
+const STORE = { ...defineStore('agents', 'agent', [AGENTS, STATES, REVISIONS], { aggregateId: id }), events: EVENTS };
 
 /** Former states that are kept of each. */
 const KEPT_REVISIONS = 100;
 
 const KEY = text(512);
 const readList = shape({ ...PAGE_MEMBERS, prefix: optional(KEY) });
+
+const readRetention = shape({ agentEventDays: days });
+const readRetain = shape({ ...CALL_MEMBERS, dryRun: withDefault(flag, false) });
+const DAY = 86_400_000;
+
+/** Days after which events go, from 0 to 36,525; 0, null or absent: kept for as long as their agent. */
+export interface AgentRetentionPolicy {
+  readonly agentEventDays?: number | null | undefined;
+}
+
+/** How many records were deleted, or would be. */
+export interface AgentRetention {
+  readonly events: number;
+}
 
 export interface StateChangeOptions extends ChangeOptions, Actor {}
 
@@ -196,6 +184,24 @@ export class AgentStore extends Store {
       const next = unit.replace(AGENTS, agent, { states: agent.value.states - 1 });
       unit.event(next, 'state_deleted', { key: at.key }, actor);
     });
+  }
+
+  /**
+   * Deletes the tenant's events that are older than `agentEventDays` days, in steps: a call that ends half-way is gone on with by
+   * the next one. States, and what they were before, stay.
+   * @param options `dryRun`: only counts; `timeout`: of each step
+   */
+  async retain(
+    policy: AgentRetentionPolicy,
+    options: CallOptions & { readonly dryRun?: boolean | undefined } = {},
+  ): Promise<AgentRetention> {
+    const { agentEventDays } = readRetention(policy, 'policy');
+    const { dryRun } = readRetain(options, 'options');
+    if (agentEventDays === 0) return { events: 0 };
+    const call = callOptions(options);
+    const old = { createdAt: { $lt: new Date(this.host.clock.now().getTime() - agentEventDays * DAY) } };
+    const events = this.records(EVENTS);
+    return { events: await (dryRun ? events.count(old, call) : events.deleteWhere(old, call)) };
   }
 
   private save(

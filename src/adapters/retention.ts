@@ -1,4 +1,4 @@
-/** `storage.retention`: what is too old, or too much, of every tenant's conversations, tasks and jobs. */
+/** `storage.retention`: what is too old, or too much, of every tenant's conversations, tasks, jobs and agents. */
 import { aborted } from '../clock.js';
 import type { CallOptions } from '../component.js';
 import { foreignErrorName, isStorageError, StorageError } from '../errors.js';
@@ -137,6 +137,7 @@ export class Retention extends Handle {
       conversations: reportOf('conversations'),
       tasks: reportOf('tasks'),
       jobs: reportOf('jobs'),
+      agents: reportOf('agents'),
     };
   }
 

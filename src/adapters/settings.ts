@@ -88,6 +88,7 @@ export const STORE_SETTINGS = {
     taskDays: kept('Days after which tasks that ended are deleted'),
     jobDays: kept('Days after which jobs and runs that ended are deleted'),
     keepRuns: kept('Runs that ended which are kept of a job, the newest'),
+    agentEventDays: kept('Days after which events of agents are deleted'),
   },
   outbox: {
     deliver: {

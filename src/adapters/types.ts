@@ -14,6 +14,8 @@ export type {
   AgentRecord,
   AgentStore,
   AgentState,
+  AgentRetention,
+  AgentRetentionPolicy,
   AgentStateRevision,
   StateChangeOptions,
 } from './agents.js';

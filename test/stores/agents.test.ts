@@ -1,6 +1,7 @@
 /** The states of agents on every database; and what every store has: events, transactions, tenants. */
 import { describe, expect, test } from '@jest/globals';
 import { openStorage, type StorageManager, type StoreEvent } from '../../src/index.js';
+import { settled } from '../support/manual-clock.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { useStorage } from '../support/use-storage.js';
 
@@ -95,6 +96,33 @@ for (const target of storageTargets('agents'))
       expect(await one.getState('shared', 'k')).toMatchObject({ state: { of: 'one' }, tenantId: 'one' });
     });
 
+    atomic('events go by their age, of one tenant or by the policies of the retention, and states stay', async () => {
+      const [one, two] = ['old one', 'old two'].map((name) => storage().tenant(name).agents);
+      for (const text of ['sail', 'row']) await one!.saveState('planner', 'goal', { text });
+      await two!.saveState('planner', 'goal', {});
+      expect(await one!.retain({ agentEventDays: 1 })).toEqual({ events: 0 });
+      expect(await one!.retain({})).toEqual({ events: 0 });
+      // A tenth of a millisecond.
+      const policy = { agentEventDays: 1e-9 };
+      while ((await one!.retain(policy, { dryRun: true })).events < 2) await settled();
+      expect(await one!.listEvents('planner')).toHaveLength(2);
+      expect(await one!.retain(policy)).toEqual({ events: 2 });
+      expect(await one!.listEvents('planner')).toEqual([]);
+      expect(await one!.getState('planner', 'goal')).toMatchObject({ state: { text: 'row' }, version: 2 });
+      expect((await one!.listStateRevisions('planner', 'goal')).items).toHaveLength(1);
+      while ((await two!.retain(policy, { dryRun: true })).events < 1) await settled();
+      const report = await storage().retention.run({ tenants: { 'old two': policy } });
+      expect(report.agents).toEqual({
+        status: 'done',
+        total: { events: 1 },
+        tenants: [{ tenant: 'old two', counts: { events: 1 } }],
+      });
+      expect(report.tasks.status).toBe('off');
+      // What comes next has its place after those that are gone.
+      await one!.saveState('planner', 'goal', { text: 'fly' });
+      expect(await one!.listEvents('planner')).toMatchObject([{ seq: 3_000 }]);
+    });
+
     if (target.transactions)
       test('one that is deleted leaves nothing but that, and one under its id goes on after it', async () => {
         const { agents, tasks } = storage();
@@ -162,6 +190,9 @@ describe('what is given to an agent', () => {
     ['revision', 'a fraction', (s) => s.agents.restoreState('a', 'k', 1.5)],
     ['options.ifVersion', 'a text', (s) => s.agents.saveState('a', 'k', {}, { ifVersion: '1' as never })],
     ['options.ifversion', 'a misspelt one', (s) => s.agents.saveState('a', 'k', {}, { ifversion: 1 } as never)],
+    ['policy.agentEventDays', 'less than none', (s) => s.agents.retain({ agentEventDays: -1 })],
+    ['policy.days', 'an unknown one', (s) => s.agents.retain({ days: 1 } as never)],
+    ['options.dryRun', 'a text', (s) => s.agents.retain({ agentEventDays: 1 }, { dryRun: 'no' as never })],
     ['options.limit', 'too many', (s) => s.agents.listStates('a', { limit: 101 })],
     ['options.after', 'a number', (s) => s.agents.listStateRevisions('a', 'k', { after: 1 as never })],
     ['options.limit', 'none at all', (s) => s.agents.list({ limit: 0 })],

@@ -3,25 +3,21 @@ import { checkTenant } from '../../backends/value.js';
 import { invalid } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { integer, shape, withDefault, type Reader } from '../arguments.js';
+import type { AgentRetentionPolicy } from '../agents.js';
 import type { ConversationRetention } from '../conversations/retain.js';
 import type { JobRetention } from '../jobs/maintenance-operations.js';
 import type { StoreSettings } from '../settings.js';
 import type { TaskRetentionPolicy } from '../tasks/remover.js';
+import { days, MOST_DAYS } from './days.js';
 
 /** The policies of the stores in one. Days up to 36,525 and counts; 0, null or absent: off, also for `keepRuns`. */
 export type RetentionPolicy = {
-  readonly [Key in keyof (ConversationRetention & TaskRetentionPolicy & JobRetention)]?: number | null | undefined;
+  readonly [Key in keyof (ConversationRetention & TaskRetentionPolicy & JobRetention & AgentRetentionPolicy)]?:
+    number | null | undefined;
 };
 /** 0: off. */
 export type Policy = Readonly<Record<keyof RetentionPolicy, number>>;
 
-const MOST_DAYS = 36_525;
-const DAYS: Reader<number> = (value, key) => {
-  if (typeof value !== 'number' || !(value >= 0 && value <= MOST_DAYS))
-    throw invalid(key, value, `a number of days from 0 to ${MOST_DAYS}`);
-  return value;
-};
-const days = withDefault(DAYS, 0);
 const count = withDefault(integer(0, 1_000_000), 0);
 
 const MEMBERS: Readonly<Record<keyof RetentionPolicy, Reader<number>>> = {
@@ -34,6 +30,7 @@ const MEMBERS: Readonly<Record<keyof RetentionPolicy, Reader<number>>> = {
   taskDays: withDefault(integer(0, MOST_DAYS), 0),
   jobDays: days,
   keepRuns: count,
+  agentEventDays: days,
 };
 const readPolicy: Reader<Policy> = shape(MEMBERS);
 const KEYS = Object.keys(MEMBERS) as (keyof RetentionPolicy)[];

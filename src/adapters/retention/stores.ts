@@ -1,5 +1,7 @@
 /** The stores that have a retention: what of a policy is theirs, and what they count. */
 import type { RecordSchema } from '../../backends/backend.js';
+import type { AgentRetention } from '../agents.js';
+import { AGENTS } from '../agents/records.js';
 import type { ConversationRetentionReport } from '../conversations/retain.js';
 import { CONVERSATIONS } from '../conversations/records.js';
 import type { StoreFactory } from '../factory.js';
@@ -14,6 +16,7 @@ export interface RetentionCounts {
   readonly conversations: ConversationRetentionReport;
   readonly tasks: TaskRetention;
   readonly jobs: Omit<JobRetentionReport, 'dryRun'>;
+  readonly agents: AgentRetention;
 }
 export type RetainedStore = keyof RetentionCounts;
 export type RetainedStores = Pick<StoreFactory, RetainedStore>;
@@ -40,6 +43,7 @@ const OF_CONVERSATIONS = [
 ] as const;
 const OF_TASKS = ['taskDays'] as const;
 const OF_JOBS = ['jobDays', 'keepRuns'] as const;
+const OF_AGENTS = ['agentEventDays'] as const;
 
 export const RETAINED: { readonly [Name in RetainedStore]: Retained<RetentionCounts[Name]> } = {
   conversations: {
@@ -62,6 +66,12 @@ export const RETAINED: { readonly [Name in RetainedStore]: Retained<RetentionCou
       const { jobs, runs } = await stores.jobs.retain(pick(policy, OF_JOBS), options);
       return { jobs, runs };
     },
+  },
+  agents: {
+    anchor: AGENTS.schema,
+    keys: OF_AGENTS,
+    none: { events: 0 },
+    retain: ({ agents }, policy, options) => agents.retain(pick(policy, OF_AGENTS), options),
   },
 };
 
