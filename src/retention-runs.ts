@@ -13,7 +13,7 @@ export interface RetentionRunsOptions {
   readonly run: (signal: AbortSignal) => Promise<RetentionReport>;
 }
 
-const STORES = ['conversations', 'tasks', 'jobs'] as const;
+const STORES = ['conversations', 'tasks', 'jobs', 'agents'] as const;
 
 export class RetentionRuns implements Component {
   readonly name: string;

@@ -42,7 +42,8 @@ describe('runs by itself', () => {
     expect((await health())?.details).toEqual({});
     await clock.advance(4 * DAY);
     await expect(tasks.get(id)).rejects.toMatchObject({ code: 'NOT_FOUND' });
-    const last = { startedAt: expect.any(String), jobs: { status: 'off' }, tasks: { total: { tasks: 1, events: 2 } } };
+    const off = { jobs: { status: 'off' }, agents: { status: 'off' } };
+    const last = { startedAt: expect.any(String), ...off, tasks: { total: { tasks: 1, events: 2 } } };
     expect(await health()).toMatchObject({ status: 'healthy', details: { lastRun: last } });
   });
 
