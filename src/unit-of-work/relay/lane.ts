@@ -153,9 +153,12 @@ export class LaneDelivery {
   }
 
   /** Lets another process have the message at the head: it goes to whoever looks first when the rest is over. */
-  private pass(): Promise<boolean> {
+  private async pass(): Promise<boolean> {
     const rests = this.restsBefore() + 1;
-    return this.release(rests, backoffDelay(this.settings.backoff, Math.min(rests, MOST_DOUBLINGS + 1)));
+    await this.release(rests, backoffDelay(this.settings.backoff, Math.min(rests, MOST_DOUBLINGS + 1)));
+    // A relay that looked as the rest ends would be the first again and again.
+    this.rest = 0;
+    return false;
   }
 
   /** In a row, with nothing delivered in between. */
