@@ -166,6 +166,7 @@ describe('faults', () => {
           health: { timeout: -1, cache: Number.NaN },
           lifecycle: 5,
           unknown: true,
+          empty: {},
         },
         { environment: { STORAGE_HEALTH_TIMEOUT: 'soon', STORAGE_HEALTH_COLOUR: 'red' } },
       ),
@@ -181,6 +182,7 @@ describe('faults', () => {
         'databases.other.url',
         'databases.third',
         'databases.third.url',
+        'empty',
         'health.cache',
         'health.timeout',
         'health.timeout',
@@ -256,6 +258,12 @@ describe('faults', () => {
       'stores.default': 'the variable STORAGE_STORES_DEFAULT',
       'vectors.pgvector.database': 'the settings passed in',
     });
+  });
+
+  test('a database that a file only names is missed there', async () => {
+    await writeFile(join(directory, 'quartermaster.yaml'), 'databases: { main: {} }\n');
+    const { error } = await faultsOf(load());
+    expect(error.message).toContain('databases.main.url: expected a URL, got undefined (quartermaster.yaml)');
   });
 
   test('variables that are nearly ours; those of other programs are not', async () => {

@@ -14,6 +14,8 @@ export interface Leaf {
 export interface Layer {
   readonly leaves: readonly Leaf[];
   readonly groups: readonly (readonly string[])[];
+  /** Where the groups of a tree come from. */
+  readonly source?: string | undefined;
 }
 
 /**
@@ -36,7 +38,7 @@ export function leavesOf(tree: unknown, source: string): Layer {
     }
   };
   visit(tree, []);
-  return { leaves, groups };
+  return { leaves, groups, source };
 }
 
 function isDatabases(path: readonly string[]): boolean {
@@ -73,5 +75,7 @@ export function valueIn(layers: readonly Layer[], path: string): unknown {
 /** Where a setting, or the first of a group, is said: the source of a fault. */
 export function sourceOf(layers: readonly Layer[], path: string): string {
   const isAt = (leaf: Leaf): boolean => `${leaf.path.join('.')}.`.startsWith(`${path}.`);
-  return layers.flatMap(({ leaves }) => leaves).findLast(isAt)?.source ?? 'the settings';
+  const leaf = layers.flatMap(({ leaves }) => leaves).findLast(isAt);
+  const group = layers.findLast(({ groups }) => groups.some((group) => group.join('.') === path));
+  return leaf?.source ?? group?.source ?? 'the settings';
 }

@@ -25,9 +25,18 @@ export function resolveValues(layers: readonly Layer[], schema: Schema, faults: 
       else faults.push({ key: path, expected, actual: actual(value), source: leaf.source });
     }
   }
+  for (const layer of layers) faults.push(...emptyUnknown(layer, schema));
   const tree: Tree = {};
   for (const [path, value] of values) put(tree, path.split('.'), value);
   return tree;
+}
+
+/** A group that there is not is no better for having nothing in it. */
+function emptyUnknown({ leaves, groups, source = 'the settings' }: Layer, schema: Schema): Fault[] {
+  const known = new Set([...schema.keys(), ...leaves.map(({ path }) => path[0])].map((key) => key!.split('.', 1)[0]));
+  return groups
+    .filter((path) => path.length === 1 && !known.has(path[0]))
+    .map((path) => unknownKey({ path, value: {}, source, isText: false }, path[0]!, schema));
 }
 
 function put(tree: Tree, path: readonly string[], value: unknown): void {
