@@ -105,6 +105,9 @@ for (const target of storageTargets('conversations: search'))
       const near = await store.search({ vector: [1, 0.1, 0] });
       expect(near.items.map(({ message }) => message.id)).toEqual([a!.id, b!.id]);
       expect(near).toMatchObject({ count: 2, items: [{ score: expect.closeTo(0.995, 2) }, {}] });
+      const nearest = await store.search({ vector: [1, 0.1, 0], minScore: 0.9 });
+      expect(nearest.items.map(({ message }) => message.id)).toEqual([a!.id]);
+      expect(await store.search({ vector: [1, 0.1, 0], minScore: 1 })).toEqual({ count: 0, items: [] });
       const both = await store.search({ text: 'bolt', embed: async () => [1, 0.1, 0] });
       expect(both.items.map(({ message, score }) => [message.id, score === 1])).toEqual([
         [c!.id, true],

@@ -26,6 +26,8 @@ export interface MessageSearch extends CallOptions {
   readonly offset?: number | undefined;
   /** Of `createdAt`, among messages of one score. Default: `desc`. */
   readonly order?: 'asc' | 'desc' | undefined;
+  /** From 0 to 1: vectors of a lesser score find nothing. Default: 0. */
+  readonly minScore?: number | undefined;
   /** How many vectors are looked at. Default: as many as `limit` and `offset` need. */
   readonly topK?: number | undefined;
 }
@@ -47,6 +49,10 @@ const EMBED: Reader<(text: string) => Promise<unknown>> = (value, key) => {
   if (typeof value !== 'function') throw invalid(key, value, 'a function');
   return value as (text: string) => Promise<unknown>;
 };
+const SCORE: Reader<number> = (value, key) => {
+  if (typeof value !== 'number' || !(value >= 0 && value <= 1)) throw invalid(key, value, 'a number from 0 to 1');
+  return value;
+};
 const SEARCH = optionsOf({
   text: optional(text(8_192)),
   vector: optional(COMPONENTS),
@@ -56,6 +62,7 @@ const SEARCH = optionsOf({
   limit: withDefault(integer(1, 100), 20),
   offset: withDefault(integer(0, 900), 0),
   order: withDefault(choice(['asc', 'desc']), 'desc'),
+  minScore: withDefault(SCORE, 0),
   topK: optional(integer(1, 10_000)),
 });
 
@@ -72,7 +79,7 @@ export abstract class SearchStore extends MessageVectorStore {
    * @throws `UNSUPPORTED`, `CONFIGURATION` for a vector where there is no provider
    */
   async search(search: MessageSearch = {}): Promise<MessageHits> {
-    const { embed, limit, offset, order, topK, ...asked } = SEARCH(search, 'search');
+    const { embed, limit, offset, order, minScore, topK, ...asked } = SEARCH(search, 'search');
     if (embed !== undefined && (asked.text === undefined || asked.vector !== undefined))
       throw invalid('search.embed', embed, 'a function with a text and without a vector');
     const given = embed === undefined ? asked : await this.embedded(asked, () => embed(asked.text!));
@@ -82,7 +89,7 @@ export abstract class SearchStore extends MessageVectorStore {
     const words = given.text;
     const byWords = words !== undefined || vector === undefined;
     const filter: Filter<MessageValue> = { $and: [...conditions, ...(words === undefined ? [] : [{ $text: words }])] };
-    const near = { conversationIds: given.conversationIds, conditions, words, topK, wanted: offset + limit };
+    const near = { conversationIds: given.conversationIds, conditions, words, minScore, topK, wanted: offset + limit };
     const [found, count, nearest] = await Promise.all([
       byWords
         ? this.read('search', given, (unit) =>
@@ -120,7 +127,7 @@ export abstract class SearchStore extends MessageVectorStore {
   /** The nearest messages, each by its best vector, but those that the words find too: their score is the greater one. */
   private async nearest(
     vector: readonly number[],
-    { conversationIds, conditions, words, topK, wanted }: Near,
+    { conversationIds, conditions, words, minScore, topK, wanted }: Near,
     options: CallOptions,
   ): Promise<Hit[]> {
     const { host } = this;
@@ -137,13 +144,17 @@ export abstract class SearchStore extends MessageVectorStore {
       const ids: string[] = [];
       for (const { score, metadata } of near) {
         const id = metadata!['messageId'] as string;
-        if (score <= 0 || scores.has(id)) continue;
+        if (score <= 0 || score < minScore || scores.has(id)) continue;
         scores.set(id, Math.min(score, 1));
         ids.push(id);
       }
       for (const record of await this.read('search', options, (unit) => findAll(unit, ids, conditions)))
         live.set(record.id, record);
-      const enough = live.size >= wanted || near.length < k || k === MOST || near.some(({ score }) => score <= 0);
+      const enough =
+        live.size >= wanted ||
+        near.length < k ||
+        k === MOST ||
+        near.some(({ score }) => score <= 0 || score < minScore);
       if (topK === undefined && !enough) continue;
       const hits = [...scores].flatMap(([id, score]): Hit[] => (live.has(id) ? [[live.get(id)!, score]] : []));
       return hits.filter(([record]) => found === undefined || !matches(found, record));
@@ -155,6 +166,7 @@ interface Near {
   readonly conversationIds: readonly string[] | undefined;
   readonly conditions: Filter<MessageValue>[];
   readonly words: string | undefined;
+  readonly minScore: number;
   readonly topK: number | undefined;
   readonly wanted: number;
 }
