@@ -40,7 +40,9 @@ export class Placement {
         { details: { key: 'on', known: [...parts.databases.keys()].sort() } },
       );
     if (attempt !== undefined && attempt.pool !== database.pool)
-      throw new UnsupportedError(`The transaction is not one of the database ${database.name}`);
+      throw new UnsupportedError(
+        `The transaction is not one of the database ${database.name}; what tx.deliver leaves is done there after the commit`,
+      );
     return database;
   }
 

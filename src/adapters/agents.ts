@@ -23,7 +23,7 @@ import type { Unit } from './unit.js';
 
 export type AgentRecord = Entity<AgentValue>;
 /** What an agent knows under one key. */
-export type AgentState = Entity<StateValue>;
+export type AgentState<State = JsonObject> = Entity<Omit<StateValue, 'state'> & { readonly state: State }>;
 /** What it knew before. */
 export type AgentStateRevision = Entity<RevisionValue>;
 
@@ -95,19 +95,27 @@ export class AgentStore extends Store {
     });
   }
 
-  /** @throws `NOT_FOUND` */
-  async getState(agentId: string, key: string, options: CallOptions = {}): Promise<AgentState> {
-    const found = await this.findState(agentId, key, options);
+  /** `State` is the caller's word for what it saved. @throws `NOT_FOUND` */
+  async getState<State extends object = JsonObject>(
+    agentId: string,
+    key: string,
+    options: CallOptions = {},
+  ): Promise<AgentState<State>> {
+    const found = await this.findState<State>(agentId, key, options);
     if (found === undefined) throw this.missing('The state', key, 'getState');
     return found;
   }
 
   /** As `getState`, with `undefined` for what is not there. */
-  async findState(agentId: string, key: string, options: CallOptions = {}): Promise<AgentState | undefined> {
+  async findState<State extends object = JsonObject>(
+    agentId: string,
+    key: string,
+    options: CallOptions = {},
+  ): Promise<AgentState<State> | undefined> {
     const stateId = stateIdOf(placeOf(agentId, key));
     const call = readCallOptions(options, 'options');
     const record = await this.reading('findState', call, (unit) => unit.find(STATES, stateId));
-    return record === undefined ? undefined : this.entity(record);
+    return record === undefined ? undefined : (this.entity(record) as AgentState<object> as AgentState<State>);
   }
 
   /** One page of an agent's states in the order of their keys; with `prefix` those whose keys begin with it. */
@@ -178,7 +186,7 @@ export class AgentStore extends Store {
         unit.query(REVISIONS, at, { sort: { agentId: 'asc', key: 'asc', revision: 'asc' } }),
       ]);
       if (agent === undefined || known === undefined) throw this.missing('The state', at.key, 'deleteState');
-      checkIfVersion(known, 'The state', ifVersion);
+      checkIfVersion(known, 'The state', ifVersion, at.key);
       unit.remove(STATES, known);
       for (const revision of revisions) unit.remove(REVISIONS, revision);
       const next = unit.replace(AGENTS, agent, { states: agent.value.states - 1 });
@@ -218,7 +226,7 @@ export class AgentStore extends Store {
         stateOf(unit),
       ]);
       if (known === undefined && ifVersion !== undefined) throw this.missing('The state', at.key, operation);
-      if (known !== undefined) checkIfVersion(known, 'The state', ifVersion);
+      if (known !== undefined) checkIfVersion(known, 'The state', ifVersion, at.key);
       const value = { ...at, state };
       const saved =
         known === undefined ? unit.insert(STATES, value, { id: stateIdOf(at) }) : unit.replace(STATES, known, value);

@@ -263,10 +263,15 @@ export abstract class Store extends Handle {
 }
 
 /** @throws `CONFLICT` when the caller meant another version. */
-export function checkIfVersion(record: StoredRecord<unknown>, what: string, ifVersion: number | undefined): void {
+export function checkIfVersion(
+  record: StoredRecord<unknown>,
+  what: string,
+  ifVersion: number | undefined,
+  name = record.id,
+): void {
   const asked = checkVersion(ifVersion);
   if (asked === undefined || asked === record.version) return;
-  throw new ConflictError('CONFLICT', `${what} ${JSON.stringify(record.id)} has version ${record.version} by now`, {
+  throw new ConflictError('CONFLICT', `${what} ${JSON.stringify(name)} has version ${record.version} by now`, {
     details: { id: record.id, reason: 'version', version: record.version },
   });
 }

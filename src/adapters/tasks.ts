@@ -71,7 +71,12 @@ export class TaskStore extends TaskRemover {
         if (known === undefined) throw this.forgotten('The task', result, 'create');
         return { events: [], ...this.task(known) };
       }
-      if (!exists) throw invalid('task.conversationId', conversationId, "one of the tenant's conversations");
+      if (!exists)
+        throw invalid(
+          'task.conversationId',
+          conversationId,
+          'the id of a conversation that is there (its first message makes it)',
+        );
       if (parentTaskId !== undefined) await linkToParent(unit, parentTaskId, 'task.parentTaskId');
       const value = newTaskValue(given);
       const record = unit.insert(TASKS, value, roomIn(value));

@@ -128,7 +128,7 @@ class Walk {
   private date(value: object): string {
     if (!isDate(value)) throw this.refuse(value, 'a JSON value');
     if (this.field()?.type !== 'date')
-      throw this.refuse(value, "a JSON value (declare the field as 'date' to keep a Date)");
+      throw this.refuse(value, "a JSON value (of a Date its toISOString(), or a field that is declared as 'date')");
     this.bound += 27;
     const year = value.getUTCFullYear();
     // Years of another length would not sort as text.

@@ -23,8 +23,11 @@ for (const target of storageTargets('agents'))
       await agents.saveState('planner', 'goal', { text: 'row' }, { ifVersion: 1 });
       await expect(agents.saveState('planner', 'goal', { text: 'fly' }, { ifVersion: 1 })).rejects.toMatchObject({
         code: 'CONFLICT',
+        message: expect.stringContaining('"goal" has version 2'),
         details: { version: 2 },
       });
+      const { text }: { readonly text: string } = (await agents.getState<{ text: string }>('planner', 'goal')).state;
+      expect(text).toBe('row');
       await expect(agents.saveState('planner', 'none', {}, { ifVersion: 1 })).rejects.toMatchObject({
         code: 'NOT_FOUND',
       });
