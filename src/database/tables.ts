@@ -25,16 +25,19 @@ export class Tables {
   private prepared: Promise<void> | undefined;
   private refusal: StorageError | undefined;
 
-  /** @param prepare done once before the first tables are made. */
+  /** @param prepare done once before the first tables are made. @param tell told of each that is there by now */
   constructor(
     private readonly clock: Clock,
     private readonly limits: TableLimits,
     private readonly prepare: Prepare = () => Promise.resolve(),
+    private readonly tell: (schema: RecordSchema) => void = () => undefined,
   ) {}
 
-  /** The same, of which nothing is known. */
+  /** The same, in which no name stands for a declaration yet; what is known to be there is known to both. */
   undeclared(): Tables {
-    return new Tables(this.clock, this.limits, this.prepare);
+    const tables = new Tables(this.clock, this.limits, this.prepare, (schema) => this.noteThere(schema));
+    for (const [name, schema] of this.there) tables.there.set(name, schema);
+    return tables;
   }
 
   /** @throws `VALIDATION` when the name stands for another declaration already. */
@@ -107,6 +110,11 @@ export class Tables {
     return declared === undefined || declared === schema || differences(declared, schema).length === 0;
   }
 
+  private noteThere(schema: RecordSchema): void {
+    if (this.isDeclared(schema)) this.there.set(schema.name, schema);
+    this.tell(schema);
+  }
+
   private start(schema: RecordSchema, backend: RecordBackend): Promise<void> {
     const { name } = schema;
     const known = this.making.get(name);
@@ -118,9 +126,7 @@ export class Tables {
     const context = { now: clock.now(), deadline: began + limits.operationTimeout };
     const making = this.prepareOnce(backend, context)
       .then(() => backend.ensure([schema], context, began + limits.schemaTimeout))
-      .then(() => {
-        if (this.isDeclared(schema)) this.there.set(name, schema);
-      })
+      .then(() => this.noteThere(schema))
       .catch((error: unknown) => {
         if (isStorageError(error, 'MIGRATION') && this.isDeclared(schema))
           refused.set(name, { error, until: clock.monotonic() + REFUSED });
