@@ -273,6 +273,7 @@ describeTasks('task arguments', (made) => {
       'findTask',
       'deleteLarge',
       'deleteChildren',
+      'retainAll',
       'retainSome',
       'retainLarge',
       'transitions',
