@@ -4,7 +4,7 @@ import type { RecordBackend, RecordSchema, Stored, TenantScope } from '../backen
 import { LIMITS } from '../backends/limits.js';
 import { copyJson } from '../backends/value.js';
 import { aborted, within } from '../clock.js';
-import { runSteps, withTimeLeft, type CallOptions, type OperationContext } from '../component.js';
+import { eachStep, runSteps, withTimeLeft, type CallOptions, type OperationContext } from '../component.js';
 import { invalid } from '../errors.js';
 import { Handle } from '../handle.js';
 import { isList } from '../filter/json.js';
@@ -104,24 +104,26 @@ export abstract class CollectionReader<T, F extends string> extends Handle {
   ): AsyncGenerator<StoredRecord<T>, void, undefined> {
     checkOptions(options, 'each');
     const tree = this.parse(filter);
-    const call = this.host.admit?.('each');
+    for await (const items of eachStep(this.host.admit, 'each', () => this.pages(tree, options)))
+      for (const item of items) {
+        if (options.signal?.aborted === true) throw aborted(options.signal, 'each');
+        yield item;
+      }
+  }
+
+  private async *pages(
+    tree: FilterNode,
+    options: Omit<ListOptions<F>, 'limit' | 'after'>,
+  ): AsyncGenerator<readonly StoredRecord<T>[], void, undefined> {
     let page: Page<StoredRecord<T>> | undefined;
-    try {
-      do {
-        const after = page?.next;
-        // A database in this process waits for nobody, and would let nobody in by itself.
-        if (after !== undefined) await setImmediate();
-        const plan = this.plan(tree, { ...options, limit: 200, ...(after === undefined ? {} : { after }) });
-        const read = (): Promise<Page<StoredRecord<T>>> => this.page(plan, options, 'each');
-        page = await (call === undefined ? read() : call.run(read));
-        for (const item of page.items) {
-          if (options.signal?.aborted === true) throw aborted(options.signal, 'each');
-          yield item;
-        }
-      } while (page.next !== undefined);
-    } finally {
-      call?.end();
-    }
+    do {
+      const after = page?.next;
+      // A database in this process waits for nobody, and would let nobody in by itself.
+      if (after !== undefined) await setImmediate();
+      const plan = this.plan(tree, { ...options, limit: 200, ...(after === undefined ? {} : { after }) });
+      page = await this.page(plan, options, 'each');
+      yield page.items;
+    } while (page.next !== undefined);
   }
 
   /** How many records match. */

@@ -2,7 +2,7 @@
  * Vector collections of one tenant, as a host uses them: everything that does not depend on the provider, derived once
  * above the providers. A handle is cheap and makes no connection of its own.
  */
-import type { OperationContext } from '../component.js';
+import { eachStep, type OperationContext } from '../component.js';
 import { UnsupportedError } from '../errors.js';
 import type { Filter } from '../filter/syntax.js';
 import { fuse, fusionDepth } from './codec/fusion.js';
@@ -105,19 +105,19 @@ export class VectorStore extends VectorWriter {
     name: string,
     options: Omit<VectorListOptions<M>, 'after'> = {},
   ): AsyncGenerator<FetchedRecord<M>, void, undefined> {
-    const call = this.admit?.('each');
+    for await (const items of eachStep(this.admit, 'each', () => this.pages<M>(name, options))) yield* items;
+  }
+
+  private async *pages<M>(
+    name: string,
+    options: Omit<VectorListOptions<M>, 'after'>,
+  ): AsyncGenerator<VectorPage<M>['items'], void, undefined> {
     let after: string | undefined;
-    try {
-      do {
-        const read = (): Promise<VectorPage<M>> =>
-          this.list<M>(name, after === undefined ? options : { ...options, after });
-        const page: VectorPage<M> = await (call === undefined ? read() : call.run(read));
-        yield* page.items;
-        after = page.next;
-      } while (after !== undefined);
-    } finally {
-      call?.end();
-    }
+    do {
+      const page: VectorPage<M> = await this.list<M>(name, after === undefined ? options : { ...options, after });
+      yield page.items;
+      after = page.next;
+    } while (after !== undefined);
   }
 
   async count<M = Metadata>(name: string, filter?: Filter<M>, options?: NamespaceOptions): Promise<number> {

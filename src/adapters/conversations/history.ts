@@ -1,6 +1,6 @@
 /** Reading messages: pages by their place in the conversation, streams, and what happens from now on. */
 import type { StoredRecord } from '../../collection/record-codec.js';
-import type { CallOptions } from '../../component.js';
+import { eachStep, type CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
 import { malformedCursor, packCursor, unpackCursor } from '../../filter/cursor.js';
 import type { Filter } from '../../filter/syntax.js';
@@ -95,19 +95,16 @@ export abstract class HistoryStore extends ThreadStore {
           { sort: BY_SEQ[order], limit: batchSize },
         ),
       );
-    const call = this.host.admit?.(this.operationName('streamMessages'));
-    let last: number | undefined;
-    try {
-      for (;;) {
-        const place = last;
-        const found = await (call === undefined ? page(place) : call.run(() => page(place)));
-        for (const record of found) yield this.messageOf(record);
+    const pages = async function* (): AsyncGenerator<StoredRecord<MessageValue>[], void, undefined> {
+      for (let last: number | undefined; ;) {
+        const found = await page(last);
+        yield found;
         if (found.length < batchSize) return;
         last = found.at(-1)!.value.seq;
       }
-    } finally {
-      call?.end();
-    }
+    };
+    for await (const found of eachStep(this.host.admit, this.operationName('streamMessages'), pages))
+      for (const record of found) yield this.messageOf(record);
   }
 
   /**
