@@ -4,6 +4,7 @@ import type { CallOptions } from '../component.js';
 import { foreignErrorName, isStorageError, StorageError } from '../errors.js';
 import { Handle } from '../handle.js';
 import { flag, optional, shape, withDefault } from './arguments.js';
+import { forwardAbort } from './forward-abort.js';
 import { signal } from './options.js';
 import { policyOf, readPolicies, type Policy, type RetentionPolicy } from './retention/policy.js';
 import {
@@ -119,7 +120,7 @@ export class Retention extends Handle {
         }
       ends.push(
         this.host.onClosing(() => stop.abort()),
-        forward(signal, () => stop.abort()),
+        forwardAbort(signal, () => stop.abort()),
       );
       for (const [host, names] of databases) await this.runDatabase(host, names, run, reports);
     } finally {
@@ -171,8 +172,8 @@ export class Retention extends Handle {
     const work = new AbortController();
     try {
       await new Locks(host).withLock(LOCK, { ttl: LEASE }, async (lock) => {
-        const unlink = forward(run.signal, () => work.abort());
-        forward(lock.signal, () => work.abort());
+        const unlink = forwardAbort(run.signal, () => work.abort());
+        forwardAbort(lock.signal, () => work.abort());
         await each({ ...run, signal: work.signal }).finally(unlink);
       });
     } catch (error) {
@@ -222,13 +223,6 @@ export class Retention extends Handle {
 
 function isOn(name: RetainedStore, policy: Policy): boolean {
   return RETAINED[name].keys.some((key) => policy[key] > 0);
-}
-
-/** Gives what ends the listening. */
-function forward(signal: AbortSignal | undefined, listener: () => void): () => void {
-  if (signal?.aborted === true) listener();
-  signal?.addEventListener('abort', listener, { once: true });
-  return () => signal?.removeEventListener('abort', listener);
 }
 
 function ended(name: RetainedStore, status: 'skipped' | 'failed', error: StorageError | undefined): object {

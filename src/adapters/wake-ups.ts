@@ -1,6 +1,7 @@
 /** Loops over what is written to an aggregate: they wait for it, and end when whoever asked for them does not want more. */
 import type { Clock } from '../clock.js';
 import { isStorageError } from '../errors.js';
+import { forwardAbort } from './forward-abort.js';
 import { LoopPause } from '../unit-of-work/loop-pause.js';
 import type { EventBus } from './events.js';
 
@@ -55,7 +56,7 @@ export async function orNoneIfAborted<R>(read: Promise<R[]>, signal: AbortSignal
 export class LoopEnd {
   private readonly controller = new AbortController();
   private readonly abort = (): void => this.controller.abort();
-  private followed: AbortSignal | undefined;
+  private unlink: (() => void) | undefined;
 
   get signal(): AbortSignal {
     return this.controller.signal;
@@ -63,14 +64,12 @@ export class LoopEnd {
 
   /** Ends the loop when `signal` aborts, too. */
   follow(signal: AbortSignal | undefined): void {
-    if (signal?.aborted === true) this.abort();
-    signal?.addEventListener('abort', this.abort, { once: true });
-    this.followed = signal;
+    this.unlink = forwardAbort(signal, this.abort);
   }
 
   end(): void {
     this.abort();
-    this.followed?.removeEventListener('abort', this.abort);
+    this.unlink?.();
   }
 }
 
