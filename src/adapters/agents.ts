@@ -2,21 +2,13 @@
 import { createHash } from 'node:crypto';
 import type { JsonObject } from '../backends/backend.js';
 import type { CallOptions } from '../component.js';
-import {
-  AGENTS,
-  EVENTS,
-  REVISIONS,
-  STATES,
-  type AgentValue,
-  type RevisionValue,
-  type StateValue,
-} from './agents/records.js';
+import { AGENTS, REVISIONS, STATES, type AgentValue, type RevisionValue, type StateValue } from './agents/records.js';
 import { id, flag, integer, jsonObject, optional, shape, text, withDefault } from './arguments.js';
 import { deletionToldUntil, type Actor } from './events.js';
 import { CALL_MEMBERS, PAGE_MEMBERS, readCallOptions, readChangeOptions, readPageOptions } from './options.js';
 import type { ListPage, PageOptions } from './page.js';
 import type { StoreHost } from './host.js';
-import { days } from './retention/days.js';
+import { DAY, days } from './retention/days.js';
 import { callOptions, checkIfVersion, Store, type ChangeOptions, type Entity } from './store.js';
 import { defineStore } from './store-definition.js';
 import type { Unit } from './unit.js';
@@ -34,7 +26,11 @@ export interface AgentEvents {
   'agent.deleted': { readonly states: number };
 }
 
-const STORE = { ...defineStore('agents', 'agent', [AGENTS, STATES, REVISIONS], { aggregateId: id }), events: EVENTS };
+const STORE = defineStore('agents', 'agent', [AGENTS, STATES, REVISIONS], {
+  aggregateId: id,
+  // They are found by their age, too.
+  eventIndexes: [{ keys: ['createdAt'] }],
+});
 
 /** Former states that are kept of each. */
 const KEPT_REVISIONS = 100;
@@ -44,7 +40,6 @@ const readList = shape({ ...PAGE_MEMBERS, prefix: optional(KEY) });
 
 const readRetention = shape({ agentEventDays: days });
 const readRetain = shape({ ...CALL_MEMBERS, dryRun: withDefault(flag, false) });
-const DAY = 86_400_000;
 
 /** Days after which events go, from 0 to 36,525; 0, null or absent: kept for as long as their agent. */
 export interface AgentRetentionPolicy {
@@ -208,7 +203,7 @@ export class AgentStore extends Store {
     if (agentEventDays === 0) return { events: 0 };
     const call = callOptions(options);
     const old = { createdAt: { $lt: new Date(this.host.clock.now().getTime() - agentEventDays * DAY) } };
-    const events = this.records(EVENTS);
+    const events = this.records(this.definition.events);
     return { events: await (dryRun ? events.count(old, call) : events.deleteWhere(old, call)) };
   }
 

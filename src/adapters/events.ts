@@ -1,7 +1,7 @@
 /** What happened to an aggregate: kept beside it, told after the commit. */
 import type { JsonObject } from '../backends/backend.js';
 import { copyJson } from '../backends/value.js';
-import { defineOwnCollection, type CollectionDefinition } from '../collection/definition.js';
+import { defineOwnCollection, type CollectionDefinition, type TypedCollectionSpec } from '../collection/definition.js';
 import { foreignErrorName, isStorageError, StorageError } from '../errors.js';
 import { Listeners } from '../listeners.js';
 
@@ -47,12 +47,15 @@ export function deletionToldUntil(now: Date): Date {
 }
 
 /** The events of a store's aggregates. Their ids are made of the aggregate's and the seq: none is written twice. */
-export function defineEvents(name: `qm_${string}`): CollectionDefinition<EventValue> {
+export function defineEvents(
+  name: `qm_${string}`,
+  indexes: TypedCollectionSpec<EventValue>['indexes'] = [],
+): CollectionDefinition<EventValue> {
   return defineOwnCollection<EventValue>({
     name,
     id: 'given',
     fields: { aggregateId: 'string', seq: 'number', type: { type: 'string', maxBytes: 128 } },
-    indexes: [{ keys: ['aggregateId', 'seq'] }],
+    indexes: [{ keys: ['aggregateId', 'seq'] }, ...indexes],
   });
 }
 

@@ -16,12 +16,18 @@ export interface StoreDefinition {
   readonly aggregateId: Reader<string>;
 }
 
+export interface StoreOptions extends Partial<Pick<StoreDefinition, 'tells' | 'aggregateId'>> {
+  /** Of its events, beside the one by which those of an aggregate are listed. */
+  readonly eventIndexes?: Parameters<typeof defineEvents>[1];
+}
+
 /** @param collections every collection of the store, but those of its events. */
 export function defineStore(
   name: StoreName,
   prefix: string,
   collections: StoreDefinition['collections'],
-  { tells = true, aggregateId = uuid }: Partial<Pick<StoreDefinition, 'tells' | 'aggregateId'>> = {},
+  { tells = true, aggregateId = uuid, eventIndexes }: StoreOptions = {},
 ): StoreDefinition {
-  return { name, prefix, collections, events: defineEvents(`qm_${prefix}_events`), tells, aggregateId };
+  const events = defineEvents(`qm_${prefix}_events`, eventIndexes);
+  return { name, prefix, collections, events, tells, aggregateId };
 }

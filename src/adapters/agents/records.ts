@@ -1,7 +1,6 @@
 /** What the store of agents keeps. */
 import type { JsonObject } from '../../backends/backend.js';
 import { defineOwnCollection } from '../../collection/definition.js';
-import type { EventValue } from '../events.js';
 
 export interface AgentValue {
   /** How many states it has. */
@@ -41,12 +40,4 @@ export const REVISIONS = defineOwnCollection<RevisionValue>({
   id: 'given',
   fields: { agentId: 'string', key: 'string', revision: 'number' },
   indexes: [{ keys: ['agentId', 'key', 'revision'] }],
-});
-
-/** As those of every store, and found by their age too. */
-export const EVENTS = defineOwnCollection<EventValue>({
-  name: 'qm_agent_events',
-  id: 'given',
-  fields: { aggregateId: 'string', seq: 'number', type: { type: 'string', maxBytes: 128 } },
-  indexes: [{ keys: ['aggregateId', 'seq'] }, { keys: ['createdAt'] }],
 });

@@ -14,6 +14,7 @@ import { optionsOf } from './input.js';
 import { CONVERSATIONS, MESSAGES, OWN, type ConversationValue, type MessageValue } from './records.js';
 import { portionsOf } from './portions.js';
 import { SearchStore } from './search.js';
+import { DAY } from '../retention/days.js';
 
 /** Days, up to 365,000, and a count; absent, null, 0 or less: off. */
 export interface ConversationRetention {
@@ -47,7 +48,6 @@ const POLICY = shape({
   maxConversations: nullable(integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)),
 });
 const OPTIONS = optionsOf({ dryRun: withDefault(flag, false) });
-const DAY = 86_400_000;
 
 /** The times before which each takes what is older, and a number; absent: off. */
 type Rules = Readonly<Record<'soft' | 'grace' | 'old' | 'idle' | 'archived', Date | undefined>> & {

@@ -21,6 +21,7 @@ import {
   type RunStatus,
   type RunValue,
 } from './records.js';
+import { DAY } from '../retention/days.js';
 
 export interface JobStats {
   readonly jobs: Readonly<Partial<Record<JobStatus, number>>>;
@@ -47,7 +48,6 @@ export interface JobRetentionReport {
 }
 
 const OVER = ['succeeded', 'failed', 'cancelled'] as const;
-const DAY = 86_400_000;
 /** Links and assignments of one step, and events of one: a batch is of at most 500 records. */
 const STEP = 100;
 const EVENTS = 290;

@@ -2,6 +2,9 @@
 import { invalid } from '../../errors.js';
 import { withDefault, type Reader } from '../arguments.js';
 
+/** Milliseconds. */
+export const DAY = 86_400_000;
+
 export const MOST_DAYS = 36_525;
 
 const DAYS: Reader<number> = (value, key) => {

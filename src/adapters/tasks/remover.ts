@@ -9,6 +9,7 @@ import { deleteJobLinks } from './job-links.js';
 import { TaskLinker, type TaskChangeOptions } from './linker.js';
 import { ASSIGNMENTS, DEPENDENCIES, type TaskRecord } from './records.js';
 import { deletable, endedBefore, RETAIN_AT_ONCE, type TaskRetention } from './retention.js';
+import { DAY } from '../retention/days.js';
 
 /** Days since the last change of what has ended; 0, null or absent: kept for ever. */
 export interface TaskRetentionPolicy {
@@ -17,7 +18,6 @@ export interface TaskRetentionPolicy {
 
 /** So many tasks are deleted by one batch of a transaction. */
 const DELETED_AT_ONCE = 400;
-const DAY = 86_400_000;
 const NONE: TaskRetention = { tasks: 0, dependencies: 0, assignments: 0, events: 0, jobLinks: 0 };
 
 export abstract class TaskRemover extends TaskLinker {
