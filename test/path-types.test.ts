@@ -177,6 +177,40 @@ test('a field is declared as what stands there', async () => {
   expect(wrong).toHaveLength(6);
 });
 
+test('unset takes what a record may lack', async () => {
+  interface Page {
+    title: string;
+    note?: string;
+    by: string | undefined;
+    limits?: { size: number; age?: number };
+    counts: Record<string, number>;
+    any: unknown;
+  }
+  type Figure = { kind: 'circle'; r: number } | { kind: 'rect'; w: number; h?: number };
+  const pages = storage.collection(defineCollection<Page>({ name: 'unset_pages', id: 'given' }));
+  const limits = { size: 1, age: 2 };
+  await pages.save({ title: 't', note: 'n', by: 'b', limits, counts: { a: 1 }, any: { x: 1 } }, { id: 'a' });
+  await pages.patch('a', { unset: ['note', 'by', 'limits.age', 'counts.a', 'any.x'] });
+  expect((await pages.patch('a', { unset: ['limits', 'any'] })).value).toEqual({ title: 't', counts: {} });
+  const figures = storage.collection(defineCollection<Figure>({ name: 'unset_figures', id: 'given' }));
+  await figures.save({ kind: 'circle', r: 1 }, { id: 'a' });
+  const rect = await figures.patch('a', { set: { kind: 'rect', w: 2 }, unset: ['r'] });
+  expect((await figures.patch('a', { unset: ['h'] })).value).toEqual(rect.value);
+  const wrong: readonly (() => unknown)[] = [
+    // @ts-expect-error what every record has
+    () => pages.patch('a', { unset: ['title'] }),
+    // @ts-expect-error the same inside of what may be missing as a whole
+    () => pages.patch('a', { unset: ['limits.size'] }),
+    // @ts-expect-error the same of a record of names
+    () => pages.patch('a', { unset: ['counts'] }),
+    // @ts-expect-error what every variant has
+    () => figures.patch('a', { unset: ['kind'] }),
+    // @ts-expect-error what no record has
+    () => pages.patch('a', { unset: ['titel'] }),
+  ];
+  expect(wrong).toHaveLength(5);
+});
+
 test('what $text searches may be text', () => {
   interface Page {
     title?: string;

@@ -86,6 +86,20 @@ test('wrong use does not compile', async () => {
   ).toEqual([saved]);
 });
 
+test('a record that is no object does not compile', () => {
+  const wrong: readonly (() => unknown)[] = [
+    // @ts-expect-error a text
+    () => defineCollection({ name: 'wrong', schema: z.string() }),
+    // @ts-expect-error a number, of another library
+    () => defineCollection({ name: 'wrong', schema: v.number() }),
+    // @ts-expect-error the same of a type argument
+    () => defineCollection<string>({ name: 'wrong' }),
+  ];
+  expect(wrong).toHaveLength(3);
+  const schema = z.union([z.object({ a: z.string() }), z.record(z.string(), z.number())]);
+  expect(defineCollection({ name: 'right', schema }).name).toBe('right');
+});
+
 test('a sort, an index and an aggregate by an undeclared field do not compile', async () => {
   const Jobs = defineCollection({
     name: 'jobs',

@@ -102,11 +102,11 @@ const TYPES = ['string', 'number', 'boolean', 'date'];
  * every path counts as declared, and a sort by one that is not is refused when it is asked.
  * @throws `VALIDATION` for a malformed declaration.
  */
-export function defineCollection<T = Record<string, unknown>, F extends Path<T> = Path<T>>(
+export function defineCollection<T extends object = Record<string, unknown>, F extends Path<T> = Path<T>>(
   spec: TypedCollectionSpec<T, F>,
 ): CollectionDefinition<T, T, F>;
 // The last one, of which compilers tell why it does not fit.
-export function defineCollection<S extends StandardSchemaV1, F extends SchemaPath<S> = never>(
+export function defineCollection<S extends StandardSchemaV1<unknown, object>, F extends SchemaPath<S> = never>(
   spec: SchemaCollectionSpec<S, F>,
 ): CollectionDefinition<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>, F>;
 export function defineCollection(

@@ -1,7 +1,7 @@
 /** What a caller may say about reads and writes. */
 import type { CallOptions } from '../component.js';
 import { checkKnown } from '../errors.js';
-import type { Envelope, Filter, Path, PathValue } from '../filter/syntax.js';
+import type { Envelope, Filter, MayLack, Path, PathValue } from '../filter/syntax.js';
 
 export interface SaveOptions extends CallOptions {
   readonly id?: string | undefined;
@@ -36,15 +36,19 @@ type NumberPath<T, P extends string> = P extends unknown
         ? P
         : never
   : never;
+type LackingPath<T, P extends string> = P extends unknown ? (true extends MayLack<T, P> ? P : never) : never;
 type Element<V> = unknown extends V ? unknown : V extends readonly (infer E)[] ? E : never;
 
 /** The paths of a record type that `increment` takes. */
 export type Incrementable<T> = string extends Path<T> ? string : NumberPath<T, Path<T>> & string;
 
+/** The paths of a record type that `unset` takes: what a record may lack. In a union, what one of its variants may lack. */
+export type Removable<T> = string extends Path<T> ? string : LackingPath<T, Path<T>> & string;
+
 /** Changes to parts of a value, in one atomic step. */
 export interface Patch<T> {
   readonly set?: { readonly [P in Path<T>]?: PathValue<T, P> } | undefined;
-  readonly unset?: readonly Path<T>[] | undefined;
+  readonly unset?: readonly Removable<T>[] | undefined;
   /** A missing number counts as 0. */
   readonly increment?: { readonly [P in Incrementable<T>]?: number } | undefined;
   /** Appends one element; a missing array counts as empty. */

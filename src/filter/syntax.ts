@@ -73,6 +73,25 @@ type AnyValue<V, Within extends boolean> = [Part<V>] extends [never]
     ? unknown
     : V | ValueAt<V, Path<V>, true>;
 
+/** Whether a value of type `T` may have nothing at a path; of a union, `true` is among what its variants say. */
+export type MayLack<T, P extends string> = unknown extends T ? true : PartMayLack<Part<T>, P>;
+
+type PartMayLack<T, P extends string> = T extends unknown
+  ? string extends P | keyof T
+    ? P extends `${string}.${infer Rest}`
+      ? MayLack<T[keyof T], Rest>
+      : true
+    : P extends `${infer K}.${infer Rest}`
+      ? K extends keyof T
+        ? MayLack<T[K], Rest>
+        : never
+      : P extends keyof T
+        ? undefined extends T[P]
+          ? true
+          : false
+        : true
+  : never;
+
 type Operand<V> = unknown extends V ? Scalar | Date : Extract<V, string | number | boolean | Date> | null;
 type Element<V> = unknown extends V ? Scalar : V extends readonly (infer E)[] ? Extract<E, Scalar> : never;
 
