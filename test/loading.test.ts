@@ -140,7 +140,7 @@ describe.each(WAYS)('%s', (_name, load) => {
     const loading = load(source, {}, closed);
     const refused = expect(loading).rejects.toEqual(code('CLOSED'));
     await source.hangs;
-    await closed.close();
+    await closed.close({ deadline: 100 });
     await refused;
     expect(source.returned).toBe(1);
   });

@@ -80,7 +80,7 @@ describe.each(targets)('processes on $name', ({ prepare }) => {
   test(
     'what a killed one held is free when its time is up, not before',
     async () => {
-      const { child, next } = start('hold', 10_000);
+      const { child, next } = start('hold', 5_000);
       const token = (await next()) as number;
       const held = (await storage.locks().inspect('held'))!;
       expect(held).toMatchObject({ token, holder: expect.stringContaining(`:${child.pid}`) as unknown });

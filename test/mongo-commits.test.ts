@@ -99,10 +99,14 @@ describeServer('mongo', 'commits that are never sent', () => {
       Object.defineProperty(session.serverSession, 'lastUse', { get: () => time, set });
       return session;
     };
-    const { error } = await commitAfter(pool, async () => {
-      proxy.goAway();
-      while (pool.figures().size > 0) await new Promise(setImmediate);
-    });
+    const { error } = await commitAfter(
+      pool,
+      async () => {
+        proxy.goAway();
+        while (pool.figures().size > 0) await new Promise(setImmediate);
+      },
+      { timeout: 6_000 },
+    );
     expect(error).toMatchObject({ code: 'OUTCOME_UNKNOWN', retryable: false });
   });
 
