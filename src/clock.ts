@@ -1,3 +1,4 @@
+import { addAbortListener } from './abort.js';
 import { StorageError, TimeoutError } from './errors.js';
 
 export interface Timer {
@@ -61,10 +62,10 @@ export function sleep(clock: Clock, milliseconds: number, signal?: AbortSignal):
       reject(aborted(signal!));
     };
     const timer = clock.after(milliseconds, () => {
-      signal?.removeEventListener('abort', onAbort);
+      unlisten();
       resolve();
     });
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const unlisten = addAbortListener(signal, onAbort);
   });
 }
 
@@ -83,7 +84,7 @@ export function within<R>(
   return new Promise((resolve, reject) => {
     const end = (): void => {
       timer?.cancel();
-      signal?.removeEventListener('abort', onAbort);
+      unlisten();
     };
     const cut = (error: StorageError): void => {
       end();
@@ -92,7 +93,7 @@ export function within<R>(
     const onAbort = (): void => cut(aborted(signal!, operation));
     const onTime = (): void => cut(new TimeoutError(late, { operation }));
     const timer = deadline === Infinity ? undefined : clock.after(timerDelay(deadline - clock.monotonic()), onTime);
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const unlisten = addAbortListener(signal, onAbort);
     if (signal?.aborted === true) onAbort();
     work.finally(end).then(resolve, reject);
   });

@@ -181,7 +181,8 @@ export type {
   TableInfo,
   VacuumOptions,
 } from './backends/operations.js';
-export type { Filter, Operators, Path } from './filter/syntax.js';
+export type { Path } from './filter/paths.js';
+export type { Filter, Operators } from './filter/syntax.js';
 export type { FilterNode, LeafNode } from './filter/syntax.js';
 export type { PushedNode } from './filter/normalize.js';
 export type { Range, SortKey } from './filter/cursor.js';

@@ -13,7 +13,7 @@ import { COUNTERS } from './collection/counters.js';
 import type { CollectionDefinition } from './collection/definition.js';
 import type { RecordSchema } from './backends/backend.js';
 import { checkTenant } from './backends/value.js';
-import type { Path } from './filter/syntax.js';
+import type { Path } from './filter/paths.js';
 import type { Database } from './database.js';
 import { Deliveries } from './delivery/deliveries.js';
 import type { Attempt } from './unit-of-work/attempt.js';

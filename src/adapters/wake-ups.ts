@@ -1,4 +1,5 @@
 /** Loops over what is written to an aggregate: they wait for it, and end when whoever asked for them does not want more. */
+import { addAbortListener } from '../abort.js';
 import type { Clock } from '../clock.js';
 import { isStorageError } from '../errors.js';
 import { forwardAbort } from './forward-abort.js';
@@ -33,12 +34,12 @@ export function wakeUps(
     host.events.watch(aggregate, (written) => (type === '*' || type === written ? tell() : undefined)),
     host.onClosing(tell),
   ];
-  signal.addEventListener('abort', tell, { once: true });
+  const unlisten = addAbortListener(signal, tell);
   return {
     arm: () => pauses.look(),
     next: () => pauses.pause(interval),
     stop: () => {
-      signal.removeEventListener('abort', tell);
+      unlisten();
       for (const stop of stops) stop();
     },
   };

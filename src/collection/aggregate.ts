@@ -12,7 +12,8 @@ import { invalid, unknownKey, UnsupportedError, ValidationError } from '../error
 import { compareScalars, recordField } from '../filter/evaluate.js';
 import { knownFields, type FieldReference, type FilterDomain } from '../filter/fields.js';
 import { isList } from '../filter/json.js';
-import type { PathValue, Scalar } from '../filter/syntax.js';
+import type { PathValue } from '../filter/paths.js';
+import type { Scalar } from '../filter/syntax.js';
 import { eachRecord } from './scan.js';
 
 /** No more groups than this are given. */

@@ -3,7 +3,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { checkKnown, invalid } from '../errors.js';
 import { isList, isPlainObject } from '../filter/json.js';
 import { pathFault, type FieldType, type FilterDomain } from '../filter/fields.js';
-import type { Path, PathValue } from '../filter/syntax.js';
+import type { Path, PathValue } from '../filter/paths.js';
 import { tokenize } from '../filter/text.js';
 import type { FieldSchema, IndexSchema, RecordSchema, UniqueSchema } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';

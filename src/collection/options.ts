@@ -1,7 +1,8 @@
 /** What a caller may say about reads and writes. */
 import type { CallOptions } from '../component.js';
 import { checkKnown } from '../errors.js';
-import type { Envelope, Filter, MayLack, Path, PathValue } from '../filter/syntax.js';
+import type { MayLack, Path, PathValue } from '../filter/paths.js';
+import type { Envelope, Filter } from '../filter/syntax.js';
 
 export interface SaveOptions extends CallOptions {
   readonly id?: string | undefined;

@@ -1,4 +1,5 @@
 /** The items of a host's source, each awaited within the bounds of an operation: one that hangs holds nobody up. */
+import { addAbortListener } from '../abort.js';
 import { aborted, timerDelay, type Clock, type Timer } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import { invalid, TimeoutError } from '../errors.js';
@@ -35,6 +36,7 @@ export class SourceReader<T> {
   private deadline = Infinity;
   private timer: Timer | undefined;
   private signal: AbortSignal | undefined;
+  private unlisten: (() => void) | undefined;
 
   constructor(
     source: Source<T>,
@@ -73,7 +75,7 @@ export class SourceReader<T> {
   /** Tells the source that nobody reads on, without waiting for what it makes of it: a source that hangs never answers. */
   close(): void {
     this.timer?.cancel();
-    this.signal?.removeEventListener('abort', this.onAbort);
+    this.unlisten?.();
     if (this.over) return;
     this.over = true;
     const ended = async (): Promise<unknown> => this.iterator.return?.();
@@ -83,8 +85,9 @@ export class SourceReader<T> {
   private wait(): Promise<IteratorResult<T>> {
     const { deadline, signal } = this.host.bounds();
     if (signal !== this.signal) {
-      signal?.addEventListener('abort', this.onAbort, { once: true });
+      this.unlisten?.();
       this.signal = signal;
+      this.unlisten = addAbortListener(signal, () => this.stop(aborted(signal!, this.host.operation)));
     }
     this.deadline = deadline;
     if (this.timer === undefined) this.setTimer();
@@ -105,8 +108,6 @@ export class SourceReader<T> {
       );
     });
   }
-
-  private readonly onAbort = (): void => this.stop(aborted(this.signal!, this.host.operation));
 
   /** One timer for all the waits: it is set again where it comes too early for the last. */
   private setTimer(): void {

@@ -2,6 +2,7 @@
  * The turn on the one connection of an embedded database: first come, first served. Who has the turn calls `release`
  * once. A free slot is taken without a timer or a promise.
  */
+import { addAbortListener } from '../abort.js';
 import { aborted, type Clock, timerDelay, type Timer } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import { StorageError, TimeoutError, UnavailableError } from '../errors.js';
@@ -107,7 +108,7 @@ export class Slot {
       const settle = (): void => {
         this.waiters.delete(waiter);
         timer.cancel();
-        signal?.removeEventListener('abort', onAbort);
+        unlisten();
       };
       const waiter: Waiter = {
         grant: () => {
@@ -124,7 +125,7 @@ export class Slot {
       const timer: Timer = clock.after(timerDelay(Math.min(remaining, acquireTimeout)), () =>
         waiter.refuse(remaining <= acquireTimeout ? this.lateError() : this.exhaustedError(now)),
       );
-      signal?.addEventListener('abort', onAbort, { once: true });
+      const unlisten = addAbortListener(signal, onAbort);
       this.waiters.add(waiter);
     });
   }
@@ -162,11 +163,11 @@ export function untilBounds(promise: Promise<unknown>, bounds: Bounds, clock: Cl
     if (signal?.aborted === true) return resolve();
     const settle = (): void => {
       timer.cancel();
-      signal?.removeEventListener('abort', settle);
+      unlisten();
       resolve();
     };
     const timer = clock.after(timerDelay(deadline - clock.monotonic()), settle);
-    signal?.addEventListener('abort', settle, { once: true });
+    const unlisten = addAbortListener(signal, settle);
     void promise.then(settle);
   });
 }
@@ -176,7 +177,7 @@ export function untilAborted<R>(promise: Promise<R>, signal: AbortSignal): Promi
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason as Error);
     if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.finally(() => signal.removeEventListener('abort', onAbort)).then(resolve, reject);
+    const unlisten = addAbortListener(signal, onAbort);
+    promise.finally(unlisten).then(resolve, reject);
   });
 }

@@ -1,4 +1,5 @@
 /** `storage.locks()`: one holder at a time over all processes, by a lease on a record, and the token that fences it. */
+import { addAbortListener } from '../abort.js';
 import { randomUUID } from 'node:crypto';
 import { checkId } from '../backends/value.js';
 import { aborted } from '../clock.js';
@@ -114,7 +115,7 @@ export class Locks extends Handle {
       waiter.wake();
     });
     const onAbort = (): void => waiter.wake();
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const unlisten = addAbortListener(signal, onAbort);
     try {
       for (let looks = 0; ;) {
         if (waiter.isFirst) {
@@ -131,7 +132,7 @@ export class Locks extends Handle {
     } finally {
       waiter.leave();
       offClosing();
-      signal?.removeEventListener('abort', onAbort);
+      unlisten();
     }
   }
 

@@ -2,6 +2,7 @@
  * The turns of transactions that run again. Those that have lost a conflict more than once run one after another: side by
  * side they would lose against each other again.
  */
+import { addAbortListener } from '../abort.js';
 import { timerDelay, type Clock } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import type { Pool } from '../pools/pool.js';
@@ -31,11 +32,11 @@ function endOrPatience(before: Promise<void>, clock: Clock, { deadline, signal }
     if (signal?.aborted === true) return resolve();
     const end = (): void => {
       timer.cancel();
-      signal?.removeEventListener('abort', end);
+      unlisten();
       resolve();
     };
     const timer = clock.after(Math.min(PATIENCE, timerDelay(deadline - clock.monotonic())), end);
-    signal?.addEventListener('abort', end, { once: true });
+    const unlisten = addAbortListener(signal, end);
     void before.then(end);
   });
 }

@@ -6,7 +6,8 @@ import { RecordCodec, type StoredRecord } from '../../collection/record-codec.js
 import type { OperationContext } from '../../component.js';
 import { parseSort } from '../../filter/cursor.js';
 import { normalize } from '../../filter/normalize.js';
-import { parseFilter, type Filter, type Path } from '../../filter/syntax.js';
+import type { Path } from '../../filter/paths.js';
+import { parseFilter, type Filter } from '../../filter/syntax.js';
 import { RUNS, type RunValue } from './records.js';
 
 export interface TenantRecord<T> extends StoredRecord<T> {

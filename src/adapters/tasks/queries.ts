@@ -1,7 +1,8 @@
 /** Filters and orders of the lists of tasks. */
 import { ValidationError } from '../../errors.js';
 import type { Sort } from '../../collection/options.js';
-import type { Filter, Path } from '../../filter/syntax.js';
+import type { Path } from '../../filter/paths.js';
+import type { Filter } from '../../filter/syntax.js';
 import { defined } from '../defined.js';
 import type { Unit } from '../unit.js';
 import type { listArguments, searchArguments, TaskSort } from './arguments.js';

@@ -1,4 +1,5 @@
 /** Turns on the connections of the client: as many as there may be, first come, first served. */
+import { addAbortListener } from '../../abort.js';
 import { aborted, type Clock, timerDelay } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import type { StorageError } from '../../errors.js';
@@ -72,7 +73,7 @@ export class Gate {
       const settle = (): void => {
         this.waiters.delete(waiter);
         timer.cancel();
-        signal?.removeEventListener('abort', onAbort);
+        unlisten();
       };
       const waiter: Waiter = {
         grant: () => {
@@ -89,7 +90,7 @@ export class Gate {
       const timer = clock.after(timerDelay(Math.min(remaining, acquireTimeout)), () =>
         waiter.refuse(remaining <= acquireTimeout ? this.lateError() : this.exhaustedError(since)),
       );
-      signal?.addEventListener('abort', onAbort, { once: true });
+      const unlisten = addAbortListener(signal, onAbort);
       this.waiters.add(waiter);
     });
   }

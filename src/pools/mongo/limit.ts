@@ -1,4 +1,5 @@
 /** The end of one operation: its deadline, its caller's signal, or the pool that closes under it. */
+import { addAbortListener } from '../../abort.js';
 import { aborted, type Clock, type Timer, timerDelay } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { type StorageError, TimeoutError } from '../../errors.js';
@@ -7,14 +8,14 @@ export class Limit {
   /** For the server: it stops what nobody waits for any more. */
   readonly maxTimeMS: number;
   private readonly timer: Timer;
-  private readonly onAbort: (() => void) | undefined;
+  private readonly unlisten: () => void;
   private controller: AbortController | undefined;
   private cutBy: StorageError | undefined;
   private refuse: ((error: StorageError) => void) | undefined;
 
   /** @param spare what operations that were not cut have left: to make an `AbortController` costs more than all else here */
   constructor(
-    private readonly context: Pick<OperationContext, 'deadline' | 'signal'>,
+    context: Pick<OperationContext, 'deadline' | 'signal'>,
     clock: Clock,
     component: string,
     private readonly spare: AbortController[],
@@ -25,9 +26,7 @@ export class Limit {
       this.cut(new TimeoutError('The deadline of the operation has passed', { component })),
     );
     const { signal } = context;
-    if (signal === undefined) return;
-    this.onAbort = () => this.cut(aborted(signal));
-    signal.addEventListener('abort', this.onAbort, { once: true });
+    this.unlisten = addAbortListener(signal, () => this.cut(aborted(signal!)));
   }
 
   /** Why nothing more is to be asked of the client. */
@@ -75,7 +74,7 @@ export class Limit {
 
   end(): void {
     this.timer.cancel();
-    if (this.onAbort !== undefined) this.context.signal?.removeEventListener('abort', this.onAbort);
+    this.unlisten();
   }
 
   private leaveSignal(): void {

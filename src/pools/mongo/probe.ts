@@ -1,4 +1,5 @@
 /** The health check's own client: it waits for no connection of the pool, and dials when it is first asked. */
+import { addAbortListener } from '../../abort.js';
 import type { MongoClient, MongoClientOptions } from 'mongodb';
 import type { Clock } from '../../clock.js';
 import { connect, type Deployment, hello } from './connect.js';
@@ -39,7 +40,7 @@ export class Probe {
     const cut = new AbortController();
     const timer = clock.after(limit, () => cut.abort(new Error('The server did not answer')));
     const onClose = (): void => cut.abort(this.#closing.signal.reason);
-    this.#closing.signal.addEventListener('abort', onClose);
+    const unlisten = addAbortListener(this.#closing.signal, onClose);
     try {
       if (this.#client !== undefined) return await hello(this.#client, clock, cut.signal);
       const { client, deployment } = await connect(this.#url, this.#options, { clock, component, signal: cut.signal });
@@ -50,7 +51,7 @@ export class Probe {
       throw mapError(error, component, 'check');
     } finally {
       timer.cancel();
-      this.#closing.signal.removeEventListener('abort', onClose);
+      unlisten();
     }
   }
 }

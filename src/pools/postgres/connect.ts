@@ -1,4 +1,5 @@
 /** New connections: the whole handshake within one time limit, TLS, and the settings of the server's session. */
+import { addAbortListener } from '../../abort.js';
 import { readFile } from 'node:fs/promises';
 import { TLSSocket } from 'node:tls';
 import { aborted, type Clock } from '../../clock.js';
@@ -60,7 +61,7 @@ export class Connector {
     await new Promise<void>((resolve, reject) => {
       const settle = (error?: StorageError): void => {
         timer.cancel();
-        signal.removeEventListener('abort', onAbort);
+        unlisten();
         if (error === undefined) return resolve();
         client.connection.stream.destroy();
         reject(error);
@@ -74,7 +75,7 @@ export class Connector {
           }),
         ),
       );
-      signal.addEventListener('abort', onAbort, { once: true });
+      const unlisten = addAbortListener(signal, onAbort);
       if (address.channelBinding === 'require') requireChannelBinding(client.connection, this.component, settle);
       client.connect().then(
         () => settle(),

@@ -2,6 +2,7 @@
  * The pool over a PostgreSQL server. It owns the clients of the package `pg` itself: `pg.Pool` sets a timer for each use,
  * takes its listener off a client in use, and its end waits for clients that never come back.
  */
+import { addAbortListener } from '../../abort.js';
 import type { Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
 import { controlStatementError, isStorageError, StorageError, ValidationError } from '../../errors.js';
@@ -184,7 +185,7 @@ export class PostgresPool implements PostgresDialectPool {
     const opening = new AbortController();
     const onAbort = (): void => opening.abort(this.#closedError('open'));
     const signals = [context.signal, generation.signal];
-    for (const one of signals) one.addEventListener('abort', onAbort, { once: true });
+    const listening = signals.map((one) => addAbortListener(one, onAbort));
     try {
       if (signals.some(({ aborted }) => aborted)) onAbort();
       const { signal } = opening;
@@ -201,7 +202,7 @@ export class PostgresPool implements PostgresDialectPool {
       await Promise.all([connections.close(0, reason), probe.close()]);
       throw this.#generation === generation ? error : reason;
     } finally {
-      for (const one of signals) one.removeEventListener('abort', onAbort);
+      for (const unlisten of listening) unlisten();
     }
   }
 

@@ -1,4 +1,5 @@
 /** The connection of the health check: opened ahead, never one of the pool's, so that an exhausted pool can be asked. */
+import { addAbortListener } from '../../abort.js';
 import type { Clock } from '../../clock.js';
 import { UnavailableError } from '../../errors.js';
 import type { ClockReading } from '../clock-offset.js';
@@ -71,7 +72,7 @@ export class Probe implements ConnectionHost {
       this.connection.close(this.endedError());
     const connection = (this.connection ??= await this.open(signal));
     const onAbort = (): void => connection.destroy(this.endedError(signal.reason));
-    signal.addEventListener('abort', onAbort, { once: true });
+    const unlisten = addAbortListener(signal, onAbort);
     try {
       if (signal.aborted) throw this.endedError(signal.reason);
       const { clock } = this;
@@ -90,7 +91,7 @@ export class Probe implements ConnectionHost {
     } catch (error) {
       throw mapError(error, this.component, 'check');
     } finally {
-      signal.removeEventListener('abort', onAbort);
+      unlisten();
     }
   }
 

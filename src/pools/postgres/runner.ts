@@ -1,4 +1,5 @@
 /** Runs statements on connections within the time and by the signal of their operation. */
+import { addAbortListener } from '../../abort.js';
 import { aborted, type Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { beginWith } from '../statement-settings.js';
@@ -121,6 +122,5 @@ function milliseconds(limit: number): number | undefined {
 function abortable(connection: Connection, statement: Statement, signal: AbortSignal): Promise<SqlResult> {
   const onAbort = (): void => connection.destroy(aborted(signal));
   if (signal.aborted) return Promise.reject(aborted(signal));
-  signal.addEventListener('abort', onAbort, { once: true });
-  return connection.run(statement).finally(() => signal.removeEventListener('abort', onAbort));
+  return connection.run(statement).finally(addAbortListener(signal, onAbort));
 }

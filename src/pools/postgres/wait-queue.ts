@@ -1,4 +1,5 @@
 /** Who waits for a connection, first come, first served. */
+import { addAbortListener } from '../../abort.js';
 import { aborted, type Clock, timerDelay } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { type StorageError, TimeoutError, UnavailableError } from '../../errors.js';
@@ -41,7 +42,7 @@ export class WaitQueue {
       const settle = (): void => {
         this.waiters.delete(waiter);
         timer.cancel();
-        signal?.removeEventListener('abort', onAbort);
+        unlisten();
       };
       const waiter: Waiter = {
         since: clock.monotonic(),
@@ -60,7 +61,7 @@ export class WaitQueue {
       const timer = clock.after(timerDelay(until - clock.monotonic()), () =>
         waiter.refuse(late(deadline <= timeoutAt)),
       );
-      signal?.addEventListener('abort', onAbort, { once: true });
+      const unlisten = addAbortListener(signal, onAbort);
       this.waiters.add(waiter);
     });
   }

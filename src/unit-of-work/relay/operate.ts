@@ -1,5 +1,4 @@
 /** The operations of a relay: on its tables, each within a time, all of them until a signal. */
-import { setMaxListeners } from 'node:events';
 import { COUNTERS } from '../../collection/counters.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import type { BeginOperation, OperationContext } from '../../component.js';
@@ -10,8 +9,6 @@ export type Operate = <R>(work: (context: OperationContext) => Promise<R>, timeo
 
 /** @param signal aborts those that are under way when it aborts, and each that begins later. */
 export function operations(host: CollectionHost, lease: number, signal: AbortSignal): Operate {
-  // As many at once as there are lanes.
-  setMaxListeners(0, signal);
   return (work, timeout = lease) =>
     runOperation(host, [...OUTBOX_TABLES, COUNTERS], 'relay', { timeout, signal }, work);
 }
