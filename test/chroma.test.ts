@@ -7,6 +7,7 @@ import { storeOn } from '../src/testing/vector-target.js';
 import type { VectorStore } from '../src/vectors/vector-store.js';
 import { ChromaFixture, describeChroma } from './support/chroma/fixture.js';
 import { PROJECT } from './support/project.js';
+import { random } from './support/random.js';
 
 const MANY = 25_000;
 const LONG = 300_000;
@@ -52,6 +53,42 @@ describeChroma('chroma', () => {
     expect(items.map(({ metadata }) => metadata)).toEqual(ids.map(() => ({})));
     expect(await store.count('ours', { tags: { $contains: 'leaked' } })).toBe(0);
     expect(await store.count('ours', { tags: { $exists: false } })).toBe(ids.length);
+  });
+
+  test('by inner product, short vectors come in their order, and with their scores', async () => {
+    await store.createCollection({ name: 'short', dimension: 24, metric: 'dot' });
+    const next = random(7);
+    const short = (): number[] => {
+      const direction = Array.from({ length: 24 }, () => next() * 2 - 1);
+      const length = Math.hypot(...direction);
+      return direction.map((number) => (number / length) * 3e-4);
+    };
+    const rows = Array.from({ length: 300 }, (_, i) => ({ id: `r${i}`, vector: short() }));
+    await store.upsert('short', rows);
+    const query = short();
+    const product = (vector: readonly number[]): number =>
+      vector.reduce((sum, number, i) => sum + number * query[i]!, 0);
+    const closest = [...rows].sort((a, b) => product(b.vector) - product(a.vector)).slice(0, 10);
+    const hits = await store.search('short', { vector: query, topK: 10 });
+    expect(hits.map(({ id }) => id)).toEqual(closest.map(({ id }) => id));
+    for (const [i, { score }] of hits.entries()) expect(score / product(closest[i]!.vector)).toBeCloseTo(1, 2);
+  });
+
+  test('what a collection held that is deleted is not shown by the next one of its ids', async () => {
+    const ids = Array.from({ length: 50 }, (_, i) => `r${i}`);
+    await store.createCollection({ name: 'former', dimension: 2 });
+    await store.upsert(
+      'former',
+      ids.map((id) => ({ id, vector: [1, 2], metadata: { tags: ['former'] } })),
+    );
+    await store.deleteCollection('former');
+    const next = (await fixture.native('POST', '/collections', { name: 'next' })) as { id: string };
+    await fixture.native('POST', `/collections/${next.id}/upsert`, { ids, embeddings: ids.map(() => [1, 2]) });
+    const { metadatas } = (await fixture.native('POST', `/collections/${next.id}/get`, { ids })) as {
+      metadatas: unknown[];
+    };
+    await fixture.native('DELETE', '/collections/next');
+    expect(metadatas).toEqual(ids.map(() => null));
   });
 
   test('an empty text is a text, and one that is left out is gone', async () => {

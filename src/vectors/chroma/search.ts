@@ -40,9 +40,11 @@ function query(
   { vector, topK, include }: VectorSearch,
   context: OperationContext,
 ): Promise<ScoredVector[]> {
+  // The server subtracts inner products from 1, which leaves nothing of those of a short vector: it gets a direction.
+  const length = metric === 'dot' ? Math.sqrt(scoreOf('dot', vector, vector)) : 1;
   return connection.call(context, 'search', async (client) => {
     const answer = await client.collection(id).query({
-      queryEmbeddings: [Array.from(vector)],
+      queryEmbeddings: [Array.from(vector, (number) => number / length)],
       nResults: topK,
       include: [...fieldsOf(include), 'distances'],
       ...(where === undefined ? {} : { where }),
@@ -51,7 +53,7 @@ function query(
     const rows = readRows(ids?.[0], embeddings?.[0], metadatas?.[0], documents?.[0], include);
     return rows.map((row, i) => ({
       ...decodeRow(row, include),
-      score: scoreOfDistance(metric, readNumber(distances?.[0]?.[i])),
+      score: scoreOfDistance(metric, readNumber(distances?.[0]?.[i])) * length,
     }));
   });
 }
