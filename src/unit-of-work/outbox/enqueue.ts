@@ -14,13 +14,20 @@ import { checkContent, findRemembered, rememberEnqueued, type Remembered } from 
 import { checkOwnTopic, IDEMPOTENCY, keyId, KEYS, LANES, MESSAGES, OUTBOX_TABLES } from './records.js';
 import { wake } from './wake.js';
 
-export interface NewMessage {
+/** `Payloads`: what messages carry, by topic. */
+export type NewMessage<Payloads = Record<string, unknown>> = MessageOptions &
+  { readonly [T in keyof Payloads & string]: TopicPayload<T, Payloads[T]> }[keyof Payloads & string];
+
+interface TopicPayload<Topic, Payload> {
   /** `[a-z][a-z0-9_.-]{0,63}`: which handler it is for. */
-  readonly topic: string;
+  readonly topic: Topic;
+  /** JSON. */
+  readonly payload: Payload;
+}
+
+interface MessageOptions {
   /** Messages of one tenant, topic and key are delivered in order. Any text, up to 255 bytes. */
   readonly key: string;
-  /** JSON. */
-  readonly payload: unknown;
   /**
    * The caller's name of what it asks for, up to 255 bytes: a second message of the tenant and topic with it is not left while
    * the first one waits, or was delivered within 24 hours. The receiver gets it at every delivery. Default: the message's id,
@@ -69,7 +76,10 @@ export class TransactionOutbox extends Handle {
    * leave messages for the same topic and key commit one after another, or run again; so do those of one idempotency key.
    * @throws `VALIDATION`; `CONFLICT` (`details.reason` is `'idempotency'`) when other content was left under its idempotency key
    */
-  async enqueue(message: NewMessage, options?: CallOptions): Promise<Enqueued> {
+  async enqueue<Payloads = Record<string, unknown>>(
+    message: NewMessage<Payloads>,
+    options?: CallOptions,
+  ): Promise<Enqueued> {
     checkOwn(message, 'message');
     const [enqueued] = await this.write([draftOf(message, 'message', this.host)], options);
     return enqueued!;
@@ -79,7 +89,10 @@ export class TransactionOutbox extends Handle {
    * As `enqueue`, up to 1,000 messages in their order, all of them or none: as many round trips for all as for one.
    * @throws as `enqueue`
    */
-  async enqueueMany(messages: readonly NewMessage[], options?: CallOptions): Promise<Enqueued[]> {
+  async enqueueMany<Payloads = Record<string, unknown>>(
+    messages: readonly NewMessage<Payloads>[],
+    options?: CallOptions,
+  ): Promise<Enqueued[]> {
     if (!Array.isArray(messages) || messages.length > MOST)
       throw invalid('messages', messages, `an array of at most ${MOST} messages`);
     messages.forEach((message, i) => checkOwn(message, `messages[${i}]`));

@@ -83,9 +83,12 @@ export class Outbox extends Handle {
   }
 
   /**
-   * Begins to deliver, of every tenant, until its `stop`. Any number of relays and processes may.
+   * Begins to deliver, of every tenant, until its `stop`. Any number of relays and processes may. With `Payloads`, an interface of
+   * what messages carry by topic, handlers know theirs; nothing checks at run time that it is so.
    * @throws `VALIDATION` for malformed options, `UNSUPPORTED` where the database has no transactions.
    */
+  relay(options: RelayOptions): Relay;
+  relay<Payloads>(options: RelayOptions<Payloads>): Relay;
   relay(options: RelayOptions): Relay {
     const settings = checkRelayOptions(options, this.report);
     for (const topic of settings.handlers.keys()) checkOwnTopic(topic, `relay.handlers.${topic}`);

@@ -77,14 +77,14 @@ export const IDEMPOTENCY: RecordSchema = {
 };
 
 /** A message as its handler gets it. */
-export interface OutboxMessage {
+export interface OutboxMessage<Payload = JsonValue> {
   readonly id: string;
   /** Whose transaction wrote it. */
   readonly tenant: string;
   readonly topic: string;
   readonly key: string;
   /** JSON, as it was enqueued. */
-  readonly payload: JsonValue;
+  readonly payload: Payload;
   /** The same at every delivery of this message: the receiver refuses what it has had. Default: the message's id. */
   readonly idempotencyKey: string;
   readonly enqueuedAt: Date;

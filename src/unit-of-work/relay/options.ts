@@ -1,5 +1,6 @@
 /** What a host says of a relay, with its defaults. */
 import { LONGEST_DELAY } from '../../clock.js';
+import type { JsonValue } from '../../backends/backend.js';
 import { checkKnown, invalid, isPermanent } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { checkTopic, type OutboxMessage } from '../outbox/records.js';
@@ -22,7 +23,7 @@ export interface DeliveryContext {
 export class ForAnotherProcess extends Error {}
 
 /** Delivers a message. What it throws, or rejects with, fails the delivery. */
-export type Handler = (message: OutboxMessage, context: DeliveryContext) => unknown;
+export type Handler<Payload = JsonValue> = (message: OutboxMessage<Payload>, context: DeliveryContext) => unknown;
 
 /** Milliseconds doubled from `base` up to `max`; each delay is between half of that and the whole. */
 export interface Backoff {
@@ -30,9 +31,10 @@ export interface Backoff {
   readonly max: number;
 }
 
-export interface RelayOptions {
+/** `Payloads`: what messages carry, by topic. */
+export interface RelayOptions<Payloads = Record<string, JsonValue>> {
   /** By topic. Messages of other topics are left to other relays. */
-  readonly handlers: Readonly<Record<string, Handler>>;
+  readonly handlers: { readonly [T in keyof Payloads]?: Handler<Payloads[T]> };
   /** The database whose outbox it is. Default: `stores.default`. */
   readonly on?: string | undefined;
   /** Keys delivered at the same time; default 10. Within a key it is one after another. */
