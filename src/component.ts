@@ -180,6 +180,7 @@ export interface SettingSpec {
     | 'port'
     | 'url'
     | 'number'
+    | 'seconds'
     | 'boolean'
     | 'string'
     | 'milliseconds'

@@ -1,6 +1,6 @@
 /** Transactions within each other, hooks that fail, and what a host's catch meets. */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { defineCollection, isStorageError, openStorage, StorageError } from '../src/index.js';
+import { defineCollection, isStorageError, openStorage, StorageError, type Transaction } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 import { PROJECT } from './support/project.js';
 import { run } from './support/run.js';
@@ -41,6 +41,41 @@ describe('a transaction of another database inside one', () => {
     });
     expect(codes).toEqual(['VALIDATION', 'VALIDATION', 'VALIDATION', 'VALIDATION', 'done']);
     expect(await first.count()).toBe(0);
+  });
+});
+
+describe.each(['signal', 'timeout'] as const)('a transaction that its %s ends while its function waits', (bound) => {
+  test('runs the compensations that it has, and refuses those that come later', async () => {
+    const cut = new AbortController();
+    const seen: string[] = [];
+    let goOn = (): void => undefined;
+    const waits = new Promise<void>((resolve) => (goOn = resolve));
+    let returned: Promise<void> | undefined;
+    const work = async (tx: Transaction): Promise<void> => {
+      await tx.collection(Notes).save({ n: 1 }, { id: 'a' });
+      tx.onRollback(() => void seen.push('undone'));
+      if (bound === 'signal') cut.abort();
+      await waits;
+      for (const name of ['onRollback', 'onCommit'] as const)
+        try {
+          tx[name](() => void seen.push('late'));
+        } catch (error) {
+          seen.push((error as StorageError).code);
+        }
+      await tx
+        .collection(Notes)
+        .count()
+        .catch((error: StorageError) => seen.push(error.code));
+    };
+    await storage.collection(Notes).count();
+    const options = bound === 'signal' ? { signal: cut.signal } : { timeout: 100 };
+    const done = storage.transaction((tx) => (returned = work(tx)), options);
+    await expect(done).rejects.toMatchObject({ code: bound === 'signal' ? 'ABORTED' : 'TIMEOUT' });
+    expect(seen).toEqual(['undone']);
+    goOn();
+    await returned;
+    expect(seen).toEqual(['undone', 'CLOSED', 'CLOSED', 'CLOSED']);
+    expect(await storage.collection(Notes).count()).toBe(0);
   });
 });
 

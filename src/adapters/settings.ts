@@ -25,7 +25,7 @@ export const STORE_SETTINGS = {
     maxValueBytes: { doc: 'Bytes that one value may take.', format: 'nat', default: 1_048_576 },
     defaultTtlSeconds: {
       doc: 'The TTL of what is set without one, a thousand years at most; 0: none.',
-      format: 'number',
+      format: 'seconds',
       default: 0,
     },
   },
@@ -116,7 +116,7 @@ function kept(doc: string): { readonly doc: string; readonly format: 'nat'; read
   return { doc: `${doc}; 0: off.`, format: 'nat', default: 0 };
 }
 
-type Value<Format> = Format extends 'nat' | 'number' | 'milliseconds' | 'timeout'
+type Value<Format> = Format extends 'nat' | 'seconds' | 'milliseconds' | 'timeout'
   ? number
   : Format extends 'boolean'
     ? boolean

@@ -81,7 +81,7 @@ function nearGroup([first = '', ...rest]: readonly string[], keys: readonly stri
 
 function fromText(text: string, { format }: SettingSpec): unknown {
   if (format === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
-  if (['nat', 'positive', 'int', 'port', 'number', 'milliseconds', 'timeout'].includes(format as string))
+  if (['nat', 'positive', 'int', 'port', 'number', 'seconds', 'milliseconds', 'timeout'].includes(format as string))
     return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
   return text;
 }
@@ -107,6 +107,8 @@ function fits(value: unknown, format: SettingSpec['format']): boolean {
       return typeof value === 'string' && URL.canParse(value);
     case 'number':
       return typeof value === 'number' && Number.isFinite(value);
+    case 'seconds':
+      return typeof value === 'number' && Number.isFinite(value) && value >= 0;
     case 'int':
       return Number.isSafeInteger(value);
     case 'nat':
@@ -137,6 +139,7 @@ function describe({ format }: SettingSpec): string {
     nat: 'a whole number, 0 or more',
     positive: 'a whole number, 1 or more',
     port: 'a port from 0 to 65535',
+    seconds: 'a number of seconds, 0 or more',
     milliseconds: 'a whole number of milliseconds, 0 or more',
     timeout: 'a whole number of milliseconds, 1 or more',
   };

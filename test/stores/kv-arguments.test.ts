@@ -173,6 +173,15 @@ const OPERATIONS: Readonly<Record<string, { readonly good: readonly unknown[]; r
   },
 };
 
+test('a value has as many bytes as the setting says', async () => {
+  await using storage = await openStorage(
+    { databases: { main: 'memory:' }, kv: { maxValueBytes: 10 } },
+    { environment: {} },
+  );
+  expect(await storage.kv.set('n', 'k', 'x'.repeat(8))).toMatchObject({ sizeBytes: 10 });
+  await expect(storage.kv.set('n', 'k', 'x'.repeat(9))).rejects.toMatchObject({ code: 'VALIDATION' });
+});
+
 describe('the arguments of kv', () => {
   let storage: StorageManager;
   beforeAll(async () => {

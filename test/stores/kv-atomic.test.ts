@@ -100,6 +100,24 @@ describeKv('kv in one step', ({ storage, target, open }) => {
     expect(won).toEqual([expect.objectContaining({ token: lock.token + 1 })]);
   });
 
+  test("locks that are over are another's, and nothing of the former holder counts any more", async () => {
+    const former = await kv().lock('over', 'a', { ttlSeconds: 0.01 });
+    let lock: { readonly token: number } | undefined;
+    while (lock === undefined)
+      lock = await kv()
+        .lock('over', 'a', { ttlSeconds: 60 })
+        .catch((error: unknown) => {
+          expect(error).toMatchObject({ code: 'CONFLICT' });
+          return undefined;
+        });
+    expect(lock.token).toBe(former.token + 1);
+    await expect(kv().extend('over', 'a', former.token, { ttlSeconds: 1 })).rejects.toMatchObject({
+      code: 'LEASE_LOST',
+    });
+    expect(await kv().unlock('over', 'a', former.token)).toBe(false);
+    expect(await kv().unlock('over', 'a', lock.token)).toBe(true);
+  });
+
   test('lists by prefix, page by page', async () => {
     for (const key of ['b', 'a/2', 'a/1', 'a/3', 'a']) await kv().set('list', key, key);
     const first = await kv().list('list', { prefix: 'a/', limit: 2 });

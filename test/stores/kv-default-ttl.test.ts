@@ -16,6 +16,11 @@ test('is the setting; a time of its own, or none, counts more', async () => {
   expect(lifetime(await kv.set('n', 'd', 1, { ttlSeconds: null }))).toBeUndefined();
 });
 
+test('is no number below 0', async () => {
+  for (const wrong of [-5, Number.NaN, Infinity])
+    await expect(open(wrong)).rejects.toMatchObject({ code: 'CONFIGURATION', message: /kv\.defaultTtlSeconds/ });
+});
+
 test('is none by default, and a thousand years at most', async () => {
   await using none = await open(0);
   expect(lifetime(await none.kv.set('n', 'a', 1))).toBeUndefined();

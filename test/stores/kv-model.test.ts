@@ -70,6 +70,10 @@ const operation = fc.oneof(
   fc.record({ kind: fc.constant('delete' as const), key }),
   fc.record({ kind: fc.constant('setMany' as const), keys: fc.uniqueArray(key, { maxLength: 4 }), value, ttl }),
   fc.record({ kind: fc.constant('touch' as const), key, seconds: fc.constantFrom(0.5, 3) }),
+  fc.record({ kind: fc.constant('getMany' as const), keys: fc.uniqueArray(key, { minLength: 1 }) }),
+  fc.record({ kind: fc.constant('exchange' as const), key, value, by: fc.constantFrom('getAndSet', 'update') }),
+  fc.record({ kind: fc.constant('getAndDelete' as const), key }),
+  fc.record({ kind: fc.constant('getOrSet' as const), key, value }),
   fc.record({ kind: fc.constant('list' as const), prefix: fc.constantFrom('a', 'ab', 'b', 'c') }),
   fc.record({ kind: fc.constant('wait' as const), milliseconds: fc.constantFrom(1, 499, 500, 1_000, 5_000) }),
 );
@@ -148,6 +152,40 @@ async function apply(kv: KeyValueStore, namespace: string, model: Model, step: O
       if (entry.found && known !== undefined) model.put(step.key, known.value, until(step.seconds), entry.version);
       return;
     }
+    case 'getMany': {
+      const entries = await kv.getMany(namespace, step.keys);
+      expect(entries.map((entry) => entry.found && [entry.value])).toEqual(
+        step.keys.map((one) => model.live(one) !== undefined && [model.live(one)!.value]),
+      );
+      return;
+    }
+    case 'exchange': {
+      let former: unknown;
+      const known = model.live(step.key);
+      if (step.by === 'update') {
+        const entry = await kv.update(namespace, step.key, (before) => ((former = before), step.value));
+        model.put(step.key, step.value, known?.expires, entry.version);
+      } else {
+        const { former: before, entry } = await kv.getAndSet(namespace, step.key, step.value);
+        former = before.found ? before.value : undefined;
+        model.put(step.key, step.value, undefined, entry.version);
+      }
+      return expect(former).toEqual(known?.value);
+    }
+    case 'getAndDelete': {
+      const former = await kv.getAndDelete(namespace, step.key);
+      const known = model.live(step.key);
+      expect(former.found && [former.value]).toEqual(known !== undefined && [known.value]);
+      expect(model.remove(step.key)).toBe(former.found);
+      return;
+    }
+    case 'getOrSet': {
+      const known = model.live(step.key);
+      const entry = await kv.getOrSet(namespace, step.key, () => step.value);
+      expect(entry.value).toEqual(known === undefined ? step.value : known.value);
+      if (known === undefined) model.put(step.key, step.value, undefined, entry.version);
+      return;
+    }
     case 'list': {
       const { items } = await kv.list(namespace, { prefix: step.prefix });
       return expect(items.map((entry) => [entry.key, entry.value])).toEqual(model.list(step.prefix));
@@ -185,6 +223,7 @@ for (const [name, url] of Object.entries({ memory: 'memory:', pglite: PGLITE_IN_
           for (const step of steps) await apply(storage.kv, namespace, model, step);
           const { items } = await storage.kv.list(namespace);
           expect(items.map((entry) => [entry.key, entry.value])).toEqual(model.list());
+          expect((await storage.kv.listNamespaces()).includes(namespace)).toBe(items.length > 0);
           const bytes = items.reduce((sum, entry) => sum + entry.sizeBytes, 0);
           expect(await storage.kv.usage(namespace)).toMatchObject({ bytes, entries: items.length });
           isFailing = false;

@@ -139,6 +139,30 @@ describeKv(
       await expect(storage.tenant('ga').kv.recountGlobalUsage()).rejects.toMatchObject({ code: 'VALIDATION' });
     });
 
+    test('of several that are full the narrowest is told', async () => {
+      const before = await withQuotas({ namespaceQuotaBytes: 0, globalQuotaBytes: 1_000_000 });
+      const { bytes: used } = await before.kv.recountGlobalUsage();
+      await before.close();
+      const quotas = { namespaceQuotaBytes: 60, tenantQuotaBytes: 60, globalQuotaBytes: used + 60 };
+      const refused = async (settings: KvSettings): Promise<unknown> => {
+        const storage = await withQuotas(settings);
+        const { kv } = storage.tenant('full');
+        await kv.set('x', 'k', bytes(60));
+        const error: unknown = await kv.set('x', 'l', bytes(2)).catch((refusal: unknown) => refusal);
+        await kv.delete('x', 'k');
+        await storage.close();
+        return error;
+      };
+      const scope = (name: string): object => ({ code: 'QUOTA_EXCEEDED', details: { scope: name } });
+      expect(await refused(quotas)).toMatchObject(scope('namespace'));
+      expect(await refused({ ...quotas, tenantQuotaBytes: 0 })).toMatchObject(scope('namespace'));
+      expect(await refused({ ...quotas, globalQuotaBytes: 0 })).toMatchObject(scope('namespace'));
+      expect(await refused({ ...quotas, namespaceQuotaBytes: 0 })).toMatchObject(scope('tenant'));
+      expect(await refused({ ...quotas, namespaceQuotaBytes: 0, tenantQuotaBytes: 0 })).toMatchObject(
+        scope('global'),
+      );
+    });
+
     // Elsewhere each manager has a database of its own.
     if (target.server)
       test('a quota that is new finds what is there, and a rolled back write takes nothing', async () => {

@@ -68,12 +68,12 @@ export class Accounting {
       if (used?.counted === true) unit.insert(USAGE, { bytes: used.bytes + bytes }, { id });
       else unit.patch(USAGE, id, { increment: { bytes } }, bytes > 0 ? { if: { bytes: { $lte: limit - bytes } } } : {});
     }
-    if (global > 0) await this.settleGlobal(unit, total);
+    if (global > 0) await this.settleGlobal(unit, total, kept);
   }
 
   /** Gives back what the counter of all tenants was given for a decision that was not written. */
   async undo(unit: Unit): Promise<void> {
-    if (this.reserved !== 0) await this.settleGlobal(unit, 0);
+    if (this.reserved !== 0) await this.settleGlobal(unit, 0, []);
   }
 
   /** What each counter has, with room for what is to be added. @throws `QUOTA_EXCEEDED` */
@@ -113,8 +113,11 @@ export class Accounting {
     return quotaExceeded(this.operation, { scope, limit, used, needed });
   }
 
-  /** Another tenant's record, which no batch takes along: written first, in the same transaction. */
-  private async settleGlobal(unit: Unit, total: number): Promise<void> {
+  /**
+   * Another tenant's record, which no batch takes along: written first, in the same transaction.
+   * @param before the counters whose refusal would be told before its own
+   */
+  private async settleGlobal(unit: Unit, total: number, before: readonly Counter[]): Promise<void> {
     const bytes = total - this.reserved;
     const limit = this.quotas.global;
     if (bytes === 0) return;
@@ -124,7 +127,10 @@ export class Accounting {
       const known = await own.find(USAGE, GLOBAL.id);
       const { bytes: used } = known?.value ?? (await countUsage(this.backend, 'all', COUNTED, unit.context));
       if (exceeds(counter, used)) {
-        if (emptied) throw this.refusal(counter, used);
+        if (emptied) {
+          await this.look(unit, before);
+          throw this.refusal(counter, used);
+        }
         const { now, context } = unit;
         emptied = (await deleteExpired(ENTRIES, this.backend, 'all', {}, now, STEP, context)).found === 0;
         continue;
