@@ -54,11 +54,14 @@ export function nullable<T>(reader: Reader<T>): Reader<T | null> {
   return (value, key) => (isAbsent(value) ? null : reader(value, key));
 }
 
-/** `usual` (JSON) for what is absent, null or a blank string; each time a copy, which the caller may keep and write into. */
+/**
+ * `usual` (JSON) for what is absent or null, and for a blank string but where an object is expected; each time a copy, which the
+ * caller may keep and write into.
+ */
 export function withDefault<T>(reader: Reader<T>, usual: T): Reader<T> {
   const isShared = typeof usual === 'object' && usual !== null;
   return (value, key) => {
-    if (!isAbsent(value)) return reader(value, key);
+    if (!isAbsent(value) || (isShared && typeof value === 'string')) return reader(value, key);
     return isShared ? (copyJson(usual as JsonValue) as T) : usual;
   };
 }
@@ -94,7 +97,7 @@ export const uuid: Reader<string> = (value, key) => {
   return plain.replaceAll('-', '').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 };
 
-const INSTANT = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?(?:Z|[+-]\d\d:?\d\d)?$/i;
+const INSTANT = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?$/i;
 
 /** A Date, or text of ISO 8601; without an offset it is UTC. */
 export const instant: Reader<Date> = (value, key) => {
@@ -110,8 +113,10 @@ function parseInstant(given: string): Date | undefined {
   const day = iso.slice(0, 10);
   // A day that the month does not have would be one of the next month.
   if (new Date(day).toJSON()?.slice(0, 10) !== day) return undefined;
-  const hasZone = /(?:Z|[+-]\d\d:?\d\d)$/i.test(iso) && iso.length > 10;
-  return new Date(hasZone || iso.length === 10 ? iso : `${iso}Z`);
+  const hasZone = /(?:Z|[+-]\d\d(?::?\d\d)?)$/i.test(iso.slice(10));
+  // An offset of hours alone, as PostgreSQL prints it, is one that Date does not read.
+  if (hasZone) return new Date(iso.replace(/([+-]\d\d)$/, '$1:00'));
+  return new Date(iso.length === 10 ? iso : `${iso}Z`);
 }
 
 /** One of these words, in any case. */

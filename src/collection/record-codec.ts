@@ -22,7 +22,7 @@ export interface StoredRecord<T> {
 }
 
 const MIN_TIME = Date.parse('0000-01-01T00:00:00.000Z');
-const MAX_TIME = Date.UTC(9999, 11, 31);
+const MAX_TIME = Date.parse('9999-12-31T23:59:59.999Z');
 const MAX_TTL = 1_000 * 365.25 * 86_400_000;
 
 export class RecordCodec<T> {
