@@ -212,3 +212,34 @@ test('a search by vectors reads no message that its filter leaves out, and none 
   // Of the nearest 20, of which half are such.
   expect(await countRead({ even: true })).toEqual([5, 10]);
 });
+
+test('metadata say nothing else of a vector than the vector itself', async () => {
+  await using storage = await openStorage(
+    { databases: { main: 'memory:' }, vectors: { default: 'memory' } },
+    { environment: {} },
+  );
+  const store = storage.conversations;
+  const { id, conversationId } = await store.addMessage(randomUUID(), { content: 'a' });
+  const before = await store.getConversation(conversationId);
+  const said = { provider: 'openai', model: 'm', modelVersion: '1', checksum: 'c', vectorKey: 'k' };
+  const names = [...Object.keys(said), 'embeddingModel', 'embeddingModelVersion', 'embeddingChecksum'];
+  for (const name of [...names, 'dimensions', 'messageId', 'conversationId', 'createdAt']) {
+    const metadata = { [name]: 'mine' };
+    await expect(store.upsertMessageVectors(id, [{ ...said, embedding: [1, 0], metadata }])).rejects.toMatchObject({
+      code: 'VALIDATION',
+      details: { key: `vectors[0].metadata.${name}` },
+    });
+  }
+  expect(await store.getConversation(conversationId)).toEqual(before);
+  expect(await store.listMessageVectors({ messageId: id })).toEqual([]);
+  // The same may be said: what is listed can be written again. What the vector does not say itself is the metadata's.
+  const metadata = { namespace: 'mine', lang: 'en' };
+  const [made] = await store.upsertMessageVectors(id, [{ ...said, embedding: [1, 0], metadata }]);
+  const { embedding, metadata: listed } = (await store.listMessageVectors({ messageId: id, provider: 'openai' }))[0]!;
+  expect(listed).toMatchObject({ ...said, ...metadata, conversationId, messageId: id, dimensions: 2 });
+  expect(await store.upsertMessageVectors(id, [{ ...said, embedding, metadata: listed }])).toEqual([made]);
+  await store.upsertMessageVectors(id, [{ embedding, id: 'other', metadata: { provider: 'theirs', checksum: 'x' } }]);
+  expect(await store.listMessageVectors({ messageId: id, provider: 'theirs' })).toMatchObject([
+    { vectorKey: 'other', metadata: { provider: 'theirs', checksum: 'x' } },
+  ]);
+});

@@ -4,6 +4,7 @@ import type { JsonObject } from '../../backends/backend.js';
 import type { CallOptions } from '../../component.js';
 import { ConflictError, invalid } from '../../errors.js';
 import { jsonObject, list, optional, shape, text, uuid, withDefault, type Reader } from '../arguments.js';
+import { defined } from '../defined.js';
 import { VECTOR_LIMITS } from '../../vectors/codec/limits.js';
 import type { FetchedRecord, MetadataValue } from '../../vectors/vector-store.js';
 import { optionsOf, READ_OPTIONS } from './input.js';
@@ -25,6 +26,7 @@ export interface NewMessageVector {
   readonly id?: string | undefined;
   /** Default: SHA-1 over the components as big-endian 64-bit floats, in hex. */
   readonly checksum?: string | undefined;
+  /** Nothing else of the vector than what it says itself: of the members above, or those that the store fills in. */
   readonly metadata?: object | undefined;
 }
 
@@ -89,8 +91,8 @@ export abstract class MessageVectorStore extends PurgeStore {
    * the first. They are not written in one atomic step with what the conversation keeps: it is marked to have some before, and
    * written to after, so that of a purge at the same moment either finds them, or they are deleted here.
    * @throws `NOT_FOUND`; `ALREADY_EXISTS` for a key of another message (which is looked up before the write, and no constraint:
-   * of two processes that write one key at the same moment the later one has it); `VALIDATION` for another dimension, and for a
-   * key that is given twice; `UNSUPPORTED`.
+   * of two processes that write one key at the same moment the later one has it); `VALIDATION` for another dimension, for a
+   * key that is given twice, and for metadata that say something else of the vector than it does itself; `UNSUPPORTED`.
    */
   async upsertMessageVectors(
     messageId: string,
@@ -117,7 +119,7 @@ export abstract class MessageVectorStore extends PurgeStore {
     call: CallOptions,
   ): Promise<MessageVector[]> {
     const dimension = given[0]!.vector.length;
-    const conversationId = await this.markEmbedded(key, call);
+    const conversationId = await this.markEmbedded(key, given, call);
     const { host } = this;
     const name = host.settings.conversations.vectors;
     const written = await inVectorCollection(host, dimension, async () => {
@@ -169,10 +171,11 @@ export abstract class MessageVectorStore extends PurgeStore {
   }
 
   /** So that a purge knows that there are vectors. @returns the conversation */
-  private async markEmbedded(messageId: string, options: CallOptions): Promise<string> {
+  private async markEmbedded(messageId: string, given: readonly Prepared[], options: CallOptions): Promise<string> {
     const message = await this.read('upsertMessageVectors', options, (unit) => unit.find(MESSAGES, messageId));
     if (message === undefined) throw this.missing('message', messageId, 'upsertMessageVectors');
     const { conversationId } = message.value;
+    given.forEach(({ metadata }, i) => checkSaid(metadata, { conversationId }, `vectors[${i}]`));
     // Throws where there can be none: before anything is written.
     this.host.vectors();
     await this.decideOn('upsertMessageVectors', conversationId, options, async (unit, find) => {
@@ -238,21 +241,41 @@ function prepare(given: ReturnType<typeof VECTOR>, messageId: string, key: strin
   const made = `${messageId}:${provider ?? 'conversation'}:${model ?? 'default'}:${modelVersion ?? 'v0'}`;
   const vectorKey = given.vectorKey ?? given.id ?? made;
   const checksum = given.checksum ?? checksumOf(vector);
-  const filled = {
-    ...(provider === undefined ? {} : { provider }),
-    ...(model === undefined ? {} : { model, embeddingModel: model }),
-    ...(modelVersion === undefined ? {} : { modelVersion, embeddingModelVersion: modelVersion }),
-    ...{ checksum, embeddingChecksum: checksum, dimensions: vector.length },
-  };
-  // What it is found by is never the caller's to say.
-  const metadata = { ...filled, ...given.metadata, messageId, vectorKey };
-  // Before the conversation is marked: with what it says of itself, which is none of the caller's either.
+  const own = defined({
+    provider,
+    model,
+    embeddingModel: model,
+    modelVersion,
+    embeddingModelVersion: modelVersion,
+    checksum: given.checksum,
+    embeddingChecksum: given.checksum,
+    dimensions: vector.length,
+    messageId,
+    vectorKey,
+  });
+  checkSaid(given.metadata, { ...own, createdAt: undefined }, key);
+  const metadata = { checksum, embeddingChecksum: checksum, ...given.metadata, ...own };
+  // Before the conversation is marked: with what is filled in later too.
   checkVectorRecord(
     vector,
     { namespace: messageId, ...metadata, conversationId: messageId, createdAt: new Date(0) },
     key,
   );
   return { id: vectorKey, vector, metadata };
+}
+
+/** @throws `VALIDATION` for metadata that say something else than the vector does by itself */
+function checkSaid(metadata: object, own: Readonly<Record<string, unknown>>, key: string): void {
+  const said = metadata as Readonly<Record<string, unknown>>;
+  for (const [name, value] of Object.entries(own))
+    if (Object.hasOwn(said, name) && said[name] !== value)
+      throw invalid(
+        `${key}.metadata.${name}`,
+        said[name],
+        value === undefined
+          ? 'none: it is the time of the first write'
+          : `what the vector says: ${JSON.stringify(value)}`,
+      );
 }
 
 function checksumOf(vector: readonly number[]): string {
