@@ -21,7 +21,10 @@ export interface NewMessageVector {
   readonly model?: string | undefined;
   readonly embeddingModel?: string | undefined;
   readonly modelVersion?: string | undefined;
-  /** `id` says the same. Default: made of message, provider, model and its version, of which each has one vector then. */
+  /**
+   * `id` says the same. Default: made of message, provider, model and its version, of which each has one vector then; with keys
+   * of the host's own there may be several of them: the key alone is unique.
+   */
   readonly vectorKey?: string | undefined;
   readonly id?: string | undefined;
   /** Default: SHA-1 over the components as big-endian 64-bit floats, in hex. */
