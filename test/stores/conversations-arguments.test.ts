@@ -74,6 +74,7 @@ const REFUSED: readonly (readonly [string, Call])[] = [
   ['options.limit', (s) => s.listMessages(ID, { limit: 101 })],
   ['options.direction', (s) => s.listMessages(ID, { direction: any('up') })],
   ['options.messageTypes', (s) => s.listMessages(ID, { messageTypes: any('text') })],
+  ['metadata.tags', (s) => s.listMessages(ID, { metadata: { tags: [{ a: 1 }] } })],
   ['options.other', (s) => s.listMessages(ID, any({ other: 1 }))],
   ['options.before', (s) => s.loadRecentMessages(ID, { before: 0 })],
   ['options.limit', (s) => s.queryMessages({ limit: 0 })],

@@ -54,6 +54,14 @@ for (const target of storageTargets('conversations: search'))
       });
       expect(await ids({ text: 'fox', metadata: { tags: ['b'], deep: { x: 1 } } })).toEqual([one.id]);
       expect(await ids({ text: 'fox', metadata: { tags: ['c'] } })).toEqual([]);
+      // An empty list or object asks that the member is there.
+      for (const metadata of [{ tags: [] }, { deep: {} }, { deep: { x: 1 }, tags: [] }]) {
+        expect(await ids({ text: 'fox', metadata })).toEqual([one.id]);
+        expect((await store.listMessages(id, { metadata })).items).toEqual([one]);
+      }
+      expect((await store.listMessages(id, { metadata: {} })).items).toEqual([one, two]);
+      expect((await store.queryMessages({ metadata: { deep: { x: [] } } })).items).toEqual([one]);
+      expect((await store.queryMessages({ metadata: { deep: { y: {} } } })).items).toEqual([]);
       expect(await ids({ text: 'fo' })).toEqual([]);
       expect(await ids({ text: 'fox', conversationIds: [] })).toEqual([]);
       await store.editMessage(id, one.id, { content: 'The slow hare' });

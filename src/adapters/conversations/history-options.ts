@@ -8,7 +8,7 @@ import { containment, optionsOf, WORDS } from './input.js';
 import type { MessageValue } from './records.js';
 
 interface MessageFilter {
-  /** Members that the metadata have; an array has to hold the elements given. */
+  /** Members that the metadata have; an array has to hold the elements given (no objects), what is empty has to be there. */
   readonly metadata?: object | undefined;
   /** Default: false. */
   readonly includeDeleted?: boolean | undefined;

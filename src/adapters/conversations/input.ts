@@ -167,16 +167,21 @@ export const DELETION = optionsOf({
 /** The words of a filter: `['text', 'image']`. */
 export const WORDS = optional(list(WORD, 100));
 
-/** The members that a JSON object must have, as a filter; an array has to hold the elements. */
+/** The members that a JSON object must have, as a filter; an array has to hold the elements, what is empty has to be there. */
 export function containment(path: string, wanted: JsonObject): Record<string, unknown>[] {
   return Object.entries(wanted).flatMap(([key, value]): Record<string, unknown>[] => {
     if (key.includes('.')) throw invalid(`${path}.${key}`, key, 'a key without a dot');
     const at = `${path}.${key}`;
+    if (isEmpty(value)) return [{ [at]: { $exists: true } }];
     if (Array.isArray(value))
       return (value as readonly JsonValue[]).map((item) => ({ [at]: { $contains: scalar(item, at) } }));
     if (isPlainObject(value)) return containment(at, value);
     return [{ [at]: value }];
   });
+}
+
+function isEmpty(value: JsonValue): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 }
 
 function scalar(value: JsonValue, key: string): JsonValue {
