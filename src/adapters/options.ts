@@ -26,14 +26,15 @@ export const ifVersion: Reader<number | undefined> = (value, key) => checkVersio
 export const idempotencyKey: Reader<string | undefined> = (value, key) =>
   value === undefined ? undefined : text(255)(value, key);
 
-const cursor: Reader<string> = (value, key) => {
-  if (typeof value !== 'string') throw invalid(key, value, "a page's next or previous");
+/** Only what is not there is absent: a blank text is no place in a list. What else is no cursor is told where it is read. */
+const cursor: Reader<string | undefined> = (value, key) => {
+  if (value !== undefined && typeof value !== 'string') throw invalid(key, value, "a page's next or previous");
   return value;
 };
 
 export const CHANGE_MEMBERS = { ...CALL_MEMBERS, ...ACTOR_MEMBERS, ifVersion };
 export const CREATE_MEMBERS = { ...CALL_MEMBERS, ...ACTOR_MEMBERS, idempotencyKey };
-export const PAGE_MEMBERS = { ...CALL_MEMBERS, limit: optional(integer(1, 100)), after: optional(cursor) };
+export const PAGE_MEMBERS = { ...CALL_MEMBERS, limit: optional(integer(1, 100)), after: cursor };
 
 export const readCallOptions = shape(CALL_MEMBERS);
 export const readChangeOptions = shape(CHANGE_MEMBERS);

@@ -1,10 +1,11 @@
 /** What every domain store has in common: its collections, its decisions, its events. */
-import type { RecordSchema } from '../backends/backend.js';
+import type { RecordSchema, Stored } from '../backends/backend.js';
 import { sleep } from '../clock.js';
 import { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import { runOperation } from '../collection/host.js';
-import { checkVersion, type StoredRecord } from '../collection/record-codec.js';
+import { fetchPage, planPage } from '../collection/page.js';
+import { checkVersion, RecordCodec, type StoredRecord } from '../collection/record-codec.js';
 import { runSteps, type CallOptions, type OperationContext } from '../component.js';
 import {
   ConflictError,
@@ -16,6 +17,8 @@ import {
   type StorageError,
 } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
+import { normalize } from '../filter/normalize.js';
+import { NOTHING, parseFilter } from '../filter/syntax.js';
 import { Handle } from '../handle.js';
 import { DELIVERED } from '../unit-of-work/delivered.js';
 import { publish } from '../unit-of-work/subscriptions.js';
@@ -235,12 +238,18 @@ export abstract class Store extends Handle {
     options: PageOptions,
   ): Promise<ListPage<Entity<T>>> {
     const { limit, after } = checkPageOptions(options);
-    const call = callOptions(options);
-    const listing = { ...call, limit, ...(sort && { sort }), ...(after === undefined ? {} : { after }) };
-    // All of the store's tables at once, not one after another.
-    await this.run('list', call, () => Promise.resolve());
-    const page = await this.records(definition).query(filter, listing);
-    return { ...page, items: page.items.map((record) => this.entity(record)) };
+    const { host } = this;
+    const { name, schema, domain } = definition;
+    const wanted = normalize(parseFilter(filter, domain));
+    // Here, so that a bad cursor is refused before any table is made.
+    const plan = planPage(name, host.tenant, domain, wanted, { limit, sort, after });
+    const codec = new RecordCodec(definition, host.backend.capabilities.maxRecordBytes);
+    const entity = (row: Stored): Entity<T> => this.entity(codec.decode(row));
+    return this.run('list', options, async (context) =>
+      wanted === NOTHING
+        ? { items: [] }
+        : fetchPage(host.backend, schema, { tenant: host.tenant }, plan, entity, context),
+    );
   }
 
   private async tell(events: readonly StoreEvent[]): Promise<void> {

@@ -1,6 +1,6 @@
 /** What callers of the conversation store may not give, and whose records they are. */
-import { describe, expect, test } from '@jest/globals';
-import type { ConversationStore } from '../../src/index.js';
+import { describe, expect, jest, test } from '@jest/globals';
+import { openStorage, type ConversationStore } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { useStorage } from '../support/use-storage.js';
 
@@ -202,3 +202,31 @@ for (const target of storageTargets('conversations: arguments'))
       expect((await store.ensureSession('s')).id).not.toBe(session.id);
     });
   });
+
+test('what is no cursor of a list is refused before anything is read or made', async () => {
+  await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+  const { agents, conversations, jobs, tasks } = storage;
+  const { backend } = conversations['host'];
+  const calls = (['ensure', 'find', 'read'] as const).map((method) => jest.spyOn(backend, method));
+  const lists: Readonly<Record<string, (after: string) => Promise<unknown>>> = {
+    listMessages: (after) => conversations.listMessages(ID, { after }),
+    listConversations: (after) => conversations.listConversations({ after }),
+    queryMessages: (after) => conversations.queryMessages({ after }),
+    listUserProfiles: (after) => conversations.listUserProfiles({ after }),
+    'agents.list': (after) => agents.list({ after }),
+    'jobs.list': (after) => jobs.list({ after }),
+    'tasks.list': (after) => tasks.list({ after }),
+  };
+  const codeOf = async (call: Promise<unknown>): Promise<unknown> =>
+    call.then(
+      () => 'none',
+      ({ code }: { code: unknown }) => code,
+    );
+  for (const [name, list] of Object.entries(lists)) {
+    for (const after of ['', ' ', 'nonsense', 'a\u0000b', 'x'.repeat(9_000)])
+      expect([name, after, await codeOf(list(after))]).toEqual([name, after, 'INVALID_CURSOR']);
+    for (const after of [4, null, {}])
+      expect([name, after, await codeOf(list(any(after)))]).toEqual([name, after, 'VALIDATION']);
+  }
+  for (const call of calls) expect(call).not.toHaveBeenCalled();
+});

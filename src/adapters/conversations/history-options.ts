@@ -2,7 +2,8 @@
 import type { JsonObject } from '../../backends/backend.js';
 import type { CallOptions } from '../../component.js';
 import type { Filter } from '../../filter/syntax.js';
-import { choice, flag, instant, integer, jsonObject, list, optional, text, uuid, withDefault } from '../arguments.js';
+import { choice, flag, instant, integer, jsonObject, list, optional, uuid, withDefault } from '../arguments.js';
+import { PAGE_MEMBERS } from '../options.js';
 import { WATCH_MEMBERS } from '../watch-events.js';
 import { containment, optionsOf, WORDS } from './input.js';
 import type { MessageValue } from './records.js';
@@ -53,7 +54,7 @@ const FILTER = {
   messageTypes: WORDS,
   statuses: WORDS,
 };
-const PAGE = { limit: withDefault(integer(1, 100), 20), after: optional(text(8_192)) };
+const PAGE = { limit: withDefault(integer(1, 100), 20), after: PAGE_MEMBERS.after };
 const SEQ = integer(0, Number.MAX_SAFE_INTEGER);
 export const LIST = optionsOf({
   ...FILTER,

@@ -4,8 +4,9 @@ import { makeUuid } from '../../collection/ids.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
-import { instant, integer, choice, flag, optional, text, uuid, withDefault } from '../arguments.js';
+import { instant, choice, flag, optional, uuid, withDefault } from '../arguments.js';
 import type { Actor } from '../events.js';
+import { PAGE_MEMBERS } from '../options.js';
 import type { ListPage } from '../page.js';
 import { checkIfVersion, type ChangeOptions } from '../store.js';
 import type { Unit } from '../unit.js';
@@ -54,8 +55,7 @@ function sortField(value: unknown, key: string): 'createdAt' | 'activeAt' {
 }
 
 const LIST = optionsOf({
-  limit: optional(integer(1, 100)),
-  after: optional(text(8_192)),
+  ...PAGE_MEMBERS,
   includeArchived: withDefault(flag, true),
   sessionId: optional(uuid),
   userId: optional(uuid),
