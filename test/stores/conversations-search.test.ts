@@ -251,3 +251,27 @@ test('metadata say nothing else of a vector than the vector itself', async () =>
     { vectorKey: 'other', metadata: { provider: 'theirs', checksum: 'x' } },
   ]);
 });
+
+test('of more words than one filter takes a text is refused by its own name, or found by its meaning alone', async () => {
+  await using storage = await openStorage(
+    { databases: { main: 'memory:' }, vectors: { default: 'memory' } },
+    { environment: {} },
+  );
+  const store = storage.conversations;
+  const words = (count: number): string => Array.from({ length: count }, (_, i) => `w${i}`).join(' ');
+  const { id } = await store.addMessage(randomUUID(), { content: words(300), metadata: { a: 1 } });
+  await store.upsertMessageVectors(id, [{ embedding: [1, 0] }]);
+  expect(await store.search({ text: words(255) })).toMatchObject({ count: 1 });
+  // A word that comes twice counts once; each condition counts as a word.
+  expect(await store.search({ text: `${words(254)} W0`, metadata: { a: 1 } })).toMatchObject({ count: 1 });
+  for (const search of [{ text: words(256) }, { text: words(255), metadata: { a: 1 } }])
+    for (const vector of [undefined, [1, 0]])
+      await expect(store.search({ ...search, vector })).rejects.toMatchObject({
+        code: 'VALIDATION',
+        details: { key: 'search.text' },
+      });
+  const embed = async (): Promise<number[]> => [1, 1];
+  const hits = await store.search({ text: words(300), embed });
+  expect(hits).toMatchObject({ count: 1, items: [{ message: { id }, score: expect.closeTo(Math.SQRT1_2, 5) }] });
+  expect(await store.search({ text: words(255), embed })).toMatchObject({ count: 1, items: [{ score: 1 }] });
+});

@@ -5,6 +5,8 @@ import { within } from '../../clock.js';
 import { boundsNow, withTimeLeft, type CallOptions } from '../../component.js';
 import { invalid } from '../../errors.js';
 import { evaluate, recordSubject } from '../../filter/evaluate.js';
+import { FILTER_LIMITS } from '../../filter/fields.js';
+import { tokenize } from '../../filter/text.js';
 import { parseFilter, type Filter, type FilterNode } from '../../filter/syntax.js';
 import { choice, integer, jsonObject, list, optional, text, uuid, withDefault, type Reader } from '../arguments.js';
 import type { Unit } from '../unit.js';
@@ -14,10 +16,10 @@ import { orNone } from './vector-collection.js';
 import { COMPONENTS, MessageVectorStore } from './vectors.js';
 
 export interface MessageSearch extends CallOptions {
-  /** Words, all of which the content has. */
+  /** Words, all of which the content has: up to 255 different ones, one less for each condition beside them. */
   readonly text?: string | undefined;
   readonly vector?: readonly number[] | Float32Array | undefined;
-  /** Makes the vector of the text, which is then searched by its words and by its meaning. */
+  /** Makes the vector of the text, which is then searched by its words and by its meaning; of too many words by the latter alone. */
   readonly embed?: ((text: string) => Promise<readonly number[] | Float32Array>) | undefined;
   readonly metadata?: object | undefined;
   readonly conversationIds?: readonly string[] | undefined;
@@ -82,11 +84,15 @@ export abstract class SearchStore extends MessageVectorStore {
     const { embed, limit, offset, order, minScore, topK, ...asked } = SEARCH(search, 'search');
     if (embed !== undefined && (asked.text === undefined || asked.vector !== undefined))
       throw invalid('search.embed', embed, 'a function with a text and without a vector');
+    const conditions = conditionsOf(asked);
+    // One filter takes the words and the conditions.
+    const most = FILTER_LIMITS.leaves - conditions.length;
+    const hasTooMany = asked.text !== undefined && tokenize(asked.text).length > most;
+    if (hasTooMany && embed === undefined) throw invalid('search.text', asked.text, `at most ${most} different words`);
     const given = embed === undefined ? asked : await this.embedded(asked, () => embed(asked.text!));
     const { vector } = given;
     if (given.conversationIds?.length === 0) return { count: 0, items: [] };
-    const conditions = conditionsOf(given);
-    const words = given.text;
+    const words = hasTooMany ? undefined : given.text;
     const byWords = words !== undefined || vector === undefined;
     const filter: Filter<MessageValue> = { $and: [...conditions, ...(words === undefined ? [] : [{ $text: words }])] };
     const near = { conversationIds: given.conversationIds, conditions, words, minScore, topK, wanted: offset + limit };
