@@ -22,9 +22,13 @@ export const ACTOR_MEMBERS = { triggeredById: optional(id), sessionId: optional(
 /** Only what is not there is absent: a null would be a condition that is not kept. */
 export const ifVersion: Reader<number | undefined> = (value, key) => checkVersion(value, key);
 
-/** Of a create: the same key gives the same result. */
-export const idempotencyKey: Reader<string | undefined> = (value, key) =>
-  value === undefined ? undefined : text(255)(value, key);
+/** Of a create: the same key gives the same result. It is kept as a hash, of whatever alphabet it is. */
+export const idempotencyKey: Reader<string | undefined> = (value, key) => {
+  if (value === undefined) return undefined;
+  const given = text(1_020)(value, key);
+  if ([...given].length > 255) throw invalid(key, value, 'a text of 1 to 255 characters');
+  return given;
+};
 
 /** Only what is not there is absent: a blank text is no place in a list. What else is no cursor is told where it is read. */
 const cursor: Reader<string | undefined> = (value, key) => {

@@ -63,7 +63,10 @@ const REFUSED: readonly (readonly [string, Call])[] = [
   ['message', (s) => s.addMessage(ID, any('x'))],
   ['message.user', (s) => s.addMessage(ID, { content: 'x', userId: ID, user: 'ann' })],
   ['options.rebind', (s) => s.addMessage(ID, { content: 'x' }, { rebind: any('yes') })],
-  ['options.idempotencyKey', (s) => s.addMessage(ID, { content: 'x' }, { idempotencyKey: 'x'.repeat(256) })],
+  ...['x'.repeat(256), 'Ж'.repeat(256), '𝄞'.repeat(256), ' '].map((idempotencyKey): [string, Call] => [
+    'options.idempotencyKey',
+    (s) => s.addMessage(ID, { content: 'x' }, { idempotencyKey }),
+  ]),
   ['options.other', (s) => s.addMessage(ID, { content: 'x' }, any({ other: 1 }))],
   ['changes', (s) => s.editMessage(ID, ID, {})],
   ['changes.content', (s) => s.editMessage(ID, ID, { content: null })],

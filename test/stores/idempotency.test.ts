@@ -1,4 +1,4 @@
-/** What becomes of an idempotency key when its first result is deleted. */
+/** What an idempotency key may be, and what becomes of it when its first result is deleted. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { openStorage, type StorageManager } from '../../src/index.js';
@@ -54,4 +54,11 @@ test.each(Object.keys(uses))('%s says that what was made under the key is gone',
     message: expect.stringContaining('idempotency key'),
     details: { id: made.id, reason: 'idempotency' },
   });
+});
+
+test.each(['x', 'Ж', '𝄞'])('255 characters like %s are a key', async (character) => {
+  const key = { idempotencyKey: character.repeat(255) };
+  const { id } = await tasks().create({ title: 'a' }, key);
+  expect(await tasks().create({ title: 'a' }, key)).toMatchObject({ id });
+  await expect(tasks().create({ title: 'b' }, key)).rejects.toMatchObject({ code: 'CONFLICT' });
 });
