@@ -69,6 +69,41 @@ for (const target of storageTargets('conversations: edits'))
       expect(events.map(({ eventType }) => eventType)).toEqual(['created', 'edited', 'seen', 'edited', 'edited']);
     });
 
+    test('of another version are refused, also where nothing would change', async () => {
+      const store = fresh();
+      const id = randomUUID();
+      const { id: message } = await store.addMessage(id, { content: 'one' });
+      await store.editMessage(id, message, { content: 'two' });
+      await store.renameConversation(id, 'named');
+      const stale = { ifVersion: 1 };
+      const unchanged = await Promise.all([store.getConversation(id), store.listMessages(id), store.listEvents(id)]);
+      for (const refused of [
+        () => store.editMessage(id, message, { content: 'two' }, stale),
+        () => store.restoreMessage(id, message, stale),
+        () => store.deleteMessage(id, message, stale),
+        () => store.renameConversation(id, 'named', stale),
+        () => store.ensureConversation(id, {}, stale),
+        () => store.ensureConversation(id, { title: 'other' }, stale),
+        () => store.unarchiveConversation(id, stale),
+      ])
+        await expect(refused()).rejects.toMatchObject({ code: 'CONFLICT', details: { reason: 'version' } });
+      expect(await Promise.all([store.getConversation(id), store.listMessages(id), store.listEvents(id)])).toEqual(
+        unchanged,
+      );
+      const { version } = (await store.getConversation(id))!;
+      const key = { ifVersion: version, idempotencyKey: 'k' };
+      const changed = await store.ensureConversation(id, { metadata: { a: 1 } }, key);
+      expect(changed).toMatchObject({ metadata: { a: 1 }, version: version + 1 });
+      // The same call again gives what it gave.
+      expect(await store.ensureConversation(id, { metadata: { a: 1 } }, key)).toEqual(changed);
+      const none = store.ensureConversation(randomUUID(), {}, { ifVersion: 1 });
+      await expect(none).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      await store.deleteMessage(id, message);
+      await store.archiveConversation(id);
+      for (const refused of [() => store.deleteMessage(id, message, stale), () => store.archiveConversation(id, stale)])
+        await expect(refused()).rejects.toMatchObject({ code: 'CONFLICT', details: { reason: 'version' } });
+    });
+
     test('delete softly, and back', async () => {
       const store = fresh();
       const id = randomUUID();

@@ -53,6 +53,22 @@ for (const target of storageTargets('conversations: people'))
       expect(await store.getUser(user.id)).toEqual(user);
     });
 
+    test('of two who change a profile that both have read the later one is told', async () => {
+      const store = fresh();
+      const stale = { code: 'CONFLICT', details: { reason: 'version', version: 2 } };
+      const made = await store.upsertUserProfile('ann', { profile: { a: 1 } });
+      expect(made).toMatchObject({ version: 1 });
+      const { version } = (await store.getUserProfile('ann'))!;
+      const changed = await store.upsertUserProfile('ann', { profile: { b: 2 } }, { ifVersion: version });
+      expect(changed).toMatchObject({ profile: { b: 2 }, version: 2 });
+      for (const profile of [{ c: 3 }, { b: 2 }])
+        await expect(store.upsertUserProfile('ann', { profile }, { ifVersion: version })).rejects.toMatchObject(stale);
+      expect((await store.listUserProfiles()).items).toEqual([changed]);
+      const gone = store.upsertUserProfile('bob', {}, { ifVersion: 1 });
+      await expect(gone).rejects.toMatchObject({ code: 'NOT_FOUND', details: { id: 'bob' } });
+      expect(await store.getUserProfile('bob')).toBeNull();
+    });
+
     if (!target.transactions) {
       test('without conversations there are no tenants, and no history', async () => {
         expect(await storage().conversations.listTenants()).toEqual([]);

@@ -36,13 +36,14 @@ export function optionsOf<S extends Readonly<Record<string, Reader<unknown>>>>(m
 
 export const READ_OPTIONS = optionsOf({});
 export const CHANGE_OPTIONS = optionsOf({ ...ACTOR, ifVersion });
-export const CREATE_OPTIONS = optionsOf({ ...ACTOR, idempotencyKey });
+export const ENSURE_OPTIONS = optionsOf({ ...ACTOR, idempotencyKey, ifVersion });
 export const ADD_OPTIONS = optionsOf({
   ...ACTOR,
   idempotencyKey,
   rebind: withDefault(flag, false),
   keepSession: withDefault(flag, false),
 });
+export const PROFILE_OPTIONS = optionsOf({ ifVersion });
 export const SESSION_OPTIONS = optionsOf({ rebind: withDefault(flag, false) });
 
 export const CONVERSATION = shape({ title: optional(NAME), sessionId: optional(uuid), metadata: optional(jsonObject) });

@@ -13,13 +13,13 @@ import type { Unit } from '../unit.js';
 import type { Decided } from './base.js';
 import { ANEW, claimBeginning, teller, type Beginning } from './ended.js';
 import { defined } from '../defined.js';
-import { ARCHIVE, CHANGE_OPTIONS, CONVERSATION, CREATE_OPTIONS, NAME, optionsOf, READ_OPTIONS } from './input.js';
+import { ARCHIVE, CHANGE_OPTIONS, CONVERSATION, ENSURE_OPTIONS, NAME, optionsOf, READ_OPTIONS } from './input.js';
 import { CONVERSATIONS, outward, OWN, SESSIONS, type Conversation, type ConversationValue } from './records.js';
 import { isSame, UserStore } from './users.js';
 
 /** Who did it is kept in the events. */
 export type Trigger = Pick<Actor, 'triggeredById'>;
-export type CreateOptions = CallOptions & Trigger & { readonly idempotencyKey?: string | undefined };
+export type EnsureOptions = ChangeOptions & Trigger & { readonly idempotencyKey?: string | undefined };
 export type ConversationChangeOptions = ChangeOptions & Trigger;
 
 export interface ConversationChanges {
@@ -67,16 +67,19 @@ const LIST = optionsOf({
 export abstract class ThreadStore extends UserStore {
   /**
    * The conversation of this id (`undefined`: a new one); made, or changed when something is new. Metadata are merged.
-   * @throws `NOT_FOUND` for the session; `CONFLICT` for an idempotency key of other content.
+   * @throws `NOT_FOUND` for the session, and with `ifVersion` for the conversation; `CONFLICT` for another version, and for an
+   * idempotency key of other content.
    */
   async ensureConversation(
     id: string | undefined,
     changes: ConversationChanges = {},
-    options: CreateOptions = {},
+    options: EnsureOptions = {},
   ): Promise<Conversation> {
     const given = optional(uuid)(id, 'id');
     const { title, sessionId, metadata } = CONVERSATION(changes, 'conversation');
-    const { triggeredById, idempotencyKey, ...call } = CREATE_OPTIONS(options, 'options');
+    const { triggeredById, idempotencyKey, ifVersion, ...call } = ENSURE_OPTIONS(options, 'options');
+    if (given === undefined && ifVersion !== undefined)
+      throw invalid('options.ifVersion', ifVersion, 'none for a new conversation');
     const key = given ?? makeUuid(this.host.clock.now());
     return this.decideOn('ensureConversation', key, this.call(call), async (unit, find) => {
       const [once, found, session] = await Promise.all([
@@ -91,6 +94,8 @@ export abstract class ThreadStore extends UserStore {
       }
       if (sessionId !== undefined && session === undefined)
         throw this.missing('session', sessionId, 'ensureConversation');
+      if (found !== undefined) checkIfVersion(found, 'conversation', ifVersion);
+      else if (ifVersion !== undefined) throw this.missing('conversation', key, 'ensureConversation');
       const userId = session?.value.userId;
       once.remember(key);
       if (found === undefined) {

@@ -7,11 +7,11 @@ import { isDate, isPlainObject } from '../../filter/json.js';
 import { uuid } from '../arguments.js';
 import { readPageOptions } from '../options.js';
 import type { ListPage, PageOptions } from '../page.js';
-import type { Entity } from '../store.js';
+import { checkIfVersion, type ChangeOptions, type Entity } from '../store.js';
 import type { Unit } from '../unit.js';
 import { ConversationBase } from './base.js';
 import { defined } from '../defined.js';
-import { NAME, PROFILE, READ_OPTIONS, SESSION, SESSION_OPTIONS, USER } from './input.js';
+import { NAME, PROFILE, PROFILE_OPTIONS, READ_OPTIONS, SESSION, SESSION_OPTIONS, USER } from './input.js';
 import { SESSIONS, USERS, type Session, type SessionValue, type User, type UserValue } from './records.js';
 
 export interface UserChanges {
@@ -32,6 +32,8 @@ export interface UserProfile {
   readonly profile: JsonObject;
   readonly documents: JsonObject;
   readonly userId: string;
+  /** That of the user, whose other changes count too. */
+  readonly version: number;
 }
 
 export interface ProfileChanges {
@@ -83,13 +85,20 @@ export abstract class UserStore extends ConversationBase {
     return { ...page, items: page.items.map(profileOf) };
   }
 
-  async upsertUserProfile(username: string, changes: ProfileChanges, options: CallOptions = {}): Promise<UserProfile> {
+  /** The profile of the user of this name, who is made when new. @throws with `ifVersion`: `NOT_FOUND`, `CONFLICT` */
+  async upsertUserProfile(
+    username: string,
+    changes: ProfileChanges,
+    options: ChangeOptions = {},
+  ): Promise<UserProfile> {
     const name = NAME(username, 'username');
     const { displayName, profile, documents, mergeDocuments } = PROFILE(changes, 'profile');
-    const call = READ_OPTIONS(options, 'options');
+    const { ifVersion, ...call } = PROFILE_OPTIONS(options, 'options');
     const record = await this.again(() =>
       this.decide('upsertUserProfile', call, async (unit) => {
         const known = await findUser(unit, name);
+        if (known !== undefined) checkIfVersion(known, 'user', ifVersion);
+        else if (ifVersion !== undefined) throw this.missing('user', name, 'upsertUserProfile');
         const before = mergeDocuments ? objectAt(known?.value.metadata, 'documents') : {};
         const metadata: JsonObject = defined({
           profile,
@@ -217,9 +226,9 @@ export async function findSession(unit: Unit, externalId: string): Promise<Store
   return (await unit.query(SESSIONS, { externalId }, { limit: 1 }))[0];
 }
 
-function profileOf({ id, externalId, displayName, metadata }: Entity<UserValue>): UserProfile {
+function profileOf({ id, version, externalId, displayName, metadata }: Entity<UserValue>): UserProfile {
   const [profile, documents] = [objectAt(metadata, 'profile'), objectAt(metadata, 'documents')];
-  return defined({ username: externalId!, displayName, profile, documents, userId: id });
+  return defined({ username: externalId!, displayName, profile, documents, userId: id, version });
 }
 
 function objectAt(metadata: JsonObject | undefined, key: string): JsonObject {
