@@ -1,7 +1,7 @@
 /** Messages that are edited, deleted, brought back and purged; what hangs on them. */
 import { describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import type { TenantStorage } from '../../src/index.js';
+import type { ConversationStore, TenantStorage } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { useStorage } from '../support/use-storage.js';
 
@@ -202,3 +202,46 @@ for (const target of storageTargets('conversations: edits'))
       expect(await tenant.conversations.addMessage(id, { content: 'three' })).toMatchObject({ seq: 3 });
     });
   });
+
+describe('a message', () => {
+  const storage = useStorage({ prepare: () => Promise.resolve({ url: 'memory:', drop: () => Promise.resolve() }) });
+  const fresh = (): ConversationStore => storage().tenant(randomUUID()).conversations;
+
+  test('has what its extra speaks of as an asset once, and what its extra has in its extra', async () => {
+    const store = fresh();
+    const id = randomUUID();
+    const extra = { audio: true, audioId: 'a1', id: 'mine', tenantId: 'theirs', version: 9 };
+    const message = await store.addMessage(id, { role: '  ', content: 'one', extra });
+    expect(message).toMatchObject({ role: 'assistant', version: 1, extra, assets: [{ uri: 'a1' }] });
+    expect(message.id).not.toBe('mine');
+    expect(message.tenantId).not.toBe('theirs');
+    expect(message).not.toHaveProperty('audioId');
+    for (const change of [{ content: 'two' }, { extra: { audio: 'loud', b: 2 } }])
+      await store.editMessage(id, message.id, change);
+    const edited = (await store.getMessage(id, message.id))!;
+    expect(edited).toMatchObject({ id: message.id, tenantId: message.tenantId, assets: message.assets });
+    expect(edited.extra).toEqual({ ...extra, audio: 'loud', b: 2 });
+    expect(edited.assets).toHaveLength(1);
+    expect((await store.listMessages(id)).items).toEqual([edited]);
+  });
+
+  test('is told of with what it is: when it is added, edited, deleted under a status, and brought back', async () => {
+    const store = fresh();
+    const id = randomUUID();
+    const message = await store.addMessage(id, { role: 'user', messageType: 'image', status: 'pending', content: 'x' });
+    await store.editMessage(id, message.id, { messageType: 'video', metadata: { a: 1 } });
+    expect(await store.deleteMessage(id, message.id, { status: 'removed' })).toMatchObject({ status: 'removed' });
+    expect(await store.restoreMessage(id, message.id)).toMatchObject({ status: 'pending' });
+    expect(
+      (await store.listMessageEvents({ messageId: message.id })).map(({ eventType, metadata }) => [
+        eventType,
+        metadata,
+      ]),
+    ).toEqual([
+      ['created', { role: 'user', messageType: 'image', status: 'pending' }],
+      ['edited', { messageType: 'video', status: 'pending' }],
+      ['soft_deleted', { messageType: 'video', status: 'removed' }],
+      ['restored', { messageType: 'video', status: 'pending' }],
+    ]);
+  });
+});

@@ -7,6 +7,8 @@ import { STEP } from '../../src/adapters/conversations/retain.js';
 import type { CountRequest } from '../../src/backends/backend.js';
 import { conversation, exported, message } from '../support/exported-conversations.js';
 import { beforeCall } from '../support/held-call.js';
+import { ManualClock } from '../support/manual-clock.js';
+import { openManager } from '../support/shared-memory.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { useTwoStorages } from '../support/use-storage.js';
 
@@ -215,3 +217,30 @@ for (const target of storageTargets('conversations: retention').filter(({ transa
       expect((await mine.listMessages(id, { includeDeleted: true })).items).toEqual([]);
     });
   });
+
+test('what is exactly as old as a policy says stays, a millisecond later it goes', async () => {
+  const clock = new ManualClock();
+  await using storage = await openManager('memory:', clock);
+  const store = storage.conversations;
+  const days = 30;
+  const age = days * 86_400_000;
+  const counts = { messages: { softDeleted: 0, hardDeleted: 0 }, conversations: { archived: 0, deleted: 0 } };
+  /** What was just made or marked, by a policy alone: at its age, and a millisecond later. */
+  const aged = async (policy: string, gone: object): Promise<void> => {
+    clock.jump(age);
+    expect([policy, await store.retain({ [policy]: days })]).toMatchObject([policy, counts]);
+    clock.jump(1);
+    expect([policy, await store.retain({ [policy]: days })]).toMatchObject([policy, gone]);
+  };
+  const id = randomUUID();
+  await store.addMessage(id, { content: 'x' });
+  await aged('softDeleteAfterDays', { messages: { softDeleted: 1 } });
+  await aged('softDeleteGraceDays', { messages: { hardDeleted: 1 } });
+  await store.addMessage(id, { content: 'y' });
+  await aged('messageRetentionDays', { messages: { hardDeleted: 1 } });
+  await store.addMessage(id, { content: 'z' });
+  await aged('conversationArchiveDays', { conversations: { archived: 1 } });
+  expect(await store.getConversation(id)).toMatchObject({ archivedAt: clock.now() });
+  await aged('archivedConversationRetentionDays', { conversations: { deleted: 1 } });
+  expect(await store.getConversation(id)).toBeNull();
+});

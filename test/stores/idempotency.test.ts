@@ -2,6 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { openStorage, type StorageManager } from '../../src/index.js';
+import { ManualClock } from '../support/manual-clock.js';
+import { openManager } from '../support/shared-memory.js';
 
 let storage: StorageManager;
 beforeAll(async () => {
@@ -9,6 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => storage.close());
 
+const THREAD = randomUUID();
 type Made = { readonly id: string };
 const KEY = { idempotencyKey: 'k' };
 const tasks = () => storage.tasks;
@@ -61,4 +64,21 @@ test.each(['x', 'Ж', '𝄞'])('255 characters like %s are a key', async (charac
   const { id } = await tasks().create({ title: 'a' }, key);
   expect(await tasks().create({ title: 'a' }, key)).toMatchObject({ id });
   await expect(tasks().create({ title: 'b' }, key)).rejects.toMatchObject({ code: 'CONFLICT' });
+});
+
+test('a key is kept for a day, and then stands for nothing', async () => {
+  const clock = new ManualClock();
+  await using timed = await openManager('memory:', clock);
+  const { conversations } = timed;
+  const add = (content: string): Promise<Made> => conversations.addMessage(THREAD, { content }, KEY);
+  const ensure = (title: string): Promise<Made> => conversations.ensureConversation(undefined, { title }, KEY);
+  const [message, conversation] = [await add('a'), await ensure('a')];
+  clock.jump(24 * 3_600_000 - 1);
+  expect(await add('a')).toEqual(message);
+  expect(await ensure('a')).toEqual(conversation);
+  await expect(add('b')).rejects.toMatchObject({ code: 'CONFLICT', details: { reason: 'idempotency' } });
+  clock.jump(1);
+  expect(await add('b')).toMatchObject({ seq: 2 });
+  expect((await ensure('b')).id).not.toBe(conversation.id);
+  expect((await conversations.listMessages(THREAD)).items).toHaveLength(2);
 });
