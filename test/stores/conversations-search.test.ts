@@ -1,5 +1,5 @@
 /** Messages found by their words and by their vectors, and what is told of new ones. */
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createHash, randomUUID } from 'node:crypto';
 import { openStorage, type StorageManager, type TenantStorage } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
@@ -179,78 +179,6 @@ for (const target of storageTargets('conversations: search'))
       expect(told).toEqual(['conversation.created', 'conversation.message']);
     });
   });
-
-test('more vectors than one call of a provider takes are deleted', async () => {
-  await using storage = await openStorage(
-    { databases: { main: 'memory:' }, vectors: { default: 'memory' } },
-    { environment: {} },
-  );
-  const store = storage.conversations;
-  const { id, conversationId } = await store.addMessage(randomUUID(), { content: 'a' });
-  for (let i = 0; i <= 10; i++) {
-    const made = Array.from({ length: i < 10 ? 1_000 : 1 }, (_, n) => ({ embedding: [1, n], id: `${i}-${n}` }));
-    await store.upsertMessageVectors(id, made);
-  }
-  expect(await store.deleteMessageVectors({ conversationId })).toBe(10_001);
-  expect(await store.listMessageVectors({ conversationId })).toEqual([]);
-});
-
-test('a search by vectors reads no message that its filter leaves out, and none twice', async () => {
-  await using storage = await openStorage(
-    { databases: { main: 'memory:' }, vectors: { default: 'memory' } },
-    { environment: {} },
-  );
-  const store = storage.conversations;
-  const id = randomUUID();
-  const messages = await Promise.all(
-    Array.from({ length: 60 }, (_, i) => store.addMessage(id, { content: `a${i}`, metadata: { even: i % 2 === 0 } })),
-  );
-  for (const [i, message] of messages.entries())
-    await store.upsertMessageVectors(message.id, [{ embedding: [1, i / 100] }]);
-  const { backend } = store['host'];
-  const [find, read] = [jest.spyOn(backend, 'find'), jest.spyOn(backend, 'read')];
-  const countRead = async (metadata: object): Promise<[number, number]> => {
-    const { items } = await store.search({ vector: [1, 0], metadata, limit: 5 });
-    const found = await Promise.all([...find.mock.results, ...read.mock.results].map(({ value }) => value));
-    find.mockClear();
-    read.mockClear();
-    return [items.length, found.flat().length];
-  };
-  expect(await countRead({ none: true })).toEqual([0, 0]);
-  // Of the nearest 20, of which half are such.
-  expect(await countRead({ even: true })).toEqual([5, 10]);
-});
-
-test('metadata say nothing else of a vector than the vector itself', async () => {
-  await using storage = await openStorage(
-    { databases: { main: 'memory:' }, vectors: { default: 'memory' } },
-    { environment: {} },
-  );
-  const store = storage.conversations;
-  const { id, conversationId } = await store.addMessage(randomUUID(), { content: 'a' });
-  const before = await store.getConversation(conversationId);
-  const said = { provider: 'openai', model: 'm', modelVersion: '1', checksum: 'c', vectorKey: 'k' };
-  const names = [...Object.keys(said), 'embeddingModel', 'embeddingModelVersion', 'embeddingChecksum'];
-  for (const name of [...names, 'dimensions', 'messageId', 'conversationId', 'createdAt']) {
-    const metadata = { [name]: 'mine' };
-    await expect(store.upsertMessageVectors(id, [{ ...said, embedding: [1, 0], metadata }])).rejects.toMatchObject({
-      code: 'VALIDATION',
-      details: { key: `vectors[0].metadata.${name}` },
-    });
-  }
-  expect(await store.getConversation(conversationId)).toEqual(before);
-  expect(await store.listMessageVectors({ messageId: id })).toEqual([]);
-  // The same may be said: what is listed can be written again. What the vector does not say itself is the metadata's.
-  const metadata = { namespace: 'mine', lang: 'en' };
-  const [made] = await store.upsertMessageVectors(id, [{ ...said, embedding: [1, 0], metadata }]);
-  const { embedding, metadata: listed } = (await store.listMessageVectors({ messageId: id, provider: 'openai' }))[0]!;
-  expect(listed).toMatchObject({ ...said, ...metadata, conversationId, messageId: id, dimensions: 2 });
-  expect(await store.upsertMessageVectors(id, [{ ...said, embedding, metadata: listed }])).toEqual([made]);
-  await store.upsertMessageVectors(id, [{ embedding, id: 'other', metadata: { provider: 'theirs', checksum: 'x' } }]);
-  expect(await store.listMessageVectors({ messageId: id, provider: 'theirs' })).toMatchObject([
-    { vectorKey: 'other', metadata: { provider: 'theirs', checksum: 'x' } },
-  ]);
-});
 
 test('of more words than one filter takes a text is refused by its own name, or found by its meaning alone', async () => {
   await using storage = await openStorage(
