@@ -1,7 +1,9 @@
 /** Users and sessions deleted, with what named them; the tenants that there are; histories trimmed. */
-import { describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import type { ConversationStore } from '../../src/index.js';
+import type { ConversationStore, StorageManager } from '../../src/index.js';
+import { ManualClock } from '../support/manual-clock.js';
+import { openManager } from '../support/shared-memory.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { useStorage } from '../support/use-storage.js';
 
@@ -187,3 +189,103 @@ for (const target of storageTargets('conversations: people'))
       await expect(store.trimHistory(randomUUID())).rejects.toMatchObject({ code: 'NOT_FOUND' });
     });
   });
+
+describe('users, sessions and conversations that are ensured', () => {
+  const clock = new ManualClock();
+  let storage: StorageManager;
+  beforeAll(async () => {
+    storage = await openManager('memory:', clock);
+  });
+  afterAll(() => storage.close());
+  const fresh = (): ConversationStore => storage.tenant(randomUUID()).conversations;
+  const missing = { code: 'NOT_FOUND' };
+
+  test('are the same while nothing new is said; metadata are merged, key by key', async () => {
+    const store = fresh();
+    const metadata = { a: 1, b: { c: 2 } };
+    const user = await store.ensureUser('ann', { displayName: 'Ann', metadata });
+    const session = await store.ensureSession('s', { userId: user.id, metadata });
+    const conversation = await store.ensureConversation(randomUUID(), { title: 't', sessionId: session.id, metadata });
+    const [thread, userId, sessionId] = [conversation.id, user.id, session.id];
+    clock.jump(1_000);
+    const same = { b: { c: 2 } };
+    expect(await store.ensureUser('ann')).toEqual(user);
+    expect(await store.ensureUser('ann', { displayName: '  ', metadata: same })).toEqual(user);
+    expect(await store.ensureSession('s', { metadata: same })).toEqual(session);
+    expect(await store.ensureSession('s', { userId })).toEqual(session);
+    expect(await store.ensureConversation(thread)).toEqual(conversation);
+    const again = await store.ensureConversation(thread, { title: 't', sessionId, metadata: same });
+    expect(again).toEqual(conversation);
+    expect(await store.listEvents(thread)).toHaveLength(1);
+    const changed = { metadata: { a: 1, b: {}, d: 4 }, version: 2, updatedAt: clock.now() };
+    const more = { metadata: { b: {}, d: 4 } };
+    expect(await store.ensureUser('ann', more)).toEqual({ ...user, ...changed });
+    expect(await store.ensureSession('s', more)).toEqual({ ...session, ...changed });
+    expect(await store.ensureConversation(thread, more)).toEqual({ ...conversation, ...changed });
+  });
+
+  test('name nobody of another tenant', async () => {
+    const [mine, theirs] = [fresh(), fresh()];
+    const { id: userId } = await mine.ensureUser('ann');
+    const { id: sessionId } = await mine.ensureSession('s');
+    const thread = randomUUID();
+    await expect(theirs.ensureSession('s', { userId })).rejects.toMatchObject(missing);
+    expect(await theirs.findSession('s')).toBeUndefined();
+    await expect(theirs.ensureConversation(thread, { sessionId })).rejects.toMatchObject(missing);
+    expect(await theirs.getConversation(thread)).toBeNull();
+  });
+
+  test('a session goes to another user when told to, and stays named when its time is over', async () => {
+    const store = fresh();
+    const [ann, bob] = [await store.ensureUser('ann'), await store.ensureUser('bob')];
+    const session = await store.ensureSession('s', { userId: ann.id });
+    await expect(store.ensureSession('s', { userId: bob.id })).rejects.toMatchObject({
+      code: 'CONFLICT',
+      details: { id: session.id, reason: 'rebind', userId: ann.id },
+    });
+    expect(await store.findSession('s')).toEqual(session);
+    const expiresAt = new Date(clock.now().getTime() + 1_000);
+    const moved = await store.ensureSession('s', { userId: bob.id, expiresAt }, { rebind: true });
+    expect(moved).toMatchObject({ id: session.id, userId: bob.id, version: 2, expiresAt });
+    const { id } = await store.ensureConversation(undefined, { sessionId: session.id });
+    clock.jump(1_000);
+    expect(await store.findSession('s')).toBeUndefined();
+    expect(await store.getConversation(id)).toMatchObject({ sessionId: session.id, userId: bob.id });
+    expect(await store.deleteSession(session.id)).toBe(false);
+    expect(await store.getConversation(id)).not.toHaveProperty('sessionId');
+  });
+
+  test('a profile is replaced whole, documents are merged when asked for, and the rest stays', async () => {
+    const store = fresh();
+    await store.ensureUser('ann', { metadata: { lang: 'en', profile: 'none' } });
+    clock.jump(1);
+    const first = await store.upsertUserProfile('ann', { profile: { a: 1, b: 2 }, documents: { x: 1, y: { z: 1 } } });
+    expect(first).toMatchObject({ profile: { a: 1, b: 2 }, documents: { x: 1, y: { z: 1 } } });
+    const merged = await store.upsertUserProfile('ann', {
+      displayName: 'Ann',
+      profile: { c: 3 },
+      documents: { y: {} },
+      mergeDocuments: true,
+    });
+    expect(merged).toEqual({ ...first, displayName: 'Ann', version: 3, profile: { c: 3 }, documents: { x: 1, y: {} } });
+    const replaced = await store.upsertUserProfile('ann', { documents: { w: 1 } });
+    expect(replaced).toEqual({ ...merged, documents: { w: 1 }, version: 4 });
+    expect(await store.getUserProfile('ann')).toEqual(replaced);
+    expect((await store.getUser(first.userId)).metadata).toEqual({
+      lang: 'en',
+      profile: { c: 3 },
+      documents: { w: 1 },
+    });
+    // Those that were made first come first, whatever their names and changes.
+    const bob = await store.upsertUserProfile('bob', {});
+    clock.jump(1);
+    const abe = await store.upsertUserProfile('abe', {});
+    clock.jump(-10);
+    await store.ensureUser('old');
+    clock.jump(20);
+    const old = await store.upsertUserProfile('old', { profile: { late: true } });
+    const page = await store.listUserProfiles({ limit: 2 });
+    const rest = await store.listUserProfiles({ limit: 2, after: page.next! });
+    expect([...page.items, ...rest.items]).toEqual([old, replaced, bob, abe]);
+  });
+});
