@@ -1,9 +1,14 @@
 /** Which messages and conversations are listed, in which order, page by page. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import type { Conversation, ConversationStore, Message, StorageManager } from '../../src/index.js';
 import { ManualClock } from '../support/manual-clock.js';
+import { run } from '../support/run.js';
 import { openManager } from '../support/shared-memory.js';
+
+const CHILD = fileURLToPath(new URL('../children/local-times.js', import.meta.url));
 
 interface Page<E> {
   readonly items: E[];
@@ -183,3 +188,14 @@ test('archiving merges its metadata and tells them', async () => {
   expect(await store.archiveConversation(id, { metadata: { b: 9 } })).toBe(false);
   expect(await store.getConversation(id)).toMatchObject({ metadata: { a: 1, ...metadata }, archivedAt: at(0) });
 });
+
+test('times are of UTC wherever the process is: those without an offset, and those that SQLite keeps', async () => {
+  // The second is no time of New York, the last is twice one.
+  const times = ['2024-03-10 01:30:00', '2024-03-10 02:30:00', '2024-03-10 03:30:00', '2024-11-03T05:30:00'];
+  const child = ['TZ=America/New_York', process.execPath, '--no-warnings', CHILD, 'sqlite::memory:', ...times];
+  const { code, output } = await run('env', child, tmpdir(), 120_000);
+  expect([code, output]).toEqual([0, expect.stringMatching(/^\{.*\}$/)]);
+  const forward = times.map((time) => `${time.replace(' ', 'T')}.000Z`);
+  const wanted = { offset: 300, forward, backward: [...forward].reverse(), until: times.length - 1 };
+  expect(JSON.parse(output)).toEqual(wanted);
+}, 150_000);
