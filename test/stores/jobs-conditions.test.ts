@@ -1,7 +1,7 @@
 /** What a caller may rely on when it says a version, and what is looked at before something is decided. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { openStorage, type StorageManager } from '../../src/index.js';
+import { openStorage, type JobSchedule, type StorageManager } from '../../src/index.js';
 import { newJob } from './jobs-target.js';
 
 let storage: StorageManager;
@@ -62,6 +62,28 @@ test('a run that is only noted does not stand in the way of a schedule', async (
   await jobs.upsertSchedule(id, { expression: '@yearly', nextRunAt, overlap: 'skip' });
   const runs = await jobs.claimDue({ workerId: 'w', limit: 100 });
   expect(runs.map(({ jobId, trigger }) => [jobId, trigger])).toEqual([[id, 'schedule']]);
+});
+
+test('an interval without a start counts from now where the schedule before it had one', async () => {
+  const { jobs } = storage;
+  const hourly = { scheduleType: 'interval' as const, expression: '1h' };
+  const withinAnHour = async (id: string): Promise<JobSchedule> => {
+    const schedule = await jobs.getSchedule(id);
+    expect(schedule).not.toHaveProperty('startAt');
+    expect(schedule.nextRunAt!.getTime() - Date.now()).toBeLessThanOrEqual(3_600_000);
+    return schedule;
+  };
+  const { id } = await newJob(storage);
+  for (const earlier of [{ startAt: '2100-01-01' }, { anchorAt: '2100-01-01' }]) {
+    await jobs.upsertSchedule(id, { ...hourly, ...earlier });
+    await jobs.upsertSchedule(id, hourly);
+    const { anchorAt } = await withinAnHour(id);
+    // What it counts from stays, also with another interval.
+    expect(await jobs.upsertSchedule(id, { ...hourly, expression: '2h' })).toMatchObject({ anchorAt });
+  }
+  const declared = { name: 'begun early' };
+  await jobs.ensure(declared, { schedule: { ...hourly, startAt: '2100-01-01' } });
+  await withinAnHour((await jobs.ensure(declared, { schedule: hourly })).id);
 });
 
 test('the guard of tasks looks at every task, however many are linked', async () => {

@@ -27,7 +27,7 @@ export interface NewSchedule {
   readonly startAt?: Date | string | null | undefined;
   /** No occurrence at it or after. */
   readonly endAt?: Date | string | null | undefined;
-  /** What an interval counts from; default: `startAt`, or now. */
+  /** What an interval counts from; default: `startAt`, or what the schedule before it counted from, or now. */
   readonly anchorAt?: Date | string | null | undefined;
   readonly paused?: boolean | undefined;
   /**
@@ -118,7 +118,7 @@ export abstract class ScheduleOperations extends JobOperations {
     { value: given, anchorAt, nextRunAt }: WantedSchedule,
     stopped = false,
   ): Promise<StoredRecord<ScheduleValue>> {
-    const value = { ...given, anchorAt: anchorAt ?? known?.value.anchorAt ?? unit.now };
+    const value = { ...given, anchorAt: anchorAt ?? earlierAnchor(known?.value, unit.now) ?? unit.now };
     const next = given.paused || stopped ? undefined : (nextRunAt ?? (await readRecurrence(value))(unit.now));
     const stored = compact<ScheduleValue>({ ...value, nextRunAt: next, lastRunAt: known?.value.lastRunAt });
     return known === undefined ? unit.insert(SCHEDULES, stored, { id }) : unit.replace(SCHEDULES, known, stored);
@@ -155,9 +155,15 @@ export abstract class ScheduleOperations extends JobOperations {
 /** A schedule as its caller wants it. */
 export interface WantedSchedule {
   readonly value: Omit<ScheduleValue, 'anchorAt' | 'nextRunAt' | 'lastRunAt'>;
-  /** As it is given; default: that of the schedule before it, or now. */
+  /** As it is given, or `startAt`. */
   readonly anchorAt: Date | undefined;
   readonly nextRunAt: Date | undefined;
+}
+
+/** What the schedule before it counted from, but for a start that it had and this one has not, and a time to come. */
+function earlierAnchor(known: ScheduleValue | undefined, now: Date): Date | undefined {
+  if (known === undefined || known.anchorAt > now) return undefined;
+  return known.anchorAt.getTime() === known.startAt?.getTime() ? undefined : known.anchorAt;
 }
 
 /** Before any I/O: whether it is an expression does not depend on the time. @throws `VALIDATION` */
