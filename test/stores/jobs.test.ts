@@ -38,7 +38,7 @@ for (const target of storageTargets('jobs'))
       await expect(jobs.create({ name: 'nightly' })).rejects.toMatchObject({
         code: 'ALREADY_EXISTS',
         message: 'A job named "nightly" is there already (getByName)',
-        details: { name: 'nightly' },
+        details: { name: 'nightly', constraint: 'name', collection: 'qm_jobs' },
       });
       expect((await jobs.getByName('nightly')).id).toBe(job.id);
       const same = await jobs.update(job.id, { description: 'x', metadata: PERSONAS });
@@ -50,6 +50,11 @@ for (const target of storageTargets('jobs'))
       await expect(jobs.update(job.id, { name: 'b' }, { ifVersion: 1 })).rejects.toMatchObject({ code: 'CONFLICT' });
       await expect(jobs.update(job.id, { name: 'nightly' }, { ifVersion: 1 })).rejects.toMatchObject({
         code: 'CONFLICT',
+      });
+      const other = await newJob(open());
+      await expect(jobs.update(other.id, { name: 'nightly' })).rejects.toMatchObject({
+        code: 'ALREADY_EXISTS',
+        details: { name: 'nightly', constraint: 'name' },
       });
       const key = { idempotencyKey: 'once' };
       const first = await jobs.create({ name: 'keyed' }, key);

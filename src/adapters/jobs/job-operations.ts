@@ -292,7 +292,7 @@ function nameTaken(operation: string, name: string | undefined): (error: unknown
     throw reworded(error, `A job named ${JSON.stringify(name)} is there already (getByName)`, {
       component: 'jobs',
       operation: `jobs.${operation}`,
-      details: { name },
+      details: { ...error.details, name },
     });
   };
 }
