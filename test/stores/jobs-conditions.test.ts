@@ -53,14 +53,40 @@ test('who cancels a run is told', async () => {
   expect(events).toMatchObject([{ type: 'job.run_cancelled', triggeredById: 'ann' }]);
 });
 
+test('whatever of its metadata names somebody is the roster of a job', async () => {
+  const { jobs } = storage;
+  const named: readonly object[] = [
+    { personas: ['ann'] },
+    { roster: [{ name: 'ann' }] },
+    { roster: { name: 'ann' } },
+    { personaRoster: [{ persona: 'ann' }] },
+    { personas: [{ id: 'ann' }] },
+    { persona: 'ann' },
+    { persona: { id: 'ann' } },
+    { personaName: 'ann' },
+    { personas: [], roster: [' ', null], personaRoster: null, persona: '', personaName: 'ann' },
+    { personas: [{ name: 7, persona: ' ' }, 7], persona: 'ann' },
+  ];
+  for (const metadata of named)
+    expect(await jobs.rerun((await newJob(storage, { metadata })).id)).toMatchObject({ status: 'running' });
+  for (const metadata of [{}, { persona: '' }, { personas: [' ', null, 7, {}] }, { roster: {} }, { name: 'ann' }]) {
+    const { id } = await newJob(storage, { metadata });
+    await jobs.upsertSchedule(id, { expression: '@yearly' });
+    const refused = { code: 'INVALID_TRANSITION', details: { guard: 'roster' } };
+    await expect(jobs.rerun(id)).rejects.toMatchObject(refused);
+    for (const to of ['scheduled', 'running'] as const)
+      await expect(jobs.transition(id, to)).rejects.toMatchObject(refused);
+  }
+});
+
 test('a run that is only noted does not stand in the way of a schedule', async () => {
   const { jobs } = storage;
-  const { id } = await newJob(storage, { status: 'scheduled' });
+  const { id, name } = await newJob(storage, { status: 'scheduled' });
   await jobs.createRun(id);
   await jobs.createRun(id, { status: 'running' });
   const nextRunAt = new Date(Date.now() - 1_000);
   await jobs.upsertSchedule(id, { expression: '@yearly', nextRunAt, overlap: 'skip' });
-  const runs = await jobs.claimDue({ workerId: 'w', limit: 100 });
+  const runs = await jobs.claimDue({ workerId: 'w', jobs: [name], limit: 100 });
   expect(runs.map(({ jobId, trigger }) => [jobId, trigger])).toEqual([[id, 'schedule']]);
 });
 

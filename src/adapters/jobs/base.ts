@@ -10,7 +10,7 @@ import { callOptions, Store, type EventList } from '../store.js';
 import type { Unit } from '../unit.js';
 import { RETRY, type readJobChanges } from './arguments.js';
 import { withStart } from './events.js';
-import { guardError, hasRoster } from './transitions.js';
+import { checkRoster, guardError } from './transitions.js';
 import { JOB_STORE, JOBS, LINKS, NUMBERS, SCHEDULES, type Job, type JobStatus, type JobValue } from './records.js';
 import { findTasks, isTaskOver } from './tasks.js';
 
@@ -105,13 +105,7 @@ export abstract class JobStoreBase extends Store {
     const { rosterGuard, scheduleGuard, tasksGuard } = host.settings.jobs;
     const { status, metadata } = job.value;
     const starts = to === 'scheduled' || to === 'running';
-    if (starts && rosterGuard && !hasRoster(metadata))
-      throw guardError(
-        'roster',
-        status,
-        to,
-        'The job has no roster: metadata.personas, roster or persona names nobody who does it (jobs.rosterGuard: false asks for none)',
-      );
+    if (starts && rosterGuard) checkRoster(metadata, status, to);
     const [schedule] = await Promise.all([
       starts && scheduleGuard ? unit.find(SCHEDULES, job.id) : undefined,
       (to === 'running' || to === 'succeeded') && tasksGuard ? this.guardTasks(unit, host, job) : undefined,

@@ -13,7 +13,7 @@ import { applyChanges, type JobRecord } from './base.js';
 import type { CreateOptions, JobDetails } from './job-operations.js';
 import { LinkOperations } from './link-operations.js';
 import { cancel, followRuns, runFacts, waiting, writeRun, type RunRecord } from './run-ends.js';
-import { checkJobTransition, checkRunTransition, guardError, hasRoster, isRunOver } from './transitions.js';
+import { checkJobTransition, checkRoster, checkRunTransition, isRunOver } from './transitions.js';
 import { compact, JOBS, NUMBERS, RUNS, type JobRun, type JobStatus, type RunStatus, type RunValue } from './records.js';
 
 export interface NewRun {
@@ -185,13 +185,7 @@ export abstract class RunOperations extends LinkOperations {
       const from = job.value.status;
       const { rosterGuard, tasksGuard } = this.host.settings.jobs;
       if (from !== 'running') checkJobTransition(from, 'running', true);
-      if (rosterGuard && !hasRoster(job.value.metadata))
-        throw guardError(
-          'roster',
-          from,
-          'running',
-          'The job has no roster: metadata.personas, roster or persona names nobody who does it (jobs.rosterGuard: false asks for none)',
-        );
+      if (rosterGuard) checkRoster(job.value.metadata, from, 'running');
       if (tasksGuard && from !== 'running') await this.guardTasks(unit, host, job);
       // Its only writer by a version: a run that is made meanwhile makes this decided again.
       const { closed: _open, ...known } = numbers?.value ?? { last: 0, made: 0 };

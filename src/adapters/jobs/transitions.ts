@@ -48,14 +48,19 @@ export function isRunOver(status: RunStatus): boolean {
   return RUN[status].length === 0;
 }
 
-/** The first of these that is there tells who takes part. */
-const ROSTERS = ['personas', 'roster', 'personaRoster'] as const;
+/** Each of them may tell who takes part. */
+const ROSTERS = ['personas', 'roster', 'personaRoster', 'persona', 'personaName'];
 const NAMES = ['name', 'persona', 'id'];
 
-export function hasRoster(metadata: JsonObject): boolean {
-  const listed = ROSTERS.map((key) => metadata[key]).find((entry) => entry !== undefined && entry !== null);
-  const roster = listed ?? metadata['persona'] ?? metadata['personaName'];
-  return (Array.isArray(roster) ? roster : [roster]).some(isNamed);
+/** @throws `INVALID_TRANSITION` for a job whose metadata name nobody */
+export function checkRoster(metadata: JsonObject, from: JobStatus, to: JobStatus): void {
+  if (ROSTERS.flatMap((key) => metadata[key]).some(isNamed)) return;
+  throw guardError(
+    'roster',
+    from,
+    to,
+    `The job has no roster: none of metadata.${ROSTERS.join(', ')} names who does it (jobs.rosterGuard: false asks for none)`,
+  );
 }
 
 function isNamed(entry: unknown): boolean {
