@@ -90,6 +90,25 @@ test('a run that is only noted does not stand in the way of a schedule', async (
   expect(runs.map(({ jobId, trigger }) => [jobId, trigger])).toEqual([[id, 'schedule']]);
 });
 
+test('each of the occurrences that were missed has its run where that is said, in turn or side by side', async () => {
+  const { jobs } = storage.tenant('missed');
+  const first = new Date(Math.floor(Date.now() / 3_600_000 - 3) * 3_600_000);
+  const missed = { expression: '0 * * * *', misfire: 'runAll', misfireGraceSeconds: 0, nextRunAt: first } as const;
+  for (const [overlap, held] of [
+    [undefined, 1],
+    ['queue', 1],
+    ['allow', 4],
+  ] as const) {
+    const { id, name } = await newJob(storage.tenant('missed'), { status: 'scheduled' });
+    expect(await jobs.upsertSchedule(id, { ...missed, overlap })).toMatchObject({ overlap: overlap ?? 'queue' });
+    const now = new Date(first.getTime() + 3 * 3_600_000 + 1_000);
+    expect(await storage.jobs.claimDue({ workerId: 'w', jobs: [name], limit: 10, now })).toHaveLength(held);
+    expect((await jobs.listRuns(id)).items.map(({ scheduledFor }) => scheduledFor!.getTime())).toEqual(
+      [3, 2, 1, 0].map((hours) => first.getTime() + hours * 3_600_000),
+    );
+  }
+});
+
 test('an interval without a start counts from now where the schedule before it had one', async () => {
   const { jobs } = storage;
   const hourly = { scheduleType: 'interval' as const, expression: '1h' };

@@ -61,7 +61,7 @@ for (const target of storageTargets('job schedules'))
       await drain();
       const counts: Record<string, number[]> = {};
       for (const overlap of ['skip', 'queue', 'allow'] as const) {
-        const id = await scheduled({ overlap, misfire: 'runAll', nextRunAt: new Date(Date.now() - 1_000) });
+        const id = await scheduled({ overlap, nextRunAt: new Date(Date.now() - 1_000) });
         await jobs.claimDue({ workerId: 'w', limit: 10 });
         const schedule = { scheduleType: 'interval' as const, expression: '1h', anchorAt: PAST, overlap };
         await jobs.upsertSchedule(id, { ...schedule, nextRunAt: new Date(Date.now() - 500) });

@@ -117,7 +117,7 @@ function partialWithNulls<T extends object>(reader: Reader<T>): Reader<T> {
   };
 }
 
-export const readSchedule = shape({
+const readScheduleMembers = shape({
   scheduleType: withDefault(choice(SCHEDULE_TYPES), 'cron'),
   expression: text(1_020),
   timezone: withDefault(text(256), 'UTC'),
@@ -128,11 +128,20 @@ export const readSchedule = shape({
   paused: withDefault(flag, false),
   misfire: withDefault(choice(MISFIRES), 'runOnce'),
   misfireGraceSeconds: withDefault(seconds(0), 60),
-  overlap: withDefault(choice(OVERLAPS), 'skip'),
+  overlap: optional(choice(OVERLAPS)),
   payload: PAYLOAD,
   priority: PRIORITY,
   metadata: METADATA,
 });
+
+/** One run of each missed occurrence, and none while there is another one, are not to be had together. */
+export const readSchedule = (value: unknown, key: string) => {
+  const { overlap, ...schedule } = readScheduleMembers(value, key);
+  const runsAll = schedule.misfire === 'runAll';
+  if (runsAll && overlap === 'skip')
+    throw invalid(`${key}.overlap`, overlap, `queue or allow where ${key}.misfire is runAll`);
+  return { ...schedule, overlap: overlap ?? (runsAll ? 'queue' : 'skip') };
+};
 
 function optionalJson(value: unknown, key: string): ReturnType<typeof json> | undefined {
   return value === undefined ? undefined : json(value, key);

@@ -38,8 +38,8 @@ export interface NewSchedule {
   /** Default 60. */
   readonly misfireGraceSeconds?: number | undefined;
   /**
-   * What becomes of an occurrence while a run of the job waits or is held: nothing (`skip`, the default), a run that waits
-   * for its turn (`queue`), or a run beside it (`allow`).
+   * What becomes of an occurrence while a run of the job waits or is held: nothing (`skip`), a run that waits for its turn
+   * (`queue`), or a run beside it (`allow`). Default: `skip`; `queue` where `misfire` is `runAll`, which `skip` contradicts.
    */
   readonly overlap?: ScheduleValue['overlap'] | undefined;
   /** Of each run. */
