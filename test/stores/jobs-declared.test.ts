@@ -1,7 +1,9 @@
 /** Jobs that a service declares at each of its starts: made once, changed where they differ, and otherwise left alone. */
 import { describe, expect, test } from '@jest/globals';
+import type { NewSchedule } from '../../src/index.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { useStorage } from '../support/use-storage.js';
+import { PERSONAS } from './jobs-target.js';
 
 for (const target of storageTargets('declared jobs'))
   describe(`declared jobs on ${target.name}`, () => {
@@ -82,6 +84,44 @@ for (const target of storageTargets('declared jobs'))
       expect(await jobs.ensure({ name: 'drafted' }, { schedule: nightly })).toMatchObject({ version: 2, events: [] });
       await jobs.transition(id, 'cancelled');
       expect((await jobs.ensure({ name: 'drafted' }, { schedule: nightly })).status).toBe('cancelled');
+    });
+
+    test('that have failed or succeeded are scheduled again while occurrences of their schedule are to come', async () => {
+      if (!can()) return;
+      const { jobs } = open();
+      const over = async (name: string, status: 'failed' | 'succeeded', schedule: NewSchedule): Promise<string> => {
+        const { id } = await jobs.ensure({ name, metadata: PERSONAS }, { schedule });
+        await jobs.transition(id, 'running');
+        await jobs.transition(id, status);
+        return id;
+      };
+      for (const status of ['failed', 'succeeded'] as const) {
+        const id = await over(`was ${status}`, status, nightly);
+        // Without its schedule it is declared as what it is, and what is over stays so.
+        const name = `was ${status}`;
+        expect(await jobs.ensure({ name, status: 'scheduled' })).toMatchObject({ status, events: [] });
+        expect(await jobs.ensure({ name, status: 'draft' }, { schedule: nightly })).toMatchObject({
+          status,
+          events: [],
+        });
+        const again = await jobs.ensure({ name }, { schedule: nightly });
+        expect(again).toMatchObject({ id, status: 'scheduled' });
+        expect(again.events).toMatchObject([
+          { type: 'job.status_changed', payload: { from: status, to: 'scheduled' } },
+        ]);
+        expect(await jobs.ensure({ name }, { schedule: nightly })).toMatchObject({ events: [] });
+        const due = new Date((await jobs.getSchedule(id)).nextRunAt!.getTime() + 1_000);
+        const runs = await jobs.claimDue({ workerId: 'w', jobs: [name], now: due });
+        expect(runs).toMatchObject([{ jobId: id, trigger: 'schedule' }]);
+      }
+      await jobs.pauseSchedule(await over('over and paused', 'failed', nightly));
+      expect((await jobs.ensure({ name: 'over and paused' }, { schedule: nightly })).status).toBe('scheduled');
+      const once = { scheduleType: 'once' as const, expression: new Date(Date.now() + 3_600_000).toISOString() };
+      const id = await over('over for good', 'succeeded', once);
+      const past = { ...once, expression: '2026-01-01T00:00:00Z' };
+      expect((await jobs.ensure({ name: 'over for good' }, { schedule: past })).status).toBe('succeeded');
+      expect((await jobs.getSchedule(id)).nextRunAt).toBeUndefined();
+      expect((await jobs.ensure({ name: 'over for good' }, { schedule: nightly })).status).toBe('scheduled');
     });
 
     test('have the status that is meant, however it is written', async () => {

@@ -8,9 +8,16 @@ import type { Unit } from '../unit.js';
 import { OPTIONS, readGivenStatus, readJobChanges, readNewJob } from './arguments.js';
 import { applyJobChanges, type JobChange } from './base.js';
 import { checkConversation, isNameTaken, type NewJob } from './job-operations.js';
-import { readRecurrence } from './occurrences.js';
+import { isToCome, readRecurrence } from './occurrences.js';
 import { compact, JOBS, SCHEDULES, type JobStatus, type JobValue, type ScheduleValue } from './records.js';
-import { readNewSchedule, ScheduleOperations, type NewSchedule, type WantedSchedule } from './schedule-operations.js';
+import {
+  nextSchedule,
+  readNewSchedule,
+  ScheduleOperations,
+  writeSchedule,
+  type NewSchedule,
+  type WantedSchedule,
+} from './schedule-operations.js';
 
 export interface EnsureJobOptions extends CallOptions, Actor {
   /**
@@ -21,7 +28,7 @@ export interface EnsureJobOptions extends CallOptions, Actor {
   readonly schedule?: NewSchedule | undefined;
 }
 
-/** What a draft becomes where it is declared so. */
+/** What a job is to be that is declared as one that does something. */
 const STARTED: ReadonlySet<JobStatus> = new Set(['scheduled', 'running']);
 
 /** What is declared of a job, checked. */
@@ -38,7 +45,8 @@ export abstract class DeclarationOperations extends ScheduleOperations {
   /**
    * The job of this name as it is given: made where there is none; of one that is there, what is given and differs is changed.
    * Its status is that of its making (with a schedule `scheduled`, where none is given); later it is left, but a draft becomes
-   * what is given. Gives the job with the events of the change: none where it was so already. Any number of processes may say the
+   * what is given, and one that has failed or succeeded is scheduled again where the schedule that is given has occurrences to
+   * come. Gives the job with the events of the change: none where it was so already. Any number of processes may say the
    * same at once.
    * @throws `VALIDATION`, for an expression or a zone of the schedule that is none too
    */
@@ -71,28 +79,47 @@ export abstract class DeclarationOperations extends ScheduleOperations {
     const [known] = await unit.query(JOBS, { name: value.name }, { limit: 1 });
     const { value: merged, changed } =
       known === undefined ? { value, changed: value } : applyJobChanges(known.value, changes);
-    const begins = known?.value.status === 'draft' && STARTED.has(value.status);
-    const wanted = begins ? { ...merged, status: value.status } : merged;
     const current = known === undefined ? undefined : await unit.find(SCHEDULES, known.id);
     const isNew = schedule !== undefined && !(current !== undefined && isSame(current.value, schedule, tellsPaused));
-    if (known !== undefined && !isNew && !begins && Object.keys(changed).length === 0) return this.changed(known, []);
-    if ('conversationId' in changed) await checkConversation(host, wanted.conversationId, 'job.conversationId');
+    const status = known?.value.status ?? value.status;
+    const next = isNew ? await declaredSchedule(current?.value, schedule, tellsPaused, status, unit.now) : undefined;
+    const declared = schedule === undefined ? undefined : (next ?? current?.value);
+    const to = known === undefined ? status : statusOf(status, value.status, declared);
+    if (known !== undefined && next === undefined && to === status && Object.keys(changed).length === 0)
+      return this.changed(known, []);
+    if ('conversationId' in changed) await checkConversation(host, merged.conversationId, 'job.conversationId');
+    const wanted = { ...merged, status: to };
     const job = known === undefined ? this.insertJob(unit, wanted, actor) : unit.replace(JOBS, known, wanted);
     if (known !== undefined && Object.keys(changed).length > 0)
       unit.event(job, 'updated', { jobId: job.id, tenantId: unit.tenant, changes: changed }, actor);
-    if (begins) {
-      const payload = { jobId: job.id, tenantId: unit.tenant, from: known.value.status, to: value.status };
-      unit.event(job, 'status_changed', payload, actor);
-    }
-    if (isNew) {
-      const paused = tellsPaused ? schedule.value.paused : (current?.value.paused ?? schedule.value.paused);
-      const own = { ...schedule, value: { ...schedule.value, paused } };
-      const stopped = await isStopped(current?.value, job.value.status, unit.now);
-      const { nextRunAt } = (await this.setSchedule(unit, job.id, current, own, stopped)).value;
-      unit.event(job, 'schedule_changed', { action: 'set', nextRunAt }, actor);
+    if (to !== status)
+      unit.event(job, 'status_changed', { jobId: job.id, tenantId: unit.tenant, from: status, to }, actor);
+    if (next !== undefined) {
+      writeSchedule(unit, job.id, current, next);
+      unit.event(job, 'schedule_changed', { action: 'set', nextRunAt: next.nextRunAt }, actor);
     }
     return this.changed(job, unit.events);
   }
+}
+
+/** What a job that is there becomes: a draft what is given, one that is over is scheduled for what its schedule has to come. */
+function statusOf(status: JobStatus, given: JobStatus, declared: ScheduleValue | undefined): JobStatus {
+  if (!STARTED.has(given)) return status;
+  if (status === 'draft') return given;
+  const isOver = status === 'failed' || status === 'succeeded';
+  return isOver && declared !== undefined && isToCome(declared) ? 'scheduled' : status;
+}
+
+async function declaredSchedule(
+  current: ScheduleValue | undefined,
+  { value, ...rest }: WantedSchedule,
+  tellsPaused: boolean,
+  status: JobStatus,
+  now: Date,
+): Promise<ScheduleValue> {
+  const paused = tellsPaused ? value.paused : (current?.paused ?? value.paused);
+  const stopped = await isStopped(current, status, now);
+  return nextSchedule(current, { ...rest, value: { ...value, paused } }, now, stopped);
 }
 
 /** Whether a schedule was stopped with its job, and nobody has resumed it since. One that has ended by itself was not. */

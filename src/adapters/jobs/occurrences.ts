@@ -93,6 +93,11 @@ function checkZone(timezone: string): void {
   }
 }
 
+/** Whether it has occurrences to come, also when they come once it is resumed. */
+export function isToCome({ nextRunAt, paused }: Pick<ScheduleValue, 'nextRunAt' | 'paused'>): boolean {
+  return nextRunAt !== undefined || paused;
+}
+
 /** The occurrences from `first` to `now`, the last 100 of them. */
 export function missedOccurrences(next: Next, first: Date, now: Date): Date[] {
   const second = next(first);

@@ -10,6 +10,7 @@ import type { Unit } from '../unit.js';
 import { RETRY } from './arguments.js';
 import type { TenantRecord } from './claim.js';
 import { freePlaces, type ChangedRun } from './gates.js';
+import { isToCome } from './occurrences.js';
 import { compact, JOBS, RUNS, SCHEDULES, type JobValue, type RunStatus, type RunValue } from './records.js';
 
 export type RunRecord = StoredRecord<RunValue>;
@@ -186,9 +187,7 @@ export async function followRuns(unit: Unit, runs: readonly ChangedRun[]): Promi
     const [job, schedule] = await Promise.all([unit.find(JOBS, jobId), unit.find(SCHEDULES, jobId)]);
     if (job?.value.status !== 'running' || job.value.currentRunId !== run.id) continue;
     const { currentRunId: _over, ...value } = job.value;
-    // A job with occurrences to come is scheduled again, also when they come once its schedule is resumed.
-    const isToCome = schedule?.value.nextRunAt !== undefined || schedule?.value.paused === true;
-    const to = isToCome ? 'scheduled' : run.value.status;
+    const to = schedule !== undefined && isToCome(schedule.value) ? 'scheduled' : run.value.status;
     const next = unit.replace<JobValue>(JOBS, job, { ...value, status: to });
     unit.event(next, 'status_changed', { jobId, tenantId: unit.tenant, from: 'running', to });
   }

@@ -66,7 +66,7 @@ export abstract class ScheduleOperations extends JobOperations {
       const [job, known] = await Promise.all([this.findJob(unit, id, 'upsertSchedule'), unit.find(SCHEDULES, id)]);
       if (known !== undefined) checkIfVersion(known, 'schedule', ifVersion);
       else if (ifVersion !== undefined) throw this.noSchedule(id, 'upsertSchedule');
-      const record = await this.setSchedule(unit, id, known, wanted);
+      const record = writeSchedule(unit, id, known, await nextSchedule(known?.value, wanted, unit.now));
       this.touch(unit, job, 'schedule_changed', { action: 'set', nextRunAt: record.value.nextRunAt }, actor);
       return this.entity(record);
     });
@@ -110,20 +110,6 @@ export abstract class ScheduleOperations extends JobOperations {
     });
   }
 
-  /** In place of the one that is known. @param stopped it has no occurrence to come, as one whose job was cancelled */
-  protected async setSchedule(
-    unit: Unit,
-    id: string,
-    known: StoredRecord<ScheduleValue> | undefined,
-    { value: given, anchorAt, nextRunAt }: WantedSchedule,
-    stopped = false,
-  ): Promise<StoredRecord<ScheduleValue>> {
-    const value = { ...given, anchorAt: anchorAt ?? earlierAnchor(known?.value, unit.now) ?? unit.now };
-    const next = given.paused || stopped ? undefined : (nextRunAt ?? (await readRecurrence(value))(unit.now));
-    const stored = compact<ScheduleValue>({ ...value, nextRunAt: next, lastRunAt: known?.value.lastRunAt });
-    return known === undefined ? unit.insert(SCHEDULES, stored, { id }) : unit.replace(SCHEDULES, known, stored);
-  }
-
   private async setPaused(
     operation: 'pauseSchedule' | 'resumeSchedule',
     jobId: string,
@@ -158,6 +144,27 @@ export interface WantedSchedule {
   /** As it is given, or `startAt`. */
   readonly anchorAt: Date | undefined;
   readonly nextRunAt: Date | undefined;
+}
+
+/** What takes the place of the one that is known. @param stopped it has no occurrence to come, as one whose job was cancelled */
+export async function nextSchedule(
+  known: ScheduleValue | undefined,
+  { value: given, anchorAt, nextRunAt }: WantedSchedule,
+  now: Date,
+  stopped = false,
+): Promise<ScheduleValue> {
+  const value = { ...given, anchorAt: anchorAt ?? earlierAnchor(known, now) ?? now };
+  const next = given.paused || stopped ? undefined : (nextRunAt ?? (await readRecurrence(value))(now));
+  return compact<ScheduleValue>({ ...value, nextRunAt: next, lastRunAt: known?.lastRunAt });
+}
+
+export function writeSchedule(
+  unit: Unit,
+  id: string,
+  known: StoredRecord<ScheduleValue> | undefined,
+  value: ScheduleValue,
+): StoredRecord<ScheduleValue> {
+  return known === undefined ? unit.insert(SCHEDULES, value, { id }) : unit.replace(SCHEDULES, known, value);
 }
 
 /** What the schedule before it counted from, but for a start that it had and this one has not, and a time to come. */
