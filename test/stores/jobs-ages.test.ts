@@ -5,6 +5,8 @@ import type { TenantStorage } from '../../src/index.js';
 import { StorageManager } from '../../src/manager.js';
 import { registry } from '../../src/registry.js';
 import { loadSettings } from '../../src/settings.js';
+import { ManualClock } from '../support/manual-clock.js';
+import { openManager } from '../support/shared-memory.js';
 import { newJob } from './jobs-target.js';
 
 let storage: StorageManager;
@@ -74,4 +76,58 @@ test('a schedule that is resumed goes on after a rerun during its pause', async 
   days += 2;
   await work(tenant, name);
   expect((await jobs.listRuns(id)).items).toMatchObject([{ trigger: 'schedule' }, { trigger: 'rerun' }]);
+});
+
+/** Twenty runs of a job that is tried four times, and how long each of them waits from a time on. */
+async function triedAgain(own: StorageManager) {
+  const retry = { maxAttempts: 4, backoffSeconds: 10, multiplier: 3, jitterSeconds: 4 };
+  const { id } = await newJob(own, { retry });
+  const runs = await own.jobs.enqueueRuns(
+    id,
+    Array.from({ length: 20 }, () => ({})),
+  );
+  const take = (now?: Date) => own.jobs.claimDue({ workerId: 'w', limit: 20, leaseSeconds: 1, now });
+  const waits = async (now: Date): Promise<number[]> => {
+    const { items } = await own.jobs.listRuns(id);
+    return items.map(({ status, dueAt }) => (status === 'scheduled' ? dueAt!.getTime() - now.getTime() : NaN));
+  };
+  return { runs, take, waits };
+}
+
+function expectWaits(waits: readonly number[], least: number): void {
+  expect(waits).toHaveLength(20);
+  expect(Math.min(...waits)).toBeGreaterThanOrEqual(least);
+  expect(Math.max(...waits)).toBeLessThanOrEqual(least + 4_000);
+  expect(new Set(waits).size).toBeGreaterThan(1);
+}
+
+test('an attempt that failed is tried again after a wait that grows, and a little more by chance', async () => {
+  const clock = new ManualClock();
+  await using own = await openManager('memory:', clock);
+  const { runs, take, waits } = await triedAgain(own);
+  for (const least of [10_000, 30_000, 90_000]) {
+    for (const { id, token } of await take()) await own.jobs.fail(id, token, { error: 'again' });
+    expectWaits(await waits(clock.now()), least);
+    await clock.advance(least + 4_000);
+  }
+  for (const { id, token } of await take()) await own.jobs.fail(id, token, { error: 'again' });
+  expect(await own.jobs.getRun(runs[0]!.id)).toMatchObject({ status: 'failed', dead: true, attempt: 4 });
+});
+
+test('an attempt whose lease has ended is tried again after the same wait, from the time of the claim that ended it', async () => {
+  const clock = new ManualClock();
+  await using own = await openManager('memory:', clock);
+  const { runs, take, waits } = await triedAgain(own);
+  let now = clock.now();
+  for (const least of [10_000, 30_000, 90_000]) {
+    expect(await take(now)).toHaveLength(20);
+    now = new Date(now.getTime() + 500_000);
+    expect(await take(now)).toEqual([]);
+    expectWaits(await waits(now), least);
+    now = new Date(now.getTime() + least + 4_000);
+  }
+  await take(now);
+  now = new Date(now.getTime() + 1_000);
+  expect(await take(now)).toEqual([]);
+  expect(await own.jobs.getRun(runs[0]!.id)).toMatchObject({ status: 'failed', dead: true, finishedAt: now });
 });

@@ -115,11 +115,12 @@ for (const target of storageTargets('job claims'))
       const { jobs } = storage;
       const told: StoreEvent[] = [];
       const stop = storage.on('*', (event) => void told.push(event));
-      const { id: jobId } = await newJob(storage, { retry: { maxAttempts: 3, backoffSeconds: 0, jitterSeconds: 0 } });
+      const retry = { maxAttempts: 3, backoffSeconds: 0, jitterSeconds: 0 };
+      const { id: jobId, name } = await newJob(storage, { retry });
       await jobs.recordEvent(jobId, { eventType: 'noted', payload: { startedAt: 'then', runId: 'x' } });
       const { id } = await jobs.enqueueRun(jobId);
       const take = async (now?: Date): Promise<number> => {
-        const [run] = await jobs.claimDue({ workerId: 'w', leaseSeconds: 1, ...(now && { now }) });
+        const [run] = await jobs.claimDue({ workerId: 'w', jobs: [name], leaseSeconds: 1, now });
         return run!.token;
       };
       await jobs.release(id, await take());

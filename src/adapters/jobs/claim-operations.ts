@@ -32,7 +32,7 @@ export interface JobClaimOptions extends CallOptions {
   readonly jobs?: readonly string[] | undefined;
   /** Default 60. */
   readonly leaseSeconds?: number | undefined;
-  /** What is due is due by this time, and leases begin at it; default: now. */
+  /** What is due is due by this time, leases begin and end by it, and so does the wait for the next attempt; default: now. */
   readonly now?: Date | string | undefined;
 }
 
@@ -133,7 +133,7 @@ export abstract class ClaimOperations extends GatedClaims {
   /** Together; where one of them cannot be written, each by itself, and that one without what makes it too large. */
   protected async expireLeases(expired: readonly TenantRecord<RunValue>[], context: OperationContext): Promise<void> {
     try {
-      await this.expireSome(expired, context, (unit, run) => endAttempt(unit, run, { kind: 'expired' }));
+      await this.expireSome(expired, context, (unit, run, now) => endAttempt(unit, run, { kind: 'expired' }, now));
     } catch (error) {
       if (!isStorageError(error, 'VALIDATION')) throw error;
       if (expired.length === 1) return this.expireSome(expired, context, endUnwritable);
@@ -144,7 +144,7 @@ export abstract class ClaimOperations extends GatedClaims {
   private async expireSome(
     expired: readonly TenantRecord<RunValue>[],
     context: OperationContext,
-    end: (unit: Unit, run: RunRecord) => RunRecord,
+    end: (unit: Unit, run: RunRecord, now: Date) => RunRecord,
   ): Promise<void> {
     const ended = await this.change('expire', this.restOf(context), async (unit) => {
       const runs = await unit.findMany(
@@ -153,7 +153,7 @@ export abstract class ClaimOperations extends GatedClaims {
       );
       const over = runs.flatMap((run, i) => {
         const isOver = isHeld(run, expired[i]!.value.token) && run.value.dueAt! <= context.now;
-        return isOver ? [{ was: run, is: end(unit, run) }] : [];
+        return isOver ? [{ was: run, is: end(unit, run, context.now) }] : [];
       });
       await followRuns(unit, over);
       return over;

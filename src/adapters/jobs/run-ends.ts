@@ -88,9 +88,9 @@ function replaceRun(unit: Unit, run: RunRecord, { untold: _told, ...value }: Run
   return unit.amend(RUNS, run, value);
 }
 
-/** Ends the attempt of a run that is held. @param value what is to stay of it */
-export function endAttempt(unit: Unit, run: RunRecord, end: RunEnd, value = run.value): RunRecord {
-  const { next, facts } = writeTold(unit, run, afterAttempt(value, end, unit.now));
+/** Ends the attempt of a run that is held. @param now when it has ended @param value what is to stay of it */
+export function endAttempt(unit: Unit, run: RunRecord, end: RunEnd, now = unit.now, value = run.value): RunRecord {
+  const { next, facts } = writeTold(unit, run, afterAttempt(value, end, now));
   const { status, error, dueAt } = next.value;
   // The start is in the record of the first.
   const plain = end.kind === 'expired' ? runFacts(run) : facts;
@@ -102,10 +102,10 @@ export function endAttempt(unit: Unit, run: RunRecord, end: RunEnd, value = run.
 }
 
 /** Ends for good a run of which there is too much to be written once more: without what its makers and holders gave it. */
-export function endUnwritable(unit: Unit, run: RunRecord): RunRecord {
+export function endUnwritable(unit: Unit, run: RunRecord, now: Date): RunRecord {
   const { payload: _payload, checkpoint: _checkpoint, ...value } = run.value;
   const end = { kind: 'failed', error: 'too large to be written again', retryable: false } as const;
-  return endAttempt(unit, run, end, { ...value, metadata: {} });
+  return endAttempt(unit, run, end, now, { ...value, metadata: {} });
 }
 
 function afterAttempt(run: RunValue, end: RunEnd, now: Date): RunValue {
