@@ -109,6 +109,19 @@ test('each of the occurrences that were missed has its run where that is said, i
   }
 });
 
+test('the runs that are previewed are after now, also while an occurrence is due', async () => {
+  const { jobs } = storage;
+  const { id } = await newJob(storage);
+  const first = new Date(Math.floor(Date.now() / 3_600_000 + 48) * 3_600_000);
+  await jobs.upsertSchedule(id, { expression: '0 * * * *', nextRunAt: first });
+  const hours = [0, 1, 2].map((hour) => new Date(first.getTime() + hour * 3_600_000));
+  expect(await jobs.previewNextRuns(id, { count: 3 })).toEqual(hours);
+  const schedule = await jobs.upsertSchedule(id, { expression: '@yearly', nextRunAt: new Date(Date.now() - 1) });
+  const runs = await jobs.previewNextRuns(id, { count: 2 });
+  const year = schedule.nextRunAt!.getUTCFullYear();
+  expect(runs).toEqual([new Date(Date.UTC(year + 1, 0)), new Date(Date.UTC(year + 2, 0))]);
+});
+
 test('an interval without a start counts from now where the schedule before it had one', async () => {
   const { jobs } = storage;
   const hourly = { scheduleType: 'interval' as const, expression: '1h' };

@@ -91,7 +91,7 @@ export abstract class ScheduleOperations extends JobOperations {
     return this.setPaused('resumeSchedule', jobId, false, options);
   }
 
-  /** The next occurrences after now, whether it is paused or not; fewer when it ends. @throws `NOT_FOUND` */
+  /** The next occurrences after now, whether it is paused or not; fewer when it ends. One that is due is not among them. @throws `NOT_FOUND` */
   async previewNextRuns(
     jobId: string,
     options: CallOptions & { readonly count?: number | undefined } = {},
@@ -104,7 +104,7 @@ export abstract class ScheduleOperations extends JobOperations {
       const next = await readRecurrence(found.value);
       const runs: Date[] = [];
       const { nextRunAt } = found.value;
-      let at: Date | undefined = nextRunAt ?? next(now);
+      let at = nextRunAt !== undefined && nextRunAt > now ? nextRunAt : next(now);
       for (; at !== undefined && runs.length < count; at = next(at)) runs.push(at);
       return runs;
     });
