@@ -137,6 +137,14 @@ export function packCursor(query: string, content: readonly unknown[]): string {
 
 /** What a cursor holds, not checked any further. @throws `INVALID_CURSOR` */
 export function unpackCursor(cursor: unknown, query: string, length: number): unknown[] {
+  const packed = checkCursor(cursor);
+  if (packed.length !== length + 2) throw malformedCursor();
+  if (packed[1] !== query) throw refuse('it belongs to another query (collection, tenant, sort or filter)');
+  return packed.slice(2);
+}
+
+/** For a query that is not known yet. @throws `INVALID_CURSOR` for what is no cursor of any. */
+export function checkCursor(cursor: unknown): readonly unknown[] {
   if (typeof cursor !== 'string') throw refuse(`expected a string, got ${typeof cursor}`);
   if (cursor.length > CURSOR_LENGTH || !/^[A-Za-z0-9_-]+$/.test(cursor)) throw malformedCursor();
   let packed: unknown;
@@ -145,9 +153,8 @@ export function unpackCursor(cursor: unknown, query: string, length: number): un
   } catch {
     throw malformedCursor();
   }
-  if (!Array.isArray(packed) || packed.length !== length + 2 || packed[0] !== FORMAT) throw malformedCursor();
-  if (packed[1] !== query) throw refuse('it belongs to another query (collection, tenant, sort or filter)');
-  return packed.slice(2);
+  if (!Array.isArray(packed) || packed[0] !== FORMAT) throw malformedCursor();
+  return packed;
 }
 
 export function malformedCursor(): ValidationError {

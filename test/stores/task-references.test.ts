@@ -1,7 +1,8 @@
 /** What goes with a conversation, a task or a job of another store: on one database at once, elsewhere not at all. */
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { openStorage, type StorageManager } from '../../src/index.js';
+import { databaseOf } from '../support/open-parts.js';
 import { storageTargets } from '../support/storage-targets.js';
 import { describeTasks, refused } from '../support/task-storage.js';
 
@@ -73,6 +74,14 @@ describeTasks('tasks beside other stores', (made) => {
     const first = await tasks.list({ jobId: job.id, limit: 2 });
     expect((await tasks.list({ jobId: job.id, limit: 2, after: first.next! })).items).toHaveLength(1);
     expect(await refused(tasks.list({ jobId: 'x' }), 'VALIDATION')).toMatchObject({ key: 'options.jobId' });
+    const find = jest.spyOn(databaseOf(made.storage).backend, 'find');
+    const bad = { jobId: job.id, after: 'x' };
+    for (const options of [bad, { ...bad, overdue: true }, { ...bad, overdue: true, after: '1.x' }])
+      await refused(tasks.list(options), 'INVALID_CURSOR');
+    expect(find).not.toHaveBeenCalled();
+    await tasks.list({ jobId: job.id });
+    expect(find).toHaveBeenCalled();
+    find.mockRestore();
     await refused(other.tasks.delete(a), 'NOT_FOUND');
     await tasks.delete(a);
     expect((await jobs.listLinkedTasks(job.id)).map(({ taskId }) => taskId)).toEqual([b, c]);

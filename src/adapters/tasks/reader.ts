@@ -3,6 +3,7 @@ import type { CallOptions } from '../../component.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import { invalid } from '../../errors.js';
 import type { JsonObject } from '../../backends/backend.js';
+import { checkCursor } from '../../filter/cursor.js';
 import { uuid } from '../arguments.js';
 import type { EventValue, StoreEvent } from '../events.js';
 import type { ListPage, PageOptions } from '../page.js';
@@ -138,6 +139,8 @@ export abstract class TaskReader extends Store {
     order: 'asc' | 'desc',
     options: PageOptions,
   ): Promise<ListPage<Task>> {
+    // The links are a part of the filter, and read before it is known: what is no cursor at all is refused first.
+    if (asked.jobId !== undefined && options.after !== undefined) checkCursor(options.after);
     const ids = asked.jobId === undefined ? undefined : await tasksOfJob(this.host, asked.jobId, callOptions(options));
     const page = await this.page(TASKS, listFilter(asked, now, ids), listSort(asked.sort, order), options);
     const timed = (cursor: string): string => (asked.overdue === undefined ? cursor : timedCursor.write(cursor, now));
