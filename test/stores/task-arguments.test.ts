@@ -30,7 +30,7 @@ const actor = members('options', { triggeredById: [...TEXTS, long(256)], session
 const change = [...call, ...actor, ...members('options', { ifVersion: [0, -1, 1.5, '1', null, NaN] })];
 const keyed = [...call, ...actor, ...members('options', { idempotencyKey: [...TEXTS, long(256)] })];
 const page = [...call, ...members('options', { limit: [0, 101, 1.5, '5'], after: [5, {}] })];
-const ROLES = [...TEXTS, long(65)];
+const ROLES = [...TEXTS, long(65), 'ж'.repeat(65)];
 const TIMES = [5, 'x', '2020-13-01', new Date(NaN), {}];
 const fields = {
   description: [...TEXTS, long(65_537)],

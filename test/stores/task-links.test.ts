@@ -48,6 +48,26 @@ describeTasks('task assignments', (made) => {
     ]);
   });
 
+  test('are of a role of 64 characters of any script', async () => {
+    const { tasks } = made.tenant();
+    const { id } = await tasks.create({ title: 'a' });
+    const ann = randomUUID();
+    // The last two differ in the last character alone, and with the ids are longer than an id.
+    const roles = ['ж'.repeat(64), '🦉'.repeat(64), `${'🦉'.repeat(63)}🦊`];
+    for (const role of roles) await tasks.assign(id, ann, { role });
+    for (const role of roles) expect(await tasks.assign(id, ann, { role })).toMatchObject({ role, version: 1 });
+    expect(await tasks.respond(id, ann, 'accepted', { role: roles[1] })).toMatchObject({ role: roles[1], version: 2 });
+    expect(await tasks.completeAssignment(id, ann, { role: roles[1] })).toMatchObject({ status: 'completed' });
+    await refused(tasks.completeAssignment(id, ann, { role: roles[2] }), 'INVALID_TRANSITION');
+    const { items } = await tasks.listAssignments({ taskId: id });
+    expect(new Set(items.map((one) => one.id)).size).toBe(3);
+    expect(items.map(({ role }) => role).sort()).toEqual([...roles].sort());
+    // As it has always been of what fits.
+    expect(items.map((one) => one.id)).toContain(`${id}:${ann}:${roles[0]}`);
+    await tasks.delete(id);
+    expect((await tasks.listAssignments({ taskId: id })).items).toEqual([]);
+  });
+
   test('are answered once, however many ask', async () => {
     const { tasks } = made.tenant();
     const { id } = await tasks.create({ title: 'a' });

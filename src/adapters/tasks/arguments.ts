@@ -42,17 +42,21 @@ export const subtaskArguments = shape(PAGE_MEMBERS);
 export const dependencyArguments = shape({ ...CHANGE_MEMBERS, type: withDefault(choice(DEPENDENCY_TYPES), 'blocks') });
 export const retainArguments = shape({ ...CALL_MEMBERS, dryRun: withDefault(flag, false) });
 
-const ROLE = withDefault(text(64), 'participant');
 const PRIORITY = integer(0, 100);
-const TITLE = text(255 * 4);
 const DESCRIPTION = text(65_536);
 
-/** @throws `VALIDATION` for more than 255 characters */
-const title: Reader<string> = (value, key) => {
-  const given = TITLE(value, key);
-  if ([...given].length > 255) throw invalid(key, value, 'a text of 1 to 255 characters');
-  return given;
-};
+/** Trimmed, not blank; of any script. */
+function characters(most: number): Reader<string> {
+  const bounded = text(most * 4);
+  return (value, key) => {
+    const given = bounded(value, key);
+    if ([...given].length > most) throw invalid(key, value, `a text of 1 to ${most} characters`);
+    return given;
+  };
+}
+
+const title = characters(255);
+const ROLE = withDefault(characters(64), 'participant');
 
 export const status = choice(TASK_STATUSES);
 

@@ -113,7 +113,11 @@ export abstract class TaskLinker extends TaskReader {
     });
   }
 
-  /** Asks someone to take a role in a task, by default `participant`; who has it already keeps it. @throws `NOT_FOUND` */
+  /**
+   * Asks someone to take a role in a task; who has it already keeps it.
+   * @param options `role`: up to 64 characters; default `participant`
+   * @throws `NOT_FOUND`
+   */
   async assign(
     id: string,
     assigneeId: string,

@@ -1,6 +1,8 @@
 /** What is kept of tasks, and what a caller gets of it. */
 import type { JsonObject } from '../../backends/backend.js';
+import { LIMITS } from '../../backends/limits.js';
 import { defineOwnCollection } from '../../collection/definition.js';
+import { digest } from '../../collection/digest.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { StoreEvent } from '../events.js';
 import type { Entity } from '../store.js';
@@ -171,6 +173,8 @@ export function dependencyId(taskId: string, dependsOnId: string): string {
   return `${taskId}:${dependsOnId}`;
 }
 
+/** A role that would make it longer than an id may be stands in it by its digest, which with its colon is no role. */
 export function assignmentId(taskId: string, assigneeId: string, role: string): string {
-  return `${taskId}:${assigneeId}:${role}`;
+  const id = `${taskId}:${assigneeId}:${role}`;
+  return Buffer.byteLength(id) <= LIMITS.idBytes ? id : `${taskId}:${assigneeId}::${digest(role)}`;
 }
