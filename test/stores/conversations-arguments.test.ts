@@ -192,6 +192,16 @@ for (const target of storageTargets('conversations: arguments'))
       expect((await mine.listMessages(ID)).items).toEqual([message]);
     });
 
+    test('words are read in any case, and blank ones are the default', async () => {
+      const store = storage().tenant('words').conversations;
+      for (const [id, createdAt] of [[ID, '2090-01-01'] as const, [OTHER, '2080-01-01'] as const])
+        await store.addMessage(id, { content: 'x', createdAt });
+      const ids = async (by: string, order: string): Promise<string[]> =>
+        (await store.listConversations({ by: any(by), order: any(order) })).items.map(({ id }) => id);
+      expect(await ids(' ACTIVEAT', 'Desc')).toEqual([ID, OTHER]);
+      expect(await ids('', ' ')).toEqual([OTHER, ID]);
+    });
+
     test('a session goes to another user only when told to, and ends', async () => {
       const store = storage().tenant('sessions').conversations;
       await store.addMessage(ID, { content: 'x', user: 'ann', session: 's' });

@@ -45,7 +45,7 @@ const TITLES = [5, null, '', '  ', long(256), 'a\u0000b'];
 const titled = (refusals: readonly Refusal[]): Refusal[] =>
   refusals.map(([bad, key]) => [{ title: 'a', ...(bad as object) }, key]);
 const id = each('id', ...UUIDS);
-const filter = { status: [5, 'x', null, {}], ownerId: OPTIONAL_UUIDS, conversationId: OPTIONAL_UUIDS };
+const filter = { status: [5, 'x', {}], ownerId: OPTIONAL_UUIDS, conversationId: OPTIONAL_UUIDS };
 
 const OPERATIONS: readonly (readonly [
   operation: Operation,
@@ -82,9 +82,11 @@ const OPERATIONS: readonly (readonly [
           dueBefore: TIMES,
           dueAfter: TIMES,
           overdue: [1, 'x'],
-          sort: ['x', 5, 'createdat'],
+          sort: ['x', 5],
           order: ['x', 5],
         }),
+        [{ status: ['done', null] }, 'options.status[1]'],
+        [{ status: [''] }, 'options.status[0]'],
       ],
     ],
   ],

@@ -60,6 +60,8 @@ describeTasks('task lists', (made) => {
         ({ status }) => status === 'ready' || status === 'done',
       ],
       [{ status: [] }, () => false],
+      [{ status: null as unknown as TaskStatus }, () => true],
+      [{ status: ' ' as TaskStatus, ownerId: '' }, () => true],
       [{ ownerId: BOB }, ({ ownerId }) => ownerId === BOB],
       [{ conversationId: TALK }, ({ conversationId }) => conversationId === TALK],
       [{ parentTaskId: known[0]!.id }, ({ parentTaskId }) => parentTaskId === known[0]!.id],
@@ -104,9 +106,12 @@ describeTasks('task lists', (made) => {
         });
         expect([sort, order, titles(await all(store, { sort, order }))]).toEqual([sort, order, titles(sorted)]);
       }
-    expect(titles(await all(store, { sort: 'dueAt' }))).toEqual(
-      titles(await all(store, { sort: 'dueAt', order: 'asc' })),
-    );
+    const byDue = titles(await all(store, { sort: 'dueAt', order: 'asc' }));
+    const anyCase = { sort: 'DUEAT', order: 'ASC' } as unknown as TaskListOptions;
+    for (const options of [{ sort: 'dueAt' } as const, anyCase])
+      expect(titles(await all(store, options))).toEqual(byDue);
+    const blank = { sort: '', order: null } as unknown as TaskListOptions;
+    expect(await store.list(blank)).toEqual(await store.list());
   });
 
   test('go both ways by cursors of their own', async () => {
@@ -153,6 +158,7 @@ describeTasks('task lists', (made) => {
     );
     expect((await store.search({ metadata: { n: '1' } })).count).toBe(0);
     expect((await store.search({ status: [] })).count).toBe(0);
+    expect((await store.search({ status: null as unknown as TaskStatus })).count).toBe(newest.length);
     expect((await store.search()).items).toEqual(newest.slice(0, 20));
   });
 });

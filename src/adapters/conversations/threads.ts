@@ -49,18 +49,13 @@ export interface ConversationListOptions extends CallOptions {
   readonly order?: 'asc' | 'desc' | undefined;
 }
 
-function sortField(value: unknown, key: string): 'createdAt' | 'activeAt' {
-  if (value !== 'createdAt' && value !== 'activeAt') throw invalid(key, value, "'createdAt' or 'activeAt'");
-  return value;
-}
-
 const LIST = optionsOf({
   ...PAGE_MEMBERS,
   includeArchived: withDefault(flag, true),
   sessionId: optional(uuid),
   userId: optional(uuid),
   updatedAfter: optional(instant),
-  by: withDefault(sortField, 'createdAt'),
+  by: withDefault(choice(['createdAt', 'activeAt']), 'createdAt'),
   order: withDefault(choice(['asc', 'desc']), 'desc'),
 });
 

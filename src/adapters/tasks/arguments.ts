@@ -27,7 +27,7 @@ import {
   ifVersion,
   PAGE_MEMBERS,
 } from '../options.js';
-import { ASSIGNMENT_STATUSES, DEPENDENCY_TYPES, OWN_EVENTS, TASK_STATUSES, type TaskStatus } from './records.js';
+import { ASSIGNMENT_STATUSES, DEPENDENCY_TYPES, OWN_EVENTS, TASK_STATUSES } from './records.js';
 
 export const callArguments = shape(CALL_MEMBERS);
 export const changeArguments = shape(CHANGE_MEMBERS);
@@ -104,16 +104,10 @@ export const manyTransitions: typeof transitions = (value, key) => {
 };
 
 /** An empty list matches nothing. */
-const statuses: Reader<readonly TaskStatus[] | undefined> = (value, key) =>
-  value === undefined ? undefined : oneOrMany(status)(value, key);
+const statuses = optional(oneOrMany(status));
 
 const SORTS = ['createdAt', 'updatedAt', 'dueAt', 'priority'] as const;
 export type TaskSort = (typeof SORTS)[number];
-const sort: Reader<TaskSort> = (value, key) => {
-  const known = SORTS.find((candidate) => candidate === value);
-  if (known === undefined) throw invalid(key, value, `one of ${SORTS.join(', ')}`);
-  return known;
-};
 
 export const listArguments = shape({
   ...PAGE_MEMBERS,
@@ -128,7 +122,7 @@ export const listArguments = shape({
   dueBefore: optional(instant),
   dueAfter: optional(instant),
   overdue: optional(flag),
-  sort: withDefault(sort, 'createdAt'),
+  sort: withDefault(choice(SORTS), 'createdAt'),
   order: optional(choice(['asc', 'desc'])),
 });
 
