@@ -37,6 +37,31 @@ describeServer('vectors that others change meanwhile', () => {
   });
   afterAll(() => fixture.close());
 
+  const waiting = async (): Promise<boolean> => {
+    const text = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    return (await rowsOf(pool, text)).length > 0;
+  };
+
+  test.each(['upsert', 'load'] as const)('a batch of %s takes its records by code point', async (operation) => {
+    const name = `sorted-${operation}`;
+    await store.createCollection({ name, dimension: 2, index: { kind: 'none' } });
+    const [a, b] = [
+      { id: 'a', vector: [1, 2] },
+      { id: 'B', vector: [1, 2] },
+    ];
+    const batch = await pool.transaction({ context: context() }, async (session) => {
+      const inside = storeOn(providerOn(pool), 'main', session);
+      await inside.upsert(name, [b]);
+      const writing = store[operation](name, [a, b]);
+      await until(waiting);
+      // It waits for the first of its records and has none yet; sooner than a deadlock would be found.
+      await rowsOf(pool, "SET LOCAL lock_timeout = '1s'", session);
+      await inside.upsert(name, [a]);
+      return { writing };
+    });
+    expect(await batch.writing).toMatchObject({ written: 2, failed: 0 });
+  });
+
   test.each<[string, (name: string) => Promise<unknown>, unknown]>([
     [
       'upsert',
@@ -53,13 +78,6 @@ describeServer('vectors that others change meanwhile', () => {
     const original = ['a', 'b'].map((id) => ({ id, vector: [2, 1], metadata: { by: 'nobody' } }));
     await store.upsert(name, original);
     const table = await tableOf(providerOn(pool), name);
-    const waiting = async (): Promise<boolean> =>
-      (
-        await rowsOf(
-          pool,
-          "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-      ).length > 0;
     const { passed: locked, open: hasLocked } = gate();
     const holder = pool.transaction({ context: context() }, async (session) => {
       // The other one is the one that looks for deadlocks first.
