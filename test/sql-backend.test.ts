@@ -4,11 +4,13 @@ import { isStorageError } from '../src/errors.js';
 import { cursorRanges, parseSort } from '../src/filter/cursor.js';
 import { ALL } from '../src/filter/syntax.js';
 import type { RecordBackend, RecordSchema, Write } from '../src/backends/backend.js';
+import { defineCollection } from '../src/collection/definition.js';
 import { findStatement } from '../src/backends/sql/find.js';
 import { sql } from '../src/backends/sql/index.js';
 import { postgres } from '../src/backends/sql/postgres/dialect.js';
 import { rangesStatement } from '../src/backends/sql/postgres/ranges.js';
 import { tablePlan } from '../src/backends/sql/table-plan.js';
+import { collectionOn } from '../src/testing/record-target.js';
 import {
   A,
   at,
@@ -240,6 +242,28 @@ describe('tables', () => {
       0,
     );
     expect(await backend.deleteMany!(A, { collection: things, filter: ALL, limit: 9 }, ctx)).toBe(1);
+  });
+
+  test('keep times by the millisecond, as a Date has them: of rows between two of them each comes once', async () => {
+    const moments = collectionOn(backend, defineCollection<object>({ name: 'moments', id: 'given' }), 'a');
+    await moments.count();
+    await pool.query(
+      `INSERT INTO quartermaster.moments SELECT 'a', 'x' || i, 1, $1::timestamptz + i * interval '300 microseconds', $1::timestamptz, 'infinity', '{}' FROM generate_series(10, 29) i`,
+      [at(0).toISOString()],
+      ctx,
+    );
+    for (const direction of ['asc', 'desc'] as const) {
+      const sort = { createdAt: direction };
+      const ids: string[] = [];
+      let after: string | undefined;
+      do {
+        const { items, next } = await moments.list({ sort, limit: 3, after });
+        ids.push(...items.map(({ id }) => id));
+        after = next;
+      } while (after !== undefined && ids.length <= 20);
+      const expected = Array.from({ length: 20 }, (_, i) => `x${i + 10}`);
+      expect(ids).toEqual(direction === 'asc' ? expected : expected.reverse());
+    }
   });
 
   test('keep times to the edge of what a Date can hold', async () => {
