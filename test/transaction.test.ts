@@ -21,7 +21,7 @@ async function refused(work: Promise<unknown>): Promise<unknown> {
 
 const targets = storageTargets('transactions').filter(({ transactions }) => transactions);
 
-describe.each(targets)('on $name', ({ name, vectors, prepare }) => {
+describe.each(targets)('on $name', ({ name, server, vectors, prepare }) => {
   let storage: StorageManager;
   let drop: () => Promise<void>;
   beforeAll(async () => {
@@ -265,6 +265,31 @@ describe.each(targets)('on $name', ({ name, vectors, prepare }) => {
     if (transactions === 'snapshot') expect(onSnapshots).toBe(2);
     else expect([1, 2]).toContain(onSnapshots);
   });
+
+  if (server)
+    test('a record that goes to another page meanwhile is met once', async () => {
+      const mine = fresh();
+      const accounts = mine.collection(Accounts);
+      await accounts.load(Array.from({ length: 450 }, (_, i) => ({ id: `r${i}`, value: { balance: i } })));
+      let move = (): void => undefined;
+      // Begun here it is no part of the transaction.
+      const moved = new Promise<void>((resolve) => (move = resolve)).then(() =>
+        accounts.patch('r5', { set: { balance: 1_000 } }),
+      );
+      const met = await mine.transaction(
+        async (tx) => {
+          const ids: string[] = [];
+          for await (const { id } of tx.collection(Accounts).each({}, { sort: { balance: 'asc' } })) {
+            if (ids.push(id) !== 100) continue;
+            move();
+            await moved;
+          }
+          return ids;
+        },
+        { isolation: 'snapshot' },
+      );
+      expect([met.length, new Set(met).size, (await accounts.get('r5')).value.balance]).toEqual([450, 450, 1_000]);
+    });
 
   test('transfers between accounts keep the sum', async () => {
     const mine = fresh();
