@@ -6,7 +6,7 @@ import { decodeMetadata, encodeMetadata } from '../src/vectors/codec/metadata.js
 import { encodeRecord } from '../src/vectors/codec/record.js';
 import { resolveSchema, sameSchema } from '../src/vectors/codec/schema.js';
 import { VectorSlab } from '../src/vectors/codec/slab.js';
-import { checkNamespace, checkVector, checkVectorId } from '../src/vectors/codec/values.js';
+import { checkNamespace, checkVector, checkVectorId, checkVectorText } from '../src/vectors/codec/values.js';
 import type { VectorCapabilities, VectorCollectionSpec } from '../src/vectors/provider.js';
 
 const capabilities: VectorCapabilities = {
@@ -126,6 +126,8 @@ describe('vectors', () => {
     ['zero in float32', [1e-50, 0, 0], /length/],
     ['too short to square', [1e-30, 0, 0], /length/],
     ['too long to square', [1e19, 0, 0], /length/],
+    ['just too short', [9e-16, 0, 0], /length from 1e-15 to 1000000000000000/],
+    ['just too long', [0, 9e14, 9e14], /length/],
     ['a Float64Array', new Float64Array(3), /Float64Array/],
     ['text', 'abc', /a string/],
     ['nothing', undefined, /undefined/],
@@ -139,6 +141,7 @@ describe('vectors', () => {
     given[0] = 9;
     expect([...kept]).toEqual([1, 2, 3]);
     expect(checkVector([0.1, 0, 0], 3)[0]).toBe(Math.fround(0.1));
+    for (const length of [1.1e-15, 9.9e14]) expect(checkVector([length, 0, 0], 3)[0]).toBe(Math.fround(length));
   });
 });
 
@@ -147,6 +150,12 @@ test('ids and namespaces', () => {
   expect(checkVectorId('é'.repeat(256))).toHaveLength(256);
   for (const namespace of [' x', 'a\n', 'x'.repeat(256), 7, null]) refused(() => checkNamespace(namespace));
   expect([checkNamespace(undefined), checkNamespace('user.1')]).toEqual(['', 'user.1']);
+});
+
+test('a text has a mebibyte, of which fewer characters may be', () => {
+  for (const text of ['x'.repeat(1_048_576), 'é'.repeat(524_288), '']) expect(checkVectorText(text)).toBe(text);
+  for (const text of ['x'.repeat(1_048_577), `${'é'.repeat(524_288)}x`, 'a\0', '\ud800', 7, null])
+    expect(refused(() => checkVectorText(text)).message).toMatch(/^text: /);
 });
 
 test('records: unknown keys, sparse vectors and what is no record are refused', () => {
