@@ -12,6 +12,7 @@ import { describeBatches } from './record-batches.js';
 import { describeCollections } from './record-collections.js';
 import { describeQueries } from './record-queries.js';
 import { describeFilters } from './record-filters.js';
+import { describeLimits } from './record-limits.js';
 import { compareLoads, describeLoads } from './record-loads.js';
 import { compareUnique } from './record-unique.js';
 import { describeMisfits } from './record-misfits.js';
@@ -38,6 +39,7 @@ export function describeRecordBackend(target: RecordTarget, runner: TestRunner, 
     describeBatches(runner, opened);
     describeRemade(runner, opened);
     describeMisfits(runner, opened);
+    describeLimits(runner, opened);
     describeQueries(runner, opened);
     describeFilters(runner, opened);
     describeBulk(runner, opened);
