@@ -7,8 +7,14 @@ import { Orders, refusedWith, type Order } from './record-orders.js';
 import { collectionOn, contextAt, freshTenant, NOW, saveAll, type OpenRecords } from './record-target.js';
 import type { TestRunner } from './runner.js';
 
+interface Text {
+  text: string;
+  number?: number;
+}
+const fields = { text: 'string', number: 'number' } as const;
 /** Sorted by texts of any length, which no index holds. */
-const Texts = defineCollection<{ text: string }>({ name: 'test_texts', fields: { text: 'string' } });
+const Texts = defineCollection<Text>({ name: 'test_texts', fields });
+const Twins = defineCollection<Text>({ name: 'test_text_twins', fields });
 
 export function describeQueries(runner: TestRunner, target: () => OpenRecords): void {
   const { describe, test } = runner;
@@ -62,14 +68,14 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
       }
     });
 
-    test('a text keeps the byte order mark that it begins with', async () => {
+    test('texts are sorted by code point, and keep the byte order mark that they begin with', async () => {
       const all = orders();
-      const texts = ['\ufeff', '\ufeff\ufeffx', '\ufeffx', 'x', 'x\ufeff'];
+      const texts = ['😀', '\uffff', '\ufeff', '\ufeff\ufeffx', '\ufeffx', 'x', 'x\ufeff'];
       for (const text of texts) await all.save({ status: text, code: text });
       const { items } = await all.list({ sort: { status: 'asc' } });
       assert.deepEqual(
         items.map(({ value }) => value.status),
-        ['x', 'x\ufeff', '\ufeff', '\ufeffx', '\ufeff\ufeffx'],
+        ['x', 'x\ufeff', '\ufeff', '\ufeffx', '\ufeff\ufeffx', '\uffff', '😀'],
       );
       const groups = await all.aggregate({}, { by: ['status'] });
       assert.deepEqual(
@@ -135,6 +141,25 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
       await assert.rejects(all.query({}, { after: 5 as never }), invalid);
     });
 
+    test('a cursor of another collection, or of another form than its sort, is refused', async () => {
+      const tenant = freshTenant();
+      const texts = collectionOn(target().backend, Texts, tenant);
+      const twins = collectionOn(target().backend, Twins, tenant);
+      const sort = { number: 'asc' } as const;
+      for (const all of [texts, twins]) for (const number of [1, 2]) await all.save({ text: 't', number });
+      const { next } = await texts.list({ sort, limit: 1 });
+      const invalid = refusedWith('INVALID_CURSOR');
+      await assert.rejects(twins.list({ sort, after: next! }), invalid);
+      const parts = JSON.parse(Buffer.from(next!, 'base64url').toString()) as unknown[];
+      const made = (...values: unknown[]): string =>
+        Buffer.from(JSON.stringify([...parts.slice(0, -1), values])).toString('base64url');
+      await texts.list({ sort, after: made(1, 'a') });
+      await texts.list({ sort, after: made(null, 'a') });
+      for (const values of [['x', 'a'], [true, 'a'], [[1], 'a'], [1], [], [1, 'a', 'x'], [1, null], [1, 5]])
+        await assert.rejects(texts.list({ sort, after: made(...values) }), invalid, JSON.stringify(values));
+      for (const id of ['\ud800', 'a\0']) await assert.rejects(texts.list({ sort, after: made(1, id) }), invalid);
+    });
+
     test('bad input is refused before anything is written', async () => {
       const all = orders();
       const refused = async (work: Promise<unknown>, code: ErrorCode = 'VALIDATION'): Promise<void> =>
@@ -194,6 +219,7 @@ export function describeQueries(runner: TestRunner, target: () => OpenRecords): 
       await refused(all.patch('x', { set: { nested: 1, 'nested.deep': 1 } as never }));
       await refused(all.patch('x', { set: { 'status.below': 1 } as never }));
       await refused(all.list({ sort: { status: 'up' } as never }));
+      await refused(all.list({ sort: { status: 'asc', total: 'asc', dueAt: 'asc', code: 'asc' } }));
       for (const sort of [null, [], new Map([['status', 'desc']]), new Date()])
         await refused(all.list({ sort: sort as never }));
       for (const path of [undefined, null, 5, ['total']])
