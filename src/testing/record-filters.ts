@@ -71,6 +71,12 @@ const TRAPS: readonly Trap[] = [
   { name: 'true is not 1', values: [{ a: true }, { a: 1 }], filter: { a: 1 }, matches: [1] },
   { name: 'a number is not its text', values: [{ a: 5 }, { a: '5' }], filter: { a: '5' }, matches: [1] },
   { name: 'an array is not its text', values: [{ a: [1] }, { a: '[1]' }], filter: { a: '[1]' }, matches: [1] },
+  {
+    name: 'an object is not its text',
+    values: [{ a: { b: 1 } }, { a: '{"b":1}' }],
+    filter: { a: '{"b":1}' },
+    matches: [1],
+  },
   { name: 'integers beyond 2^53', values: [{ n: 2 ** 60 + 256 }], filter: { n: 2 ** 60 + 256 }, matches: [0] },
   {
     name: 'neighbouring doubles',
