@@ -61,5 +61,16 @@ export function describeBatches(runner: TestRunner, target: () => OpenRecords): 
       );
       assert.equal(new Set(saved.map(({ id }) => id)).size, 1_000);
     });
+
+    test('more than 1,000 records or 8 MiB at once are refused before anything is written', async () => {
+      const all = collectionOn(target().backend, Orders, freshTenant());
+      const many = Array.from({ length: 1_001 }, () => ({ value: { status: 's' } }));
+      await assert.rejects(all.saveMany(many), refusedWith('VALIDATION'));
+      // Each of them by itself is small enough.
+      const large = Array.from({ length: 9 }, () => ({ value: { status: 's', note: 'x'.repeat(1_000_000) } }));
+      const { batch } = target().backend.capabilities;
+      await assert.rejects(all.saveMany(large), refusedWith(batch === 'atomic' ? 'VALIDATION' : 'UNSUPPORTED'));
+      assert.equal(await all.count(), 0);
+    });
   });
 }
