@@ -209,6 +209,20 @@ describeChroma('faults of the way to Chroma', () => {
     expect(proxy.count(GET) - before).toBe(1);
   });
 
+  test.each([
+    [400, 'InvalidArgumentError', 'VALIDATION'],
+    [409, 'UniqueConstraintError', 'ALREADY_EXISTS'],
+    [422, 'ChromaError', 'VALIDATION'],
+    [501, 'Unimplemented', 'UNSUPPORTED'],
+  ])('what is answered by %i is told once, by its code', async (status, serverError, code) => {
+    const before = proxy.count(GET);
+    const body = JSON.stringify({ error: serverError, message: 'no' });
+    proxy.meet(GET, { status, headers: { 'content-type': 'application/json' }, body });
+    const details = { status, serverError };
+    expect(await failure(store.fetch('docs', ['kept']))).toMatchObject({ code, retryable: false, details });
+    expect(proxy.count(GET) - before).toBe(1);
+  });
+
   test('no error shows the token, whatever the server says', async () => {
     const token = 'hunter2TheSecret';
     const own = await fixture.proxy();
