@@ -1,10 +1,12 @@
 /** What a MongoDB URL and its settings may say, the errors of the client and its servers, and the release of the client. */
 import { describe, expect, test } from '@jest/globals';
+import { MongoClient } from 'mongodb';
 import { memory } from '../src/pools/memory.js';
 import { systemClock as clock } from '../src/clock.js';
 import { mongo as backend } from '../src/backends/mongo/index.js';
 import { isSerializationFailure } from '../src/errors.js';
 import { duplicateIndex, isLostAnswer, mapError } from '../src/pools/mongo/errors.js';
+import { hello } from '../src/pools/mongo/connect.js';
 import { mongo } from '../src/pools/mongo/index.js';
 import { isOlder } from '../src/pools/mongo/library.js';
 import { readOptions } from '../src/pools/mongo/settings.js';
@@ -138,6 +140,37 @@ describe('errors', () => {
 test('releases before 7.8.0 are too old', () => {
   expect(['6.12.0', '7.7.9', '7.0.0', 'x'].every(isOlder)).toBe(true);
   expect(['7.8.0', '7.8.0-beta', '7.10.1', '8.0.0', '7.8.0|other'].some(isOlder)).toBe(false);
+});
+
+test('a client of a release that is too old is not connected', async () => {
+  // With it a client notes, as it is made, what it will tell the server about itself.
+  const given = Object.getOwnPropertyDescriptor(MongoClient.prototype, 'appendMetadata')!;
+  const pool = mongo.create('mongodb://127.0.0.1:1/x?directConnection=true', {}, { clock, name: 'main' });
+  try {
+    for (const version of ['7.7.9', '7.7.9|mongoose', undefined]) {
+      MongoClient.prototype.appendMetadata = function (this: { options: object }) {
+        Object.assign(this.options, { metadata: Promise.resolve({ driver: { version } }) });
+      };
+      await expect(pool.open({ clock, signal: new AbortController().signal })).rejects.toMatchObject({
+        code: 'DEPENDENCY_MISSING',
+        details: { found: version && '7.7.9' },
+      });
+    }
+  } finally {
+    Object.defineProperty(MongoClient.prototype, 'appendMetadata', given);
+  }
+});
+
+test.each([
+  [{ setName: 'rs0' }, 'snapshot'],
+  [{ msg: 'isdbgrid' }, 'snapshot'],
+  [{ msg: 'other' }, 'none'],
+  [{ setName: null }, 'none'],
+  [{}, 'none'],
+])('a server that says %j of itself has transactions: %s', async (answer, transactions) => {
+  const client = { db: () => ({ command: () => Promise.resolve(answer) }) } as unknown as MongoClient;
+  const { signal } = new AbortController();
+  expect(await hello(client, clock, signal)).toEqual({ transactions, clock: undefined });
 });
 
 test('the backend takes no other pool', () => {
