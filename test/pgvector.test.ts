@@ -31,6 +31,29 @@ test('a pool that does not speak PostgreSQL is refused', () => {
   expect(() => pgvector.create({}, environment)).toThrow(/PostgreSQL/);
 });
 
+test.each([
+  ['0.7.4', false],
+  ['0.8.0', true],
+  ['0.10.1', true],
+  ['1.0.0', true],
+])('an extension of the release %s will do: %s', async (extversion, willDo) => {
+  const query: SqlPool['query'] = async (text, ...rest) =>
+    text.includes('extversion') ? { rows: [{ extversion }], affected: 0 } : pool.query(text, ...rest);
+  const released = new Proxy(pool, {
+    get(target, key) {
+      const value: unknown = key === 'query' ? query : Reflect.get(target, key, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+  const store = storeOn(pgvector.create({}, { clock, name: 'vectors:pgvector', pool: released }), 'main');
+  const creating = store.createCollection({ name: 'released', dimension: 2 });
+  if (willDo) await creating;
+  else await expect(creating).rejects.toMatchObject({ code: 'UNSUPPORTED', details: { version: extversion } });
+  const tables = "SELECT 1 FROM pg_tables WHERE tablename LIKE 'qm_v_released_%'";
+  const { rows } = await pool.query(tables, [], context());
+  expect([rows.length, await store.deleteCollection('released')]).toEqual(willDo ? [1, true] : [0, false]);
+});
+
 describe('on real embeddings', () => {
   const store = () => storeOn(provider, 'main');
   const kinds = {
