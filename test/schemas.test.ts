@@ -187,3 +187,36 @@ test.each([
     expect.objectContaining({ code: 'VALIDATION', details: expect.objectContaining({ key }) as unknown }),
   );
 });
+
+const Strings = { a: 'string', b: 'string', c: 'string', d: 'string', e: 'string', n: 'number' };
+const withLong = (maxBytes: number): object => ({ ...Strings, a: { type: 'string', maxBytes } });
+
+test.each<[string, object, string[], boolean]>([
+  ['four strings', Strings, ['a', 'b', 'c', 'd'], true],
+  ['five strings', Strings, ['a', 'b', 'c', 'd', 'e'], false],
+  ['a string of 2,090 bytes', withLong(2_090), ['a'], true],
+  ['a string of 2,091 bytes', withLong(2_091), ['a'], false],
+  ['a string of 2,600 bytes', withLong(2_600), ['a'], false],
+  ['a string of 2,058 bytes and a number', withLong(2_058), ['a', 'n'], true],
+  ['a string of 2,059 bytes and a number', withLong(2_059), ['a', 'n'], false],
+])('%s in 2,600 bytes of an index beside the tenant and the id', (_what, fields, keys, fit) => {
+  for (const by of [
+    { indexes: [{ keys }] },
+    { indexes: [{ keys, scope: 'all' }] },
+    { unique: [{ name: 'u', fields: keys }] },
+  ]) {
+    const declare = () => defineCollection({ name: 'wide', fields, ...by } as never).name;
+    const message = expect.stringContaining('at most 2600 bytes') as unknown;
+    if (fit) expect(declare()).toBe('wide');
+    else expect(declare).toThrow(expect.objectContaining({ code: 'VALIDATION', message }));
+  }
+});
+
+test.each(['id', 'version', 'createdAt', 'updatedAt', 'expiresAt'])('%s is no name of a field or a text', (path) => {
+  for (const spec of [{ fields: { [path]: 'string' as const } }, { text: [path] }])
+    expect(() => defineCollection({ name: 'wrong', ...spec })).toThrow(
+      expect.objectContaining({ code: 'VALIDATION', message: expect.stringContaining('mean the envelope') as unknown }),
+    );
+  // Below another name it is one as any other.
+  expect(defineCollection({ name: 'right', fields: { [`of.${path}`]: 'string' as const } }).name).toBe('right');
+});
