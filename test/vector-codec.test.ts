@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import { isStorageError, type StorageError } from '../src/errors.js';
 import { compileMetadataFilter } from '../src/vectors/codec/filter.js';
 import { decodeMetadata, encodeMetadata } from '../src/vectors/codec/metadata.js';
+import { fusionDepth } from '../src/vectors/codec/fusion.js';
 import { encodeRecord } from '../src/vectors/codec/record.js';
 import { resolveSchema, sameSchema } from '../src/vectors/codec/schema.js';
 import { VectorSlab } from '../src/vectors/codec/slab.js';
@@ -156,6 +157,10 @@ test('a text has a mebibyte, of which fewer characters may be', () => {
   for (const text of ['x'.repeat(1_048_576), 'é'.repeat(524_288), '']) expect(checkVectorText(text)).toBe(text);
   for (const text of ['x'.repeat(1_048_577), `${'é'.repeat(524_288)}x`, 'a\0', '\ud800', 7, null])
     expect(refused(() => checkVectorText(text)).message).toMatch(/^text: /);
+});
+
+test('of each list at least 50 and five for one are fused, and no more than a provider gives', () => {
+  expect([1, 10, 11, 100, 300].map((topK) => fusionDepth(topK, 1_000))).toEqual([50, 50, 55, 500, 1_000]);
 });
 
 test('records: unknown keys, sparse vectors and what is no record are refused', () => {

@@ -81,6 +81,25 @@ export function describeVectorText({ describe, test }: TestRunner, fixture: () =
       assert.ok(Math.abs(hits[1]!.score - 1 / 61) < 1e-12, String(hits[1]!.score));
     });
 
+    test('and vectors together: what is far down in both lists is found before what is first in one', async () => {
+      if (!capabilities().text) return;
+      const name = await fixture().collection({ text: {} });
+      // The longer the angle to [1, 0, 0], the later in the list of the vector; of equal texts the order is that of the ids.
+      const at = (i: number): number[] => [Math.cos(i / 100), Math.sin(i / 100), 0];
+      const id = (i: number): string => String(i).padStart(3, '0');
+      const near = Array.from({ length: 49 }, (_, i) => ({ id: id(i), vector: at(i), text: 'other' }));
+      const said = Array.from({ length: 49 }, (_, i) => ({ id: id(i + 49), vector: at(60 + i), text: 'word' }));
+      const both = { id: 'both', vector: at(55), text: 'word' };
+      await fixture()
+        .store()
+        .upsert(name, [...near, ...said, both]);
+      await fixture().settle();
+      const [hit] = await fixture()
+        .store()
+        .search(name, { vector: [1, 0, 0], text: 'word', topK: 1 });
+      assert.deepEqual([hit?.id, Math.abs(hit!.score - 2 / 110) < 1e-12], ['both', true]);
+    });
+
     test('are changed and deleted with their records', async () => {
       if (!capabilities().text) return;
       const name = await filled();
