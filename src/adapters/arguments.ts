@@ -83,6 +83,16 @@ export function text(maxBytes = 1_020): Reader<string> {
   };
 }
 
+/** As `text`, of characters of any script. */
+export function characters(most: number): Reader<string> {
+  const bounded = text(most * 4);
+  return (value, key) => {
+    const given = bounded(value, key);
+    if ([...given].length > most) throw invalid(key, value, `a text of 1 to ${most} characters`);
+    return given;
+  };
+}
+
 /** Any text that can be an id: up to 255 bytes, no control characters, no padding. */
 export const id: Reader<string> = checkId;
 

@@ -158,9 +158,7 @@ describeKv(
       expect(await refused({ ...quotas, tenantQuotaBytes: 0 })).toMatchObject(scope('namespace'));
       expect(await refused({ ...quotas, globalQuotaBytes: 0 })).toMatchObject(scope('namespace'));
       expect(await refused({ ...quotas, namespaceQuotaBytes: 0 })).toMatchObject(scope('tenant'));
-      expect(await refused({ ...quotas, namespaceQuotaBytes: 0, tenantQuotaBytes: 0 })).toMatchObject(
-        scope('global'),
-      );
+      expect(await refused({ ...quotas, namespaceQuotaBytes: 0, tenantQuotaBytes: 0 })).toMatchObject(scope('global'));
     });
 
     // Elsewhere each manager has a database of its own.

@@ -1,6 +1,7 @@
 /** What callers say of tasks, as it is read. */
 import { invalid } from '../../errors.js';
 import {
+  characters,
   choice,
   eventPayload,
   flag,
@@ -44,16 +45,6 @@ export const retainArguments = shape({ ...CALL_MEMBERS, dryRun: withDefault(flag
 
 const PRIORITY = integer(0, 100);
 const DESCRIPTION = text(65_536);
-
-/** Trimmed, not blank; of any script. */
-function characters(most: number): Reader<string> {
-  const bounded = text(most * 4);
-  return (value, key) => {
-    const given = bounded(value, key);
-    if ([...given].length > most) throw invalid(key, value, `a text of 1 to ${most} characters`);
-    return given;
-  };
-}
 
 const title = characters(255);
 const ROLE = withDefault(characters(64), 'participant');
