@@ -10,9 +10,12 @@ export class JobStore extends MaintenanceOperations {
   /**
    * Begins to work: claims runs of every tenant as they fall due and gives them to the handler, until it is stopped or the
    * manager closes. A run whose handler ends is completed, one whose handler throws has failed.
-   * @param handler of the runs of all jobs; or one of each job by its name, and then other jobs' runs are left to others
+   * @param handler of the runs of all jobs; or one of each job by its name, and then other jobs' runs are left to others. With
+   * `Payloads` each of those knows its own; nothing checks at run time that it is so.
    * Only the manager's own store has it. @throws `VALIDATION`, `UNSUPPORTED`
    */
+  work(handler: RunHandler | RunHandlers, options?: WorkOptions): JobWorker;
+  work<Payloads>(handlers: RunHandlers<Payloads>, options?: WorkOptions): JobWorker;
   work(handler: RunHandler | RunHandlers, options: WorkOptions = {}): JobWorker {
     const { jobs, handlerOf } = readHandlers(handler);
     const { workerId = makeWorkerId(), ...settings } = readWork(options, 'options');

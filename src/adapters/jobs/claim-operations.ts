@@ -16,7 +16,8 @@ import { newRun, queued } from './run-operations.js';
 import { compact, JOBS, RUNS, SCHEDULES, type RunValue, type ScheduleValue } from './records.js';
 
 /** A run that is the claimer's until `dueAt`, under `token`; `storage.tenant(run.tenantId).jobs` takes what becomes of it. */
-export type ClaimedRun = Entity<RunValue> & {
+export type ClaimedRun<Payload = RunValue['payload']> = Omit<Entity<RunValue>, 'payload'> & {
+  readonly payload: Payload;
   readonly workerId: string;
   readonly startedAt: Date;
   /** When the lease ends. */

@@ -26,10 +26,15 @@ export interface RunContext {
  * class, no bigint), or undefined for none. Where it is not, the run has succeeded without it, and the manager's event `error`
  * says so. What it throws fails the attempt.
  */
-export type RunHandler = (run: ClaimedRun, context: RunContext) => unknown;
+export type RunHandler<Payload = ClaimedRun['payload']> = (run: ClaimedRun<Payload>, context: RunContext) => unknown;
 
-/** By the names of jobs; of each tenant the job that had this name when the run was made. */
-export type RunHandlers = Readonly<Record<string, RunHandler>>;
+/**
+ * By the names of jobs; of each tenant the job that had this name when the run was made. `Payloads`: what their runs carry, by
+ * the same names.
+ */
+export type RunHandlers<Payloads = Record<string, ClaimedRun['payload']>> = {
+  readonly [Name in keyof Payloads]?: RunHandler<Payloads[Name]>;
+};
 
 export interface WorkOptions {
   /** Default: host, process id and a random part. */

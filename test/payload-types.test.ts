@@ -1,6 +1,13 @@
-/** What the compiler knows of messages: their payloads by topic, said once for who leaves and who receives them. */
+/** What the compiler knows of payloads: of messages by their topics, of runs by the names of their jobs. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { openStorage, type OutboxMessage, type RelayOptions, type TransactionOutbox } from '../src/index.js';
+import {
+  openStorage,
+  type ClaimedRun,
+  type OutboxMessage,
+  type RelayOptions,
+  type RunHandlers,
+  type TransactionOutbox,
+} from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 
 interface Messages {
@@ -39,6 +46,36 @@ test('payloads are typed by topic', async () => {
   await done;
   await Promise.all([relay.stop(), other.stop()]);
   expect(seen).toEqual(expect.arrayContaining(['ANN', 2, 4]));
+});
+
+test('runs are typed by the names of their jobs', async () => {
+  interface Runs {
+    mail: { readonly to: string };
+    sum: readonly number[];
+  }
+  const { jobs } = storage;
+  const worker = jobs.work<Runs>({
+    mail: ({ payload }) => payload.to.toUpperCase(),
+    sum: ({ payload }) => payload.reduce((sum, number) => sum + number, 0),
+  });
+  const other = jobs.work({ other: ({ payload }: ClaimedRun<{ n: number }>) => payload.n * 2 });
+  const payloads = { mail: { to: 'ann' }, sum: [1, 2], other: { n: 2 } };
+  const results: unknown[] = [];
+  for (const [name, payload] of Object.entries(payloads)) {
+    const job = await jobs.create({ name });
+    const { id } = await jobs.enqueueRun(job.id, { payload });
+    for await (const { type } of jobs.watchEvents(id)) if (type === 'job.run_succeeded') break;
+    results.push((await jobs.getRun(id)).result);
+  }
+  await Promise.all([worker.stop(), other.stop()]);
+  expect(results).toEqual(['ANN', 3, 4]);
+  const wrong: RunHandlers<Runs>[] = [
+    // @ts-expect-error a job that there is not
+    { post: () => undefined },
+    // @ts-expect-error a payload of another job
+    { mail: ({ payload }: ClaimedRun<number>) => payload },
+  ];
+  expect(wrong).toHaveLength(2);
 });
 
 test('what does not fit a topic does not compile', () => {
