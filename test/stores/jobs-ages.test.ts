@@ -1,13 +1,15 @@
-/** What the age of jobs and runs decides: what a retention takes, and what comes after a pause. */
+/** What the age of jobs and runs decides: what is kept, what comes after a pause or a failure, in which order, and what figures tell. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { offsetClock, systemClock } from '../../src/clock.js';
-import type { TenantStorage } from '../../src/index.js';
+import type { ClaimedRun, JobChange, JobStore, TenantStorage } from '../../src/index.js';
 import { StorageManager } from '../../src/manager.js';
 import { registry } from '../../src/registry.js';
 import { loadSettings } from '../../src/settings.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { openManager } from '../support/shared-memory.js';
 import { newJob } from './jobs-target.js';
+
+type ListJobsOptions = NonNullable<Parameters<JobStore['list']>[0]>;
 
 let storage: StorageManager;
 let days = 0;
@@ -130,4 +132,91 @@ test('an attempt whose lease has ended is tried again after the same wait, from 
   now = new Date(now.getTime() + 1_000);
   expect(await take(now)).toEqual([]);
   expect(await own.jobs.getRun(runs[0]!.id)).toMatchObject({ status: 'failed', dead: true, finishedAt: now });
+});
+
+test('jobs are listed from the newest, also page by page, and by what is said of them', async () => {
+  const clock = new ManualClock();
+  await using own = await openManager('memory:', clock);
+  const { jobs } = own;
+  const ownerId = '00000000-0000-7000-8000-000000000000';
+  const made: JobChange[] = [];
+  for (const status of ['draft', 'scheduled', 'failed', 'draft', 'cancelled', 'draft', 'scheduled'] as const) {
+    const job = await newJob(own, { status, ...(made.length % 3 === 0 ? { ownerId } : {}) });
+    made.push(job);
+    // Two at a time are made in the same millisecond.
+    if (made.length % 2 === 0) await clock.advance(1_000);
+  }
+  const newest = [...made].sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1));
+  const idsOf = (all: readonly { readonly id: string }[]): string[] => all.map(({ id }) => id);
+  const listed = async (options: ListJobsOptions): Promise<string[]> => idsOf((await jobs.list(options)).items);
+  expect(await listed({})).toEqual(idsOf(newest));
+  for (const options of [{}, { status: ['draft', 'scheduled'] }, { ownerId }] as ListJobsOptions[]) {
+    const paged: string[] = [];
+    let after: string | undefined;
+    do {
+      const page = await jobs.list({ ...options, limit: 2, after });
+      paged.push(...idsOf(page.items));
+      after = page.next;
+    } while (after !== undefined);
+    expect(paged).toEqual(await listed(options));
+  }
+  expect(await listed({ status: [] })).toEqual([]);
+  expect(await listed({ status: 'failed' })).toEqual([made[2]!.id]);
+  const some = newest.filter(({ status }) => status === 'draft' || status === 'scheduled');
+  expect(await listed({ status: ['draft', 'scheduled'] })).toEqual(idsOf(some));
+  expect(await listed({ ownerId })).toEqual(idsOf(newest.filter((job) => job.ownerId === ownerId)));
+  expect(await listed({ ownerId, status: 'cancelled' })).toEqual([]);
+});
+
+test('a job is given with its newest runs first, and its oldest events', async () => {
+  const clock = new ManualClock();
+  await using own = await openManager('memory:', clock);
+  const { id } = await newJob(own);
+  const noted = [];
+  for (let i = 0; i < 3; i++) {
+    await own.jobs.createRun(id);
+    noted.push(await own.jobs.recordEvent(id, { eventType: `noted_${i}` }));
+    await clock.advance(1_000);
+  }
+  const job = await own.jobs.get(id, { withRuns: true, withEvents: true });
+  expect(job.runs!.map(({ runNumber }) => runNumber)).toEqual([3, 2, 1]);
+  expect(job.events!.map(({ type }) => type)).toEqual(['job.created', ...noted.map(({ type }) => type)]);
+  expect(job).not.toHaveProperty('schedule');
+  const plain = await own.jobs.get(id);
+  for (const absent of ['runs', 'events', 'schedule']) expect(plain).not.toHaveProperty(absent);
+});
+
+test('the figures tell what waits and since when, what failed for good, and how long claims had to be waited for', async () => {
+  const clock = new ManualClock();
+  await using own = await openManager('memory:', clock);
+  const { jobs } = own;
+  const { id } = await newJob(own);
+  const begun = clock.now();
+  const after = (seconds: number): Date => new Date(begun.getTime() + seconds * 1_000);
+  const nothing = { jobs: { draft: 1 }, runs: {}, dead: 0, claimLatency: { count: 0 } };
+  expect(await jobs.stats()).toEqual(nothing);
+  for (const seconds of [0, 2, 4, 6, 100]) await jobs.enqueueRun(id, { runAt: after(seconds) });
+  const take = async (): Promise<ClaimedRun> => (await jobs.claimDue({ workerId: 'w' }))[0]!;
+  await clock.advance(1_000);
+  const first = await take();
+  await clock.advance(4_000);
+  // A held run has not ended, and its wait is not among them yet.
+  expect(await jobs.stats()).toEqual({ ...nothing, runs: { running: 1, scheduled: 4 }, oldestDue: after(2) });
+  await jobs.complete(first.id, first.token);
+  const second = await take();
+  await jobs.fail(second.id, second.token, { error: 'no', retryable: false });
+  const third = await take();
+  await jobs.fail(third.id, third.token, { error: 'again' });
+  await clock.advance(2_000);
+  const claimLatency = { count: 2, average: 2_000, max: 3_000 };
+  const runs = { succeeded: 1, failed: 1, scheduled: 3 };
+  expect(await jobs.stats()).toEqual({ jobs: { draft: 1 }, runs, dead: 1, oldestDue: after(6), claimLatency });
+  await jobs.transition(id, 'cancelled');
+  expect(await jobs.stats()).toEqual({
+    jobs: { cancelled: 1 },
+    runs: { succeeded: 1, failed: 1, cancelled: 3 },
+    dead: 1,
+    claimLatency,
+  });
+  expect(await own.tenant('other').jobs.stats()).toEqual({ ...nothing, jobs: {} });
 });

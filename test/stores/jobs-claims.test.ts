@@ -148,6 +148,7 @@ for (const target of storageTargets('job claims'))
       if (!storage.jobs.capabilities.claims) return expect(target.transactions).toBe(false);
       const { jobs } = storage;
       const job = await newJob(storage);
+      const earlier = (await jobs.stats()).claimLatency.count;
       const made = await jobs.enqueueRuns(
         job.id,
         Array.from({ length: 60 }, (_, n) => ({ payload: n })),
@@ -167,6 +168,13 @@ for (const target of storageTargets('job claims'))
       expect(taken.sort()).toEqual(made.map(({ id }) => id).sort());
       const { runs, claimLatency } = await jobs.stats();
       expect(runs.running).toBe(60);
-      expect(claimLatency.count).toBeGreaterThanOrEqual(0);
+      // Of those that have ended.
+      expect(claimLatency.count).toBe(earlier);
+      await jobs.complete(made[0]!.id, 1);
+      expect((await jobs.stats()).claimLatency).toEqual({
+        count: earlier + 1,
+        average: expect.any(Number),
+        max: expect.any(Number),
+      });
     });
   });
