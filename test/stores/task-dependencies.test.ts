@@ -1,7 +1,8 @@
 /** Tasks that wait for others: what gates, what is ready, and that no circle can be closed. */
-import { expect, test } from '@jest/globals';
+import { expect, jest, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import type { TaskStatus, TaskStore } from '../../src/index.js';
+import { DEPENDENCIES, dependencyId } from '../../src/adapters/tasks/records.js';
+import { openStorage, type TaskStatus, type TaskStore } from '../../src/index.js';
 import { describeTasks, refused } from '../support/task-storage.js';
 
 async function make(store: TaskStore, number: number, status: TaskStatus = 'draft'): Promise<string[]> {
@@ -154,6 +155,17 @@ describeTasks('task dependencies', (made) => {
     expect(await titles(2)).toEqual(['hint', 'freed']);
   });
 
+  test('tell what is ready without a query a task', async () => {
+    const { tasks } = made.tenant();
+    const ids = await make(tasks, 60);
+    for (const [i, id] of ids.slice(1).entries()) await tasks.addDependency(id, ids[i]!);
+    const { backend } = tasks['host'];
+    const spies = (['find', 'read', 'count'] as const).map((name) => jest.spyOn(backend, name));
+    expect((await tasks.ready()).map(({ id }) => id)).toEqual([ids[0]]);
+    expect(spies.map(({ mock }) => mock.calls.length)).toEqual([2, 1, 0]);
+    for (const spy of spies) spy.mockRestore();
+  });
+
   test('tell what is ready behind many that wait', async () => {
     const { tasks } = made.tenant();
     const last = await tasks.create({ title: 'last', priority: 0 });
@@ -163,6 +175,31 @@ describeTasks('task dependencies', (made) => {
     for (const { id } of waiting) await tasks.addDependency(id, last.id);
     expect((await tasks.ready()).map(({ title }) => title)).toEqual(['last']);
   });
+});
+
+test('a search for a circle looks at 10,000 tasks at most', async () => {
+  await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
+  const { tasks } = storage;
+  const [before, from, to] = (await make(tasks, 3)) as [string, string, string];
+  // Something waits for the one that is to wait: else nothing can be closed.
+  await tasks.addDependency(before, from);
+  const dependencies = tasks['records'](DEPENDENCIES);
+  const lead = async (count: number): Promise<void> => {
+    const edges = Array.from({ length: count }, () => ({
+      taskId: to,
+      dependsOnId: randomUUID(),
+      type: 'soft' as const,
+    }));
+    for (let i = 0; i < count; i += 1_000)
+      await dependencies.saveMany(
+        edges.slice(i, i + 1_000).map((value) => ({ id: dependencyId(to, value.dependsOnId), value })),
+      );
+  };
+  await lead(100);
+  await tasks.addDependency(from, to);
+  await tasks.removeDependency(from, to);
+  await lead(9_900);
+  expect(await refused(tasks.addDependency(from, to), 'VALIDATION')).toMatchObject({ key: 'dependsOnId' });
 });
 
 describeTasks(

@@ -29,13 +29,23 @@ describeTasks('task assignments', (made) => {
       allowed: [],
     });
     expect(await tasks.respond(id, bob, 'declined')).toMatchObject({ status: 'declined' });
+    expect(await refused(tasks.respond(id, bob, 'accepted'), 'INVALID_TRANSITION')).toMatchObject({
+      from: 'declined',
+      to: 'accepted',
+      allowed: [],
+    });
+    await refused(tasks.completeAssignment(id, bob), 'INVALID_TRANSITION');
+    const role = { role: 'reviewer' };
+    await tasks.respond(id, ann, 'accepted', role);
+    expect(await tasks.respond(id, ann, 'declined', role)).toMatchObject({ status: 'declined', version: 3 });
     await refused(tasks.respond(id, randomUUID(), 'declined'), 'NOT_FOUND');
     await refused(tasks.assign(randomUUID(), ann), 'NOT_FOUND');
     const roles = async (options: Parameters<TaskStore['listAssignments']>[0]) =>
       (await tasks.listAssignments(options)).items.map(({ role, status }) => `${role} ${status}`).sort();
-    expect(await roles({ taskId: id, assigneeId: ann })).toEqual(['participant completed', 'reviewer pending']);
+    expect(await roles({ taskId: id, assigneeId: ann })).toEqual(['participant completed', 'reviewer declined']);
     expect(await roles({ assigneeId: bob })).toEqual(['participant declined']);
-    expect(await roles({ status: 'pending' })).toEqual(['reviewer pending']);
+    expect(await roles({ status: 'completed' })).toEqual(['participant completed']);
+    expect(await roles({ status: 'pending' })).toEqual([]);
     const told = (await tasks.listEvents(id)).filter(({ type }) => type === 'task.assignment');
     const common = { taskId: id, tenantId, role: 'participant' };
     expect(told.map(({ payload }) => payload)).toEqual([
@@ -45,6 +55,8 @@ describeTasks('task assignments', (made) => {
       { ...common, assigneeId: ann, from: 'pending', to: 'accepted' },
       { ...common, assigneeId: ann, from: 'accepted', to: 'completed' },
       { ...common, assigneeId: bob, from: 'pending', to: 'declined' },
+      { ...common, assigneeId: ann, ...role, from: 'pending', to: 'accepted' },
+      { ...common, assigneeId: ann, ...role, from: 'accepted', to: 'declined' },
     ]);
   });
 

@@ -125,6 +125,11 @@ describeTasks('task lists', (made) => {
       await refused(store.list({ ...options, ownerId: ANN, after: first.next! }), 'INVALID_CURSOR');
       await refused(made.tenant().tasks.list({ ...options, after: first.next! }), 'INVALID_CURSOR');
       await refused(store.list({ ...options, after: 'x' }), 'INVALID_CURSOR');
+      // Made in the order createdAt, desc.
+      for (const sort of ['updatedAt', 'priority', 'dueAt'] as const)
+        for (const order of ['asc', 'desc'] as const)
+          await refused(store.list({ ...options, sort, order, after: first.next! }), 'INVALID_CURSOR');
+      await refused(store.list({ ...options, order: 'asc', after: first.next! }), 'INVALID_CURSOR');
     }
     const ids = (await store.search({ limit: 1 })).items.map(({ id }) => id);
     await refused(store.listSubtasks(ids[0]!, { after: 'x' }), 'INVALID_CURSOR');

@@ -42,6 +42,19 @@ describeTasks('tasks beside other stores', (made) => {
     expect(await other.jobs.get(ids[2])).toMatchObject({ conversationId: gone });
   });
 
+  test('name none that is not there, and none of another tenant', async () => {
+    const [{ tasks, conversations }, other] = [made.tenant(), made.tenant()];
+    const theirs = randomUUID();
+    await other.conversations.ensureConversation(theirs);
+    for (const conversationId of [randomUUID(), theirs])
+      expect(await refused(tasks.create({ title: 'a', conversationId }), 'VALIDATION')).toMatchObject({
+        key: 'task.conversationId',
+      });
+    expect((await tasks.search()).count).toBe(0);
+    await conversations.ensureConversation(theirs);
+    expect(await tasks.create({ title: 'a', conversationId: theirs })).toMatchObject({ conversationId: theirs });
+  });
+
   test('name it still when its deletion is rolled back', async () => {
     const tenant = made.tenant();
     const id = randomUUID();

@@ -51,6 +51,17 @@ describeTasks('tasks', (made) => {
     await refused(store.get(randomUUID()), 'NOT_FOUND');
   });
 
+  test('are made without what is blank', async () => {
+    const store = tasks();
+    const blank = { ownerId: ' ', sessionId: '', conversationId: '', parentTaskId: '', description: ' ', dueAt: '' };
+    const task = await store.create({ title: 'a', ...blank, status: ' ' as TaskStatus });
+    for (const name of Object.keys(blank)) expect(Object.keys(task)).not.toContain(name);
+    expect(task).toMatchObject({ title: 'a', status: 'draft' });
+    const plain = await store.create({ title: 'a' });
+    const names = ({ events: _, ...own }: object & { events: unknown }): string[] => Object.keys(own).sort();
+    expect(names(await store.get(task.id, { withEvents: true }))).toEqual(names(plain));
+  });
+
   test('are made once under a key', async () => {
     const store = tasks();
     const make = (title: string) => store.create({ title }, { idempotencyKey: 'k' });
