@@ -109,6 +109,57 @@ test('each of the occurrences that were missed has its run where that is said, i
   }
 });
 
+test('a schedule takes the place of the one before it whole', async () => {
+  const { jobs } = storage;
+  const { id } = await newJob(storage);
+  const given = {
+    payload: 1,
+    priority: 2,
+    metadata: { a: 1 },
+    startAt: '2026-01-01',
+    endAt: '2100-01-01',
+    paused: true,
+  };
+  const more = { timezone: 'Europe/Berlin', misfire: 'skip', misfireGraceSeconds: 5, overlap: 'allow' } as const;
+  const first = await jobs.upsertSchedule(id, { expression: '@daily', ...given, ...more });
+  const second = await jobs.upsertSchedule(id, { expression: '@hourly' });
+  expect(second).toEqual({
+    id,
+    tenantId: first.tenantId,
+    version: 2,
+    createdAt: first.createdAt,
+    updatedAt: expect.any(Date),
+    scheduleType: 'cron',
+    expression: '@hourly',
+    timezone: 'UTC',
+    nextRunAt: expect.any(Date),
+    anchorAt: expect.any(Date),
+    paused: false,
+    misfire: 'runOnce',
+    misfireGraceSeconds: 60,
+    overlap: 'skip',
+    priority: 0,
+    metadata: {},
+  });
+});
+
+test('what is told of a job that is made, and of its tasks, has these members', async () => {
+  const tenant = storage.tenant('told');
+  const { jobs, tasks } = tenant;
+  const { id, events } = await newJob(tenant, { status: 'scheduled' });
+  expect(events.map(({ type, payload }) => [type, payload])).toEqual([
+    ['job.created', { jobId: id, tenantId: 'told', status: 'scheduled' }],
+  ]);
+  const { id: taskId } = await tasks.create({ title: 'a' });
+  for (let i = 0; i < 2; i++) await jobs.linkTask(id, taskId, { relationshipType: 'blocks' });
+  await jobs.unlinkTask(id, { taskId });
+  const payload = { taskId, relationshipType: 'blocks' };
+  expect((await jobs.listEvents(id)).slice(1).map((event) => [event.type, event.payload])).toEqual([
+    ['job.task_linked', payload],
+    ['job.task_unlinked', payload],
+  ]);
+});
+
 test('the runs that are previewed are after now, also while an occurrence is due', async () => {
   const { jobs } = storage;
   const { id } = await newJob(storage);
