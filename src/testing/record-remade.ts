@@ -75,6 +75,20 @@ export function describeRemade(runner: TestRunner, target: () => OpenRecords): v
       ]);
     });
 
+    test('a patch of what was created at a time is refused for what is there now, whose version fits', async () => {
+      const clock = new WallClock(NOW);
+      const all = collectionOn(target().backend, Orders, freshTenant(), clock);
+      const { createdAt, version } = await all.insert({ status: 'old' }, { id: 'o' });
+      await all.delete('o');
+      clock.time = LATER;
+      const anew = await all.insert({ status: 'new' }, { id: 'o' });
+      const changes = { set: { total: 1 } };
+      for (const options of [{ if: { createdAt } }, { if: { createdAt }, ifVersion: version }])
+        await assert.rejects(all.patch('o', changes, options), refusedWith('CONFLICT'));
+      assert.deepEqual(await all.get('o'), anew);
+      assert.equal((await all.patch('o', changes, { if: { createdAt: LATER }, ifVersion: version })).version, 2);
+    });
+
     test('no patch makes a record too large, also not of searched text', async () => {
       const all = collectionOn(target().backend, Orders, freshTenant());
       const kept = await all.save({ status: 'open' }, { id: 'o' });
