@@ -172,7 +172,10 @@ export function withTimeLeft<O extends CallOptions>(options: O, deadline: number
 /** One setting of a component: data, so that a fragment can be read before its component is loaded. */
 export interface SettingSpec {
   readonly doc: string;
-  /** `timeout`: milliseconds, of which 0 would be too few for anything; `positive`: a whole number, 1 or more. */
+  /**
+   * `timeout`: milliseconds, of which 0 would be too few for anything; `positive`: a whole number, 1 or more; `seconds`: 0
+   * or more, of any precision.
+   */
   readonly format:
     | 'nat'
     | 'positive'

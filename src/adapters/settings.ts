@@ -22,7 +22,7 @@ export const STORE_SETTINGS = {
       format: 'nat',
       default: 0,
     },
-    maxValueBytes: { doc: 'Bytes that one value may take.', format: 'nat', default: 1_048_576 },
+    maxValueBytes: { doc: 'Bytes that one value may take.', format: 'positive', default: 1_048_576 },
     defaultTtlSeconds: {
       doc: 'The TTL of what is set without one, a thousand years at most; 0: none.',
       format: 'seconds',
@@ -116,7 +116,7 @@ function kept(doc: string): { readonly doc: string; readonly format: 'nat'; read
   return { doc: `${doc}; 0: off.`, format: 'nat', default: 0 };
 }
 
-type Value<Format> = Format extends 'nat' | 'seconds' | 'milliseconds' | 'timeout'
+type Value<Format> = Format extends 'nat' | 'positive' | 'seconds' | 'milliseconds' | 'timeout'
   ? number
   : Format extends 'boolean'
     ? boolean
