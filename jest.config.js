@@ -10,8 +10,8 @@ export default {
   },
   // A safety net, wide enough for a machine that does other things too.
   testTimeout: 180_000,
-  // Tests wait for servers as often as they compute: a machine of two cores has work for both.
-  maxWorkers: '100%',
+  // Tests wait for servers, leases and children as often as they compute: two cores have work for three.
+  maxWorkers: '150%',
   // What a test file leaves in its worker's heap makes every later collection dearer, and opening a PGlite sets off
   // several: after fifty files it costs ten times as much as in a new worker.
   workerIdleMemoryLimit: '128MB',

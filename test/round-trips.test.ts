@@ -122,3 +122,34 @@ const [target] = available;
     await drop();
   }
 });
+
+(target === undefined ? test.skip : test)(
+  'what reads entries only selects, also over one that has expired',
+  async () => {
+    const { url, drop } = await target!.prepare();
+    try {
+      await using storage = await openCounted(url);
+      const { kv } = storage;
+      await kv.set('n', 'a', 1);
+      await kv.set('n', 'b', 2, { ttlSeconds: 0.001 });
+      const end = performance.now() + 60_000;
+      while ((await kv.has('n', 'b')) && performance.now() < end);
+      for (const key of ['a', 'b', 'none']) {
+        const sent = await statementsOf(async () => {
+          expect((await kv.get('n', key)).found).toBe(key === 'a');
+        });
+        expect(sent).toEqual([expect.stringMatching(/^SELECT /)]);
+      }
+      const sent = await statementsOf(async () => {
+        expect((await kv.getMany('n', ['a', 'b'])).map(({ found }) => found)).toEqual([true, false]);
+        expect(await kv.ttl('n', 'b')).toBeUndefined();
+        expect((await kv.list('n')).items).toHaveLength(1);
+        expect(await kv.usage('n')).toMatchObject({ entries: 1 });
+      });
+      expect(sent.length).toBeGreaterThanOrEqual(4);
+      for (const text of sent) expect(text).toMatch(/^SELECT (?!.*\b(INSERT|UPDATE|DELETE)\b)/s);
+    } finally {
+      await drop();
+    }
+  },
+);

@@ -7,6 +7,12 @@ import { describeRecordBackend } from '../src/testing/index.js';
 import { describeEngine } from './support/sqlite/engines.js';
 import { context, Folder, openSqlite } from './support/sqlite/fixture.js';
 
+/** What the clients of all have in common. */
+interface Client {
+  prepare(text: string): { get(): object };
+  close(): void;
+}
+
 for (const engine of ENGINES)
   describeEngine(`the library ${engine}`, engine, () => {
     const target = { name: `sqlite with ${engine}`, open: () => openSqlite('sqlite::memory:', { engine }) };
@@ -45,6 +51,23 @@ for (const engine of ENGINES)
           { a: 'x', b: 1, c: null },
         ]);
         await close();
+      });
+
+      test('come of a broken reference too: foreign keys are kept on every handle', async () => {
+        const folder = new Folder();
+        const { pool, close } = await openSqlite(`sqlite:${folder.file()}`, { engine });
+        const kept = 'PRAGMA foreign_keys';
+        expect((await pool.query(kept, [], context())).rows).toEqual([{ foreign_keys: 1 }]);
+        const client = (): Client => pool.raw!.client() as Client;
+        expect({ ...client().prepare(kept).get() }).toEqual({ foreign_keys: 1 });
+        client().close();
+        // The one that comes after it.
+        expect({ ...client().prepare(kept).get() }).toEqual({ foreign_keys: 1 });
+        await close();
+        const { pool: inMemory, close: end } = await openSqlite('sqlite::memory:', { engine });
+        expect((await inMemory.query(kept, [], context())).rows).toEqual([{ foreign_keys: 1 }]);
+        await end();
+        folder.remove();
       });
 
       test('tell a lock, a file of something else and one that cannot be opened', async () => {

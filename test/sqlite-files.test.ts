@@ -33,19 +33,6 @@ beforeEach(() => {
 afterEach(() => folder.remove());
 
 describe('a file', () => {
-  test('keeps foreign keys on every handle', async () => {
-    const { pool, close } = await openSqlite(`sqlite:${folder.file()}`);
-    const script = 'CREATE TABLE a (id INTEGER PRIMARY KEY); CREATE TABLE b (a INTEGER REFERENCES a)';
-    await pool.script(script, context());
-    await expect(pool.query('INSERT INTO b VALUES (1)', [], context())).rejects.toThrow();
-    const work = pool.transaction({ context: context() }, (session) =>
-      pool.query('INSERT INTO b VALUES (1)', [], context({ session })),
-    );
-    await expect(work).rejects.toThrow();
-    expect(await pool.query('SELECT * FROM b', [], context())).toMatchObject({ rows: [] });
-    await close();
-  });
-
   test('keeps what was written, and is one database under all its names', async () => {
     const { path } = folder;
     const file = folder.file('deep/er/file.db');

@@ -50,7 +50,7 @@ export type { ClaimedRun, JobClaimOptions } from './jobs/claim-operations.js';
 export type { EnsureJobOptions } from './jobs/declaration-operations.js';
 export type { JobEvents } from './jobs/events.js';
 export type { JobWorkerStatus, RunContext, RunFailure, RunHandler, RunHandlers, WorkOptions } from './jobs/handler.js';
-export type { JobChanges, JobDetails, NewJob } from './jobs/job-operations.js';
+export type { JobChanges, JobDetails, ListJobsOptions, NewJob } from './jobs/job-operations.js';
 export type { Heartbeat } from './jobs/lease-operations.js';
 export type { AssignmentChange, LinkedTask } from './jobs/link-operations.js';
 export type { JobRetention, JobRetentionReport, JobStats } from './jobs/maintenance-operations.js';

@@ -244,7 +244,8 @@ export const OPTIONS = {
   page: shape(PAGE_MEMBERS),
   list: shape({
     ...PAGE_MEMBERS,
-    status: optionalList(oneOrMany(choice(JOB_STATUSES))),
+    // An empty list stays one: it matches nothing.
+    status: optional(oneOrMany(choice(JOB_STATUSES))),
     ownerId: optional(uuid),
   }),
   heartbeat: shape({ ...CALL_MEMBERS, leaseSeconds: optional(seconds(0.001)) }),
@@ -252,8 +253,3 @@ export const OPTIONS = {
   previews: shape({ ...CALL_MEMBERS, count: withDefault(integer(1, 1_000), 5) }),
   retain: shape({ ...CALL_MEMBERS, dryRun: withDefault(flag, false) }),
 } as const;
-
-/** An empty list stays one: it matches nothing. */
-function optionalList<T>(reader: Reader<readonly T[]>): Reader<readonly T[] | undefined> {
-  return (value, key) => (value === undefined || value === null ? undefined : reader(value, key));
-}
