@@ -6,7 +6,7 @@
  * things at once.
  * @returns what ends the listening
  */
-export function addAbortListener(signal: AbortSignal | undefined, listener: () => void): () => void {
+export function listenToAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
   if (signal === undefined) return () => undefined;
   let listeners = LISTENERS.get(signal);
   if (listeners === undefined) LISTENERS.set(signal, (listeners = new AbortListeners(signal)));
@@ -32,7 +32,15 @@ class AbortListeners {
   /** Who is taken away meanwhile, by one that was called before, is not called. */
   handleEvent(): void {
     LISTENERS.delete(this.signal);
-    for (const listener of this.all) listener();
+    for (const listener of this.all)
+      try {
+        listener();
+      } catch (error) {
+        // As of an EventTarget: none of them keeps the others from hearing it.
+        process.nextTick(() => {
+          throw error;
+        });
+      }
   }
 
   /** A signal that lives as long as the process keeps nothing of what has ended. */

@@ -1,4 +1,4 @@
-import { addAbortListener } from './abort.js';
+import { listenToAbort } from './abort.js';
 import { StorageError, TimeoutError } from './errors.js';
 
 export interface Timer {
@@ -65,7 +65,7 @@ export function sleep(clock: Clock, milliseconds: number, signal?: AbortSignal):
       unlisten();
       resolve();
     });
-    const unlisten = addAbortListener(signal, onAbort);
+    const unlisten = listenToAbort(signal, onAbort);
   });
 }
 
@@ -93,7 +93,7 @@ export function within<R>(
     const onAbort = (): void => cut(aborted(signal!, operation));
     const onTime = (): void => cut(new TimeoutError(late, { operation }));
     const timer = deadline === Infinity ? undefined : clock.after(timerDelay(deadline - clock.monotonic()), onTime);
-    const unlisten = addAbortListener(signal, onAbort);
+    const unlisten = listenToAbort(signal, onAbort);
     if (signal?.aborted === true) onAbort();
     work.finally(end).then(resolve, reject);
   });

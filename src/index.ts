@@ -129,8 +129,10 @@ export type { ListOptions, Page } from './collection/page.js';
 export type {
   ClaimOptions,
   IncrementOptions,
+  Incrementable,
   Patch,
   PatchOptions,
+  Removable,
   ReplaceOptions,
   SaveManyItem,
   SaveOptions,

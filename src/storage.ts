@@ -289,7 +289,7 @@ export class Transaction extends Storage {
 
   private register(hooks: (() => void | Promise<void>)[], hook: unknown, name: string): void {
     if (typeof hook !== 'function') throw invalid(name, hook, 'a function');
-    if (!this.attempt.active) throw new StorageError('CLOSED', 'The transaction has ended', { operation: name });
+    if (!this.attempt.takesHooks) throw new StorageError('CLOSED', 'The transaction has ended', { operation: name });
     hooks.push(hook as () => void | Promise<void>);
   }
 }

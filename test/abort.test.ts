@@ -1,21 +1,23 @@
 /** Operations that share their caller's signal: each hears it, and Node sees no leak in it. */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { getEventListeners } from 'node:events';
-import { addAbortListener } from '../src/abort.js';
+import { listenToAbort } from '../src/abort.js';
+import { PROJECT } from './support/project.js';
+import { run } from './support/run.js';
 import { storageTargets } from './support/storage-targets.js';
 import { useStorage } from './support/use-storage.js';
 
 describe('those who listen to a signal', () => {
   test('have one listener on it, for as long as there is one of them', () => {
     const { signal } = new AbortController();
-    const unlisten = Array.from({ length: 3 }, () => addAbortListener(signal, () => undefined));
+    const unlisten = Array.from({ length: 3 }, () => listenToAbort(signal, () => undefined));
     expect(getEventListeners(signal, 'abort')).toHaveLength(1);
     unlisten[0]!();
     unlisten[1]!();
     expect(getEventListeners(signal, 'abort')).toHaveLength(1);
     unlisten[2]!();
     expect(getEventListeners(signal, 'abort')).toEqual([]);
-    const again = addAbortListener(signal, () => undefined);
+    const again = listenToAbort(signal, () => undefined);
     // Who has left is not counted a second time.
     unlisten[2]!();
     expect(getEventListeners(signal, 'abort')).toHaveLength(1);
@@ -26,21 +28,34 @@ describe('those who listen to a signal', () => {
   test('are called once, in their order, but for those that one of them took away', () => {
     const controller = new AbortController();
     const called: string[] = [];
-    addAbortListener(controller.signal, () => called.push('first'));
-    const gone = addAbortListener(controller.signal, () => called.push('gone'));
-    addAbortListener(controller.signal, () => leave());
-    const leave = addAbortListener(controller.signal, () => called.push('left'));
-    addAbortListener(controller.signal, () => called.push('last'));
+    listenToAbort(controller.signal, () => called.push('first'));
+    const gone = listenToAbort(controller.signal, () => called.push('gone'));
+    listenToAbort(controller.signal, () => leave());
+    const leave = listenToAbort(controller.signal, () => called.push('left'));
+    listenToAbort(controller.signal, () => called.push('last'));
     gone();
     controller.abort();
     controller.abort();
     expect(called).toEqual(['first', 'last']);
-    addAbortListener(controller.signal, () => called.push('late'))();
+    listenToAbort(controller.signal, () => called.push('late'))();
     expect(called).toHaveLength(2);
   });
 
+  test('do not keep each other from hearing it', async () => {
+    const code = `
+      import { listenToAbort } from './build/src/abort.js';
+      process.on('uncaughtException', ({ message }) => console.log(message));
+      const controller = new AbortController();
+      listenToAbort(controller.signal, () => { throw new Error('of the first'); });
+      listenToAbort(controller.signal, () => console.log('second'));
+      controller.abort();
+    `;
+    const { output } = await run(process.execPath, ['--input-type=module', '-e', code], PROJECT, 60_000);
+    expect(output).toBe('second\nof the first\n');
+  });
+
   test('have nothing to end where there is no signal', () => {
-    expect(addAbortListener(undefined, () => undefined)()).toBeUndefined();
+    expect(listenToAbort(undefined, () => undefined)()).toBeUndefined();
   });
 });
 

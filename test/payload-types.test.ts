@@ -78,6 +78,18 @@ test('runs are typed by the names of their jobs', async () => {
   expect(wrong).toHaveLength(2);
 });
 
+test('a handler that is not there is none', async () => {
+  const mail: (() => void) | undefined = undefined;
+  const relay = storage.outbox.relay({ handlers: { mail, count: () => undefined } });
+  const worker = storage.jobs.work({ mail, count: () => undefined });
+  await Promise.all([relay.stop(), worker.stop()]);
+  expect(() => storage.outbox.relay({ handlers: { mail } })).toThrow(expect.objectContaining({ code: 'VALIDATION' }));
+  expect(() => storage.jobs.work({ mail })).toThrow(expect.objectContaining({ code: 'VALIDATION' }));
+  // Whoever makes a run by hand, for a test of a handler, need not say that there is no payload.
+  const payload: Pick<ClaimedRun, 'payload'> = {};
+  expect(payload).toEqual({});
+});
+
 test('what does not fit a topic does not compile', () => {
   const options: RelayOptions<Messages>[] = [
     // @ts-expect-error a topic that there is not

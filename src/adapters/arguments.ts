@@ -55,8 +55,8 @@ export function nullable<T>(reader: Reader<T>): Reader<T | null> {
 }
 
 /**
- * `usual` (JSON) for what is absent or null, and for a blank string but where an object is expected; each time a copy, which the
- * caller may keep and write into.
+ * `usual` (JSON) for what is absent or null, and for a blank string but where an object or a list is expected; each time a copy,
+ * which the caller may keep and write into.
  */
 export function withDefault<T>(reader: Reader<T>, usual: T): Reader<T> {
   const isShared = typeof usual === 'object' && usual !== null;

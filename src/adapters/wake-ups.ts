@@ -1,5 +1,5 @@
 /** Loops over what is written to an aggregate: they wait for it, and end when whoever asked for them does not want more. */
-import { addAbortListener } from '../abort.js';
+import { listenToAbort } from '../abort.js';
 import type { Clock } from '../clock.js';
 import { isStorageError } from '../errors.js';
 import { forwardAbort } from './forward-abort.js';
@@ -34,7 +34,7 @@ export function wakeUps(
     host.events.watch(aggregate, (written) => (type === '*' || type === written ? tell() : undefined)),
     host.onClosing(tell),
   ];
-  const unlisten = addAbortListener(signal, tell);
+  const unlisten = listenToAbort(signal, tell);
   return {
     arm: () => pauses.look(),
     next: () => pauses.pause(interval),

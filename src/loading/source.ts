@@ -1,5 +1,5 @@
 /** The items of a host's source, each awaited within the bounds of an operation: one that hangs holds nobody up. */
-import { addAbortListener } from '../abort.js';
+import { listenToAbort } from '../abort.js';
 import { aborted, timerDelay, type Clock, type Timer } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import { invalid, TimeoutError } from '../errors.js';
@@ -87,7 +87,7 @@ export class SourceReader<T> {
     if (signal !== this.signal) {
       this.unlisten?.();
       this.signal = signal;
-      this.unlisten = addAbortListener(signal, () => this.stop(aborted(signal!, this.host.operation)));
+      this.unlisten = listenToAbort(signal, () => this.stop(aborted(signal!, this.host.operation)));
     }
     this.deadline = deadline;
     if (this.timer === undefined) this.setTimer();

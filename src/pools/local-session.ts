@@ -1,5 +1,5 @@
 /** A transaction on one connection of a pool: it must end by its deadline, or nobody else gets the connection. */
-import { addAbortListener } from '../abort.js';
+import { listenToAbort } from '../abort.js';
 import { type Clock, timerDelay } from '../clock.js';
 import type { OperationContext, Session } from '../component.js';
 import { StorageError, TimeoutError } from '../errors.js';
@@ -67,7 +67,7 @@ export class LocalSession implements Session {
         cut(new TimeoutError('The deadline of the transaction has passed', { component: this.pool.name })),
       );
       this.cutWork = cut;
-      const unlisten = addAbortListener(signal, onAbort);
+      const unlisten = listenToAbort(signal, onAbort);
       // A signal that aborted while the transaction began tells it nobody any more.
       const over = boundsExceeded(this.bounds, this.clock.monotonic(), this.pool.name);
       if (over !== undefined) return cut(over);

@@ -2,7 +2,7 @@
  * The turn on the one connection of an embedded database: first come, first served. Who has the turn calls `release`
  * once. A free slot is taken without a timer or a promise.
  */
-import { addAbortListener } from '../abort.js';
+import { listenToAbort } from '../abort.js';
 import { aborted, type Clock, timerDelay, type Timer } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import { StorageError, TimeoutError, UnavailableError } from '../errors.js';
@@ -125,7 +125,7 @@ export class Slot {
       const timer: Timer = clock.after(timerDelay(Math.min(remaining, acquireTimeout)), () =>
         waiter.refuse(remaining <= acquireTimeout ? this.lateError() : this.exhaustedError(now)),
       );
-      const unlisten = addAbortListener(signal, onAbort);
+      const unlisten = listenToAbort(signal, onAbort);
       this.waiters.add(waiter);
     });
   }
@@ -167,7 +167,7 @@ export function untilBounds(promise: Promise<unknown>, bounds: Bounds, clock: Cl
       resolve();
     };
     const timer = clock.after(timerDelay(deadline - clock.monotonic()), settle);
-    const unlisten = addAbortListener(signal, settle);
+    const unlisten = listenToAbort(signal, settle);
     void promise.then(settle);
   });
 }
@@ -177,7 +177,7 @@ export function untilAborted<R>(promise: Promise<R>, signal: AbortSignal): Promi
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason as Error);
     if (signal.aborted) return onAbort();
-    const unlisten = addAbortListener(signal, onAbort);
+    const unlisten = listenToAbort(signal, onAbort);
     promise.finally(unlisten).then(resolve, reject);
   });
 }

@@ -40,6 +40,7 @@ export class Attempt {
   private inner: Attempt | undefined;
   private lacking: TablesMissing | undefined;
   private ended = false;
+  private givenUp = false;
   /** Whether its function has returned, so that what fails from then on is the commit. */
   isToCommit = false;
   /** Operations that have not answered yet. */
@@ -72,6 +73,11 @@ export class Attempt {
     return !this.ended && this.whole?.active !== false;
   }
 
+  /** Whether hooks that are registered now will be asked for. */
+  get takesHooks(): boolean {
+    return this.active && !this.givenUp && this.whole?.takesHooks !== false;
+  }
+
   /** Set by the first use of a collection whose tables are missing, whatever the function makes of the error. */
   get missing(): TablesMissing | undefined {
     return this.whole === undefined ? this.lacking : this.whole.missing;
@@ -84,6 +90,14 @@ export class Attempt {
 
   end(): void {
     this.ended = true;
+  }
+
+  /**
+   * The transaction is rolled back, while its function may still wait for something: what that asks to be run at a rollback
+   * would never be. It is still inside of the transaction, whose outer handles stay refused.
+   */
+  giveUp(): void {
+    this.givenUp = true;
   }
 
   /** Whether this or a transaction around it runs on `pool`. */

@@ -1,6 +1,6 @@
 /** `storage.locks()`: one holder at a time over all processes, by a lease on a record, and the token that fences it. */
-import { addAbortListener } from '../abort.js';
 import { randomUUID } from 'node:crypto';
+import { listenToAbort } from '../abort.js';
 import { checkId } from '../backends/value.js';
 import { aborted } from '../clock.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
@@ -115,7 +115,7 @@ export class Locks extends Handle {
       waiter.wake();
     });
     const onAbort = (): void => waiter.wake();
-    const unlisten = addAbortListener(signal, onAbort);
+    const unlisten = listenToAbort(signal, onAbort);
     try {
       for (let looks = 0; ;) {
         if (waiter.isFirst) {

@@ -2,7 +2,7 @@
  * The turns of transactions that run again. Those that have lost a conflict more than once run one after another: side by
  * side they would lose against each other again.
  */
-import { addAbortListener } from '../abort.js';
+import { listenToAbort } from '../abort.js';
 import { timerDelay, type Clock } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import type { Pool } from '../pools/pool.js';
@@ -36,7 +36,7 @@ function endOrPatience(before: Promise<void>, clock: Clock, { deadline, signal }
       resolve();
     };
     const timer = clock.after(Math.min(PATIENCE, timerDelay(deadline - clock.monotonic())), end);
-    const unlisten = addAbortListener(signal, end);
+    const unlisten = listenToAbort(signal, end);
     void before.then(end);
   });
 }

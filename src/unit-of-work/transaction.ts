@@ -108,8 +108,7 @@ async function runOnce<R>(
     });
     return { committed: true, attempt: attempt!, result };
   } catch (error) {
-    // Its function may still wait for something: what that asks to be run at a rollback would never be, and is refused.
-    attempt?.end();
+    attempt?.giveUp();
     return { committed: false, attempt, error };
   }
 }

@@ -85,8 +85,14 @@ export abstract class SearchStore extends MessageVectorStore {
     if (embed !== undefined && (asked.text === undefined || asked.vector !== undefined))
       throw invalid('search.embed', embed, 'a function with a text and without a vector');
     const conditions = conditionsOf(asked);
-    // One filter takes the words and the conditions.
+    // One filter takes the conditions and the words, or the ids of what is near.
     const most = FILTER_LIMITS.leaves - conditions.length;
+    if (most < 1)
+      throw invalid(
+        'search.metadata',
+        asked.metadata,
+        `fewer than ${FILTER_LIMITS.leaves} values, with the other conditions`,
+      );
     const hasTooMany = asked.text !== undefined && tokenize(asked.text).length > most;
     if (hasTooMany && embed === undefined) throw invalid('search.text', asked.text, `at most ${most} different words`);
     const given = embed === undefined ? asked : await this.embedded(asked, () => embed(asked.text!));

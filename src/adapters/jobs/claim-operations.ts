@@ -16,13 +16,16 @@ import { newRun, queued } from './run-operations.js';
 import { compact, JOBS, RUNS, SCHEDULES, type RunValue, type ScheduleValue } from './records.js';
 
 /** A run that is the claimer's until `dueAt`, under `token`; `storage.tenant(run.tenantId).jobs` takes what becomes of it. */
-export type ClaimedRun<Payload = RunValue['payload']> = Omit<Entity<RunValue>, 'payload'> & {
-  readonly payload: Payload;
+export type ClaimedRun<Payload = RunValue['payload']> = Omit<Entity<RunValue>, 'payload'> & PayloadOf<Payload> & Claim;
+
+type PayloadOf<Payload> = undefined extends Payload ? { readonly payload?: Payload } : { readonly payload: Payload };
+
+interface Claim {
   readonly workerId: string;
   readonly startedAt: Date;
   /** When the lease ends. */
   readonly dueAt: Date;
-};
+}
 
 export interface JobClaimOptions extends CallOptions {
   /** Who claims: kept on the run. */
@@ -33,7 +36,7 @@ export interface JobClaimOptions extends CallOptions {
   readonly jobs?: readonly string[] | undefined;
   /** Default 60. */
   readonly leaseSeconds?: number | undefined;
-  /** What is due is due by this time, leases begin and end by it, and so does the wait for the next attempt; default: now. */
+  /** The time by which runs are due, and from which leases and the wait for a next attempt count; default: now. */
   readonly now?: Date | string | undefined;
 }
 

@@ -8,7 +8,7 @@ import type { Unit } from '../unit.js';
 import { OPTIONS, readGivenStatus, readJobChanges, readNewJob } from './arguments.js';
 import { applyJobChanges, type JobChange } from './base.js';
 import { checkConversation, isNameTaken, type NewJob } from './job-operations.js';
-import { isToCome, readRecurrence } from './occurrences.js';
+import { readRecurrence } from './occurrences.js';
 import { compact, JOBS, SCHEDULES, type JobStatus, type JobValue, type ScheduleValue } from './records.js';
 import {
   nextSchedule,
@@ -84,7 +84,7 @@ export abstract class DeclarationOperations extends ScheduleOperations {
     const status = known?.value.status ?? value.status;
     const next = isNew ? await declaredSchedule(current?.value, schedule, tellsPaused, status, unit.now) : undefined;
     const declared = schedule === undefined ? undefined : (next ?? current?.value);
-    const to = known === undefined ? status : statusOf(status, value.status, declared);
+    const to = known === undefined ? status : await statusOf(status, value.status, declared, unit.now);
     if (known !== undefined && next === undefined && to === status && Object.keys(changed).length === 0)
       return this.changed(known, []);
     if ('conversationId' in changed) await checkConversation(host, merged.conversationId, 'job.conversationId');
@@ -103,11 +103,18 @@ export abstract class DeclarationOperations extends ScheduleOperations {
 }
 
 /** What a job that is there becomes: a draft what is given, one that is over is scheduled for what its schedule has to come. */
-function statusOf(status: JobStatus, given: JobStatus, declared: ScheduleValue | undefined): JobStatus {
+async function statusOf(
+  status: JobStatus,
+  given: JobStatus,
+  declared: ScheduleValue | undefined,
+  now: Date,
+): Promise<JobStatus> {
   if (!STARTED.has(given)) return status;
   if (status === 'draft') return given;
-  const isOver = status === 'failed' || status === 'succeeded';
-  return isOver && declared !== undefined && isToCome(declared) ? 'scheduled' : status;
+  if (declared === undefined || (status !== 'failed' && status !== 'succeeded')) return status;
+  // One that is paused has what comes once it is resumed, if anything does.
+  const next = declared.nextRunAt ?? (declared.paused ? (await readRecurrence(declared))(now) : undefined);
+  return next === undefined ? status : 'scheduled';
 }
 
 async function declaredSchedule(

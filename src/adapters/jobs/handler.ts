@@ -83,10 +83,14 @@ export function readHandlers(given: RunHandler | RunHandlers): {
   if (typeof given === 'function') return { handlerOf: () => given };
   if (!isPlainObject(given))
     throw invalid('handler', given, 'a function, or an object of functions by the names of jobs');
-  for (const [name, handler] of Object.entries(given))
+  const entries = Object.entries(given).filter((entry): entry is [string, RunHandler] => entry[1] !== undefined);
+  for (const [name, handler] of entries)
     if (typeof handler !== 'function') throw invalid(`handler.${name}`, handler, 'a function');
-  const jobs = readNames(Object.keys(given), 'handler');
-  const handlers = new Map(jobs.map((name, i) => [name, Object.values(given)[i]!]));
+  const jobs = readNames(
+    entries.map(([name]) => name),
+    'handler',
+  );
+  const handlers = new Map(jobs.map((name, i) => [name, entries[i]![1]]));
   return { jobs, handlerOf: (name) => handlers.get(name)! };
 }
 

@@ -27,7 +27,10 @@ export interface NewSchedule {
   readonly startAt?: Date | string | null | undefined;
   /** No occurrence at it or after. */
   readonly endAt?: Date | string | null | undefined;
-  /** What an interval counts from; default: `startAt`, or what the schedule before it counted from, or now. */
+  /**
+   * What an interval counts from; default: `startAt`, or what the schedule before it counted from (not its `startAt`, and no time
+   * to come), or now.
+   */
   readonly anchorAt?: Date | string | null | undefined;
   readonly paused?: boolean | undefined;
   /**
@@ -167,7 +170,9 @@ export function writeSchedule(
   return known === undefined ? unit.insert(SCHEDULES, value, { id }) : unit.replace(SCHEDULES, known, value);
 }
 
-/** What the schedule before it counted from, but for a start that it had and this one has not, and a time to come. */
+/**
+ * What the schedule before it counted from. A start that was taken away, or a time to come, would keep the new one from running until then.
+ */
 function earlierAnchor(known: ScheduleValue | undefined, now: Date): Date | undefined {
   if (known === undefined || known.anchorAt > now) return undefined;
   return known.anchorAt.getTime() === known.startAt?.getTime() ? undefined : known.anchorAt;

@@ -1,5 +1,5 @@
 /** Turns on the connections of the client: as many as there may be, first come, first served. */
-import { addAbortListener } from '../../abort.js';
+import { listenToAbort } from '../../abort.js';
 import { aborted, type Clock, timerDelay } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import type { StorageError } from '../../errors.js';
@@ -90,7 +90,7 @@ export class Gate {
       const timer = clock.after(timerDelay(Math.min(remaining, acquireTimeout)), () =>
         waiter.refuse(remaining <= acquireTimeout ? this.lateError() : this.exhaustedError(since)),
       );
-      const unlisten = addAbortListener(signal, onAbort);
+      const unlisten = listenToAbort(signal, onAbort);
       this.waiters.add(waiter);
     });
   }

@@ -1,5 +1,5 @@
 /** The end of one operation: its deadline, its caller's signal, or the pool that closes under it. */
-import { addAbortListener } from '../../abort.js';
+import { listenToAbort } from '../../abort.js';
 import { aborted, type Clock, type Timer, timerDelay } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { type StorageError, TimeoutError } from '../../errors.js';
@@ -26,7 +26,7 @@ export class Limit {
       this.cut(new TimeoutError('The deadline of the operation has passed', { component })),
     );
     const { signal } = context;
-    this.unlisten = addAbortListener(signal, () => this.cut(aborted(signal!)));
+    this.unlisten = listenToAbort(signal, () => this.cut(aborted(signal!)));
   }
 
   /** Why nothing more is to be asked of the client. */

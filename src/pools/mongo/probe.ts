@@ -1,6 +1,6 @@
 /** The health check's own client: it waits for no connection of the pool, and dials when it is first asked. */
-import { addAbortListener } from '../../abort.js';
 import type { MongoClient, MongoClientOptions } from 'mongodb';
+import { listenToAbort } from '../../abort.js';
 import type { Clock } from '../../clock.js';
 import { connect, type Deployment, hello } from './connect.js';
 import { mapError } from './errors.js';
@@ -40,7 +40,7 @@ export class Probe {
     const cut = new AbortController();
     const timer = clock.after(limit, () => cut.abort(new Error('The server did not answer')));
     const onClose = (): void => cut.abort(this.#closing.signal.reason);
-    const unlisten = addAbortListener(this.#closing.signal, onClose);
+    const unlisten = listenToAbort(this.#closing.signal, onClose);
     try {
       if (this.#client !== undefined) return await hello(this.#client, clock, cut.signal);
       const { client, deployment } = await connect(this.#url, this.#options, { clock, component, signal: cut.signal });

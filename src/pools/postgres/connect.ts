@@ -1,7 +1,7 @@
 /** New connections: the whole handshake within one time limit, TLS, and the settings of the server's session. */
-import { addAbortListener } from '../../abort.js';
 import { readFile } from 'node:fs/promises';
 import { TLSSocket } from 'node:tls';
+import { listenToAbort } from '../../abort.js';
 import { aborted, type Clock } from '../../clock.js';
 import { StorageError, UnavailableError } from '../../errors.js';
 import { requestCancel } from './cancel.js';
@@ -75,7 +75,7 @@ export class Connector {
           }),
         ),
       );
-      const unlisten = addAbortListener(signal, onAbort);
+      const unlisten = listenToAbort(signal, onAbort);
       if (address.channelBinding === 'require') requireChannelBinding(client.connection, this.component, settle);
       client.connect().then(
         () => settle(),

@@ -1,5 +1,5 @@
 /** Connections that are being opened. */
-import { addAbortListener } from '../../abort.js';
+import { listenToAbort } from '../../abort.js';
 import { Connection, type ConnectionHost } from './connection.js';
 import { type Connector, USUAL_STATEMENT_TIMEOUT } from './connect.js';
 import type { PostgresOptions } from './settings.js';
@@ -28,7 +28,7 @@ export class Openings {
     const { clock } = this.host;
     const opening = new AbortController();
     const onAbort = (): void => opening.abort(signal?.reason);
-    const unlisten = addAbortListener(signal, onAbort);
+    const unlisten = listenToAbort(signal, onAbort);
     this.running.add(opening);
     try {
       const connection = await this.connector.connect(opening.signal, (client) => new Connection(client, this.host));

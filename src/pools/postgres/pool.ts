@@ -2,7 +2,7 @@
  * The pool over a PostgreSQL server. It owns the clients of the package `pg` itself: `pg.Pool` sets a timer for each use,
  * takes its listener off a client in use, and its end waits for clients that never come back.
  */
-import { addAbortListener } from '../../abort.js';
+import { listenToAbort } from '../../abort.js';
 import type { Clock } from '../../clock.js';
 import type { CheckResult, OpenContext, OperationContext, Session } from '../../component.js';
 import { controlStatementError, isStorageError, StorageError, ValidationError } from '../../errors.js';
@@ -185,7 +185,7 @@ export class PostgresPool implements PostgresDialectPool {
     const opening = new AbortController();
     const onAbort = (): void => opening.abort(this.#closedError('open'));
     const signals = [context.signal, generation.signal];
-    const listening = signals.map((one) => addAbortListener(one, onAbort));
+    const listening = signals.map((one) => listenToAbort(one, onAbort));
     try {
       if (signals.some(({ aborted }) => aborted)) onAbort();
       const { signal } = opening;

@@ -1,5 +1,5 @@
 /** The connection of the health check: opened ahead, never one of the pool's, so that an exhausted pool can be asked. */
-import { addAbortListener } from '../../abort.js';
+import { listenToAbort } from '../../abort.js';
 import type { Clock } from '../../clock.js';
 import { UnavailableError } from '../../errors.js';
 import type { ClockReading } from '../clock-offset.js';
@@ -72,7 +72,7 @@ export class Probe implements ConnectionHost {
       this.connection.close(this.endedError());
     const connection = (this.connection ??= await this.open(signal));
     const onAbort = (): void => connection.destroy(this.endedError(signal.reason));
-    const unlisten = addAbortListener(signal, onAbort);
+    const unlisten = listenToAbort(signal, onAbort);
     try {
       if (signal.aborted) throw this.endedError(signal.reason);
       const { clock } = this;

@@ -1,5 +1,5 @@
 /** Runs statements on connections within the time and by the signal of their operation. */
-import { addAbortListener } from '../../abort.js';
+import { listenToAbort } from '../../abort.js';
 import { aborted, type Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { beginWith } from '../statement-settings.js';
@@ -122,5 +122,6 @@ function milliseconds(limit: number): number | undefined {
 function abortable(connection: Connection, statement: Statement, signal: AbortSignal): Promise<SqlResult> {
   const onAbort = (): void => connection.destroy(aborted(signal));
   if (signal.aborted) return Promise.reject(aborted(signal));
-  return connection.run(statement).finally(addAbortListener(signal, onAbort));
+  const unlisten = listenToAbort(signal, onAbort);
+  return connection.run(statement).finally(unlisten);
 }

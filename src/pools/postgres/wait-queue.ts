@@ -1,5 +1,5 @@
 /** Who waits for a connection, first come, first served. */
-import { addAbortListener } from '../../abort.js';
+import { listenToAbort } from '../../abort.js';
 import { aborted, type Clock, timerDelay } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { type StorageError, TimeoutError, UnavailableError } from '../../errors.js';
@@ -61,7 +61,7 @@ export class WaitQueue {
       const timer = clock.after(timerDelay(until - clock.monotonic()), () =>
         waiter.refuse(late(deadline <= timeoutAt)),
       );
-      const unlisten = addAbortListener(signal, onAbort);
+      const unlisten = listenToAbort(signal, onAbort);
       this.waiters.add(waiter);
     });
   }

@@ -98,15 +98,16 @@ export function checkRelayOptions(options: unknown, report: Report): RelaySettin
       throw invalid(`relay.${key}`, options[key], 'a function');
   const { handlers, backoff = {} } = options;
   if (!isPlainObject(handlers)) throw invalid('relay.handlers', handlers, 'an object of functions by topic');
-  for (const [topic, handler] of Object.entries(handlers)) {
+  const given = Object.entries(handlers).filter(([, handler]) => handler !== undefined);
+  for (const [topic, handler] of given) {
     checkTopic(topic, `relay.handlers.${topic}`);
     if (typeof handler !== 'function') throw invalid(`relay.handlers.${topic}`, handler, 'a function');
   }
-  if (Object.keys(handlers).length === 0) throw invalid('relay.handlers', handlers, 'at least one topic');
+  if (given.length === 0) throw invalid('relay.handlers', handlers, 'at least one topic');
   if (!isPlainObject(backoff)) throw invalid('relay.backoff', backoff, 'an object of base and max');
   const { onFailure, onError } = options as unknown as RelayOptions;
   return {
-    handlers: new Map(Object.entries(handlers as Record<string, Handler>)),
+    handlers: new Map(given as [string, Handler][]),
     concurrency: whole(options, 'concurrency', 10, 1_000),
     batch: whole(options, 'batch', 20, 1_000),
     lease: milliseconds(options['lease'], 'relay.lease', 30_000),

@@ -40,11 +40,12 @@ function query(
   { vector, topK, include }: VectorSearch,
   context: OperationContext,
 ): Promise<ScoredVector[]> {
-  // The server subtracts inner products from 1, which leaves nothing of those of a short vector: it gets a direction.
-  const length = metric === 'dot' ? Math.sqrt(scoreOf('dot', vector, vector)) : 1;
+  // The server subtracts inner products from 1, which leaves nothing of those of a short vector: it gets one of length 1 to 2.
+  const scale = metric === 'dot' ? powerOfTwo(Math.sqrt(scoreOf('dot', vector, vector))) : 1;
+  const scaled = scale === 1 ? vector : vector.map((number) => number / scale);
   return connection.call(context, 'search', async (client) => {
     const answer = await client.collection(id).query({
-      queryEmbeddings: [Array.from(vector, (number) => number / length)],
+      queryEmbeddings: [Array.from(scaled)],
       nResults: topK,
       include: [...fieldsOf(include), 'distances'],
       ...(where === undefined ? {} : { where }),
@@ -53,9 +54,14 @@ function query(
     const rows = readRows(ids?.[0], embeddings?.[0], metadatas?.[0], documents?.[0], include);
     return rows.map((row, i) => ({
       ...decodeRow(row, include),
-      score: scoreOfDistance(metric, readNumber(distances?.[0]?.[i])) * length,
+      score: scoreOfDistance(metric, readNumber(distances?.[0]?.[i])) * scale,
     }));
   });
+}
+
+/** The greatest that is not above: what is multiplied by it keeps its digits. */
+function powerOfTwo(number: number): number {
+  return 2 ** Math.floor(Math.log2(number));
 }
 
 /** The closest of what was found and of what else matched when the ids were read, where it still does. */

@@ -3,7 +3,7 @@
  * within its own time, tried again with backoff where the provider says so, never beyond the operation's deadline or its
  * caller's signal. What a failure means is the provider's to say.
  */
-import { addAbortListener } from '../../abort.js';
+import { listenToAbort } from '../../abort.js';
 import { aborted, sleep, type Clock, timerDelay } from '../../clock.js';
 import { type StorageError, TimeoutError } from '../../errors.js';
 import { type Bounds, type Limiter } from './limiter.js';
@@ -110,7 +110,7 @@ function within<R>(
     const timer = clock.after(timerDelay(isShorter ? attemptTimeout : remaining), () =>
       cut(new TimeoutError(over, { component }), isShorter),
     );
-    const unlisten = addAbortListener(signal, onAbort);
+    const unlisten = listenToAbort(signal, onAbort);
     if (signal?.aborted === true) return onAbort();
     // What it throws at once is a failure of the attempt too.
     (async () => work(controller.signal))().then(

@@ -1,5 +1,5 @@
 /** How many requests a service gets at once: the others wait for a turn, first come, first served. */
-import { addAbortListener } from '../../abort.js';
+import { listenToAbort } from '../../abort.js';
 import { aborted, type Clock, timerDelay } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { StorageError, TimeoutError } from '../../errors.js';
@@ -98,7 +98,7 @@ export class Limiter {
       const onAbort = (): void => waiter.refuse(aborted(signal!));
       const { clock } = this.options;
       const timer = clock.after(timerDelay(deadline - clock.monotonic()), () => waiter.refuse(this.lateError()));
-      const unlisten = addAbortListener(signal, onAbort);
+      const unlisten = listenToAbort(signal, onAbort);
       this.waiters.add(waiter);
     });
   }
