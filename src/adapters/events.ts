@@ -4,6 +4,7 @@ import { copyJson } from '../backends/value.js';
 import { defineOwnCollection, type CollectionDefinition, type TypedCollectionSpec } from '../collection/definition.js';
 import { foreignErrorName, isStorageError, StorageError } from '../errors.js';
 import { Listeners } from '../listeners.js';
+import { DAY } from './retention/days.js';
 
 /** Something that happened, as a listener, a reader and a relay's handler get it. */
 export interface StoreEvent<Type extends string = string, Payload = JsonObject> {
@@ -39,7 +40,7 @@ export interface EventValue {
 /** Events of one write, at most. */
 export const EVENTS_PER_WRITE = 1_000;
 
-const DELETION_TOLD_FOR = 30 * 86_400_000;
+const DELETION_TOLD_FOR = 30 * DAY;
 
 /** Until when it can be read that an aggregate is deleted: the one event of it that stays. It must not say what was in it. */
 export function deletionToldUntil(now: Date): Date {
