@@ -483,16 +483,25 @@ test('where a database has no transactions there is no outbox', async () => {
 
 test('a claim with a token that was taken long ago is refused once a greater one was given', async () => {
   const { clock, managers } = await setUp(1);
-  const { claim, findDue } = await import('../src/unit-of-work/relay/claim.js');
+  const { claim } = await import('../src/unit-of-work/relay/claim.js');
+  const { DueLanes } = await import('../src/unit-of-work/relay/due-lanes.js');
   const { backend } = databaseOf(managers[0]!);
   await backend.ensure([...OUTBOX_TABLES, COUNTERS], { now: clock.now(), deadline: Infinity });
   await enqueue(managers[0]!, 'ann', 1);
   const context = () => ({ now: clock.now(), deadline: Infinity });
-  const [lane] = await findDue(backend, ['mail'], 10, context());
+  const found = async () => {
+    const due = new DueLanes(backend, ['mail'], (work) => work(context()));
+    await due.find(10);
+    return due.take(10);
+  };
+  const before = await found();
+  expect(before).toHaveLength(1);
   const lease = { lease: 1_000, end: Infinity };
-  expect(await claim(backend, [lane!], 7, lease, context())).toMatchObject([{ token: 7, attempts: 1 }]);
-  expect(await claim(backend, [lane!], 8, lease, context())).toEqual([]);
+  expect(await claim(backend, before, 1, 7, lease, context())).toMatchObject([{ token: 7, attempts: 1 }]);
+  expect(await claim(backend, before, 1, 8, lease, context())).toEqual([]);
   await clock.advance(1_000);
-  expect(await claim(backend, [lane!], 6, lease, context())).toEqual([]);
-  expect(await claim(backend, [lane!], 8, lease, context())).toMatchObject([{ token: 8, attempts: 2 }]);
+  const after = await found();
+  expect(after).toHaveLength(1);
+  expect(await claim(backend, after, 1, 6, lease, context())).toEqual([]);
+  expect(await claim(backend, after, 1, 8, lease, context())).toMatchObject([{ token: 8, attempts: 2 }]);
 });

@@ -17,7 +17,12 @@ test('places of a batch', () => {
 
 test('the statement of a batch', () => {
   const writes = [...IDS].reverse().map(put);
-  const group = { collection, kind: 'put', places: new Map(writes.map(({ id }, place) => [id, place])) } as const;
+  const group = {
+    collection,
+    kind: 'put',
+    isTold: true,
+    places: new Map(writes.map(({ id }, place) => [id, place])),
+  } as const;
   const { parameters } = batchStatement(postgres, 't', writes, [group], [], undefined, new Date(0));
   expect(parameters.values).toContainEqual(IDS);
 });

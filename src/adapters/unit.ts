@@ -168,7 +168,7 @@ export class Unit {
   /** Deletes the record that was read. */
   remove<T>(definition: CollectionDefinition<T>, { id, version, createdAt }: StoredRecord<T>): void {
     const same = { ifVersion: version, ifCreatedAt: createdAt };
-    this.push(definition, { collection: definition.schema, kind: 'delete', id, ...same });
+    this.push(definition, { collection: definition.schema, kind: 'delete', returns: false, id, ...same });
   }
 
   /** Changes a record that was not read: a counter. Its condition that fails makes the decision again. */

@@ -118,14 +118,18 @@ export type Write = RecordKey &
         /** A Date sets it, null removes it, absent keeps it (and with `orInsert` means never). */
         readonly expiresAt?: Date | null;
       }
-    | ({ readonly kind: 'delete' } & SameRecord)
+    | ({
+        readonly kind: 'delete';
+        /** Its record is not asked for: the result may lack it. Default: it is. */
+        readonly returns?: false;
+      } & SameRecord)
   );
 
 export type WriteResult =
   /** `insert`, `put`, `replace` */
   | { readonly status: 'written'; readonly version: number; readonly createdAt: Date }
   | { readonly status: 'patched'; readonly record: Stored }
-  | { readonly status: 'deleted'; readonly record: Stored }
+  | { readonly status: 'deleted'; readonly record?: Stored }
   /** `insert` met a live record. */
   | { readonly status: 'exists'; readonly version: number }
   /** The version differs, or the time it was created at. */

@@ -11,8 +11,8 @@ export function equals(name: string, value: string | number | boolean): FilterNo
   return { op: 'eq', field: valueField(name, typeof value as 'string' | 'number' | 'boolean'), value };
 }
 
-export function oneOf(name: string, values: readonly Scalar[]): FilterNode {
-  return { op: 'in', field: valueField(name, 'string'), values };
+export function oneOf(name: string, values: readonly Scalar[], type: FieldType = 'string'): FilterNode {
+  return { op: 'in', field: valueField(name, type), values };
 }
 
 /** A Date is compared with a field declared as `'date'`. */

@@ -121,7 +121,7 @@ export async function deletePage(
   // One by one, each in the version that matched: what another writer changed or deleted meanwhile is no longer ours.
   for (const { id, version, createdAt } of rows) {
     const same = { ifVersion: version, ifCreatedAt: createdAt };
-    const write = { collection: request.collection, id, kind: 'delete', ...same } as const;
+    const write = { collection: request.collection, id, kind: 'delete', returns: false, ...same } as const;
     const [result] = await backend.write(scope, [write], context);
     if (result?.status === 'deleted') deleted++;
   }

@@ -113,7 +113,8 @@ export class RecordWriter<T> {
   }
 
   private stored(write: Write, result: WriteResult, now: Date): Stored {
-    if (result.status === 'patched' || result.status === 'deleted') return result.record;
+    if (result.status === 'patched') return result.record;
+    if (result.status === 'deleted' && result.record !== undefined) return result.record;
     if (result.status !== 'written' || write.kind === 'patch' || write.kind === 'delete')
       throw new StorageError('INTERNAL', `${this.backend.name} answered ${result.status} to ${write.kind}`);
     const { version, createdAt } = result;

@@ -75,6 +75,30 @@ export function describeRemade(runner: TestRunner, target: () => OpenRecords): v
       ]);
     });
 
+    test('a delete whose record is not asked for is refused as any other', async () => {
+      const { backend } = target();
+      const tenant = freshTenant();
+      const all = collectionOn(backend, Orders, tenant, new WallClock(NOW));
+      for (const id of ['a', 'b', 'c', 'd']) await all.insert({ status: id }, { id });
+      const remove = (id: string, more: object = {}): Write => ({
+        ...{ collection: Orders.schema, id, kind: 'delete', returns: false },
+        ...more,
+      });
+      const write = (...writes: Write[]) => backend.write({ tenant }, writes, contextAt(LATER));
+      const statuses = async (...writes: Write[]) => (await write(...writes)).map(({ status }) => status);
+      assert.deepEqual(await statuses(remove('a', { ifVersion: 2 })), ['conflict']);
+      assert.deepEqual(await statuses(remove('a', { ifVersion: 1 })), ['deleted']);
+      assert.deepEqual(await statuses(remove('a')), ['missing']);
+      if (backend.capabilities.batch !== 'atomic') return;
+      assert.deepEqual(await statuses(remove('b'), remove('a')), ['skipped', 'missing']);
+      assert.deepEqual(await statuses(remove('b'), remove('c')), ['deleted', 'deleted']);
+      await all.insert({ status: 'b' }, { id: 'b' });
+      const [quiet, told] = await write(remove('b'), { collection: Orders.schema, id: 'd', kind: 'delete' });
+      assert.equal(quiet?.status, 'deleted');
+      assert.deepEqual(told?.status === 'deleted' ? told.record?.value : undefined, { status: 'd' });
+      assert.equal(await all.count(), 0);
+    });
+
     test('a patch of what was created at a time is refused for what is there now, whose version fits', async () => {
       const clock = new WallClock(NOW);
       const all = collectionOn(target().backend, Orders, freshTenant(), clock);

@@ -8,7 +8,8 @@ import { Handle } from '../handle.js';
 import { LoopPause } from './loop-pause.js';
 import { OUTBOX_TABLES } from './outbox/records.js';
 import { onWake } from './outbox/wake.js';
-import { claim, findDue, takeToken, type ClaimedLane } from './relay/claim.js';
+import { claim, type ClaimedLane } from './relay/claim.js';
+import { DueLanes } from './relay/due-lanes.js';
 import { Endings } from './relay/endings.js';
 import { readHeads, type Head } from './relay/heads.js';
 import { LaneDelivery, type LaneHost } from './relay/lane.js';
@@ -39,6 +40,12 @@ const UNANSWERED = new StorageError(
 /** The claims that may miss at once: another relay was faster. After them it pauses: what is due may be locked by a session. */
 const MOST_MISSES = 3;
 
+/** Lanes that one look finds for each that is free now: they are claimed without a look of their own. */
+const LOOKED_FOR = 4;
+
+/** Of how many found ones a claim takes those that are free: some servers look up every combination of their times and ids. */
+const CHOSEN_FROM = 40;
+
 /** The longest wait between looks while the database cannot be reached. */
 const LONGEST_WAIT = 10_000;
 
@@ -62,8 +69,7 @@ export class Relay extends Handle {
   private stopped: Promise<void> | undefined;
   private readonly deadline: StopDeadline;
   private readonly pauses: LoopPause;
-  /** Whether more was due than the last claim took. */
-  private isBehind = false;
+  private readonly due: DueLanes;
   /** Whether its tables are known to be there. */
   private isUsed = false;
   /** Claims in a row that got nothing of what was due. */
@@ -80,6 +86,7 @@ export class Relay extends Handle {
     this.pauses = new LoopPause(host.clock);
     this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
     this.operate = operations(host, settings.lease, this.abandon.signal);
+    this.due = new DueLanes(host.backend, [...settings.handlers.keys()], this.operate);
     const admitted = withinAdmitted(host, () => this.component);
     const isStopping = (): boolean => this.stopping;
     this.laneHost = {
@@ -169,21 +176,22 @@ export class Relay extends Handle {
 
   /** @returns whether to look again at once. */
   private async claimSome(): Promise<boolean> {
-    const { concurrency, handlers } = this.settings;
+    const { concurrency } = this.settings;
     this.pauses.look();
     if (this.lanes.size === concurrency) return false;
-    if (this.isBehind) await this.pauses.gather(() => this.stopping || this.lanes.size <= concurrency / 2);
+    if (this.due.mayBeMore) await this.pauses.gather(() => this.stopping || this.lanes.size <= concurrency / 2);
     if (this.stopping || !(await this.hasTables())) return false;
     const free = concurrency - this.lanes.size;
-    // More than are wanted, and not the first of them: relays that look at the same time would all want the same ones.
-    const limit = 4 * free + this.lanes.size;
-    const found = await this.operate((context) => findDue(this.backend, [...handlers.keys()], limit, context));
-    const due = shuffled(found.filter(({ id }) => !this.lanes.has(id))).slice(0, free);
-    this.isBehind = found.length === limit;
-    if (due.length === 0) return false;
-    const claimed = await this.claim(due);
-    this.misses = claimed === 0 ? this.misses + 1 : 0;
-    return this.misses < MOST_MISSES && (claimed < due.length || this.isBehind);
+    await this.due.find(LOOKED_FOR * free + this.lanes.size);
+    // Those that others have taken meanwhile are made up for, where one claim chooses.
+    const wanted = this.due.take(this.backend.claim === undefined ? free : Math.max(free, CHOSEN_FROM));
+    const due = wanted.filter(({ id }) => !this.lanes.has(id));
+    if (due.length === 0) return this.due.mayBeMore;
+    const claimed = await this.claim(due, free);
+    if (claimed.length === free) this.due.putBack(due.filter(({ id }) => !claimed.includes(id)));
+    else this.due.forget();
+    this.misses = claimed.length === 0 ? this.misses + 1 : 0;
+    return this.misses < MOST_MISSES && (claimed.length < Math.min(free, due.length) || this.due.mayBeMore);
   }
 
   private async hasTables(): Promise<boolean> {
@@ -194,17 +202,18 @@ export class Relay extends Handle {
     return this.isUsed;
   }
 
-  /** In flight until the lanes are given back: a close waits for that. @returns how many it has got */
-  private async claim(due: readonly Stored[]): Promise<number> {
+  /** In flight until the lanes are given back: a close waits for that. @returns the ids of those that it has got */
+  private async claim(due: readonly Stored[], most: number): Promise<string[]> {
     const { lease } = this.settings;
     const operation = this.host.begin('relay');
     this.component = operation.component;
     try {
-      const token = await this.operate((context) => takeToken(this.backend, context));
       const end = this.host.clock.monotonic() + lease;
-      const claimed = await this.operate((context) => claim(this.backend, due, token, { lease, end }, context));
+      const claimed = await this.operate((context) =>
+        claim(this.backend, due, most, this.due.token, { lease, end }, context),
+      );
       await this.begin(claimed);
-      return claimed.length;
+      return claimed.map(({ id }) => id);
     } finally {
       void Promise.all(due.flatMap(({ id }) => this.lanes.get(id)?.ended ?? [])).then(() => operation.end());
     }
@@ -262,11 +271,4 @@ export class Relay extends Handle {
     if (failures > 0) return backoffDelay({ base: poll, max: Math.max(poll, LONGEST_WAIT) }, failures);
     return poll / 2 + Math.random() * poll;
   }
-}
-
-function shuffled(lanes: readonly Stored[]): Stored[] {
-  return lanes
-    .map((lane) => ({ lane, rank: Math.random() }))
-    .sort((a, b) => a.rank - b.rank)
-    .map(({ lane }) => lane);
 }

@@ -134,7 +134,7 @@ export async function unregister(host: CollectionHost, name: string, options: Ca
   const { backend } = host;
   const filter = equals('topic', subscriptionTopic(name));
   await runOperation(host, [SUBSCRIPTIONS], 'unsubscribe', options, (context) =>
-    backend.write(LIBRARY, [{ collection: SUBSCRIPTIONS, id: name, kind: 'delete' }], context),
+    backend.write(LIBRARY, [{ collection: SUBSCRIPTIONS, id: name, kind: 'delete', returns: false }], context),
   );
   for (let lanes: Stored[] = []; ;) {
     lanes = await runOperation(host, OUTBOX_TABLES, 'unsubscribe', options, (context) =>
@@ -158,9 +158,9 @@ async function deleteLane(host: CollectionHost, lane: Stored, options: CallOptio
         met =
           (await backend.deleteMany?.(scope, request, context)) ??
           (await deletePage(backend, scope, request, context)).met;
-      const writes: Write[] = [{ collection: LANES, id: lane.id, kind: 'delete' }];
+      const writes: Write[] = [{ collection: LANES, id: lane.id, kind: 'delete', returns: false }];
       if (key?.value['lane'] === lane.id)
-        writes.push({ collection: KEYS, id: keyId, kind: 'delete', ifVersion: key.version });
+        writes.push({ collection: KEYS, id: keyId, kind: 'delete', returns: false, ifVersion: key.version });
       const results = await backend.write(scope, writes, context);
       // A relay that had it at work has deleted it.
       return results[0]!.status === 'missing' || results.every(({ status }) => status === 'deleted');

@@ -41,7 +41,7 @@ export async function deleteEmptied(
     for (let i = 0; i < counters.length; i += STEP) {
       const writes = counters.slice(i, i + STEP).map(({ id, version, createdAt }) => {
         const same = { ifVersion: version, ifCreatedAt: createdAt };
-        return { collection: schema, kind: 'delete', id, ...same } as const;
+        return { collection: schema, kind: 'delete', returns: false, id, ...same } as const;
       });
       const results = await backend.write({ tenant }, writes, context);
       deleted += results.filter(({ status }) => status === 'deleted').length;

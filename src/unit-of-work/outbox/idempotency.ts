@@ -53,7 +53,7 @@ export function removal(message: Stored): Write[] {
 }
 
 function deletion({ id, value }: Stored, knownUntil: Date, ifVersion?: number): Write[] {
-  const base = { collection: MESSAGES, id, kind: 'delete' } as const;
+  const base = { collection: MESSAGES, id, kind: 'delete', returns: false } as const;
   const gone: Write = ifVersion === undefined ? base : { ...base, ifVersion };
   const { topic, idempotencyKey, once } = value;
   if (once === undefined) return [gone];

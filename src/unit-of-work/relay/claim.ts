@@ -1,9 +1,10 @@
-/** Claims: which lanes are due, and whose they are. */
+/** Claims: whose the lanes are. */
 import type { PatchChanges, RecordBackend, Stored, TenantScope, Write, WriteResult } from '../../backends/backend.js';
 import { all, compares, equals, oneOf, orderBy, present } from '../../collection/conditions.js';
 import { takeNumbers } from '../../collection/counters.js';
 import { LIBRARY } from '../../collection/library.js';
 import type { OperationContext } from '../../component.js';
+import type { FilterNode } from '../../filter/syntax.js';
 import { LANES } from '../outbox/records.js';
 
 const COUNTER = 'fence:outbox';
@@ -26,17 +27,6 @@ export interface ClaimedLane {
   readonly end: number;
 }
 
-/** The lanes that may be claimed now, those due first before the others. */
-export function findDue(
-  backend: RecordBackend,
-  topics: readonly string[],
-  limit: number,
-  context: OperationContext,
-): Promise<Stored[]> {
-  const filter = all(oneOf('topic', topics), compares('dueAt', 'lte', context.now));
-  return backend.find('all', { collection: LANES, filter, sort: orderBy('dueAt', 'date'), limit }, context);
-}
-
 /**
  * One for all lanes that are claimed with it. Taken after the lanes were found: every claim of a lane that the same key had
  * before is older than this one's lane, and so are their tokens smaller.
@@ -46,12 +36,13 @@ export function takeToken(backend: RecordBackend, context: OperationContext): Pr
 }
 
 /**
- * Those of `lanes` that no other relay was faster with.
+ * Of `lanes` at most `most`, and none that another relay was faster with.
  * @param end when a lease that begins no later than this ends, by the monotonic clock
  */
 export async function claim(
   backend: RecordBackend,
   lanes: readonly Stored[],
+  most: number,
   token: number,
   { lease, end }: { readonly lease: number; readonly end: number },
   context: OperationContext,
@@ -60,16 +51,28 @@ export async function claim(
   // A relay that slept between its token and this line must not come after a greater one.
   const free = all(compares('dueAt', 'lte', context.now), compares('token', 'lt', token));
   if (backend.claim !== undefined) {
-    const filter = all({ op: 'in', field: ID, values: lanes.map(({ id }) => id) }, free);
-    const request = { collection: LANES, filter, changes, sort: orderBy('dueAt', 'date'), limit: lanes.length };
+    const filter = all(asFound(lanes), free);
+    const request = { collection: LANES, filter, changes, sort: orderBy('dueAt', 'date'), limit: most };
     return (await backend.claim('all', request, context)).map((lane) => claimedLane(lane, token, end));
   }
   const results = await Promise.all(
-    lanes.map(({ id, tenant }) =>
-      backend.write({ tenant }, [{ collection: LANES, id, kind: 'patch', changes, if: free }], context),
-    ),
+    lanes
+      .slice(0, most)
+      .map(({ id, tenant }) =>
+        backend.write({ tenant }, [{ collection: LANES, id, kind: 'patch', changes, if: free }], context),
+      ),
   );
   return results.flatMap(([result]) => (result?.status === 'patched' ? [claimedLane(result.record, token, end)] : []));
+}
+
+/** As they were found: by what their index begins with, or each claim would read all there are. */
+function asFound(lanes: readonly Stored[]): FilterNode {
+  const values = (name: string): string[] => [...new Set(lanes.map(({ value }) => value[name] as string))];
+  return all(oneOf('topic', values('topic')), oneOf('dueAt', values('dueAt'), 'date'), {
+    op: 'in',
+    field: ID,
+    values: lanes.map(({ id }) => id),
+  });
 }
 
 function claimedLane({ id, tenant, version, value }: Stored, token: number, end: number): ClaimedLane {

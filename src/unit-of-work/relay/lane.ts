@@ -199,19 +199,20 @@ export class LaneDelivery {
     // Of a message that comes next, none has begun.
     this.attempts = 1;
     const rests = this.restsBefore();
-    const gone = (): Write[] => {
-      const own: Write = { collection: LANES, id: lane.id, kind: 'delete', ifVersion: this.lease.version };
+    const emptied = (): Write[] => {
+      const gone = { kind: 'delete', returns: false } as const;
+      const own: Write = { collection: LANES, id: lane.id, ...gone, ifVersion: this.lease.version };
       if (keyVersion === undefined) return [own];
-      return [own, { collection: KEYS, id: lane.keyId, kind: 'delete', ifVersion: keyVersion }];
+      return [own, { collection: KEYS, id: lane.keyId, ...gone, ifVersion: keyVersion }];
     };
     const all = (context: OperationContext): Write[] => [
-      ...gone(),
+      ...emptied(),
       ...done.flatMap((message) => acknowledgement(message, context)),
     ];
     // One that was held would hold up the others again.
     if (rests === 0 && (await this.host.endings.end(lane.scope, 2 + 2 * done.length, this.answerTime, all)))
       return false;
-    const results = await this.whenFree(gone, rests > 0);
+    const results = await this.whenFree(emptied, rests > 0);
     // A wait that the relay gave up says nothing of the key.
     if (results === undefined) return this.release(this.host.givenUp.aborted ? rests : rests + 1);
     if (results.every(isDone)) return false;

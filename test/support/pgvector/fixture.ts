@@ -77,10 +77,10 @@ export async function tableOf(provider: VectorProvider, name: string): Promise<s
   return tableName((await provider.describeCollection(name, context()))!);
 }
 
-/** A pool whose statements are explained before they run, and told to `seen`. */
+/** A pool whose statements are explained before they run, each apart from what is prepared under its name, and told to `seen`. */
 export function explaining(pool: SqlPool, seen: (statement: Statement) => void, explain = 'EXPLAIN'): SqlPool {
   const query: SqlPool['query'] = async (text, parameters, inside, options) => {
-    const { rows } = await pool.query(`${explain} ${text}`, parameters, inside, options);
+    const { rows } = await pool.query(`${explain} ${text}`, parameters, inside);
     seen({ text, plan: rows.map((row) => row['QUERY PLAN']).join('\n') });
     return pool.query(text, parameters, inside, options);
   };

@@ -16,6 +16,8 @@ export type Kind = Write['kind'];
 export interface Group {
   readonly collection: RecordSchema;
   readonly kind: Kind;
+  /** Whether its rows tell of each record. What others write is known: that they did is counted. */
+  readonly isTold: boolean;
   /** The places of its writes in the batch, by id. */
   readonly places: Map<string, number>;
 }
@@ -65,8 +67,8 @@ export function batchStatement(
     ...freed.map((_, i) => `SELECT ${COUNT} AS part, ${noRecord('NULL::float8')} FROM gone${i} HAVING count(*) < 0`),
     // Then every part in its order.
     `SELECT ${COUNT} AS part, ${noRecord(written)} FROM (SELECT count(*)::float8 AS n FROM (${done}) AS done) AS counted`,
-    ...groups.flatMap(({ kind }, part) =>
-      kind === 'insert' ? [] : [`SELECT ${part} AS part, ${resultColumns(kind)} FROM p${part} AS t`],
+    ...groups.flatMap(({ kind, isTold }, part) =>
+      !isTold ? [] : [`SELECT ${part} AS part, ${resultColumns(kind)} FROM p${part} AS t`],
     ),
   ];
   const text = `WITH ${[...gone, ...parts].join(', ')} ${rowsOf.join(' UNION ALL ')}`;
@@ -161,7 +163,8 @@ function groupStatement(
   };
   if (group.kind === 'delete') {
     const live = isLive();
-    return `DELETE FROM ${table} AS t${source.rows('USING')} WHERE ${live} RETURNING ${RECORD_COLUMNS}`;
+    const returned = group.isTold ? RECORD_COLUMNS : '1';
+    return `DELETE FROM ${table} AS t${source.rows('USING')} WHERE ${live} RETURNING ${returned}`;
   }
   const values = writes as readonly ValueWrite[];
   const value = source.json(values.map((write) => JSON.stringify(write.value)));
@@ -187,8 +190,7 @@ function groupStatement(
   const rows = source.isOne ? `VALUES (${fresh})` : `SELECT ${fresh}${source.rows('FROM')} ORDER BY u.id COLLATE "C"`;
   const [over, result] =
     group.kind === 'insert'
-      ? // What an insert writes is known: that it did is counted.
-        [`${insertOver(hasWords)} WHERE t.expires_at <= ${time}`, 'RETURNING 1']
+      ? [`${insertOver(hasWords)} WHERE t.expires_at <= ${time}`, 'RETURNING 1']
       : [putOver(hasWords, time), written];
   return `INSERT INTO ${table} AS t ${insertColumns(hasWords)} ${rows} ON CONFLICT (tenant, id) DO UPDATE SET ${over} ${result}`;
 }

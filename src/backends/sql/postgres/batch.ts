@@ -43,13 +43,15 @@ export async function writeBatch(
 function groupWrites(writes: readonly Write[]): Group[][] {
   const groups: Group[] = [];
   const patches: Group[] = [];
-  writes.forEach(({ collection, kind, id }, place) => {
+  writes.forEach((write, place) => {
+    const { collection, kind, id } = write;
     if (kind === 'patch') {
-      patches.push({ collection, kind, places: new Map([[id, place]]) });
+      patches.push({ collection, kind, isTold: true, places: new Map([[id, place]]) });
       return;
     }
-    const group = groups.find((one) => one.kind === kind && one.collection === collection);
-    if (group === undefined) groups.push({ collection, kind, places: new Map([[id, place]]) });
+    const isTold = kind === 'delete' ? write.returns !== false : kind !== 'insert';
+    const group = groups.find((one) => one.kind === kind && one.collection === collection && one.isTold === isTold);
+    if (group === undefined) groups.push({ collection, kind, isTold, places: new Map([[id, place]]) });
     else group.places.set(id, place);
   });
   const first = [...groups, ...patches.slice(0, PATCHES)];
@@ -141,8 +143,11 @@ async function runStatement(
     const id = row['id'] as string;
     results[group.places.get(id)!] = resultOf(dialect, row, group.kind, tenant, id);
   }
-  for (const { kind, places } of groups)
-    if (kind === 'insert') for (const place of places.values()) results[place] = inserted(writes[place]!, context.now);
+  for (const { kind, isTold, places } of groups) {
+    if (isTold) continue;
+    for (const place of places.values())
+      results[place] = kind === 'delete' ? { status: 'deleted' } : inserted(writes[place]!, context.now);
+  }
   return results;
 }
 
