@@ -1,11 +1,11 @@
 /** What every domain store has in common: its collections, its decisions, its events. */
-import type { RecordSchema, Stored } from '../backends/backend.js';
+import type { RecordSchema } from '../backends/backend.js';
 import { sleep } from '../clock.js';
 import { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import { runOperation } from '../collection/host.js';
-import { fetchPage, planPage } from '../collection/page.js';
-import { checkVersion, RecordCodec, type StoredRecord } from '../collection/record-codec.js';
+import type { ListOptions } from '../collection/page.js';
+import { checkVersion, type StoredRecord } from '../collection/record-codec.js';
 import { runSteps, type CallOptions, type OperationContext } from '../component.js';
 import {
   ConflictError,
@@ -17,8 +17,7 @@ import {
   type StorageError,
 } from '../errors.js';
 import { isPlainObject } from '../filter/json.js';
-import { normalize } from '../filter/normalize.js';
-import { NOTHING, parseFilter } from '../filter/syntax.js';
+import type { Filter } from '../filter/syntax.js';
 import { Handle } from '../handle.js';
 import { DELIVERED } from '../unit-of-work/delivered.js';
 import { publish } from '../unit-of-work/subscriptions.js';
@@ -28,7 +27,7 @@ import type { EventValue, StoreEvent } from './events.js';
 import type { StoreHost } from './host.js';
 import { IDEMPOTENCY } from './idempotency.js';
 import { CALL_MEMBERS } from './options.js';
-import { checkPageOptions, type ListPage, type PageOptions } from './page.js';
+import { preparePage, type ListPage, type PageOptions } from './page.js';
 import type { StoreDefinition } from './store-definition.js';
 import { Unit } from './unit.js';
 import { watchEvents, type EventsFrom, type WatchOptions } from './watch-events.js';
@@ -233,23 +232,12 @@ export abstract class Store extends Handle {
   /** One page of a collection of the store, as entities. @throws `INVALID_CURSOR`, `VALIDATION` */
   protected async page<T extends EntityValue>(
     definition: CollectionDefinition<T>,
-    filter: Parameters<Collection<T>['query']>[0],
-    sort: NonNullable<Parameters<Collection<T>['query']>[1]>['sort'],
+    filter: Filter<T>,
+    sort: ListOptions<string>['sort'],
     options: PageOptions,
   ): Promise<ListPage<Entity<T>>> {
-    const { limit, after } = checkPageOptions(options);
-    const { host } = this;
-    const { name, schema, domain } = definition;
-    const wanted = normalize(parseFilter(filter, domain));
-    // Here, so that a bad cursor is refused before any table is made.
-    const plan = planPage(name, host.tenant, domain, wanted, { limit, sort, after });
-    const codec = new RecordCodec(definition, host.backend.capabilities.maxRecordBytes);
-    const entity = (row: Stored): Entity<T> => this.entity(codec.decode(row));
-    return this.run('list', options, async (context) =>
-      wanted === NOTHING
-        ? { items: [] }
-        : fetchPage(host.backend, schema, { tenant: host.tenant }, plan, entity, context),
-    );
+    const fetch = preparePage(this.host, definition, filter, sort, options, (record) => this.entity(record));
+    return this.run('list', options, fetch);
   }
 
   private async tell(events: readonly StoreEvent[]): Promise<void> {

@@ -221,7 +221,7 @@ for (const target of storageTargets('conversations: arguments'))
 
 test('what is no cursor of a list is refused before anything is read or made', async () => {
   await using storage = await openStorage({ databases: { main: 'memory:' } }, { environment: {} });
-  const { agents, conversations, jobs, tasks } = storage;
+  const { agents, conversations, jobs, kv, tasks } = storage;
   const { backend } = conversations['host'];
   const calls = (['ensure', 'find', 'read'] as const).map((method) => jest.spyOn(backend, method));
   const lists: Readonly<Record<string, (after: string) => Promise<unknown>>> = {
@@ -231,6 +231,7 @@ test('what is no cursor of a list is refused before anything is read or made', a
     listUserProfiles: (after) => conversations.listUserProfiles({ after }),
     'agents.list': (after) => agents.list({ after }),
     'jobs.list': (after) => jobs.list({ after }),
+    'kv.list': (after) => kv.list('n', { after }),
     'tasks.list': (after) => tasks.list({ after }),
   };
   const codeOf = async (call: Promise<unknown>): Promise<unknown> =>

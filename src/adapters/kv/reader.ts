@@ -1,8 +1,7 @@
 /** Reading entries: by key, by prefix, and what they take. */
 import type { JsonValue, RecordCapabilities } from '../../backends/backend.js';
 import type { CallOptions, OperationContext } from '../../component.js';
-import type { ListPage, PageOptions } from '../page.js';
-import { checkPageOptions } from '../page.js';
+import { preparePage, type ListPage, type PageOptions } from '../page.js';
 import type { StoreHost } from '../host.js';
 import { callOptions, Store } from '../store.js';
 import type { Unit } from '../unit.js';
@@ -115,16 +114,11 @@ export abstract class KeyValueReader extends Store {
       limit: (value) => value,
       after: (value) => value,
     });
-    const { limit, after } = checkPageOptions(options);
-    const call = callOptions(options);
     const filter = prefix === undefined ? { namespace: owner } : { namespace: owner, key: { $startsWith: prefix } };
-    const page = await this.run('list', call, () =>
-      this.records(ENTRIES).query(filter, {
-        ...call,
-        limit,
-        sort: { key: 'asc' },
-        ...(after === undefined ? {} : { after }),
-      }),
+    const page = await this.run(
+      'list',
+      options,
+      preparePage(this.host, ENTRIES, filter, { key: 'asc' }, options, (record) => record),
     );
     const now = this.host.clock.now();
     const live = page.items.filter((record) => isLive(record, now));
