@@ -129,6 +129,7 @@ export type WriteResult =
   /** `insert`, `put`, `replace` */
   | { readonly status: 'written'; readonly version: number; readonly createdAt: Date }
   | { readonly status: 'patched'; readonly record: Stored }
+  /** Without its record where the write did not ask for it. */
   | { readonly status: 'deleted'; readonly record?: Stored }
   /** `insert` met a live record. */
   | { readonly status: 'exists'; readonly version: number }
