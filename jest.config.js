@@ -16,5 +16,5 @@ export default {
   maxWorkers: availableParallelism() + 1,
   // What a test file leaves in its worker's heap makes every later collection dearer, and opening a PGlite sets off
   // several: after fifty files it costs ten times as much as in a new worker.
-  workerIdleMemoryLimit: '128MB',
+  workerIdleMemoryLimit: '512MB',
 };

@@ -12,6 +12,7 @@ import { pglite } from '../src/pools/pglite/index.js';
 import { HEARTBEAT_INTERVAL } from '../src/pools/directory-lock.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { ManualClock } from './support/manual-clock.js';
+import { run } from './support/run.js';
 
 const WRITER = fileURLToPath(new URL('./children/pglite-writer.js', import.meta.url));
 const PANIC = fileURLToPath(new URL('./children/pglite-panic.js', import.meta.url));
@@ -214,6 +215,16 @@ describe('a directory', () => {
   let other: string;
   beforeEach(async () => (other = await mkdtemp(join(tmpdir(), 'pglite-'))));
   afterEach(() => rm(other, { recursive: true }));
+
+  test('that nobody closed keeps no process alive that opens it and forgets to close it, too', async () => {
+    const program = `import { openStorage } from ${JSON.stringify(join(SOURCES, 'index.js'))};
+      const { state } = await openStorage({ databases: { main: ${JSON.stringify(`pglite:${other}`)} } }, { environment: {} });
+      console.log(state);`;
+    for (let time = 0; time < 3; time++) {
+      const ended = await run(process.execPath, ['--input-type=module', '-e', program], other, 60_000);
+      expect(ended).toEqual({ code: 0, output: 'ready\n' });
+    }
+  });
 
   test('whose creation was cut short is created again', async () => {
     await writeFile(join(directory, 'data.creating'), '');

@@ -138,6 +138,9 @@ async function loadPackages(component: string) {
 
 type PGliteClass = typeof PGlite;
 
+/** After a directory that was not closed it would tell of its progress every ten seconds, by a timer that nothing ends: no process would end by itself. */
+const NO_PROGRESS = ['-c', 'log_startup_progress_interval=0'];
+
 async function start(
   PGlite: PGliteClass,
   options: ConstructorParameters<PGliteClass>[0] & object,
@@ -145,7 +148,7 @@ async function start(
   component: string,
 ): Promise<PGlite> {
   if (signal.aborted) throw aborted(signal, 'open');
-  const client = new PGlite(options);
+  const client = new PGlite({ ...options, startParams: [...PGlite.defaultStartParams, ...NO_PROGRESS] });
   try {
     await client.waitReady;
   } catch (cause) {
