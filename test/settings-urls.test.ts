@@ -57,3 +57,21 @@ test('so it is for a vector service', async () => {
   const { keys } = await faultsOf(openStorage({ databases: { main: 'memory:' }, vectors }, options));
   expect(keys).toEqual(['vectors.chroma.url']);
 });
+
+test.each([
+  ['./data.db', 'text without a scheme'],
+  ['data.db', 'text without a scheme'],
+  [`file:./${SECRET}.db`, 'a URL of another scheme'],
+])('what is no URL of a database, %s, is told what one looks like', async (url, actual) => {
+  const { error, keys } = await faultsOf(loadFrom(directory, { databases: { main: url } }));
+  expect(keys).toEqual(['databases.main.url']);
+  expect(error.message).toContain('as sqlite:./data.db and memory: do');
+  expect(error.message).toContain(`got ${actual}`);
+  expect(shownOf(error)).not.toContain(SECRET);
+});
+
+test('a short unknown key is not taken for another short one', async () => {
+  const main = { url: 'memory:', pol: 1 };
+  const { error } = await faultsOf(loadFrom(directory, { databases: { main } }));
+  expect(error.message).toContain('databases.main.pol: expected a known key (url, ');
+});

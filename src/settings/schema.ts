@@ -86,8 +86,13 @@ async function addDatabase(
   const told = { key, source: leaf?.source ?? source };
   const scheme = /^[a-z][a-z0-9+.-]*(?=:)/i.exec(url.trim())?.[0].toLowerCase();
   if (scheme === undefined || !registry.knownSchemes().includes(scheme)) {
-    const expected = `a URL of a scheme that is registered (${registry.knownSchemes().join(', ')})`;
-    faults.push({ ...told, expected, actual: 'a URL of another scheme' });
+    const schemes = registry.knownSchemes().join(', ');
+    const expected = `a URL that begins with its scheme, as sqlite:./data.db and memory: do (registered: ${schemes})`;
+    faults.push({
+      ...told,
+      expected,
+      actual: scheme === undefined ? 'text without a scheme' : 'a URL of another scheme',
+    });
     return;
   }
   const driver = await registry.poolForUrl(url.trim());

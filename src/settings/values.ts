@@ -57,7 +57,9 @@ function unknownKey({ path: segments, value, source }: Leaf, path: string, schem
     return { key: path, expected: 'an object of settings', actual: typeName(value), source };
   const parent = segments.slice(0, -1).join('.');
   if (schema.has(parent)) return { key: parent, expected: describe(schema.get(parent)!), actual: 'an object', source };
-  const near = keys.find((key) => distance(key.toLowerCase(), path.toLowerCase()) <= 2) ?? nearGroup(segments, keys);
+  // Of three letters, two that differ make another word.
+  const most = Math.min(2, segments.at(-1)!.length >> 1);
+  const near = keys.find((key) => distance(key.toLowerCase(), path.toLowerCase()) <= most) ?? nearGroup(segments, keys);
   const siblings = [
     ...new Set(
       keys
