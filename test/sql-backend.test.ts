@@ -62,6 +62,30 @@ describe('finds', () => {
   });
 });
 
+test('what most rows lack is no reason to read them all and sort them, whatever the values of a statement', async () => {
+  await opened.clear();
+  await pool.query(
+    `INSERT INTO quartermaster.things SELECT 'a', 'x' || i, 1, $1::timestamptz, $1::timestamptz, 'infinity', jsonb_build_object('s', 's' || i) FROM generate_series(1, 3000) i`,
+    [at(0).toISOString()],
+    ctx,
+  );
+  await pool.script('ANALYZE quartermaster.things', ctx);
+  const filter = filterOf({ n: { $exists: false } });
+  const request = { collection: things, filter, sort: parseSort({ s: 'asc' }, domain), limit: 5 };
+  const { text } = findStatement(postgres, A, request, undefined, at(1));
+  await pool.script(`SET plan_cache_mode = force_generic_plan; PREPARE lacking AS ${text}`, ctx);
+  const { rows } = await pool.query(`EXPLAIN EXECUTE lacking('a', '${at(1).toISOString()}', 5)`, [], ctx);
+  await pool.script('DEALLOCATE lacking; RESET plan_cache_mode', ctx);
+  const shown = rows.map((row) => String(row['QUERY PLAN'])).join('\n');
+  expect(shown).toMatch(/^Limit.*\n.*Index Scan.* using things_i_/);
+});
+
+test('one of a list of one is what is equal', () => {
+  expect(filterOf({ s: { $in: ['a', 'a'] } })).toEqual(filterOf({ s: 'a' }));
+  expect(filterOf({ s: { $in: [null] } })).toEqual(filterOf({ s: null }));
+  expect(filterOf({ s: { $in: ['a', 'b'] } })).not.toEqual(filterOf({ s: 'a' }));
+});
+
 describe('patches', () => {
   test('refuse a value beyond the hard limit, and take many keys at once', async () => {
     await opened.clear();

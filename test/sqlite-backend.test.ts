@@ -32,6 +32,21 @@ describe('the planner', () => {
     return rows.map((row) => String(row['detail'])).join('\n');
   };
 
+  test('an order that names what the filter pins is read from the index', async () => {
+    for (const [filter, sort] of [
+      [{ n: 5 }, { n: 'desc', b: 'asc' }],
+      [
+        { n: { $in: [5] }, o: 1 },
+        { n: 'desc', b: 'asc' },
+      ],
+      [{ n: null }, { n: 'desc', b: 'asc' }],
+    ] as const) {
+      const request = { collection: things, filter: filterOf(filter), sort: parseSort(sort, domain), limit: 5 };
+      const { text, parameters } = findStatement(sqlite, A, request, undefined, at(1));
+      expect(await planOf(text, parameters.values)).not.toContain('TEMP B-TREE');
+    }
+  });
+
   test.each([
     [{ s: 'asc' }, ['s3', 'x3']],
     [{ s: 'desc' }, ['s3', 'x3']],

@@ -42,7 +42,9 @@ function normalizeLeaf(node: LeafNode): FilterNode {
       return fits(node.value) ? node : NOTHING;
     case 'in': {
       const values = [...new Set(node.values.filter(fits))];
-      return values.length === 0 ? NOTHING : { ...node, values };
+      if (values.length === 0) return NOTHING;
+      // Databases read what is equal in the order of an index, and sort what is one of a list, be it of one.
+      return values.length === 1 ? { op: 'eq', field: node.field, value: values[0]! } : { ...node, values };
     }
     case 'gt':
     case 'gte':

@@ -1,7 +1,7 @@
 /** Reads of many records by filter, order and ranges. */
 import type { CountRequest, FindRequest, Scope } from '../backend.js';
 import type { Range, RangeEnd, SortKey } from '../../filter/cursor.js';
-import { ALL } from '../../filter/syntax.js';
+import { ALL, type FilterNode } from '../../filter/syntax.js';
 import type { Dialect, Parameters, Statement } from './dialect.js';
 import { keyExpression, orderTerm } from './expressions.js';
 import { compileFilter } from './filter.js';
@@ -37,7 +37,7 @@ export function findStatement(
   const parameters = dialect.parameters();
   const where = whereLive(dialect, scope, request.filter, now, parameters);
   const within = range === undefined ? where : `${where} AND ${rangePredicate(dialect, range, parameters)}`;
-  const order = orderBy(dialect, scope, request.sort, range);
+  const order = orderBy(dialect, scope, request.sort, range, request.filter);
   const limit = parameters.integer(request.limit);
   const table = dialect.tableName(request.collection.name);
   return {
@@ -77,15 +77,33 @@ export function sweepStatement(dialect: Dialect, collection: string, before: Dat
   return { text: dialect.deleteText(dialect.tableName(collection), where, tail), parameters };
 }
 
-export function orderBy(dialect: Dialect, scope: Scope, sort: readonly SortKey[], range?: Range): string {
-  const keys =
-    range === undefined || dialect.pinnedKeys
-      ? sort
-      : // An order that names a pinned key would be sorted for, and not be read from the index.
-        sort.filter((key, i) => i >= range.equal.length && !(range.last.op === 'isNull' && key === range.last.key));
+/** @param filter what pins keys to one value */
+export function orderBy(
+  dialect: Dialect,
+  scope: Scope,
+  sort: readonly SortKey[],
+  range?: Range,
+  filter: FilterNode = ALL,
+): string {
+  const isPinned = (key: SortKey, i: number): boolean => {
+    if (range !== undefined && (i < range.equal.length || (range.last.op === 'isNull' && key === range.last.key)))
+      return true;
+    // The last key is the id's: there is always an order.
+    return i < sort.length - 1 && pins(filter, key);
+  };
+  // An order that names a pinned key would be sorted for, and not be read from the index.
+  const keys = dialect.pinnedKeys ? sort : sort.filter((key, i) => !isPinned(key, i));
   const terms = keys.map((key) => orderTerm(dialect, key, key.direction, 't.'));
   if (scope === 'all') terms.push('t.tenant ASC');
   return terms.join(', ');
+}
+
+/** Whether a filter leaves one value of the key. */
+function pins(filter: FilterNode, { source, path }: SortKey): boolean {
+  const nodes = 'nodes' in filter && filter.op === 'and' ? filter.nodes : [filter];
+  return nodes.some(
+    (node) => node.op === 'eq' && node.field.source === source && node.field.path.join('.') === path.join('.'),
+  );
 }
 
 export function rangePredicate(dialect: Dialect, range: Range, parameters: Parameters): string {

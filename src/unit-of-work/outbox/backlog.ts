@@ -1,6 +1,6 @@
 /** What of an outbox is not delivered yet, in figures. */
 import type { RecordBackend } from '../../backends/backend.js';
-import { orderBy, present } from '../../collection/conditions.js';
+import { compares, orderBy, present } from '../../collection/conditions.js';
 import type { OperationContext } from '../../component.js';
 import type { FilterNode } from '../../filter/syntax.js';
 import { MESSAGES } from './records.js';
@@ -13,8 +13,9 @@ export interface OutboxBacklog {
   readonly oldest?: Date;
 }
 
-export const DEAD = present('deadAt', 'date');
-export const WAITING: FilterNode = { op: 'not', node: DEAD };
+/** A comparison, which the index of the field can answer. */
+export const DEAD = compares('deadAt', 'gte', new Date(0));
+export const WAITING: FilterNode = { op: 'not', node: present('deadAt', 'date') };
 /** Those that wait before the dead: of the first the oldest, of the second those longest dead. */
 export const BY_AGE = orderBy('deadAt', 'date');
 
