@@ -62,7 +62,7 @@ describe('finds', () => {
   });
 });
 
-test('what most rows lack is no reason to read them all and sort them, whatever the values of a statement', async () => {
+test('the planner does not take what most rows lack for rare: it would read all of them, and sort', async () => {
   await opened.clear();
   await pool.query(
     `INSERT INTO quartermaster.things SELECT 'a', 'x' || i, 1, $1::timestamptz, $1::timestamptz, 'infinity', jsonb_build_object('s', 's' || i) FROM generate_series(1, 3000) i`,
@@ -77,7 +77,9 @@ test('what most rows lack is no reason to read them all and sort them, whatever 
   const { rows } = await pool.query(`EXPLAIN EXECUTE lacking('a', '${at(1).toISOString()}', 5)`, [], ctx);
   await pool.script('DEALLOCATE lacking; RESET plan_cache_mode', ctx);
   const shown = rows.map((row) => String(row['QUERY PLAN'])).join('\n');
-  expect(shown).toMatch(/^Limit.*\n.*Index Scan.* using things_i_/);
+  // A third of half of 3,000: it guesses the expiry, too. Of an IS NULL more it would expect 5.
+  const [, expected] = /Index Scan using things_i_\w+ on things t +\(cost=\S+ rows=(\d+)/.exec(shown)!;
+  expect(Number(expected)).toBeGreaterThan(100);
 });
 
 test('one of a list of one is what is equal', () => {
