@@ -1,5 +1,16 @@
-/** What a write of a unit may say beside its value. */
+/** What a read of a unit may say beside its filter, and a write beside its value. */
+import type { Sort } from '../collection/options.js';
+import type { StoredRecord } from '../collection/record-codec.js';
+import type { Path } from '../filter/paths.js';
 import type { Filter } from '../filter/syntax.js';
+
+export interface UnitQuery<T> {
+  readonly sort?: Sort<Path<T>> | undefined;
+  /** 1 to 1,000; default 1,000. */
+  readonly limit?: number | undefined;
+  /** Only what comes after this record in the order; it need not be there any more. */
+  readonly after?: StoredRecord<T> | undefined;
+}
 
 /** How large a record may be. One that replaces another is never too large with no more bytes than that has. */
 export interface Size {

@@ -7,21 +7,21 @@ import { encodeValue, jsonBytes, toJson, type Encoded } from '../backends/value.
 import type { CollectionDefinition } from '../collection/definition.js';
 import type { CollectionHost } from '../collection/host.js';
 import { makeUuid } from '../collection/ids.js';
-import type { Patch, Sort } from '../collection/options.js';
+import type { Patch } from '../collection/options.js';
+import { rangesAfter } from '../collection/page.js';
 import { RecordCodec, type StoredRecord } from '../collection/record-codec.js';
 import type { OperationContext } from '../component.js';
 import type { StorageError } from '../errors.js';
 import { ConflictError, invalid } from '../errors.js';
 import { parseSort } from '../filter/cursor.js';
 import { normalize } from '../filter/normalize.js';
-import type { Path } from '../filter/paths.js';
 import { parseFilter, type Filter } from '../filter/syntax.js';
 import { digest } from '../collection/digest.js';
 import { DELIVERED, DELIVERED_FOR } from '../unit-of-work/delivered.js';
 import { IDEMPOTENCY, REMEMBERED_FOR } from './idempotency.js';
 import { Batch, patchTo, type Pending } from './batch.js';
 import { EVENTS_PER_WRITE, type Actor, type EventValue, type StoreEvent } from './events.js';
-import type { Insertion, PatchConditions, Replacement, Size } from './unit-options.js';
+import type { Insertion, PatchConditions, Replacement, Size, UnitQuery } from './unit-options.js';
 
 /** A record that only its write tells, once the unit is written. */
 export interface Patched<T> {
@@ -77,16 +77,13 @@ export class Unit {
   async query<T>(
     definition: CollectionDefinition<T>,
     filter: Filter<T>,
-    options: { readonly sort?: Sort<Path<T>>; readonly limit?: number } = {},
+    { limit = 1_000, after, ...options }: UnitQuery<NoInfer<T>> = {},
   ): Promise<StoredRecord<T>[]> {
     const { schema, domain } = definition;
-    const request = {
-      collection: schema,
-      filter: normalize(parseFilter(filter, domain)),
-      sort: parseSort(options.sort, domain),
-      limit: options.limit ?? 1_000,
-    };
-    const found = await this.backend.find({ tenant: this.host.tenant }, request, this.context);
+    const sort = parseSort(options.sort, domain);
+    const request = { collection: schema, filter: normalize(parseFilter(filter, domain)), sort, limit };
+    const placed = after === undefined ? request : { ...request, ranges: rangesAfter(sort, after) };
+    const found = await this.backend.find({ tenant: this.host.tenant }, placed, this.context);
     const codec = this.codec(definition);
     return found.map((stored) => codec.decode(stored));
   }

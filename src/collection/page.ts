@@ -10,11 +10,14 @@ import {
   queryHash,
   reverseSort,
   type Cursor,
+  type Range,
   type SortKey,
 } from '../filter/cursor.js';
 import { recordField } from '../filter/evaluate.js';
-import type { FilterDomain, FilterNode } from '../filter/syntax.js';
+import { isDate } from '../filter/json.js';
+import type { FilterDomain, FilterNode, Scalar } from '../filter/syntax.js';
 import type { Sort } from './options.js';
+import type { StoredRecord } from './record-codec.js';
 import type { RecordBackend, RecordSchema, Scope, Stored, TenantScope } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
 
@@ -106,6 +109,15 @@ export async function fetchPage<R>(
     ...(next === undefined ? {} : { next }),
     ...(previous === undefined ? {} : { previous }),
   };
+}
+
+/** What comes after a record in an order: of a host's record, too, whose times are dates. */
+export function rangesAfter(sort: readonly SortKey[], record: StoredRecord<unknown>): Range[] {
+  const place = (key: SortKey): Scalar => {
+    const value = recordField(record as StoredRecord<object>, key);
+    return placeOf(key, isDate(value) ? value.toISOString() : value);
+  };
+  return cursorRanges(sort, sort.map(place));
 }
 
 /** Deletes up to `limit` matching records, for backends that have no faster way. `met` is how many matched. */

@@ -162,8 +162,33 @@ describeTasks('task dependencies', (made) => {
     const { backend } = tasks['host'];
     const spies = (['find', 'read', 'count'] as const).map((name) => jest.spyOn(backend, name));
     expect((await tasks.ready()).map(({ id }) => id)).toEqual([ids[0]]);
-    expect(spies.map(({ mock }) => mock.calls.length)).toEqual([2, 1, 0]);
+    expect(spies.map(({ mock }) => mock.calls.length)).toEqual([3, 1, 0]);
     for (const spy of spies) spy.mockRestore();
+  });
+
+  test('tell what is ready in one order, of drafts and of what is ready, however far each is read', async () => {
+    const { tasks } = made.tenant();
+    // Of the drafts all but the last wait, and are the most urgent: they are read on while the others lie there.
+    const drafts = await Promise.all(
+      Array.from({ length: 50 }, (_, i) => tasks.create({ title: `draft ${i}`, priority: i < 49 ? 90 : 20 })),
+    );
+    const dueAt = (i: number): Date => new Date(Date.UTC(2030, 0, 1 + (i % 3)));
+    const others = await Promise.all(
+      Array.from({ length: 30 }, (_, i) =>
+        tasks.create({ title: `ready ${i}`, priority: 10 * (i % 4), dueAt: dueAt(i), status: 'ready' }),
+      ),
+    );
+    const first = others[0]!.id;
+    for (const { id } of drafts.slice(0, 49)) await tasks.addDependency(id, first);
+    const free = [...others, drafts[49]!];
+    const end = Infinity;
+    free.sort(
+      (a, b) =>
+        b.priority - a.priority || (a.dueAt?.getTime() ?? end) - (b.dueAt?.getTime() ?? end) || (a.id < b.id ? -1 : 1),
+    );
+    const titles = free.map(({ title }) => title);
+    for (const limit of [1, 9, 30, 100])
+      expect((await tasks.ready({ limit })).map(({ title }) => title)).toEqual(titles.slice(0, limit));
   });
 
   test('tell what is ready behind many that wait', async () => {

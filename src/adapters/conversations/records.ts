@@ -172,7 +172,7 @@ export const MESSAGES = defineOwnCollection<MessageValue>({
     { keys: ['conversationId', 'seq'] },
     { keys: ['userId'] },
     { keys: ['createdAt'] },
-    { keys: ['deletedAt'] },
+    { keys: ['deletedAt', 'createdAt'] },
   ],
   unique: [{ name: 'clientMessage', fields: ['conversationId', 'clientMessageId'] }],
   text: ['content', 'content.text'],

@@ -1,7 +1,9 @@
 /** Retention of one tenant's conversations: what is too old is deleted, archived and purged, in small steps. */
 import type { JsonObject } from '../../backends/backend.js';
+import type { Sort } from '../../collection/options.js';
 import type { StoredRecord } from '../../collection/record-codec.js';
 import type { CallOptions } from '../../component.js';
+import type { Path } from '../../filter/paths.js';
 import type { Filter } from '../../filter/syntax.js';
 import { flag, integer, nullable, shape, withDefault, type Reader } from '../arguments.js';
 import { invalid } from '../../errors.js';
@@ -139,14 +141,16 @@ export abstract class RetentionStore extends SearchStore {
     options: CallOptions,
     step: (ids: readonly string[], conversation: string) => Promise<number>,
   ): Promise<number> {
+    // By the keys of the index that the rule is read from: by their times alone, all that are marked would be gone through.
+    const sort: Sort<Path<MessageValue>> = {
+      ...('deletedAt' in rule && { deletedAt: 'asc' }),
+      createdAt: 'asc',
+    };
     let left: StoredRecord<MessageValue> | undefined;
     for (let done = 0; ;) {
-      const past = left;
+      const after = left;
       const found = await this.read('retain', options, (unit) =>
-        unit.query(MESSAGES, past === undefined ? rule : { $and: [rule, after(past)] }, {
-          sort: { createdAt: 'asc' },
-          limit: STEP,
-        }),
+        unit.query(MESSAGES, rule, { sort, limit: STEP, after }),
       );
       let changed = 0;
       for (const [conversation, own] of groupBy(found, ({ value }) => value.conversationId))
@@ -255,11 +259,6 @@ export abstract class RetentionStore extends SearchStore {
 function still(id: string, rule: Filter<ConversationValue>) {
   return async (unit: Unit): Promise<StoredRecord<ConversationValue> | undefined> =>
     (await unit.query(CONVERSATIONS, { $and: [{ id }, rule] }, { limit: 1 }))[0];
-}
-
-/** Those that come after a record, by the time that they bear. */
-function after({ createdAt, id }: StoredRecord<MessageValue>): Filter<MessageValue> {
-  return { $or: [{ createdAt: { $gt: createdAt } }, { createdAt, id: { $gt: id } }] };
 }
 
 const OPEN: Filter<ConversationValue> = { archivedAt: { $exists: false } };

@@ -11,7 +11,17 @@ import type { Unit } from '../unit.js';
 import { RETRY, type readJobChanges } from './arguments.js';
 import { withStart } from './events.js';
 import { checkRoster, guardError } from './transitions.js';
-import { JOB_STORE, JOBS, LINKS, NUMBERS, SCHEDULES, type Job, type JobStatus, type JobValue } from './records.js';
+import {
+  JOB_STORE,
+  JOBS,
+  LINKS,
+  NUMBERS,
+  SCHEDULES,
+  type Job,
+  type JobStatus,
+  type JobValue,
+  type LinkValue,
+} from './records.js';
 import { findTasks, isTaskOver } from './tasks.js';
 
 export type JobRecord = StoredRecord<JobValue>;
@@ -129,14 +139,13 @@ export abstract class JobStoreBase extends Store {
 
   protected async openTasks(unit: Unit, host: StoreHost, jobId: string): Promise<string[]> {
     const open: string[] = [];
-    for (let last: string | undefined; ;) {
-      const further = last === undefined ? {} : { id: { $gt: last } };
-      const links = await unit.query(LINKS, { jobId, ...further }, { limit: LINKS_AT_ONCE });
+    for (let after: StoredRecord<LinkValue> | undefined; ;) {
+      const links = await unit.query(LINKS, { jobId }, { limit: LINKS_AT_ONCE, after });
       const ids = links.map(({ value }) => value.taskId);
       const tasks = await findTasks(host, ids);
       open.push(...ids.filter((_, i) => !isTaskOver(tasks[i])));
       if (links.length < LINKS_AT_ONCE) return open;
-      last = links.at(-1)!.id;
+      after = links.at(-1);
     }
   }
 

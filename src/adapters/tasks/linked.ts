@@ -23,15 +23,14 @@ export async function recordsOf<T>(
 ): Promise<StoredRecord<T>[]> {
   const found: StoredRecord<T>[] = [];
   for (let i = 0; i < ids.length; i += AT_ONCE)
-    for (let last: string | undefined; ;) {
-      const further = last === undefined ? {} : { id: { $gt: last } };
-      const filter = { ...where, [field]: { $in: ids.slice(i, i + AT_ONCE) }, ...further } as Filter<T>;
+    for (let after: StoredRecord<T> | undefined; ;) {
+      const filter = { ...where, [field]: { $in: ids.slice(i, i + AT_ONCE) } } as Filter<T>;
       const limit = Math.min(PAGE, most + 1 - found.length);
-      const page = await unit.query(definition, filter, { limit });
+      const page = await unit.query(definition, filter, { limit, after });
       found.push(...page);
       if (found.length > most) return found;
       if (page.length < limit) break;
-      last = page.at(-1)!.id;
+      after = page.at(-1);
     }
   return found;
 }

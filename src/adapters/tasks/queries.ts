@@ -4,10 +4,8 @@ import type { Sort } from '../../collection/options.js';
 import type { Path } from '../../filter/paths.js';
 import type { Filter } from '../../filter/syntax.js';
 import { defined } from '../defined.js';
-import type { Unit } from '../unit.js';
 import type { listArguments, searchArguments, TaskSort } from './arguments.js';
-import { prerequisitesOf } from './dependencies.js';
-import { OPEN, TASKS, type TaskRecord, type TaskStatus, type TaskValue } from './records.js';
+import { OPEN, type TaskValue } from './records.js';
 
 type ListArguments = ReturnType<typeof listArguments>;
 type SearchArguments = ReturnType<typeof searchArguments>;
@@ -80,38 +78,3 @@ export const timedCursor = {
     return { now, after };
   },
 };
-
-const NOT_BEGUN: readonly TaskStatus[] = ['draft', 'ready'];
-const PAGE = 200;
-
-/** Tasks not begun that wait for nothing, the most urgent first: three reads for 200 of them. */
-export async function readyTasks(
-  unit: Unit,
-  limit: number,
-  satisfied: (status: TaskStatus) => boolean,
-): Promise<TaskRecord[]> {
-  const ready: TaskRecord[] = [];
-  for (let last: TaskRecord | undefined; ;) {
-    const filter = { status: { $in: NOT_BEGUN }, ...(last === undefined ? {} : after(last)) };
-    const page = await unit.query(TASKS, filter, {
-      sort: { priority: 'desc', dueOrder: 'asc', id: 'asc' },
-      limit: PAGE,
-    });
-    const ids = page.map(({ id }) => id);
-    const prerequisites = await prerequisitesOf(unit, ids, 'blocks');
-    for (const task of page)
-      if ((prerequisites.get(task.id) ?? []).every(({ status }) => satisfied(status))) ready.push(task);
-    if (page.length < PAGE || ready.length >= limit) return ready.slice(0, limit);
-    last = page.at(-1)!;
-  }
-}
-
-function after({ id, value: { priority, dueOrder } }: TaskRecord): Filter<TaskValue> {
-  return {
-    $or: [
-      { priority: { $lt: priority } },
-      { priority, dueOrder: { $gt: dueOrder } },
-      { priority, dueOrder, id: { $gt: id } },
-    ],
-  };
-}

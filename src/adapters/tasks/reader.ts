@@ -23,7 +23,8 @@ import {
 } from './arguments.js';
 import { prerequisitesOf, type Prerequisite } from './dependencies.js';
 import { tasksOfJob } from './job-links.js';
-import { listFilter, listSort, readyTasks, searchFilter, timedCursor } from './queries.js';
+import { listFilter, listSort, searchFilter, timedCursor } from './queries.js';
+import { readyTasks } from './ready.js';
 import {
   ASSIGNMENTS,
   DEPENDENCIES,

@@ -122,13 +122,15 @@ export const TASKS = defineOwnCollection<TaskValue>({
   },
   indexes: [
     { keys: ['status'] },
+    { keys: ['status', ['priority', 'desc'], 'dueOrder'] },
     { keys: ['ownerId'] },
+    { keys: ['ownerId', 'status'] },
     { keys: ['conversationId'] },
     { keys: ['parentTaskId'] },
     { keys: ['updatedAt'] },
     { keys: ['dueAt'] },
     { keys: ['dueOrder'] },
-    { keys: [['priority', 'desc'], 'dueOrder'] },
+    { keys: ['priority'] },
   ],
 });
 
@@ -137,7 +139,7 @@ export const ASSIGNMENTS = defineOwnCollection<AssignmentValue>({
   name: 'qm_task_assignments',
   id: 'given',
   fields: { taskId: 'string', assigneeId: 'string', status: 'string' },
-  indexes: [{ keys: ['taskId'] }, { keys: ['assigneeId', 'status'] }],
+  indexes: [{ keys: ['taskId'] }, { keys: ['assigneeId', 'status'] }, { keys: ['status'] }],
 });
 
 /** Their ids are made of the two tasks. */

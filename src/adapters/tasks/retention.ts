@@ -1,8 +1,7 @@
 /** Which tasks are old enough to go. */
-import type { Filter } from '../../filter/syntax.js';
 import type { Unit } from '../unit.js';
 import { recordsOf } from './linked.js';
-import { isTerminal, TASKS, TERMINAL, type TaskRecord, type TaskValue } from './records.js';
+import { isTerminal, TASKS, TERMINAL, type TaskRecord } from './records.js';
 
 /** So many records go at once, at most. */
 export const RETAIN_AT_ONCE = 500;
@@ -19,12 +18,8 @@ export interface TaskRetention {
 
 /** The next tasks that ended before `cutoff`, the oldest first. @param last of the ones before */
 export function endedBefore(unit: Unit, cutoff: Date, last: TaskRecord | undefined): Promise<TaskRecord[]> {
-  const further: Filter<TaskValue>[] =
-    last === undefined
-      ? []
-      : [{ $or: [{ updatedAt: { $gt: last.updatedAt } }, { updatedAt: last.updatedAt, id: { $gt: last.id } }] }];
-  const filter = { status: { $in: TERMINAL }, updatedAt: { $lt: cutoff }, $and: further };
-  return unit.query(TASKS, filter, { sort: { updatedAt: 'asc', id: 'asc' }, limit: PAGE });
+  const filter = { status: { $in: TERMINAL }, updatedAt: { $lt: cutoff } };
+  return unit.query(TASKS, filter, { sort: { updatedAt: 'asc' }, limit: PAGE, after: last });
 }
 
 /** Of these, those that still are old enough and whose subtasks are all among them, or gone. */
