@@ -44,6 +44,31 @@ for (const target of storageTargets('job claims'))
       await b.jobs.complete(again!.id, again!.token);
     });
 
+    for (const [kind, limits] of [
+      ['behind no limit', {}],
+      ['behind one', { maxConcurrent: 10 }],
+    ] as const)
+      test(`give the most urgent first, whether more are due than are wanted or not: ${kind}`, async () => {
+        const storage = open();
+        if (!storage.jobs.capabilities.claims) return expect(target.transactions).toBe(false);
+        const { jobs } = storage;
+        const name = `urgent ${kind}`;
+        const { id } = await newJob(storage, { name, ...limits });
+        const urgencies = async (limit: number): Promise<unknown[]> => {
+          const runs = await jobs.claimDue({ workerId: 'w', limit, jobs: [name] });
+          await Promise.all(runs.map((run) => jobs.complete(run.id, run.token)));
+          return runs.map(({ priority }) => priority);
+        };
+        for (const priority of [99, 98, 97]) await jobs.enqueueRun(id, { priority, runAt: later(3_600) });
+        for (const wanted of [[10], [2, 1, 10], [3, 10], [1, 1, 2, 10]]) {
+          for (const priority of [1, 9, 5]) await jobs.enqueueRun(id, { priority });
+          const got: unknown[] = [];
+          for (const limit of wanted) got.push(...(await urgencies(limit)));
+          expect(got).toEqual([9, 5, 1]);
+        }
+        expect(await urgencies(10)).toEqual([]);
+      });
+
     test('last after a heartbeat as long as it says, or no shorter than before', async () => {
       const storage = open();
       if (!storage.jobs.capabilities.claims) return expect(target.transactions).toBe(false);

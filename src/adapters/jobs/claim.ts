@@ -16,6 +16,9 @@ export interface TenantRecord<T> extends StoredRecord<T> {
 
 /** The most urgent first, then the longest due. */
 export const ORDER: Sort<Path<RunValue>> = { priority: 'desc', dueAt: 'asc' };
+const LONGEST_DUE: Sort<Path<RunValue>> = { dueAt: 'asc' };
+
+type Queue = NonNullable<RunValue['queue']>;
 
 /** The first that match, of every tenant. */
 export async function findEverywhere<T>(
@@ -30,6 +33,38 @@ export async function findEverywhere<T>(
   return decodeAll(backend, definition, found);
 }
 
+/**
+ * The longest due, of every tenant: from an index that those with a time to come lie behind, where the one of `ORDER` has them
+ * between the few that are due.
+ */
+function findLongestDue(
+  backend: RecordBackend,
+  queue: Queue,
+  jobs: readonly string[] | undefined,
+  limit: number,
+  context: OperationContext,
+): Promise<TenantRecord<RunValue>[]> {
+  return findEverywhere(backend, RUNS, dueIn(queue, jobs, context), LONGEST_DUE, limit, context);
+}
+
+/** The first by `ORDER` of the runs in a queue that are due, of every tenant, in any order. */
+export async function findDue(
+  backend: RecordBackend,
+  queue: Queue,
+  jobs: readonly string[] | undefined,
+  limit: number,
+  context: OperationContext,
+): Promise<TenantRecord<RunValue>[]> {
+  const due = await findLongestDue(backend, queue, jobs, limit + 1, context);
+  if (due.length <= limit) return due;
+  return findEverywhere(backend, RUNS, dueIn(queue, jobs, context), ORDER, limit, context);
+}
+
+/** By `ORDER`. */
+export function inOrder({ value: a }: TenantRecord<RunValue>, { value: b }: TenantRecord<RunValue>): number {
+  return b.priority - a.priority || a.dueAt!.getTime() - b.dueAt!.getTime();
+}
+
 export interface Taking {
   readonly workerId: string;
   readonly leaseUntil: Date;
@@ -41,19 +76,30 @@ export interface Taking {
 /**
  * Takes runs that are due and behind no limit, of every tenant, in one statement: no two claims take the same. The attempt
  * and the token grow with it.
+ * @param isBehind whether more are due than are taken, as far as is known: else it is looked first
  */
 export async function claimOpen(
   backend: RecordBackend,
   { workerId, leaseUntil, limit, jobs }: Taking,
+  isBehind: boolean,
   context: OperationContext,
 ): Promise<TenantRecord<RunValue>[]> {
+  const due = isBehind ? undefined : await findLongestDue(backend, 'open', jobs, limit + 1, context);
+  if (due?.length === 0) return [];
+  // Where all that are due are taken, their order does not matter.
+  const order = due === undefined || due.length > limit ? ORDER : LONGEST_DUE;
   const codec = codecOf(backend, RUNS);
   const request: ClaimRequest = {
-    ...requestOf(RUNS, { queue: 'open', dueAt: { $lte: context.now }, ...ofJobs(jobs) }, ORDER, limit),
+    ...requestOf(RUNS, dueIn('open', jobs, context), order, limit),
     changes: codec.encodePatch(heldChanges(workerId, leaseUntil, context.now)),
   };
   const taken = await (backend.claim?.('all', request, context) ?? claimEach(backend, request, context));
-  return decodeAll(backend, RUNS, taken);
+  // Those that are as urgent stay as they were found.
+  return decodeAll(backend, RUNS, taken).sort((a, b) => b.value.priority - a.value.priority);
+}
+
+function dueIn(queue: Queue, jobs: readonly string[] | undefined, { now }: OperationContext): Filter<RunValue> {
+  return { queue, dueAt: { $lte: now }, ...ofJobs(jobs) };
 }
 
 export function ofJobs(jobs: readonly string[] | undefined): Filter<RunValue> {
@@ -101,13 +147,13 @@ export function held(
   return { ...run, ...taken, attempt: attempt + 1, token: token + 1 };
 }
 
-/** Held under leases that have ended. */
+/** Held under leases that have ended, those that ended first. */
 export function findExpired(
   backend: RecordBackend,
   limit: number,
   context: OperationContext,
 ): Promise<TenantRecord<RunValue>[]> {
-  return findEverywhere(backend, RUNS, { queue: 'held', dueAt: { $lte: context.now } }, ORDER, limit, context);
+  return findLongestDue(backend, 'held', undefined, limit, context);
 }
 
 function requestOf<T>(

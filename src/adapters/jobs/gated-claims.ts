@@ -3,7 +3,7 @@ import type { CallOptions, OperationContext } from '../../component.js';
 import { foreignErrorName, isStorageError, StorageError } from '../../errors.js';
 import { groupBy } from '../../collection/group-by.js';
 import { inBatches } from './batches.js';
-import { findEverywhere, ofJobs, ORDER, type Taking, type TenantRecord } from './claim.js';
+import { findDue, findEverywhere, inOrder, ofJobs, ORDER, type Taking, type TenantRecord } from './claim.js';
 import { Gate, laneOf, startOrPark, TENANT_GATE, type Gates } from './gates.js';
 import { LeaseOperations } from './lease-operations.js';
 import { runBytes, type RunRecord } from './run-ends.js';
@@ -73,14 +73,14 @@ export abstract class GatedClaims extends LeaseOperations {
     const { backend } = this.host;
     const queues = tenantLimit > 0 ? (['open', 'gated'] as const) : (['gated'] as const);
     const { jobs } = taking;
-    const due = { queue: { $in: queues }, dueAt: { $lte: context.now }, ...ofJobs(jobs) };
     const named = jobs && [{ jobName: { $in: jobs } }, { jobName: { $exists: false } }];
     const free = { waiting: true, room: true, ...(named && { $or: named }) };
     for (let round = 0, page = limit; round < ROUNDS && taken.length < limit; round++) {
-      const [runs, gates] = await Promise.all([
-        findEverywhere(backend, RUNS, due, ORDER, page, context),
+      const [due, gates] = await Promise.all([
+        Promise.all(queues.map((queue) => findDue(backend, queue, jobs, page, context))),
         findEverywhere(backend, GATES, free, { updatedAt: 'asc' }, page, context),
       ]);
+      const runs = due.flat().sort(inOrder).slice(0, page);
       const begin = async (tenant: string, decide: (store: this, room: number) => Promise<RunRecord[]>) => {
         const room = limit - taken.length;
         if (room === 0) return;

@@ -200,6 +200,7 @@ export const RUNS = defineOwnCollection<RunValue>({
     { keys: ['jobId', 'status'] },
     { keys: ['status', 'finishedAt'] },
     { keys: ['queue', ['priority', 'desc'], 'dueAt'], scope: 'all' },
+    { keys: ['queue', 'dueAt'], scope: 'all' },
   ],
 });
 
