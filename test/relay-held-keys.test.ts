@@ -1,7 +1,7 @@
 /** Keys that a transaction holds while a relay has delivered all there is of them. */
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import { openStorage, type Relay, type StorageManager } from '../src/index.js';
-import type { JsonObject } from '../src/backends/backend.js';
+import type { JsonObject, RecordBackend } from '../src/backends/backend.js';
 import { ALL } from '../src/filter/syntax.js';
 import { LANES } from '../src/unit-of-work/outbox/records.js';
 import { settled } from './support/manual-clock.js';
@@ -173,7 +173,16 @@ for (const target of targets)
       await first.stop({ deadline: 0 });
       let before = await laneOf(relaying);
       while (before.dueIn > 0) before = await laneOf(relaying);
-      await relay().stop({ deadline: 0 });
+      const { backend } = databaseOf(relaying) as { readonly backend: Required<RecordBackend> };
+      const claim = backend.claim.bind(backend);
+      await new Promise<void>((stopped) => {
+        const claiming = jest.spyOn(backend, 'claim').mockImplementationOnce((...asked) => {
+          claiming.mockRestore();
+          void second.stop({ deadline: 0 }).then(stopped);
+          return claim(...asked);
+        });
+        const second = relay();
+      });
       const { value, dueIn } = await laneOf(relaying);
       expect(value['token']).toBeGreaterThan(before.value['token'] as number);
       expect(dueIn).toBeLessThan(LEASE / 2);

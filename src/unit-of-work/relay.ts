@@ -86,9 +86,9 @@ export class Relay extends Handle {
     this.pauses = new LoopPause(host.clock);
     this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
     this.operate = operations(host, settings.lease, this.abandon.signal);
-    this.due = new DueLanes(host.backend, [...settings.handlers.keys()], this.operate);
-    const admitted = withinAdmitted(host, () => this.component);
     const isStopping = (): boolean => this.stopping;
+    this.due = new DueLanes(host.backend, [...settings.handlers.keys()], this.operate, isStopping);
+    const admitted = withinAdmitted(host, () => this.component);
     this.laneHost = {
       ...{ backend: host.backend, clock: host.clock, lease: settings.lease },
       ...{ settings: this.settings, operate: operations(admitted, settings.lease, this.abandon.signal) },
@@ -182,16 +182,19 @@ export class Relay extends Handle {
     if (this.due.mayBeMore) await this.pauses.gather(() => this.stopping || this.lanes.size <= concurrency / 2);
     if (this.stopping || !(await this.hasTables())) return false;
     const free = concurrency - this.lanes.size;
-    await this.due.find(LOOKED_FOR * free + this.lanes.size);
+    // What has woken the loop is seen to by a look, not by a claim of what an earlier one found.
+    const hasLooked = await this.due.find(LOOKED_FOR * free + this.lanes.size);
+    if (this.stopping) return false;
     // Those that others have taken meanwhile are made up for, where one claim chooses.
     const wanted = this.due.take(this.backend.claim === undefined ? free : Math.max(free, CHOSEN_FROM));
     const due = wanted.filter(({ id }) => !this.lanes.has(id));
-    if (due.length === 0) return this.due.mayBeMore;
+    if (due.length === 0) return !hasLooked || this.due.mayBeMore;
     const claimed = await this.claim(due, free);
-    if (claimed.length === free) this.due.putBack(due.filter(({ id }) => !claimed.includes(id)));
+    const isBeaten = claimed.length < Math.min(free, due.length);
+    if (!isBeaten) this.due.putBack(due.filter(({ id }) => !claimed.includes(id)));
     else this.due.forget();
     this.misses = claimed.length === 0 ? this.misses + 1 : 0;
-    return this.misses < MOST_MISSES && (claimed.length < Math.min(free, due.length) || this.due.mayBeMore);
+    return this.misses < MOST_MISSES && (!hasLooked || isBeaten || this.due.mayBeMore);
   }
 
   private async hasTables(): Promise<boolean> {

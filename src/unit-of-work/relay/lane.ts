@@ -1,14 +1,14 @@
 /** One claimed lane: its messages are delivered in order until it is empty, one fails, or the lane is no longer ours. */
-import { foreignErrorName, isStorageError, StorageError, TimeoutError } from '../../errors.js';
+import { foreignErrorName, isStorageError, StorageError } from '../../errors.js';
 import type { RecordBackend, Stored, Write, WriteResult } from '../../backends/backend.js';
 import type { OperationContext } from '../../component.js';
 import { acknowledgement } from '../outbox/idempotency.js';
 import { KEYS, LANES, MESSAGES, readMessage } from '../outbox/records.js';
 import { isDone, later, ownChange, type ClaimedLane } from './claim.js';
 import type { Endings } from './endings.js';
+import { HandlerCall, type Fault } from './handler-call.js';
 import { readHeads, type Head } from './heads.js';
 import { LaneLease, type LeaseHost } from './lease.js';
-import { LazyAbort } from '../lazy-abort.js';
 import { restOf, type LockWaits } from './lock-waits.js';
 import type { Operate } from './operate.js';
 import { backoffDelay, ForAnotherProcess, type RelaySettings } from './options.js';
@@ -47,7 +47,7 @@ export class LaneDelivery {
   private acknowledged: number;
   /** Why the lane's delivery ends before it is empty. */
   private ending: 'lost' | 'stopped' | undefined;
-  private current: LazyAbort | undefined;
+  private current: HandlerCall | undefined;
   /** Milliseconds for which the lane, given back, is to be left alone. */
   private rest = 0;
 
@@ -85,10 +85,7 @@ export class LaneDelivery {
 
   /** @returns whether there may be more. */
   private async deliverSome(): Promise<boolean> {
-    const { batch } = this.settings;
-    const { keyVersion, messages, isWhole } =
-      this.head ??
-      (await this.host.operate(async (context) => (await readHeads(this.backend, [this.lane], batch, context))[0]!));
+    const { keyVersion, messages, isWhole } = this.head ?? (await this.readHead());
     this.head = undefined;
     for (const [i, message] of messages.entries()) {
       if (this.host.isStopping()) return this.release();
@@ -105,44 +102,35 @@ export class LaneDelivery {
     return isWhole ? this.finish(keyVersion) : true;
   }
 
+  private async readHead(): Promise<Head> {
+    const { batch } = this.settings;
+    try {
+      const heads = await this.host.operate((context) => readHeads(this.backend, [this.lane], batch, context));
+      return heads[0]!;
+    } catch (error) {
+      // No delivery has begun: none is to be counted of a message that cannot be read.
+      await this.leaveAlone().catch(() => undefined);
+      throw error;
+    }
+  }
+
   private isToAcknowledge(): boolean {
     if (!this.together || this.done.length >= MOST_TOGETHER) return true;
     return this.host.clock.monotonic() - this.acknowledged >= TOGETHER;
   }
 
   /** The fault of the delivery, if it has one. */
-  private async attempt(message: Stored): Promise<{ readonly error: unknown } | undefined> {
-    const { clock } = this.host;
+  private async attempt(message: Stored): Promise<Fault | undefined> {
     const { maxAttempts, timeout, handlers } = this.settings;
-    if (this.attempts > maxAttempts)
+    const { attempts: attempt } = this;
+    if (attempt > maxAttempts)
       return { error: new StorageError('ABORTED', 'The process ended, or lost its lease, during the delivery') };
     const { topic, token } = this.lane;
     const handler = handlers.get(topic)!;
-    const { attempts } = this;
-    return new Promise((settle) => {
-      const end = (fault?: { readonly error: unknown }): void => {
-        timer.cancel();
-        // One that was given up goes on, maybe beside the next.
-        if (this.current === abort) this.current = undefined;
-        settle(fault);
-      };
-      const abort = (this.current = new LazyAbort((error) => end({ error })));
-      const timer = clock.after(timeout, () =>
-        abort.abort(new TimeoutError(`The handler took longer than ${timeout} ms`, { operation: 'relay' })),
-      );
-      const context = {
-        get signal() {
-          return abort.signal;
-        },
-        attempt: attempts,
-        token,
-      };
-      const handled = (async () => handler(readMessage(message), context))();
-      handled.then(
-        () => end(),
-        (error: unknown) => end({ error }),
-      );
-    });
+    this.current = new HandlerCall(this.host.clock, handler, readMessage(message), { attempt, token, timeout });
+    const fault = await this.current.ended;
+    this.current = undefined;
+    return fault;
   }
 
   /** After a delivery that did not succeed. @returns whether the lane is to be gone on with. */
@@ -152,10 +140,15 @@ export class LaneDelivery {
     return error instanceof ForAnotherProcess ? this.pass() : this.fail(message, error);
   }
 
+  /** Gives the lane back for a rest that grows with each one in a row. */
+  private leaveAlone(): Promise<boolean> {
+    const rests = this.restsBefore() + 1;
+    return this.release(rests, backoffDelay(this.settings.backoff, Math.min(rests, MOST_DOUBLINGS + 1)));
+  }
+
   /** Lets another process have the message at the head: it goes to whoever looks first when the rest is over. */
   private async pass(): Promise<boolean> {
-    const rests = this.restsBefore() + 1;
-    await this.release(rests, backoffDelay(this.settings.backoff, Math.min(rests, MOST_DOUBLINGS + 1)));
+    await this.leaveAlone();
     // A relay that looked as the rest ends would be the first again and again.
     this.rest = 0;
     return false;
