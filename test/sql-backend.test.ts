@@ -5,7 +5,7 @@ import { cursorRanges, parseSort } from '../src/filter/cursor.js';
 import { ALL } from '../src/filter/syntax.js';
 import type { RecordBackend, RecordSchema, Write } from '../src/backends/backend.js';
 import { defineCollection } from '../src/collection/definition.js';
-import { findStatement } from '../src/backends/sql/find.js';
+import { countStatement, findStatement } from '../src/backends/sql/find.js';
 import { sql } from '../src/backends/sql/index.js';
 import { postgres } from '../src/backends/sql/postgres/dialect.js';
 import { rangesStatement } from '../src/backends/sql/postgres/ranges.js';
@@ -80,6 +80,26 @@ test('the planner does not take what most rows lack for rare: it would read all 
   // A third of half of 3,000: it guesses the expiry, too. Of an IS NULL more it would expect 5.
   const [, expected] = /Index Scan using things_i_\w+ on things t +\(cost=\S+ rows=(\d+)/.exec(shown)!;
   expect(Number(expected)).toBeGreaterThan(100);
+});
+
+test('what begins with a text is a range of the index, whatever the values of a statement', async () => {
+  await opened.clear();
+  await pool.query(
+    `INSERT INTO quartermaster.things SELECT 'a', 'x' || i, 1, $1::timestamptz, $1::timestamptz, 'infinity', jsonb_build_object('s', 's' || i) FROM generate_series(1, 3000) i`,
+    [at(0).toISOString()],
+    ctx,
+  );
+  await pool.script('ANALYZE quartermaster.things', ctx);
+  for (const [filter, condition] of [
+    [{ s: { $startsWith: 's2' } }, /Index Cond: .*tenant = .*>= \$3.*< \$4/],
+    [{ id: { $startsWith: 'x2' } }, /Index Cond: .*tenant = .*id >= \$3.*id < \$4/],
+  ] as const) {
+    const { text } = countStatement(postgres, A, { collection: things, filter: filterOf(filter) }, at(1));
+    await pool.script(`SET plan_cache_mode = force_generic_plan; PREPARE prefixed AS ${text}`, ctx);
+    const { rows } = await pool.query(`EXPLAIN EXECUTE prefixed('a', '${at(1).toISOString()}', 's2', 's3')`, [], ctx);
+    await pool.script('DEALLOCATE prefixed; RESET plan_cache_mode', ctx);
+    expect(rows.map((row) => String(row['QUERY PLAN'])).join('\n')).toMatch(condition);
+  }
 });
 
 test('one of a list of one is what is equal', () => {

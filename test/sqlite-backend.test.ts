@@ -75,6 +75,34 @@ describe('the planner', () => {
     }
   });
 
+  test('a prefix is a range of the index, which the range of a page closes further', async () => {
+    const sort = parseSort({ s: 'asc' }, domain);
+    const filter = filterOf({ s: { $startsWith: 'ab' } });
+    const request = { collection: things, filter, sort, limit: 5 };
+    const counted = countStatement(sqlite, A, { collection: things, filter }, at(1));
+    const first = findStatement(sqlite, A, request, undefined, at(1));
+    const [, next] = cursorRanges(sort, ['abc', 'x3']);
+    const page = findStatement(sqlite, A, request, next, at(1));
+    for (const { text, parameters } of [counted, first, page])
+      expect(await planOf(text, parameters.values)).toMatch(
+        /^SEARCH t USING INDEX quartermaster_things_i_\w+ \(tenant=\? AND <expr>>\? AND <expr><\?\)$/,
+      );
+    const opcodes = async ({ text, parameters }: typeof page): Promise<unknown[]> =>
+      (await open.pool.query(`EXPLAIN ${text}`, parameters.values, ctx)).rows.map((row) => row['opcode']);
+    expect(await opcodes(first)).toContain('SeekGE');
+    // Behind the cursor, not at the prefix.
+    expect(await opcodes(page)).toContain('SeekGT');
+    const byId = countStatement(
+      sqlite,
+      A,
+      { collection: things, filter: filterOf({ id: { $startsWith: 'x' } }) },
+      at(1),
+    );
+    expect(await planOf(byId.text, byId.parameters.values)).toMatch(
+      /sqlite_autoindex_\w+ \(tenant=\? AND id>\? AND id<\?\)$/,
+    );
+  });
+
   test('answers declared fields from their index, and a sweep from that of what expires', async () => {
     const long = Array.from({ length: 50 }, (_, i) => `s${i}`);
     for (const filter of [{ s: 'a' }, { s: { $in: ['a', 'b'] } }, { s: { $in: long } }, { n: { $gt: 5 } }]) {

@@ -4,6 +4,7 @@
  */
 import type { Document } from '../../pools/mongo/operation-use.js';
 import { foldAscii } from '../../filter/evaluate.js';
+import { successor } from '../../filter/prefix.js';
 import type { FilterNode, LeafNode, Scalar } from '../../filter/syntax.js';
 import { envelopePath, valuePath } from './keys.js';
 
@@ -111,17 +112,6 @@ export function prefixGuards(segments: readonly string[]): Document[] {
 function startsWith(text: string): Document {
   const next = successor(text);
   return next === undefined ? { $gte: text } : { $gte: text, $lt: next };
-}
-
-/** The first string behind all that begin with `text`; `undefined` when there is none. */
-function successor(text: string): string | undefined {
-  const points = Array.from(text, (character) => character.codePointAt(0)!);
-  for (let point = points.pop(); point !== undefined; point = points.pop()) {
-    if (point === 0x10ffff) continue;
-    // Surrogates are no characters.
-    return String.fromCodePoint(...points, point === 0xd7ff ? 0xe000 : point + 1);
-  }
-  return undefined;
 }
 
 /** Only an expression folds ASCII letters and no others. */

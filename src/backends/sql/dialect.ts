@@ -156,7 +156,6 @@ export interface Dialect {
   untypedEqual(path: readonly string[], value: Operand, parameters: Parameters): string;
   untypedIn(path: readonly string[], values: readonly Scalar[], parameters: Parameters): string;
   contains(path: readonly string[], value: Scalar, parameters: Parameters): string;
-  startsWith(text: string, value: string, parameters: Parameters): string;
   /** `value` has its ASCII letters folded. */
   icontains(text: string, value: string, parameters: Parameters): string;
   hasWords(words: (LeafNode & { op: 'text' })['words'], parameters: Parameters): string;

@@ -4,6 +4,7 @@
  */
 import type { FieldReference, FieldType, FilterNode, LeafNode } from '../../filter/syntax.js';
 import { foldAscii } from '../../filter/evaluate.js';
+import { successor } from '../../filter/prefix.js';
 import { typedRow } from './expressions.js';
 import type { Dialect, Operand, Parameters, TypedField } from './dialect.js';
 
@@ -129,9 +130,12 @@ function compileText(
   value: string,
   parameters: Parameters,
 ): string {
-  return op === 'startsWith'
-    ? dialect.startsWith(text, value, parameters)
-    : dialect.icontains(text, foldAscii(value), parameters);
+  if (op === 'icontains') return dialect.icontains(text, foldAscii(value), parameters);
+  // As a range, which an index answers whatever the plan, and not as a function. It is exact: the expressions are compared by
+  // the bytes of UTF-8, and all stored text is well-formed.
+  const from = `${text} >= ${parameters.text(value)}`;
+  const next = successor(value);
+  return next === undefined ? from : `(${from} AND ${text} < ${parameters.text(next)})`;
 }
 
 function typed(field: FieldReference, type: FieldType): TypedField {

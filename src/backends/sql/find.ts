@@ -35,8 +35,9 @@ export function findStatement(
   now: Date,
 ): Statement {
   const parameters = dialect.parameters();
-  const where = whereLive(dialect, scope, request.filter, now, parameters);
-  const within = range === undefined ? where : `${where} AND ${rangePredicate(dialect, range, parameters)}`;
+  // First: of two bounds of one key SQLite searches by the first, and a range lies within what the filter leaves.
+  const part = range === undefined ? '' : `${rangePredicate(dialect, range, parameters)} AND `;
+  const within = `${part}${whereLive(dialect, scope, request.filter, now, parameters)}`;
   const order = orderBy(dialect, scope, request.sort, range, request.filter);
   const limit = parameters.integer(request.limit);
   const table = dialect.tableName(request.collection.name);

@@ -42,7 +42,6 @@ export const postgres: Dialect = {
   untypedEqual: (path, value, parameters) => `${jsonAt(path, 't.value')} = ${own(parameters).json(value)}`,
   untypedIn: (path, values, parameters) => `${jsonAt(path, 't.value')} = ANY(${own(parameters).jsonList(values)})`,
   contains: (path, value, parameters) => `${jsonAt(path, 't.value')} @> ${own(parameters).json([value])}`,
-  startsWith: (text, value, parameters) => `starts_with(${text}, ${parameters.text(value)})`,
   // The expression has the C collation, whose `lower` folds ASCII letters only.
   icontains: (text, value, parameters) => `strpos(lower(${text}), ${parameters.text(value)}) > 0`,
   hasWords: (words, parameters) => `t.words @> ${own(parameters).list(words, 'text')}`,

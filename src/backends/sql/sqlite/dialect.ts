@@ -79,8 +79,6 @@ export const sqlite: Dialect = {
   // The alias: `value` alone would be json_each's own column.
   contains: (path, value, parameters) =>
     `(${presence(path)} = 'array' AND EXISTS (SELECT 1 FROM json_each(t.value,${jsonPath(path)}) AS e WHERE ${element(value, parameters)}))`,
-  startsWith: (text, value, parameters) =>
-    `substr(${text}, 1, length(${parameters.text(value)})) = ${parameters.text(value)}`,
   // SQLite's `lower` folds ASCII letters only.
   icontains: (text, value, parameters) => `instr(lower(${text}), ${parameters.text(value)}) > 0`,
   hasWords: (words, parameters) =>
