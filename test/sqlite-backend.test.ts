@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { cursorRanges, parseSort } from '../src/filter/cursor.js';
 import { ALL } from '../src/filter/syntax.js';
-import type { RecordSchema, Write } from '../src/backends/backend.js';
+import type { RecordSchema, Stored, Write } from '../src/backends/backend.js';
 import { countStatement, findStatement, sweepStatement } from '../src/backends/sql/find.js';
 import { tablePlan } from '../src/backends/sql/table-plan.js';
 import { sqlite } from '../src/backends/sql/sqlite/dialect.js';
@@ -103,6 +103,53 @@ describe('the planner', () => {
     );
   });
 
+  test.each([
+    [{ n: 5 }, {}],
+    [{ n: 5 }, { id: 'desc' }],
+    [{ n: 5 }, { s: 'asc' }],
+    [{ n: 5, b: true, u: 1 }, { createdAt: 'desc' }],
+    [{ n: { $in: [5, 6] } }, {}],
+  ] as const)('%j in the order of %j is read by the index of the filter while few match', async (filter, order) => {
+    const sort = parseSort(order, domain);
+    for (const range of [
+      undefined,
+      ...cursorRanges(
+        sort,
+        sort.map(({ type }) => (type === 'string' ? 'x3' : '2026-01-01T00:00:00.000Z')),
+      ),
+    ]) {
+      const request = { collection: things, filter: filterOf(filter), sort, limit: 5 };
+      const { text, parameters } = findStatement(sqlite, A, request, range, at(1));
+      const [few, many] = (await planOf(text, parameters.values)).split('UNION ALL');
+      expect(few).toMatch(/SEARCH t USING COVERING INDEX quartermaster_things_i_\w+ \(tenant=\? AND <expr>=\?/);
+      expect(few).toContain('SEARCH t USING INTEGER PRIMARY KEY (rowid=?)');
+      expect(many).not.toContain('TEMP B-TREE');
+    }
+  });
+
+  test.each([
+    [{}, {}],
+    [{ s: { $gt: 'a' } }, {}],
+    [{ s: null }, {}],
+    [{ s: 'a' }, {}],
+    [{ s: 'a' }, { s: 'desc' }],
+    [{ s: 'a' }, { id: 'desc' }],
+    [{ u: 5 }, { s: 'asc' }],
+    [{ n: 5 }, { b: 'asc' }],
+    [{ n: 5 }, { b: 'desc' }],
+    [{ n: 5 }, { o: 'asc' }],
+    [{ n: 5, id: 'x' }, { s: 'asc' }],
+  ] as const)('%j in the order of %j leaves nothing to choose', (filter, order) => {
+    const declared = new Map([...domain.declared, ['o', 'string' as const]]);
+    const request = {
+      collection: things,
+      filter: filterOf(filter),
+      sort: parseSort(order, { ...domain, declared }),
+      limit: 5,
+    };
+    expect(findStatement(sqlite, A, request, undefined, at(1)).text).not.toContain('UNION');
+  });
+
   test('answers declared fields from their index, and a sweep from that of what expires', async () => {
     const long = Array.from({ length: 50 }, (_, i) => `s${i}`);
     for (const filter of [{ s: 'a' }, { s: { $in: ['a', 'b'] } }, { s: { $in: long } }, { n: { $gt: 5 } }]) {
@@ -115,6 +162,44 @@ describe('the planner', () => {
     const { text, parameters } = sweepStatement(sqlite, 'things', at(1), 10);
     expect(await planOf(text, parameters.values)).toMatch(/quartermaster_things_e_\w+ \(expires_at<\?\)/);
   });
+});
+
+test('a page is the same whether few match or many', async () => {
+  const sort = parseSort({ createdAt: 'desc' }, domain);
+  const filter = filterOf({ n: { $in: [1, 2] }, b: true });
+  const ids: string[] = [];
+  const add = async (from: number, to: number): Promise<void> => {
+    const writes = Array.from({ length: to - from }, (_, i): Write => {
+      const id = `x${String(from + i).padStart(5, '0')}`;
+      const even = (from + i) % 2 === 0;
+      if (even) ids.unshift(id);
+      return {
+        ...{ kind: 'insert', collection: things, id, createdAt: at(Math.floor((from + i) / 7)) },
+        value: { n: 1 + (i % 2), b: even },
+      };
+    });
+    await open.backend.write(A, writes, ctx);
+  };
+  const walk = async (): Promise<string[]> => {
+    const seen: string[] = [];
+    for (let after: Stored | undefined; ;) {
+      const values = after === undefined ? undefined : [after.createdAt.toISOString(), after.id];
+      const ranges = values === undefined ? {} : { ranges: cursorRanges(sort, values) };
+      const page = await open.backend.find(A, { collection: things, filter, sort, limit: 90, ...ranges }, ctx);
+      seen.push(...page.map(({ id }) => id));
+      if (page.length < 90) return seen;
+      after = page.at(-1);
+    }
+  };
+  for (const [from, to] of [
+    [0, 20],
+    [20, 1_000],
+    [1_000, 1_002],
+    [1_002, 2_000],
+  ] as const) {
+    await add(from, to);
+    expect(await walk()).toEqual(ids);
+  }
 });
 
 describe('a batch', () => {

@@ -47,6 +47,12 @@ export interface Statement {
   readonly parameters: Parameters;
 }
 
+/**
+ * The text that reads a request's rows `t`. Parameters are bound as these are called, which is in the order of the text.
+ * @param from what comes before the conditions of `t`
+ */
+export type SelectRows = (from: () => string, limit: (bound: () => string) => string) => string;
+
 export interface KeyStatement {
   readonly text: string;
   /** Its name stands for this text only. */
@@ -167,6 +173,11 @@ export interface Dialect {
   deleteText(table: string, where: string, tail: string): string;
   /** Whether keys that a range pins to one value stand in its order too. */
   readonly pinnedKeys: boolean;
+  /**
+   * The text of a find where it is better to look first how many rows there are; `undefined` where it is not, and absent where
+   * statistics tell the planner.
+   */
+  fewOrMany?(scope: Scope, request: FindRequest, parameters: Parameters, select: SelectRows): string | undefined;
 
   statements(schema: RecordSchema): KeyStatements;
   readonly definitions: Definitions;

@@ -2,7 +2,7 @@
 import type { CountRequest, FindRequest, Scope } from '../backend.js';
 import type { Range, RangeEnd, SortKey } from '../../filter/cursor.js';
 import { ALL, type FilterNode } from '../../filter/syntax.js';
-import type { Dialect, Parameters, Statement } from './dialect.js';
+import type { Dialect, Parameters, SelectRows, Statement } from './dialect.js';
 import { keyExpression, orderTerm } from './expressions.js';
 import { compileFilter } from './filter.js';
 import { RECORD_COLUMNS } from './row.js';
@@ -35,16 +35,23 @@ export function findStatement(
   now: Date,
 ): Statement {
   const parameters = dialect.parameters();
-  // First: of two bounds of one key SQLite searches by the first, and a range lies within what the filter leaves.
-  const part = range === undefined ? '' : `${rangePredicate(dialect, range, parameters)} AND `;
-  const within = `${part}${whereLive(dialect, scope, request.filter, now, parameters)}`;
-  const order = orderBy(dialect, scope, request.sort, range, request.filter);
-  const limit = parameters.integer(request.limit);
-  const table = dialect.tableName(request.collection.name);
-  return {
-    text: `SELECT ${findColumns(scope)} FROM ${table} t WHERE ${within} ORDER BY ${order} LIMIT ${limit}`,
-    parameters,
+  const select: SelectRows = (from, limit) => {
+    const source = from();
+    // First: of two bounds of one key SQLite searches by the first, and a range lies within what the filter leaves.
+    const within = range === undefined ? '' : `${rangePredicate(dialect, range, parameters)} AND `;
+    const where = whereLive(dialect, scope, request.filter, now, parameters);
+    const order = orderBy(dialect, scope, request.sort, range, request.filter);
+    const bound = limit(() => parameters.integer(request.limit));
+    return `SELECT ${findColumns(scope)} FROM ${source} ${within}${where} ORDER BY ${order} LIMIT ${bound}`;
   };
+  const rows = `${dialect.tableName(request.collection.name)} t WHERE`;
+  const text =
+    dialect.fewOrMany?.(scope, request, parameters, select) ??
+    select(
+      () => rows,
+      (bound) => bound(),
+    );
+  return { text, parameters };
 }
 
 export function countStatement(dialect: Dialect, scope: Scope, request: CountRequest, now: Date): Statement {

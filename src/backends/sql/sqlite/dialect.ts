@@ -5,6 +5,7 @@ import type { JsonObject } from '../../backend.js';
 import type { Dialect, Operand, Parameters } from '../dialect.js';
 import { definitions } from './definitions.js';
 import { envelopeColumn, jsonPath, leastOf, NEVER, tableName, typedAt } from './expressions.js';
+import { fewOrMany } from './few.js';
 import { sqliteOperations } from './operations.js';
 import { claim, updateMany } from './many.js';
 import { SqliteParameters } from './parameters.js';
@@ -93,6 +94,7 @@ export const sqlite: Dialect = {
     `DELETE FROM ${table} WHERE rowid IN (SELECT t.rowid FROM ${table} AS t WHERE ${where} ${tail})`,
   // SQLite would sort for a key that is pinned.
   pinnedKeys: false,
+  fewOrMany: (...request) => fewOrMany(sqlite, ...request),
 
   statements: keyStatements,
   definitions,
