@@ -42,7 +42,7 @@ describe.each(storageTargets('prefixes'))('prefixes on $name', (target) => {
   const storage = useStorage(target);
   beforeAll(async () => {
     const texts = storage().collection(Texts);
-    for (const text of TEXTS) await texts.save({ declared: text, loose: text }, { id: `x${text}` });
+    await Promise.all(TEXTS.map((text) => texts.save({ declared: text, loose: text }, { id: `x${text}` })));
   });
 
   test.each(PREFIXES.map((prefix) => [prefix]))('of %j', async (prefix) => {

@@ -139,6 +139,7 @@ describe('the planner', () => {
     [{ n: 5 }, { b: 'desc' }],
     [{ n: 5 }, { o: 'asc' }],
     [{ n: 5, id: 'x' }, { s: 'asc' }],
+    [{ n: { $in: Array.from({ length: 101 }, (_, i) => i) } }, {}],
   ] as const)('%j in the order of %j leaves nothing to choose', (filter, order) => {
     const declared = new Map([...domain.declared, ['o', 'string' as const]]);
     const request = {

@@ -12,6 +12,8 @@ import { tableName } from './expressions.js';
 
 /** So many are read and sorted in a few milliseconds, and so many are counted in a fraction of one. */
 const FEW = 1_000;
+/** A filter with a longer list is left alone: five times each of its values, where SQLite takes 32,766 parameters. */
+const MOST_VALUES = 100;
 
 export function fewOrMany(
   dialect: Dialect,
@@ -86,6 +88,7 @@ function answerable(filter: FilterNode): ReadonlyMap<string, LeafNode> {
   for (const node of 'nodes' in filter && filter.op === 'and' ? filter.nodes : [filter]) {
     if (node.op !== 'eq' && node.op !== 'in') continue;
     const values = node.op === 'eq' ? [node.value] : node.values;
+    if (values.length > MOST_VALUES) return new Map();
     if (node.field.type !== undefined && !values.includes(null)) leaves.set(node.field.path.join('.'), node);
   }
   return leaves;
