@@ -58,6 +58,8 @@ const CONVERSATIONS: Operations = {
   'messages backwards': ({ conversations }) =>
     conversations.listMessages(ID, { includeDeleted: true, direction: 'backward' }),
   'messages by time': ({ conversations }) => conversations.queryMessages({ includeDeleted: true }),
+  'messages of a user by time': ({ conversations }) =>
+    conversations.queryMessages({ userId: ID, includeDeleted: true }),
   'events of a message': ({ conversations }) => conversations.listMessageEvents({ messageId: ID }),
   events: ({ conversations }) => conversations.listEvents(ID),
   'what a soft deletion takes': ({ conversations }) => conversations.retain({ softDeleteAfterDays: 1 }),

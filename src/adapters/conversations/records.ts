@@ -170,7 +170,7 @@ export const MESSAGES = defineOwnCollection<MessageValue>({
   },
   indexes: [
     { keys: ['conversationId', 'seq'] },
-    { keys: ['userId'] },
+    { keys: ['userId', 'createdAt'] },
     { keys: ['createdAt'] },
     { keys: ['deletedAt', 'createdAt'] },
   ],

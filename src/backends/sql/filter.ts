@@ -19,10 +19,11 @@ export function compileFilter(dialect: Dialect, node: FilterNode, parameters: Pa
 }
 
 function compileNot(dialect: Dialect, node: FilterNode, parameters: Parameters): string {
-  if (node.op === 'exists' && node.field.source === 'value' && node.field.type !== undefined) {
+  if (node.op === 'exists' && node.field.source === 'value') {
     const { path, type } = node.field;
+    const isMissing = unestimated(`${dialect.presence(path)} IS NULL`);
     // The first term is what an index of the field can answer.
-    return `(${typedRow(dialect, path, type)} IS NULL AND ${unestimated(`${dialect.presence(path)} IS NULL`)})`;
+    return type === undefined ? isMissing : `(${typedRow(dialect, path, type)} IS NULL AND ${isMissing})`;
   }
   return `(${compileFilter(dialect, node, parameters)} IS NOT TRUE)`;
 }
