@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { defineCollection } from '../src/collection/definition.js';
 import { openStorage } from '../src/index.js';
 import { registry } from '../src/registry.js';
-import { loadSettings } from '../src/settings.js';
+import { loadSettings, type SettingsInput } from '../src/settings.js';
 import { describeServer, Fixture, type ServerName } from './support/mongo/fixture.js';
 
 const Orders = defineCollection<{ total: number }>({
@@ -21,6 +21,21 @@ test('MONGODB_URI alone configures the database mongo, and makes it the default;
   expect(JSON.stringify(settings)).not.toContain('hunter2');
   const both = { ...environment, DATABASE_URL: 'memory:' };
   expect((await loadSettings({ registry, environment: both, directory: '/nonexistent' })).stores.default).toBe('main');
+});
+
+test('the only vector provider that is set up is the default one where the default database brings none', async () => {
+  const defaultOf = async (overrides: SettingsInput, environment = {}) =>
+    (await loadSettings({ registry, environment, directory: '/nonexistent', overrides })).vectors.default;
+  const databases = { main: 'mongodb://localhost/a', other: 'postgres://h/b' };
+  const stores = { default: 'main' };
+  const chroma = { url: 'http://localhost:8000' };
+  const pgvector = { database: 'other' };
+  expect(await defaultOf({ databases, stores })).toBeUndefined();
+  expect(await defaultOf({ databases, stores, vectors: { chroma } })).toBe('chroma');
+  expect(await defaultOf({ databases, stores }, { STORAGE_VECTORS_CHROMA_URL: chroma.url })).toBe('chroma');
+  expect(await defaultOf({ databases, stores, vectors: { pgvector } })).toBe('pgvector');
+  expect(await defaultOf({ databases, stores, vectors: { pgvector, chroma } })).toBeUndefined();
+  expect(await defaultOf({ databases, stores: { default: 'other' }, vectors: { chroma } })).toBe('pgvector');
 });
 
 for (const server of ['mongo', 'ferretdb'] as ServerName[])

@@ -122,7 +122,7 @@ async function addProviders(
   const named = namesUnder('vectors', layers);
   named.delete('default');
   const names = new Set([...named, ...registry.addedProviders()]);
-  const chosen = await defaultProvider(layers, registry);
+  const chosen = await defaultProvider(layers, registry, names);
   if (chosen !== undefined) names.add(chosen);
   const doc = 'The provider of storage.vectors() without a name.';
   schema.set('vectors.default', { doc, format: 'string', default: chosen ?? null });
@@ -145,11 +145,16 @@ async function addProviders(
   }
 }
 
-async function defaultProvider(layers: readonly Layer[], registry: Registry): Promise<string | undefined> {
+/** The one that is named, that of the default database, or the only one there is. */
+async function defaultProvider(
+  layers: readonly Layer[],
+  registry: Registry,
+  names: ReadonlySet<string>,
+): Promise<string | undefined> {
   const named = valueIn(layers, 'vectors.default');
   if (typeof named === 'string' && named !== '') return named.toLowerCase();
   const url = valueIn(layers, `databases.${String(valueIn(layers, 'stores.default'))}.url`);
-  if (typeof url !== 'string') return undefined;
   // An unknown scheme is told where the databases are.
-  return (await registry.poolForUrl(url).catch(() => undefined))?.vectors;
+  const pool = typeof url === 'string' ? await registry.poolForUrl(url).catch(() => undefined) : undefined;
+  return pool?.vectors ?? (names.size === 1 ? [...names][0] : undefined);
 }
