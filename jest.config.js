@@ -10,6 +10,7 @@ export default {
     '^quartermaster/testing$': '<rootDir>/build/src/testing/index.js',
     '^quartermaster/inversify$': '<rootDir>/build/src/container.js',
   },
+  testSequencer: '<rootDir>/jest.sequencer.js',
   // A safety net, wide enough for a machine that does other things too.
   testTimeout: 180_000,
   // Tests wait for servers, leases and children as often as they compute: two cores have work for three files.
