@@ -191,6 +191,27 @@ describeTasks('task dependencies', (made) => {
       expect((await tasks.ready({ limit })).map(({ title }) => title)).toEqual(titles.slice(0, limit));
   });
 
+  test('tell once what becomes ready meanwhile', async () => {
+    const { tasks } = made.tenant();
+    const others = 30;
+    const add = (i: number, priority: number, status: TaskStatus) => tasks.create({ title: `${i}`, priority, status });
+    for (let i = 0; i < others; i++) await add(i, 1, i % 2 ? 'draft' : 'ready');
+    const urgent = await Promise.all(Array.from({ length: 40 }, (_, i) => add(i, 2, 'draft')));
+    const ids = urgent.map(({ id }) => id).sort();
+    let isMoving = true;
+    const read = async (limit: number): Promise<void> => {
+      while (isMoving) {
+        const met = (await tasks.ready({ limit })).map(({ id }) => id);
+        expect(new Set(met).size).toBe(limit);
+        expect(met.slice(0, 40).sort()).toEqual(ids);
+      }
+    };
+    const reads = [40, 40, 40 + others].map((limit) => read(limit));
+    for (const id of ids) await tasks.transition(id, 'ready');
+    isMoving = false;
+    await Promise.all(reads);
+  });
+
   test('tell what is ready behind many that wait', async () => {
     const { tasks } = made.tenant();
     const last = await tasks.create({ title: 'last', priority: 0 });

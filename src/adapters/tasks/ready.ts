@@ -1,9 +1,9 @@
 /** Which tasks can be begun: what is a draft or ready, each read in the order of its index, and what of it waits for nothing. */
+import { compareText } from '../../filter/evaluate.js';
 import type { Unit } from '../unit.js';
 import { prerequisitesOf } from './dependencies.js';
 import { TASKS, type TaskRecord, type TaskStatus } from './records.js';
 
-const NOT_BEGUN: readonly TaskStatus[] = ['draft', 'ready'];
 const FEWEST = 20;
 const MOST = 200;
 
@@ -11,7 +11,8 @@ const MOST = 200;
 interface Queue {
   readonly status: TaskStatus;
   tasks: TaskRecord[];
-  last: TaskRecord | undefined;
+  /** The last that was taken. */
+  last?: TaskRecord;
   isOver: boolean;
 }
 
@@ -21,31 +22,47 @@ export async function readyTasks(
   limit: number,
   satisfied: (status: TaskStatus) => boolean,
 ): Promise<TaskRecord[]> {
-  const ready: TaskRecord[] = [];
-  const queues = NOT_BEGUN.map((status): Queue => ({ status, tasks: [], last: undefined, isOver: false }));
+  const open: TaskRecord[] = [];
+  const met = new Set<string>();
+  const [drafts, ready] = (['draft', 'ready'] as const).map((status): Queue => ({ status, tasks: [], isOver: false }));
   // More than are wanted: some will wait for others.
   const page = Math.min(Math.max(2 * limit, FEWEST), MOST);
   for (;;) {
-    await Promise.all(queues.map((queue) => readOn(unit, queue, page)));
-    const tasks = takeFirst(queues);
+    await readOn(unit, drafts!, ready!, page);
+    const taken = takeFirst([ready!, drafts!]);
+    // What became ready after it was read as a draft is met as both.
+    const tasks = taken.filter(({ id }) => !met.has(id) && met.add(id));
     const prerequisites = await prerequisitesOf(
       unit,
       tasks.map(({ id }) => id),
       'blocks',
     );
     for (const task of tasks)
-      if ((prerequisites.get(task.id) ?? []).every(({ status }) => satisfied(status))) ready.push(task);
-    if (tasks.length === 0 || ready.length >= limit) return ready.slice(0, limit);
+      if ((prerequisites.get(task.id) ?? []).every(({ status }) => satisfied(status))) open.push(task);
+    if (taken.length === 0 || open.length >= limit) return open.slice(0, limit);
   }
 }
 
-async function readOn(unit: Unit, queue: Queue, limit: number): Promise<void> {
-  if (queue.tasks.length > 0 || queue.isOver) return;
+/**
+ * Drafts become ready, never the other way: where those that are ready are read after the drafts of the same places, none falls
+ * between the two. So they are read again with each page of drafts.
+ */
+async function readOn(unit: Unit, drafts: Queue, ready: Queue, limit: number): Promise<void> {
+  if (await readPage(unit, drafts, limit)) {
+    ready.tasks = [];
+    ready.isOver = false;
+  }
+  await readPage(unit, ready, limit);
+}
+
+/** Reads more when none is left. @returns whether it did */
+async function readPage(unit: Unit, queue: Queue, limit: number): Promise<boolean> {
+  if (queue.tasks.length > 0 || queue.isOver) return false;
   const { status, last } = queue;
   const sort = { priority: 'desc', dueOrder: 'asc' } as const;
   queue.tasks = await unit.query(TASKS, { status }, { sort, limit, after: last });
-  queue.last = queue.tasks.at(-1);
   queue.isOver = queue.tasks.length < limit;
+  return true;
 }
 
 /** The first of all, as far as each queue has been read. */
@@ -55,11 +72,12 @@ function takeFirst(queues: readonly Queue[]): TaskRecord[] {
     const filled = queues.filter(({ tasks }) => tasks.length > 0);
     if (filled.length === 0) break;
     const first = filled.reduce((a, b) => (byUrgency(a.tasks[0]!, b.tasks[0]!) <= 0 ? a : b));
-    taken.push(first.tasks.shift()!);
+    first.last = first.tasks.shift()!;
+    taken.push(first.last);
   }
   return taken;
 }
 
 function byUrgency({ id, value: a }: TaskRecord, { id: otherId, value: b }: TaskRecord): number {
-  return b.priority - a.priority || a.dueOrder.getTime() - b.dueOrder.getTime() || (id < otherId ? -1 : 1);
+  return b.priority - a.priority || a.dueOrder.getTime() - b.dueOrder.getTime() || compareText(id, otherId);
 }
