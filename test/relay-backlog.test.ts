@@ -18,12 +18,7 @@ import { openBackend, type Opened } from './support/sql/fixture.js';
 const TOPICS = ['mail', 'sms'];
 const context = () => ({ now: new Date(), deadline: Infinity });
 const lanesOn = (backend: RecordBackend, topics = TOPICS): DueLanes =>
-  new DueLanes(
-    backend,
-    topics,
-    (work) => work(context()),
-    () => false,
-  );
+  new DueLanes(backend, topics, (work) => work(context()));
 const dueAt = ({ value }: Stored) => value['dueAt'] as string;
 const topicsOf = (lanes: readonly Stored[]) => [...new Set(lanes.map(({ value }) => value['topic']))];
 

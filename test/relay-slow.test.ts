@@ -80,6 +80,44 @@ test('a message that cannot be read is no dead letter: no delivery of it has beg
   await relay.stop();
 });
 
+test('a head that could not be read once is read again after its rest, however long the relay waits between looks', async () => {
+  const find = backend.find.bind(backend);
+  const reading = jest.spyOn(backend, 'find').mockImplementation(async (scope, request, context) => {
+    if (request.collection.name !== MESSAGES.name) return find(scope, request, context);
+    reading.mockRestore();
+    throw new StorageError('TIMEOUT', 'locked');
+  });
+  await enqueue(storage, 'ann', 1);
+  const options = { handlers, poll: 3_600_000, backoff: { base: 100, max: 100 }, onError: () => undefined };
+  const relay = storage.outbox.relay(options);
+  await clock.advance(200);
+  await rest();
+  expect(deliveries).toMatchObject([{ key: 'ann', attempt: 1 }]);
+  deliveries[0]!.end();
+  await relay.stop();
+});
+
+test.each([
+  ['one key', ['ann']],
+  ['two keys, whose heads are read together', ['ann', 'bob']],
+])('a handler that stops its relay at once is given up: %s', async (_, keys) => {
+  for (const key of keys) await enqueue(storage, key, 1);
+  const stopped = gate();
+  const signals: AbortSignal[] = [];
+  const relay = storage.outbox.relay({
+    handlers: {
+      mail: (_message, { signal }) => {
+        signals.push(signal);
+        void relay.stop({ deadline: 0 }).then(() => stopped.open());
+        return new Promise(() => undefined);
+      },
+    },
+  });
+  await stopped.passed;
+  expect(signals.map(({ aborted }) => aborted)).toEqual(signals.map(() => true));
+  expect((await lanes()).map(({ value }) => value['attempts'])).toEqual(keys.map(() => 0));
+});
+
 test('a lease of which a slow claim has left little is renewed in time', async () => {
   const [claimed, answered] = [gate(), gate()];
   const write = backend.write.bind(backend);

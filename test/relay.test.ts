@@ -490,12 +490,7 @@ test('a claim with a token that was taken long ago is refused once a greater one
   await enqueue(managers[0]!, 'ann', 1);
   const context = () => ({ now: clock.now(), deadline: Infinity });
   const found = async () => {
-    const due = new DueLanes(
-      backend,
-      ['mail'],
-      (work) => work(context()),
-      () => false,
-    );
+    const due = new DueLanes(backend, ['mail'], (work) => work(context()));
     await due.find(10);
     return due.take(10);
   };

@@ -87,7 +87,7 @@ export class Relay extends Handle {
     this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
     this.operate = operations(host, settings.lease, this.abandon.signal);
     const isStopping = (): boolean => this.stopping;
-    this.due = new DueLanes(host.backend, [...settings.handlers.keys()], this.operate, isStopping);
+    this.due = new DueLanes(host.backend, [...settings.handlers.keys()], this.operate);
     const admitted = withinAdmitted(host, () => this.component);
     this.laneHost = {
       ...{ backend: host.backend, clock: host.clock, lease: settings.lease },
@@ -188,7 +188,7 @@ export class Relay extends Handle {
     // Those that others have taken meanwhile are made up for, where one claim chooses.
     const wanted = this.due.take(this.backend.claim === undefined ? free : Math.max(free, CHOSEN_FROM));
     const due = wanted.filter(({ id }) => !this.lanes.has(id));
-    if (due.length === 0) return !hasLooked || this.due.mayBeMore;
+    if (due.length === 0) return this.due.mayBeMore;
     const claimed = await this.claim(due, free);
     const isBeaten = claimed.length < Math.min(free, due.length);
     if (!isBeaten) this.due.putBack(due.filter(({ id }) => !claimed.includes(id)));
@@ -238,16 +238,18 @@ export class Relay extends Handle {
 
   private deliver(lane: ClaimedLane, head: Head | undefined): void {
     const delivery = new LaneDelivery(this.laneHost, lane, head);
-    this.lanes.set(lane.id, { delivery, ended: this.run(lane.id, delivery) });
+    // It is there before it runs: a handler that stops the relay is given up with the others.
+    const ended = Promise.resolve().then(() => this.run(lane.id, delivery));
+    this.lanes.set(lane.id, { delivery, ended });
   }
 
   private async run(id: string, delivery: LaneDelivery): Promise<void> {
     try {
-      const rest = await delivery.run();
-      if (rest > 0) this.wakeAfter(rest);
+      await delivery.run();
     } catch (error) {
       this.fault(error);
     }
+    if (delivery.rest > 0) this.wakeAfter(delivery.rest);
     this.counts.delivered += delivery.delivered;
     this.lanes.delete(id);
     this.pauses.wake();

@@ -21,7 +21,6 @@ export class DueLanes {
     private readonly backend: RecordBackend,
     private readonly topics: readonly string[],
     private readonly operate: Operate,
-    private readonly isStopping: () => boolean,
   ) {
     this.busy = new Set(topics);
   }
@@ -36,7 +35,7 @@ export class DueLanes {
     if (this.found.length > 0) return false;
     const found = await this.operate((context) => this.look(limit, context));
     this.isBehind = found.length === limit;
-    if (found.length === 0 || this.isStopping()) return true;
+    if (found.length === 0) return true;
     // Taken after the look.
     this.token = await this.operate((context) => takeToken(this.backend, context));
     // Relays that look at the same time would all want the same ones.

@@ -9,25 +9,30 @@ export interface Fault {
   readonly error: unknown;
 }
 
-export class HandlerCall {
-  /** The fault of the delivery, if it has one. A handler that was given up goes on, maybe beside the next call. */
-  readonly ended: Promise<Fault | undefined>;
-  private readonly aborting: LazyAbort;
+export interface CallOfHandler extends Pick<DeliveryContext, 'attempt' | 'token'> {
+  readonly handler: Handler;
+  readonly message: OutboxMessage;
+  /** Milliseconds. */
+  readonly timeout: number;
+}
 
-  /** @param timeout milliseconds */
+export class HandlerCall {
+  private end!: (fault?: Fault) => void;
+  private readonly ended = new Promise<Fault | undefined>((resolve) => (this.end = resolve));
+  private readonly aborting = new LazyAbort((error) => this.end({ error }));
+
   constructor(
-    clock: Clock,
-    handler: Handler,
-    message: OutboxMessage,
-    { attempt, token, timeout }: Pick<DeliveryContext, 'attempt' | 'token'> & { readonly timeout: number },
-  ) {
-    let end!: (fault?: Fault) => void;
-    const ended = new Promise<Fault | undefined>((resolve) => (end = resolve));
-    const aborting = (this.aborting = new LazyAbort((error) => end({ error })));
-    const timer = clock.after(timeout, () =>
-      aborting.abort(new TimeoutError(`The handler took longer than ${timeout} ms`, { operation: 'relay' })),
+    private readonly clock: Clock,
+    private readonly call: CallOfHandler,
+  ) {}
+
+  /** @returns the fault of the delivery, if it has one. A handler that was given up goes on, maybe beside the next call. */
+  async run(): Promise<Fault | undefined> {
+    const { aborting, end } = this;
+    const { handler, message, attempt, token, timeout } = this.call;
+    const timer = this.clock.after(timeout, () =>
+      this.abort(new TimeoutError(`The handler took longer than ${timeout} ms`, { operation: 'relay' })),
     );
-    this.ended = ended.finally(() => timer.cancel());
     const context = {
       get signal() {
         return aborting.signal;
@@ -40,6 +45,11 @@ export class HandlerCall {
       () => end(),
       (error: unknown) => end({ error }),
     );
+    try {
+      return await this.ended;
+    } finally {
+      timer.cancel();
+    }
   }
 
   abort(reason: StorageError): void {

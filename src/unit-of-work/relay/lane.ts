@@ -34,6 +34,8 @@ export interface LaneHost extends LeaseHost {
 
 export class LaneDelivery {
   delivered = 0;
+  /** Milliseconds for which the lane, given back, is to be left alone; 0: it is looked at whenever. */
+  rest = 0;
   private readonly backend: RecordBackend;
   private readonly settings: RelaySettings;
   private readonly lease: LaneLease;
@@ -48,9 +50,6 @@ export class LaneDelivery {
   /** Why the lane's delivery ends before it is empty. */
   private ending: 'lost' | 'stopped' | undefined;
   private current: HandlerCall | undefined;
-  /** Milliseconds for which the lane, given back, is to be left alone. */
-  private rest = 0;
-
   constructor(
     private readonly host: LaneHost,
     private readonly lane: ClaimedLane,
@@ -66,12 +65,10 @@ export class LaneDelivery {
     this.answerTime = this.acknowledged - (lane.end - host.lease);
   }
 
-  /** @returns milliseconds after which the lane is to be looked at again; 0: whenever */
-  async run(): Promise<number> {
+  async run(): Promise<void> {
     this.lease.start();
     try {
       while (await this.deliverSome());
-      return this.rest;
     } finally {
       this.lease.close();
     }
@@ -108,7 +105,8 @@ export class LaneDelivery {
       const heads = await this.host.operate((context) => readHeads(this.backend, [this.lane], batch, context));
       return heads[0]!;
     } catch (error) {
-      // No delivery has begun: none is to be counted of a message that cannot be read.
+      // No delivery has begun: none is to be counted of a message that cannot be read. Where this fails, too, the lease runs
+      // out, and one is.
       await this.leaveAlone().catch(() => undefined);
       throw error;
     }
@@ -126,11 +124,14 @@ export class LaneDelivery {
     if (attempt > maxAttempts)
       return { error: new StorageError('ABORTED', 'The process ended, or lost its lease, during the delivery') };
     const { topic, token } = this.lane;
-    const handler = handlers.get(topic)!;
-    this.current = new HandlerCall(this.host.clock, handler, readMessage(message), { attempt, token, timeout });
-    const fault = await this.current.ended;
-    this.current = undefined;
-    return fault;
+    const call = { handler: handlers.get(topic)!, message: readMessage(message), attempt, token, timeout };
+    // There before the handler begins: that may stop the relay, which gives it up.
+    this.current = new HandlerCall(this.host.clock, call);
+    try {
+      return await this.current.run();
+    } finally {
+      this.current = undefined;
+    }
   }
 
   /** After a delivery that did not succeed. @returns whether the lane is to be gone on with. */
