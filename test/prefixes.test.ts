@@ -58,6 +58,15 @@ describe.each(storageTargets('prefixes'))('prefixes on $name', (target) => {
     expect(await texts.count({ declared: { $not: { $startsWith: prefix } } })).toBe(TEXTS.length - expected.length);
   });
 
+  test('of 300,000 characters', async () => {
+    const texts = storage().collection(Texts);
+    const long = 'é\u{1f600}'.repeat(100_000);
+    const { id } = await texts.save({ declared: 'long', loose: `${long}!` }, { id: 'y' });
+    const { items } = await texts.query({ loose: { $startsWith: long } });
+    expect(items.map((item) => item.id)).toEqual([id]);
+    await texts.delete(id);
+  });
+
   test('are paged through in their order', async () => {
     const texts = storage().collection(Texts);
     const expected = TEXTS.filter((text) => text.startsWith('\ud7ff')).sort(compareText);

@@ -139,7 +139,6 @@ describe('the planner', () => {
     [{ n: 5 }, { b: 'desc' }],
     [{ n: 5 }, { o: 'asc' }],
     [{ n: 5, id: 'x' }, { s: 'asc' }],
-    [{ n: { $in: Array.from({ length: 101 }, (_, i) => i) } }, {}],
   ] as const)('%j in the order of %j leaves nothing to choose', (filter, order) => {
     const declared = new Map([...domain.declared, ['o', 'string' as const]]);
     const request = {
@@ -192,11 +191,13 @@ test('a page is the same whether few match or many', async () => {
       after = page.at(-1);
     }
   };
+  // Up to 900 of them are few for a page of 90.
   for (const [from, to] of [
     [0, 20],
-    [20, 1_000],
-    [1_000, 1_002],
-    [1_002, 2_000],
+    [20, 1_798],
+    [1_798, 1_800],
+    [1_800, 1_802],
+    [1_802, 3_000],
   ] as const) {
     await add(from, to);
     expect(await walk()).toEqual(ids);

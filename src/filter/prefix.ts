@@ -1,12 +1,16 @@
 /** The range of strings that begin with a text, in the order of code points: that of MongoDB, SQLite and PostgreSQL's "C". */
 
+const LAST = 0x10ffff;
+
 /** The first string behind all that begin with `text`; `undefined` when there is none. */
 export function successor(text: string): string | undefined {
-  const points = Array.from(text, (character) => character.codePointAt(0)!);
-  for (let point = points.pop(); point !== undefined; point = points.pop()) {
-    if (point === 0x10ffff) continue;
+  for (let end = text.length; end > 0;) {
+    const isPair = end > 1 && text.codePointAt(end - 2)! > 0xffff;
+    const begin = end - (isPair ? 2 : 1);
+    const point = text.codePointAt(begin)!;
     // Surrogates are no characters.
-    return String.fromCodePoint(...points, point === 0xd7ff ? 0xe000 : point + 1);
+    if (point !== LAST) return text.slice(0, begin) + String.fromCodePoint(point === 0xd7ff ? 0xe000 : point + 1);
+    end = begin;
   }
   return undefined;
 }

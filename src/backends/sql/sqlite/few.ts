@@ -10,10 +10,13 @@ import type { Dialect, Parameters, SelectRows } from '../dialect.js';
 import { compileFilter } from '../filter.js';
 import { tableName } from './expressions.js';
 
-/** So many are read and sorted in a few milliseconds, and so many are counted in a fraction of one. */
-const FEW = 1_000;
-/** A filter with a longer list is left alone: five times each of its values, where SQLite takes 32,766 parameters. */
-const MOST_VALUES = 100;
+/**
+ * How many are few, for each that is wanted, but at least and at most so many in all. All of the few are read and sorted, in
+ * milliseconds where they are a few hundred bytes each; where they are more, the order is walked past ten times as many rows
+ * as are wanted or the tenth part of the table, whichever is more.
+ */
+const FEW_FOR_EACH = 10;
+const [FEWEST, MOST] = [100, 1_000];
 
 export function fewOrMany(
   dialect: Dialect,
@@ -22,27 +25,29 @@ export function fewOrMany(
   parameters: Parameters,
   select: SelectRows,
 ): string | undefined {
-  const lead = scope === 'all' ? [] : leadOf(request);
-  if (scope === 'all' || lead.length === 0) return undefined;
+  if (scope === 'all') return undefined;
+  const lead = leadOf(request);
+  if (lead.length === 0) return undefined;
   const table = tableName(request.collection.name);
   const led = (column: string): string => {
     const terms = [`t.tenant = ${parameters.text(scope.tenant)}`];
     for (const node of lead) terms.push(compileFilter(dialect, node, parameters));
     return `SELECT ${column} FROM ${table} t WHERE ${terms.join(' AND ')}`;
   };
-  const beyond = (): string => `(${led('1')} LIMIT 1 OFFSET ${FEW})`;
-  // A limit of 0 keeps the other one from reading anything; a condition would be asked for each row. So one of the two gives
-  // all there is, in its order.
-  const few = select(
+  const few = (): string => `max(${FEWEST}, min(${MOST}, ${FEW_FOR_EACH} * ${parameters.integer(request.limit)}))`;
+  const beyond = (): string => `(${led('1')} LIMIT 1 OFFSET ${few()})`;
+  // A limit of 0 keeps the other one from reading anything; a condition would be asked for each row.
+  const sorted = select(
     // CROSS: in this order, whatever else has an index.
     () => `(${led('t.rowid AS place')}) f CROSS JOIN ${table} t WHERE t.rowid = f.place AND`,
     (bound) => `CASE WHEN ${beyond()} IS NULL THEN ${bound()} ELSE 0 END`,
   );
-  const many = select(
+  const walked = select(
     () => `${table} t WHERE`,
     (bound) => `CASE WHEN ${beyond()} IS NULL THEN 0 ELSE ${bound()} END`,
   );
-  return `SELECT * FROM (${few}) UNION ALL SELECT * FROM (${many})`;
+  // One of them has no rows: the order of the whole is that of the other, as SQLite gives one after the other.
+  return `SELECT * FROM (${sorted}) UNION ALL SELECT * FROM (${walked})`;
 }
 
 interface Key {
@@ -88,7 +93,6 @@ function answerable(filter: FilterNode): ReadonlyMap<string, LeafNode> {
   for (const node of 'nodes' in filter && filter.op === 'and' ? filter.nodes : [filter]) {
     if (node.op !== 'eq' && node.op !== 'in') continue;
     const values = node.op === 'eq' ? [node.value] : node.values;
-    if (values.length > MOST_VALUES) return new Map();
     if (node.field.type !== undefined && !values.includes(null)) leaves.set(node.field.path.join('.'), node);
   }
   return leaves;
