@@ -42,7 +42,7 @@ export function checkProviderName(name: unknown, { defaultDatabase }: OpenParts)
   if (name === undefined)
     throw new StorageError(
       'CONFIGURATION',
-      `No default vector provider: the database ${defaultDatabase} (stores.default) brings none. Name one in vectors.default and set it up: ` +
+      `No default vector provider: the database ${defaultDatabase} (stores.default) brings none. Set one up, and where there are several name it in vectors.default: ` +
         'pgvector with vectors.pgvector.database, the name of a database of PostgreSQL or PGlite; or a service, as chroma with vectors.chroma.url',
       { operation: 'vectors', details: { key: 'vectors.default', database: defaultDatabase } },
     );

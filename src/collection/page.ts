@@ -111,7 +111,10 @@ export async function fetchPage<R>(
   };
 }
 
-/** What comes after a record in an order: of a host's record, too, whose times are dates. */
+/**
+ * What comes after a record in an order: of a host's record, too, whose times are dates. Its id is taken as it is stored, which
+ * that of a sequence is not.
+ */
 export function rangesAfter(sort: readonly SortKey[], record: StoredRecord<unknown>): Range[] {
   const place = (key: SortKey): Scalar => {
     const value = recordField(record as StoredRecord<object>, key);

@@ -50,8 +50,6 @@ const EVENT_BYTES = 1_024;
 export abstract class ClaimOperations extends GatedClaims {
   /** When it was looked after leases and schedules, by the monotonic clock. */
   private lookedAfter = -Infinity;
-  /** Whether the last claim of what is behind no limit took as much as it wanted. */
-  private isBehind = false;
 
   /**
    * Takes runs that are due, of every tenant: the most urgent first, then the longest due. Before that it makes the runs of
@@ -121,11 +119,8 @@ export abstract class ClaimOperations extends GatedClaims {
   ): Promise<TenantRecord<RunValue>[]> {
     const leaseUntil = new Date(context.now.getTime() + Math.ceil(leaseSeconds * 1_000));
     const { tenantConcurrency } = this.host.settings.jobs;
-    const open = async (most: number): Promise<TenantRecord<RunValue>[]> => {
-      const taken = await claimOpen(this.host.backend, { ...asked, leaseUntil, limit: most }, this.isBehind, context);
-      this.isBehind = taken.length === most;
-      return taken;
-    };
+    const open = (most: number): Promise<TenantRecord<RunValue>[]> =>
+      claimOpen(this.host.backend, { ...asked, leaseUntil, limit: most }, this.backlog, context);
     const gated = (most: number): Promise<TenantRecord<RunValue>[]> =>
       this.claimGated({ ...asked, leaseUntil, limit: most }, tenantConcurrency, context);
     if (tenantConcurrency > 0) return gated(limit);

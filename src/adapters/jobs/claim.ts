@@ -20,6 +20,14 @@ const LONGEST_DUE: Sort<Path<RunValue>> = { dueAt: 'asc' };
 
 type Queue = NonNullable<RunValue['queue']>;
 
+/** The queues in which more was due than was taken, as far as is known: there runs are taken by `ORDER` without a look. */
+export type Backlog = Set<Queue>;
+
+function note(backlog: Backlog, queue: Queue, hasMore: boolean): void {
+  if (hasMore) backlog.add(queue);
+  else backlog.delete(queue);
+}
+
 /** The first that match, of every tenant. */
 export async function findEverywhere<T>(
   backend: RecordBackend,
@@ -53,11 +61,16 @@ export async function findDue(
   queue: Queue,
   jobs: readonly string[] | undefined,
   limit: number,
+  backlog: Backlog,
   context: OperationContext,
 ): Promise<TenantRecord<RunValue>[]> {
-  const due = await findLongestDue(backend, queue, jobs, limit + 1, context);
-  if (due.length <= limit) return due;
-  return findEverywhere(backend, RUNS, dueIn(queue, jobs, context), ORDER, limit, context);
+  if (!backlog.has(queue)) {
+    const due = await findLongestDue(backend, queue, jobs, limit + 1, context);
+    if (due.length <= limit) return due;
+  }
+  const found = await findEverywhere(backend, RUNS, dueIn(queue, jobs, context), ORDER, limit, context);
+  note(backlog, queue, found.length === limit);
+  return found;
 }
 
 /** By `ORDER`. */
@@ -76,17 +89,17 @@ export interface Taking {
 /**
  * Takes runs that are due and behind no limit, of every tenant, in one statement: no two claims take the same. The attempt
  * and the token grow with it.
- * @param isBehind whether more are due than are taken, as far as is known: else it is looked first
  */
 export async function claimOpen(
   backend: RecordBackend,
   { workerId, leaseUntil, limit, jobs }: Taking,
-  isBehind: boolean,
+  backlog: Backlog,
   context: OperationContext,
 ): Promise<TenantRecord<RunValue>[]> {
-  const due = isBehind ? undefined : await findLongestDue(backend, 'open', jobs, limit + 1, context);
+  const due = backlog.has('open') ? undefined : await findLongestDue(backend, 'open', jobs, limit + 1, context);
   if (due?.length === 0) return [];
-  // Where all that are due are taken, their order does not matter.
+  // Where all that are due are taken, their order does not matter: but for those that come due after the look, in the place of
+  // what another claim took since.
   const order = due === undefined || due.length > limit ? ORDER : LONGEST_DUE;
   const codec = codecOf(backend, RUNS);
   const request: ClaimRequest = {
@@ -94,6 +107,7 @@ export async function claimOpen(
     changes: codec.encodePatch(heldChanges(workerId, leaseUntil, context.now)),
   };
   const taken = await (backend.claim?.('all', request, context) ?? claimEach(backend, request, context));
+  note(backlog, 'open', due === undefined ? taken.length === limit : due.length > limit);
   // Those that are as urgent stay as they were found.
   return decodeAll(backend, RUNS, taken).sort((a, b) => b.value.priority - a.value.priority);
 }

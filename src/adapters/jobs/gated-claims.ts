@@ -3,7 +3,16 @@ import type { CallOptions, OperationContext } from '../../component.js';
 import { foreignErrorName, isStorageError, StorageError } from '../../errors.js';
 import { groupBy } from '../../collection/group-by.js';
 import { inBatches } from './batches.js';
-import { findDue, findEverywhere, inOrder, ofJobs, ORDER, type Taking, type TenantRecord } from './claim.js';
+import {
+  findDue,
+  findEverywhere,
+  inOrder,
+  ofJobs,
+  ORDER,
+  type Backlog,
+  type Taking,
+  type TenantRecord,
+} from './claim.js';
 import { Gate, laneOf, startOrPark, TENANT_GATE, type Gates } from './gates.js';
 import { LeaseOperations } from './lease-operations.js';
 import { runBytes, type RunRecord } from './run-ends.js';
@@ -21,6 +30,7 @@ type Starting = Omit<Taking, 'limit'>;
 export abstract class GatedClaims extends LeaseOperations {
   /** Those who wait at gates and those who come to them are first in turn. */
   private waitingFirst = false;
+  protected readonly backlog: Backlog = new Set();
 
   /**
    * What is taken, and what `more` takes. What is taken is held by its claimer, who must learn of it: where `more` fails, that
@@ -77,7 +87,7 @@ export abstract class GatedClaims extends LeaseOperations {
     const free = { waiting: true, room: true, ...(named && { $or: named }) };
     for (let round = 0, page = limit; round < ROUNDS && taken.length < limit; round++) {
       const [due, gates] = await Promise.all([
-        Promise.all(queues.map((queue) => findDue(backend, queue, jobs, page, context))),
+        Promise.all(queues.map((queue) => findDue(backend, queue, jobs, page, this.backlog, context))),
         findEverywhere(backend, GATES, free, { updatedAt: 'asc' }, page, context),
       ]);
       const runs = due.flat().sort(inOrder).slice(0, page);
