@@ -1,3 +1,5 @@
+import { typeName } from './type-name.js';
+
 /**
  * The one error class of the library. Errors are told apart by `code`; the subclasses exist for the codes that hosts
  * catch by class. Driver errors are kept as `cause`.
@@ -250,30 +252,6 @@ export function isControlStatementError(error: unknown): boolean {
   return isStorageError(error, 'VALIDATION') && error.details['reason'] === CONTROL;
 }
 
-/** Names a value's type for messages; never shows the value itself, which may be a secret. */
-export function typeName(value: unknown): string {
-  if (value === null) return 'null';
-  if (Array.isArray(value)) return 'an array';
-  switch (typeof value) {
-    case 'number':
-      return Number.isNaN(value) ? 'NaN' : Number.isFinite(value) ? 'a number' : 'an infinite number';
-    case 'object':
-      return constructorName(value);
-    case 'undefined':
-      return 'undefined';
-    default:
-      return `a ${typeof value}`;
-  }
-}
-
-function constructorName(value: object): string {
-  if (value instanceof Date && Number.isNaN(value.getTime())) return 'an invalid Date';
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype === null) return 'an object';
-  const name = (prototype as { constructor?: { name?: unknown } }).constructor?.name;
-  return typeof name === 'string' && name !== '' && name !== 'Object' ? `an instance of ${name}` : 'an object';
-}
-
 /** `VALIDATION` for a key that there is not: it is the key that is wrong, whatever its value. */
 export function unknownKey(key: string, known: Iterable<string>, options?: StorageErrorOptions): ValidationError {
   const [expected, actual] = [`one of ${[...known].join(', ')}`, 'an unknown key'];
@@ -290,10 +268,15 @@ export function checkKnown(options: unknown, known: ReadonlySet<string>, at = 'o
   for (const key in options) if (!known.has(key)) throw unknownKey(`${at}.${key}`, known);
 }
 
-/** `VALIDATION` in the library's one form: the key, the value's type, what was expected. */
+/**
+ * `VALIDATION` in the library's one form: the key, the value's type, what was expected; of a number where some number was, the
+ * number.
+ */
 export function invalid(key: string, value: unknown, expected: string, options?: StorageErrorOptions): ValidationError {
-  return new ValidationError('VALIDATION', `${key}: expected ${expected}, got ${typeName(value)}`, {
+  const isOfType = Number.isFinite(value) && /^a (whole )?number\b/.test(expected);
+  const actual = isOfType ? String(value) : typeName(value);
+  return new ValidationError('VALIDATION', `${key}: expected ${expected}, got ${actual}`, {
     ...options,
-    details: { key, expected, actual: typeName(value), ...options?.details },
+    details: { key, expected, actual, ...options?.details },
   });
 }

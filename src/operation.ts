@@ -1,6 +1,7 @@
 /** Running one admitted operation, and what those who measure are told of it. */
 import { channel } from 'node:diagnostics_channel';
 import type { BeginOperation, CallOptions, OperationContext } from './component.js';
+import { isStorageError, reworded, type ErrorCode } from './errors.js';
 
 /** What the channel `quartermaster:operation` publishes when an operation has ended. No ids, values or filters. */
 export interface OperationMessage {
@@ -24,6 +25,8 @@ interface Subject {
   readonly collection: string | undefined;
 }
 
+const OF_POOLS: ReadonlySet<ErrorCode> = new Set(['TIMEOUT', 'UNAVAILABLE']);
+
 const OPERATIONS = channel('quartermaster:operation');
 
 /** Admits an operation, runs it, and tells its end. What `work` throws at once rejects too. */
@@ -42,13 +45,22 @@ export async function runAdmitted<R>(
       return await runMeasured(context, { operation: name, component, collection }, work);
     return await work(context);
   } catch (error) {
-    failure = error;
-    if (operation.isAbandoned?.() !== true) throw error;
+    failure = located(error, name, collection, options?.timeout);
+    if (operation.isAbandoned?.() !== true) throw failure;
   } finally {
     operation.end(failure);
   }
   // A rejection that nobody awaits would end the process.
   return new Promise<never>(() => undefined);
+}
+
+/** Of what ended in time or place, a pool knows neither the operation nor its caller: made here, the stack leads to both. */
+function located(error: unknown, operation: string, collection?: string, timeout?: number): unknown {
+  if (!isStorageError(error) || error.operation !== undefined || !OF_POOLS.has(error.code)) return error;
+  const of = collection === undefined ? '' : ` of ${collection}`;
+  const given = timeout === undefined ? '' : ` (${timeout} ms)`;
+  const details = { ...error.details, ...(collection && { collection }), ...(timeout !== undefined && { timeout }) };
+  return reworded(error, `${operation}${of}${given}: ${error.message}`, { operation, details });
 }
 
 async function runMeasured<R>(

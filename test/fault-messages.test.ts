@@ -1,4 +1,7 @@
 /** A fault names the key, the type of what was given and what was expected; in a collection, the collection too. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { defineCollection, openStorage } from '../src/index.js';
@@ -43,6 +46,11 @@ test.each<[call: string, message: string, key: string]>([
     'ttl: expected a number of milliseconds above 0 and at most a thousand years, got a string',
     'ttl',
   ],
+  [
+    'save with a ttl that is none',
+    'ttl: expected a number of milliseconds above 0 and at most a thousand years, got -5',
+    'ttl',
+  ],
   ['replace', 'value.status: expected a string (as declared), or null, got a boolean', 'value.status'],
   ['patch of a type', 'changes.set.total: expected a number (as declared), or null, got a string', 'changes.set.total'],
   [
@@ -69,6 +77,7 @@ test.each<[call: string, message: string, key: string]>([
     'save of no JSON': () => orders.save({ status: wrong(() => 1) }),
     'save under no id': () => orders.save({ status: 'open' }, { id: wrong(5) }),
     'save with a wrong ttl': () => orders.save({ status: 'open' }, { ttl: wrong('5') }),
+    'save with a ttl that is none': () => orders.save({ status: 'open' }, { ttl: -5 }),
     replace: () => orders.replace('a', { status: wrong(true) }),
     'patch of a type': () => orders.patch('a', { set: { total: wrong('1') } }),
     'patch of a type below': () => orders.patch('a', { set: { at: wrong({ place: 1 }) } }),
@@ -114,6 +123,66 @@ test('a key that there is not is told as one, whatever its value', async () => {
   expect(() => defineCollection(wrong({ name: 'things', feilds: {} }))).toThrow(
     'collection.feilds: expected one of name, schema, fields, indexes, unique, text, id, got an unknown key',
   );
+});
+
+test('what is of the right type is told by what is wrong with it', async () => {
+  const orders = storage.collection(Orders);
+  await expect(orders.query({}, { limit: 5_000 })).rejects.toThrow(
+    'limit: expected a whole number from 1 to 1000, got 5000',
+  );
+  await expect(orders.get('')).rejects.toThrow('id: expected at least one character, got an empty string');
+});
+
+async function countLate(): Promise<void> {
+  await storage.collection(Orders).count({}, { timeout: 0.000_1 });
+}
+
+test('a time that is over names the operation, its collection and its limit, and its stack the caller', async () => {
+  const error: unknown = await countLate().catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({
+    code: 'TIMEOUT',
+    operation: 'count',
+    message: expect.stringMatching(/^count of orders \(0\.0001 ms\): The deadline/),
+    details: { collection: 'orders', timeout: 0.000_1 },
+  });
+  expect((error as Error).stack).toContain('countLate');
+});
+
+test('a quota names its setting', async () => {
+  const values = ['a', 'b'].map((key) => ({ key, value: 'x'.repeat(600_000) }));
+  await storage.kv.set('full', values[0]!.key, values[0]!.value);
+  await expect(storage.kv.set('full', values[1]!.key, values[1]!.value)).rejects.toThrow(
+    /namespace quota of 1048576 bytes \(600002 are used; the setting is kv\.namespaceQuotaBytes\)$/,
+  );
+  await expect(storage.kv.set('full', 'c', 1, wrong({ ttl: 5 }))).rejects.toThrow(
+    'options.ttl: expected one of signal, timeout, ttlSeconds, got an unknown key',
+  );
+});
+
+test('a unique constraint that is declared no more is told as one, and what takes it away', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'faults-'));
+  const settings = { databases: { main: `sqlite:${join(directory, 'main.db')}` } };
+  const named = { name: 'people', fields: { name: 'string' } } as const;
+  const open = () => openStorage(settings, { environment: {} });
+  {
+    await using before = await open();
+    await before
+      .collection(defineCollection({ ...named, unique: [{ name: 'named', fields: ['name'] }] }))
+      .save({ name: 'ann' });
+  }
+  {
+    await using after = await open();
+    const people = after.collection(defineCollection(named));
+    await expect(people.save({ name: 'ann' })).rejects.toMatchObject({
+      code: 'ALREADY_EXISTS',
+      message: expect.stringMatching(
+        /^Another record of people .* not declared here \(quartermaster_people_u_\w+\): .*settle/,
+      ),
+    });
+    await after.settle(defineCollection(named));
+    await people.save({ name: 'ann' });
+  }
+  await rm(directory, { recursive: true });
 });
 
 test('a database without vectors says which settings give it some', () => {

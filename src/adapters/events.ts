@@ -94,7 +94,7 @@ export class EventBus {
     for (const type of [event.type, '*'])
       this.listeners.get(type)?.tell(
         (listener) => listener(copyOf(event)),
-        (fault) => this.report(asStorageError(fault)),
+        (fault) => this.report(asStorageError(fault, event)),
       );
   }
 }
@@ -104,8 +104,8 @@ function copyOf(event: StoreEvent): StoreEvent {
   return { ...event, payload: copyJson(event.payload), createdAt: new Date(event.createdAt) };
 }
 
-function asStorageError(error: unknown): StorageError {
+function asStorageError(error: unknown, { type }: StoreEvent): StorageError {
   if (isStorageError(error)) return error;
-  const message = `A listener of the stores' events threw (${foreignErrorName(error)})`;
-  return new StorageError('INTERNAL', message, { operation: 'on', cause: error });
+  const message = `A listener of the stores' events threw (${foreignErrorName(error)}) at ${type}`;
+  return new StorageError('INTERNAL', message, { operation: 'on', details: { type }, cause: error });
 }

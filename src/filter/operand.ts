@@ -1,5 +1,6 @@
 /** The operands of filters: what a single value may be, and the error when it is not. */
-import { typeName, ValidationError } from '../errors.js';
+import { ValidationError } from '../errors.js';
+import { typeName } from '../type-name.js';
 import { isDate } from './json.js';
 
 export type Scalar = null | boolean | number | string;

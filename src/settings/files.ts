@@ -1,7 +1,8 @@
 /** Settings from files. A message never repeats a file's text, which may hold a secret. */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { foreignErrorName, StorageError, typeName } from '../errors.js';
+import { foreignErrorName, StorageError } from '../errors.js';
+import { typeName } from '../type-name.js';
 import { isPlainObject } from '../filter/json.js';
 import type { Fault } from './faults.js';
 import { leavesOf, type Layer } from './leaves.js';

@@ -1,7 +1,7 @@
 /** The tree that settings may form: the library's own part, and the fragments of the databases and providers in use. */
 import { STORE_NAMES, STORE_SETTINGS } from '../adapters/settings.js';
 import type { SettingsFragment, SettingSpec } from '../component.js';
-import { typeName } from '../errors.js';
+import { typeName } from '../type-name.js';
 import type { PoolDriver } from '../pools/pool.js';
 import type { Registry } from '../registry.js';
 import { shownKey, type Fault } from './faults.js';
@@ -78,7 +78,7 @@ async function addDatabase(
   const url = leaf?.value;
   if (typeof url !== 'string' || url === '') {
     const isGroup = layers.some(({ groups }) => groups.some((path) => path.join('.') === key));
-    const actual = isGroup ? 'an object' : url === '' ? 'an empty string' : typeName(url);
+    const actual = isGroup ? 'an object' : typeName(url);
     const expected = isGroup ? 'a URL (in YAML, one that ends in a colon needs quotes: "memory:")' : 'a URL';
     faults.push({ key, expected, actual, source });
     return;

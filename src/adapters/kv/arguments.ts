@@ -2,7 +2,7 @@
 import { LIMITS } from '../../backends/limits.js';
 import { BYTES_PER_UNIT, jsonBytes } from '../../backends/value.js';
 import type { CallOptions } from '../../component.js';
-import { invalid, ValidationError } from '../../errors.js';
+import { invalid, unknownKey, ValidationError } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { integer, json, text, type Reader } from '../arguments.js';
 import { sized, type Address, type Sized } from './entry.js';
@@ -51,8 +51,7 @@ export function readOptions<O extends CallOptions>(
   for (const [name, value] of Object.entries(options)) {
     if (name === 'signal' || name === 'timeout') continue;
     const reader = Object.hasOwn(readers, name) ? readers[name as keyof typeof readers] : undefined;
-    if (reader === undefined)
-      throw invalid(`options.${name}`, value, `one of ${['signal', 'timeout', ...Object.keys(readers)].join(', ')}`);
+    if (reader === undefined) throw unknownKey(`options.${name}`, ['signal', 'timeout', ...Object.keys(readers)]);
     if (value !== undefined) reader(value, `options.${name}`);
   }
   return options;

@@ -48,6 +48,6 @@ export interface Excess {
 
 export function quotaExceeded(operation: string, excess: Excess): StorageError {
   const { scope, limit, used, needed } = excess;
-  const message = `${operation}: ${needed} bytes more would exceed the ${scope} quota of ${limit} bytes (${used} are used)`;
+  const message = `${operation}: ${needed} bytes more would exceed the ${scope} quota of ${limit} bytes (${used} are used; the setting is kv.${scope}QuotaBytes)`;
   return new StorageError('QUOTA_EXCEEDED', message, { component: 'kv', operation, details: { ...excess } });
 }

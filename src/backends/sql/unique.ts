@@ -21,11 +21,13 @@ export function uniqueError(
       { operation: 'write', details: { constraint, collection: collection.name }, cause },
     );
   }
-  return new ConflictError('ALREADY_EXISTS', 'Another record has the values of a unique constraint', {
-    operation: 'write',
-    details: { constraint: index },
-    cause,
-  });
+  // It was declared once, or is by another process.
+  const names = collections.map(({ name }) => name).join(' or ');
+  return new ConflictError(
+    'ALREADY_EXISTS',
+    `Another record of ${names} has the values of a unique constraint that is not declared here (${index ?? 'unknown'}): storage.settle() drops those that are no longer declared`,
+    { operation: 'write', details: { constraint: index }, cause },
+  );
 }
 
 /** PostgreSQL names the indexes of a partition itself, by their columns. */

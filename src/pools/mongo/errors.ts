@@ -152,10 +152,11 @@ function byCode({ code }: ServerFault, options: StorageErrorOptions, error: unkn
   const { codeName } = error as { codeName?: unknown };
   const named = typeof codeName === 'string' ? `${code} ${codeName}` : String(code);
   const told = { ...options, details: { code } };
-  if (duplicateIndex(error) !== undefined)
-    return new ConflictError('ALREADY_EXISTS', 'A unique index has the key already', {
+  const index = duplicateIndex(error);
+  if (index !== undefined)
+    return new ConflictError('ALREADY_EXISTS', `The unique index ${index} has the key already`, {
       ...told,
-      details: { code, index: duplicateIndex(error) },
+      details: { code, index },
     });
   // The server asks for the whole transaction again, whatever the code.
   if (LOST.has(code) || hasLabel(error, 'TransientTransactionError'))
