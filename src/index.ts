@@ -114,6 +114,7 @@ export type {
 } from './component.js';
 export type { ErrorCode, StorageErrorOptions } from './errors.js';
 export type { OperationMessage } from './operation.js';
+export type { AnyCollection, PrepareOptions } from './prepare.js';
 export type { Collection } from './collection/collection.js';
 export type {
   CollectionDefinition,

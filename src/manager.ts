@@ -1,6 +1,8 @@
 /** The one owner of everything a service stores: settings, pools, backends, providers, their lifecycle and their health. */
 import { isStepOf } from './admission.js';
 import { EventBus, type StoreEvent } from './adapters/events.js';
+import type { StoreHost } from './adapters/host.js';
+import type { StoreName } from './adapters/settings.js';
 import type { StoreEvents } from './adapters/types.js';
 import { Retention } from './adapters/retention.js';
 import { isEventType } from './adapters/event-types.js';
@@ -24,6 +26,7 @@ import { checkMigrateOptions, type SettleOptions } from './migrations/options.js
 import { hasFunctions, type MigrationStep } from './migrations/steps.js';
 import type { RawClient } from './pools/pool.js';
 import { Notices, type ManagerEvents } from './notices.js';
+import { prepare, type AnyCollection, type PrepareOptions } from './prepare.js';
 import { createProbes, type ProbeHandler } from './probes.js';
 import type { Registry } from './registry.js';
 import { settingsDoubts, type Settings } from './settings.js';
@@ -120,6 +123,16 @@ export class StorageManager extends SubscribableStorage {
     const transaction: MigrationHost<Transaction>['transaction'] = (work, callOptions) =>
       this.runTransaction(work, { ...callOptions, on: database.name }, tenant, undeclared);
     return new Migrations({ records, transaction, report: (error) => parts.report(error) }, steps);
+  }
+
+  /**
+   * Makes the tables of collections and stores ahead of their first use, which else waits for them, and checks those that are
+   * there: as a service starts. The time is by default `lifecycle.schemaTimeout`.
+   * @throws `VALIDATION`; as a first use does, `MIGRATION` above all: when all else is made
+   */
+  async prepare(collections: readonly AnyCollection[], options: PrepareOptions = {}): Promise<void> {
+    const hostOf = (store: StoreName): StoreHost => this.storeHost(store, LIBRARY.tenant);
+    return prepare(this.place(), hostOf, collections, options, this.settings.lifecycle.schemaTimeout);
   }
 
   /**

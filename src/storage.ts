@@ -8,6 +8,7 @@ import { checkKnown, invalid, StorageError, UnsupportedError, ValidationError } 
 import { checkCallOptions, type OpenParts } from './opening.js';
 import { runAdmitted } from './operation.js';
 import { Placement } from './placement.js';
+import type { AnyCollection } from './prepare.js';
 import { Collection } from './collection/collection.js';
 import { COUNTERS } from './collection/counters.js';
 import type { CollectionDefinition } from './collection/definition.js';
@@ -78,9 +79,7 @@ export abstract class Storage extends StoreFactory {
    * Answers messages of JSON (`storage_save`, `storage_get`, `storage_delete`, `storage_list`, `storage_query`) about these
    * collections, and no others: of this handle's tenant, on the default database. It never rejects.
    */
-  messageHandler(
-    definitions: readonly Pick<CollectionDefinition<unknown>, 'name' | 'schema' | 'domain'>[],
-  ): MessageHandler {
+  messageHandler(definitions: readonly AnyCollection[]): MessageHandler {
     return createMessageHandler(definitions as CollectionDefinition<unknown>[], (named) => this.collection(named));
   }
 

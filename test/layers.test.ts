@@ -146,6 +146,7 @@ const ROOMS: readonly Room[] = [
         'manager',
         'opening',
         'placement',
+        'prepare',
         'notices',
         'dispatcher',
         'composition',

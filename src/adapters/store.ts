@@ -87,6 +87,11 @@ export abstract class Store extends Handle {
     this.host.requireTables(this.schemas);
   }
 
+  /** Makes the store's tables, ahead of its first use. */
+  prepare(options: CallOptions = {}): Promise<void> {
+    return this.run('prepare', options, () => Promise.resolve());
+  }
+
   /** The records of one of the store's collections. */
   protected records<T>(definition: CollectionDefinition<T>): Collection<T> {
     return new Collection(definition, this.host);
