@@ -12,8 +12,8 @@ import { tableName } from './expressions.js';
 
 /**
  * How many are few, for each that is wanted, but at least and at most so many in all. All of the few are read and sorted, in
- * milliseconds where they are a few hundred bytes each; where they are more, the order is walked past ten times as many rows
- * as are wanted or the tenth part of the table, whichever is more.
+ * milliseconds where they are a few hundred bytes each. Of more, a page is full after a tenth of the table at most, if they are
+ * spread evenly.
  */
 const FEW_FOR_EACH = 10;
 const [FEWEST, MOST] = [100, 1_000];
