@@ -8,7 +8,7 @@ import { poolDrivers } from './support/drivers.js';
 
 const runner = { describe, test, beforeAll, afterAll };
 const { QUARTERMASTER_CASES: cases, QUARTERMASTER_SEED: seed } = process.env;
-const options = { ...(cases ? { cases: Number(cases) } : {}), ...(seed ? { seed: Number(seed) } : {}) };
+const options = { cases: Number(cases ?? 1_000), ...(seed ? { seed: Number(seed) } : {}) };
 
 const tested = new Set<string>();
 const drivers = await poolDrivers();

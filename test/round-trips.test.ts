@@ -1,4 +1,4 @@
-/** What opening a collection and what transactions cost, in statements sent to the server: each is one round trip. */
+/** What opening a collection and what transactions cost, in statements sent to the server: each is one round trip, or less. */
 import { expect, test } from '@jest/globals';
 import { defineCollection, openStorage, type Transaction } from '../src/index.js';
 import { registry } from '../src/registry.js';
@@ -67,7 +67,7 @@ const [target] = available;
   }
 });
 
-(target === undefined ? test.skip : test)('a transaction of one write takes two round trips', async () => {
+(target === undefined ? test.skip : test)('a transaction of one write takes two statements', async () => {
   const { url, drop } = await target!.prepare();
   try {
     await using storage = await openCounted(url);

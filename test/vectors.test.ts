@@ -6,7 +6,7 @@ import { vectorTargets } from './support/vector-targets.js';
 
 const runner = { describe, test, beforeAll, afterAll };
 const { QUARTERMASTER_CASES: cases, QUARTERMASTER_SEED: seed } = process.env;
-const options = { ...(cases ? { cases: Number(cases) } : {}), ...(seed ? { seed: Number(seed) } : {}) };
+const options = { cases: Number(cases ?? 1_000), ...(seed ? { seed: Number(seed) } : {}) };
 const { available, waiting } = await vectorTargets();
 
 for (const target of available) describeVectorProvider(target, runner, options);

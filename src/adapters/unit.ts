@@ -35,6 +35,8 @@ export class Unit {
   /** Whether the operation goes on with another decision: then its delivery is not done with this one. */
   isPart = false;
   private readonly eventCounts = new Map<string, number>();
+  /** Made here: no record has them. */
+  private readonly newIds = new Set<string>();
   private readonly batch: Batch;
   private readonly backend: RecordBackend;
 
@@ -97,9 +99,10 @@ export class Unit {
   /** As it will be stored. */
   insert<T>(definition: CollectionDefinition<T>, value: NoInfer<T>, options: Insertion = {}): StoredRecord<T> {
     const { now } = this;
-    const { id = makeUuid(now), createdAt, expiresAt } = options;
+    const { id = this.newId(), createdAt, expiresAt } = options;
     const encoded = this.encode(definition, value, options);
-    const write = { collection: definition.schema, kind: 'insert', id, value: encoded.value } as const;
+    const isNew = this.newIds.has(id) ? ({ isNew: true } as const) : {};
+    const write = { collection: definition.schema, kind: 'insert', id, value: encoded.value, ...isNew } as const;
     const created = createdAt === undefined ? write : { createdAt, ...write };
     this.push(definition, expiresAt === undefined ? created : { expiresAt, ...created }, encoded);
     const record = { id, version: 1, createdAt: createdAt ?? now, updatedAt: now, value };
@@ -205,6 +208,7 @@ export class Unit {
   event(aggregate: Aggregate, type: string, payload: object, actor: Actor = {}, expiresAt?: Date): StoreEvent {
     const event = this.notice(aggregate, type, payload, actor);
     const { id, tenantId: _tenant, createdAt: _at, ...value } = event;
+    if (this.newIds.has(aggregate.id)) this.newIds.add(id);
     this.insert(this.eventsOf, value, { id, expiresAt });
     return event;
   }
@@ -267,6 +271,12 @@ export class Unit {
   /** Writes the batch. @returns the error of a condition that failed: nothing is written, and the decision may be made again. */
   commit(operation: string): Promise<StorageError | undefined> {
     return this.batch.write(this.host.tenant, operation, this.context);
+  }
+
+  private newId(): string {
+    const id = makeUuid(this.now);
+    this.newIds.add(id);
+    return id;
   }
 
   private push<T>(

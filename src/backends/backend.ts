@@ -99,7 +99,11 @@ export interface SameRecord {
 
 export type Write = RecordKey &
   (
-    | ({ readonly kind: 'insert' } & NewRecord)
+    | ({
+        readonly kind: 'insert';
+        /** The id was made for it, so that no record has it. Absent: one may. */
+        readonly isNew?: true;
+      } & NewRecord)
     | ({ readonly kind: 'put' } & NewRecord)
     | ({
         readonly kind: 'replace';
@@ -242,6 +246,8 @@ export interface RecordBackend extends Component {
    * (or their own failure). Keys are distinct within a batch. Where its items meet at a unique constraint they take effect
    * one after another in the order of `write-order.ts`: a key that one kind frees a later kind may take; within one kind a
    * key that goes from record to record may be refused; a batch that fails by a condition too may tell either. What it is given belongs to the caller again once it has answered.
+   * In a session a batch of nothing but new records outside every unique constraint may be answered before the database has it:
+   * what it fails by then fails the session, and with it the transaction.
    * @throws `ALREADY_EXISTS` with `details.constraint` for a unique constraint; in a session that fails the session.
    */
   write(scope: TenantScope, writes: readonly Write[], context: OperationContext): Promise<WriteResult[]>;

@@ -184,7 +184,10 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     ttl: number | undefined,
     { now }: OperationContext,
   ): Write {
-    const write = { collection: this.schema, id, kind: given === undefined ? 'insert' : kind, value } as const;
+    const write =
+      given === undefined
+        ? ({ collection: this.schema, id, kind: 'insert', isNew: true, value } as const)
+        : ({ collection: this.schema, id, kind, value } as const);
     return ttl === undefined ? write : { ...write, expiresAt: this.codec.expiry(ttl, now) };
   }
 

@@ -1,6 +1,7 @@
 /** The contract of a pool, and of what a registration says about it. */
 import type { Component, OperationContext, Session, SettingsFragment, TestTarget } from '../component.js';
 import type { Clock } from '../clock.js';
+import type { StorageError } from '../errors.js';
 
 export type Isolation = 'serializable' | 'snapshot';
 
@@ -76,6 +77,11 @@ export interface QueryOptions {
    * and values are the library's own words and numbers. Not in a session, whose settings are its own.
    */
   readonly settings?: readonly Setting[];
+  /**
+   * In a session: nobody asks what the statement gives, so it may resolve, without rows, once it is sent. What it fails by
+   * fails the session then, as `ahead` makes of it: the next statement throws that, or the commit.
+   */
+  readonly ahead?: (fault: StorageError) => StorageError;
 }
 
 export interface ScriptOptions {

@@ -28,10 +28,11 @@ import { healthOf } from './health.js';
 import { createHostPool, hostPoolOptions } from './host-pool.js';
 import { loadLibrary } from './library.js';
 import { leave, leaveReadOnly, type Opened } from './opened.js';
-import { sessionFault, statementFault } from './outcome.js';
+import { statementFault } from './outcome.js';
 import { Probe } from './probe.js';
 import { Runner } from './runner.js';
 import { PostgresSession } from './session.js';
+import { runInSession } from './session-statement.js';
 import type { PostgresOptions } from './settings.js';
 import { Statement } from './statement.js';
 import { encodeAll } from './values.js';
@@ -84,7 +85,8 @@ export class PostgresPool implements PostgresDialectPool {
     const values = encodeAll(parameters);
     if (context.session !== undefined) {
       const session = this.#own(context.session, 'query');
-      return this.#inSession(session, 'query', context, (runner) => runner.statement(text, values, options?.name));
+      const make = (runner: Runner): Statement => runner.statement(text, values, options?.name);
+      return runInSession(session, 'query', context, () => this.#require('query'), make, options?.ahead);
     }
     const opened = this.#require('query');
     const settings = options?.settings;
@@ -122,7 +124,8 @@ export class PostgresPool implements PostgresDialectPool {
     const { connections, runner } = this.#require('transaction');
     const connection = await connections.take(context);
     const limit = runner.transactionLimit(connection, context);
-    const session = new PostgresSession(this, connection, isolation, limit, context, this.#clock);
+    const leaves = this.#options.pooler === 'none';
+    const session = new PostgresSession(this, connection, isolation, limit, leaves, context, this.#clock);
     try {
       const result = await session.run(work);
       await session.commit((on, statement) => runner.runInSession(on, statement, context));
@@ -134,9 +137,9 @@ export class PostgresPool implements PostgresDialectPool {
       if (connection.busy && isStorageError(cut) && cut !== session.failure) connection.destroy(cut);
       // Nothing of it is kept: a statement that is not done soon may wait for a lock for as long as the caller gave it.
       if (connection.busy)
-        await untilBounds(session.turns.idle(), { deadline: this.#clock.monotonic() + GRACE }, this.#clock);
+        await untilBounds(session.idle(), { deadline: this.#clock.monotonic() + GRACE }, this.#clock);
       if (connection.busy) connection.destroy(session.refusal()!);
-      await session.turns.idle();
+      await session.idle();
       throw error;
     } finally {
       if (connection.status === 'I' || connection.endedBy !== undefined) connections.release(connection);
@@ -219,7 +222,14 @@ export class PostgresPool implements PostgresDialectPool {
   #once(operation: string, context: OperationContext, statement: Statement): Promise<SqlResult> {
     const { session } = context;
     if (session === undefined) return this.#alone(this.#require(operation), operation, context, statement);
-    return this.#inSession(this.#own(session, operation), operation, context, () => statement);
+    const own = this.#own(session, operation);
+    return runInSession(
+      own,
+      operation,
+      context,
+      () => this.#require(operation),
+      () => statement,
+    );
   }
 
   /** One statement on a connection of its own. */
@@ -243,39 +253,6 @@ export class PostgresPool implements PostgresDialectPool {
     } finally {
       connections.release(connection);
     }
-  }
-
-  #inSession(
-    session: PostgresSession,
-    operation: string,
-    context: OperationContext,
-    make: (runner: Runner) => Statement,
-  ): Promise<SqlResult> {
-    return session.turns.run(context, async () => {
-      const refusal = session.admit(context);
-      if (refusal !== undefined) throw refusal;
-      const opened = this.#require(operation);
-      const { connection } = session;
-      const statement = make(opened.runner);
-      statement.preface = session.preface();
-      const isBegun = connection.status !== 'I';
-      try {
-        const result = await opened.runner.runInSession(connection, statement, context);
-        if (connection.status === 'I') throw session.refusal() ?? controlStatementError(this.name, operation);
-        return result;
-      } catch (error) {
-        if (isReadOnly(error)) leaveReadOnly(opened, connection);
-        // An error leaves a transaction in it, unless the text had ended that before.
-        const isEnded = isBegun && connection.status === 'I' && connection.endedBy === undefined;
-        const fault = isEnded
-          ? controlStatementError(this.name, operation, error)
-          : sessionFault(error, connection, this.name, operation);
-        const undo = isStorageError(fault, 'ALREADY_EXISTS') ? statement.undo : undefined;
-        if (undo !== undefined && (await opened.runner.succeedsInSession(connection, undo, context))) throw fault;
-        // The statements after a failed one fail too: what went wrong is the first error.
-        throw (session.failure ??= fault);
-      }
-    });
   }
 
   #own(session: Session, operation: string): PostgresSession {

@@ -5,13 +5,16 @@ import { isStorageError, StorageError } from '../../errors.js';
 import { LocalSession } from '../local-session.js';
 import type { Isolation, Pool } from '../pool.js';
 import type { Connection, Holder } from './connection.js';
-import { mapError } from './errors.js';
+import { isRefusal, mapError } from './errors.js';
 import { commitFault } from './outcome.js';
 import { type Savepoint, withSavepoint } from '../savepoint.js';
 import { TurnQueue } from '../session-queue.js';
 import { Statement } from './statement.js';
 
 const LEVELS: Readonly<Record<Isolation, string>> = { serializable: 'SERIALIZABLE', snapshot: 'REPEATABLE READ' };
+
+/** In characters: more than this is not sent before what was sent is answered, or it would wait in memory. */
+const MOST_LEFT = 65_536;
 
 const DEFERRED = /^(RELEASE )?SAVEPOINT quartermaster_\w+$/;
 
@@ -23,18 +26,29 @@ export interface StatementLimit {
 }
 
 export class PostgresSession extends LocalSession implements Holder {
-  private begun = false;
+  /** Whether BEGIN was sent. */
+  isBegun = false;
+  /** Characters of the statements that were left, and have no answer yet. */
+  private left = 0;
+  /** Settles with the answer to the last statement that was left, which comes after all those before it. */
+  private lastLeft: Promise<void> | undefined;
+  /** Whether the server has said that it did not do a statement that was left: then it commits nothing. */
+  private isRefused = false;
   /** What is to be said about savepoints, which travels with the next statement. */
   private unsaid: string[] = [];
   /** Of its statements. */
   readonly turns: TurnQueue;
 
-  /** @param limit where it must be another than the connection's. */
+  /**
+   * @param limit where it must be another than the connection's
+   * @param leaves whether a statement may be sent before the one before it is answered
+   */
   constructor(
     pool: Pool,
     readonly connection: Connection,
     private readonly isolation: Isolation,
     private readonly limit: StatementLimit | undefined,
+    private readonly leaves: boolean,
     bounds: OperationContext,
     clock: Clock,
   ) {
@@ -47,8 +61,8 @@ export class PostgresSession extends LocalSession implements Holder {
   preface(): string[] {
     const { unsaid } = this;
     this.unsaid = [];
-    if (this.begun) return unsaid;
-    this.begun = true;
+    if (this.isBegun) return unsaid;
+    this.isBegun = true;
     const begin = `BEGIN ISOLATION LEVEL ${LEVELS[this.isolation]}`;
     if (this.limit === undefined) return [begin, ...unsaid];
     const { milliseconds, stays } = this.limit;
@@ -65,7 +79,35 @@ export class PostgresSession extends LocalSession implements Holder {
     return true;
   }
 
+  /**
+   * Whether the answer to a statement need not be waited for. Within a savepoint it is: what fails there is undone by
+   * itself. So it is where a signal ends the statement alone, or a pooler stands between.
+   */
+  mayLeave(statement: Statement, { signal }: OperationContext): boolean {
+    return this.leaves && this.depth === 0 && signal === undefined && this.left + statement.size <= MOST_LEFT;
+  }
+
+  /** @param faultOf what the transaction fails by, made of what the statement failed by */
+  leave(statement: Statement, answer: Promise<unknown>, faultOf: (error: unknown) => StorageError): void {
+    this.left += statement.size;
+    const answered = (): void => void (this.left -= statement.size);
+    // Nothing between: it is known before the answer to the next statement is.
+    this.lastLeft = answer.then(answered, (error) => {
+      answered();
+      this.isRefused ||= isRefusal(error, statement.completed, this.connection.endedBy === undefined);
+      this.failure ??= faultOf(error);
+    });
+  }
+
+  /** Resolves when nothing of it runs any more, and all that was left has been answered. */
+  async idle(): Promise<void> {
+    await this.turns.idle();
+    await this.lastLeft;
+  }
+
   async savepoint<R>(work: () => Promise<R>): Promise<R> {
+    // It is not of the part that begins here.
+    await this.lastLeft;
     const refusal = this.refusal();
     if (refusal !== undefined) throw refusal;
     return withSavepoint(this, (name) => this.setSavepoint(name), work);
@@ -114,13 +156,14 @@ export class PostgresSession extends LocalSession implements Holder {
     const refusal = this.refusal();
     this.end();
     if (refusal !== undefined) throw refusal;
-    if (!this.begun) return;
+    if (!this.isBegun) return;
     const { connection } = this;
     const component = this.pool.name;
     const statement = new Statement('COMMIT');
     try {
       await run(connection, statement);
     } catch (error) {
+      if (this.isRefused) throw this.failure ?? error;
       throw commitFault(error, statement, connection, component);
     }
     // PostgreSQL says so, and no error, where a statement out of sight had failed.

@@ -72,6 +72,11 @@ export class Statement {
     return this.commands > this.preface.length;
   }
 
+  /** What sending it takes, roughly, in characters. */
+  get size(): number {
+    return (this.values ?? []).reduce((sum, value) => sum + (value?.length ?? 0), this.text.length);
+  }
+
   promise(): Promise<SqlResult> {
     return new Promise((resolve, reject) => {
       this.resolve = resolve;

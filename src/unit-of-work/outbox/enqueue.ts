@@ -242,7 +242,7 @@ function* portions(drafts: readonly Draft[], limits: RecordCapabilities): Genera
 }
 
 function insertion(collection: RecordSchema, id: string, value: Readonly<Record<string, JsonValue>>): Write {
-  return { collection, id, kind: 'insert', value };
+  return { collection, id, kind: 'insert', isNew: true, value };
 }
 
 /** @throws `VALIDATION` */

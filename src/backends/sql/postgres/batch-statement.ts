@@ -75,10 +75,28 @@ export function batchStatement(
   return { text, parameters };
 }
 
+/** Inserts of records whose ids are new. It tells nothing: that one of the ids is there is an error. */
+export function newRecordsStatement(tenant: string, writes: readonly Write[], now: Date): Statement {
+  const parameters = new PostgresParameters();
+  const owner = parameters.add(tenant, 'text');
+  const time = parameters.add(timeText(now), 'timestamptz');
+  const collections = [...new Set(writes.map(({ collection }) => collection))];
+  const inserts = collections.map((collection) => {
+    const own = inIdOrder(writes.filter((write) => write.collection === collection));
+    return groupStatement({ collection, kind: 'new', isTold: false }, own, now, { parameters, owner, time });
+  });
+  const last = inserts.pop()!;
+  const parts = inserts.map((insert, part) => `p${part} AS (${insert})`);
+  return { text: parts.length === 0 ? last : `WITH ${parts.join(', ')} ${last}`, parameters };
+}
+
 function groupWritesOf(group: Group, writes: readonly Write[]): Write[] {
-  const own = [...group.places.values()].map((place) => writes[place]!);
-  // Equal order in all batches: two that lock in opposite orders would deadlock.
-  return own.sort((a, b) => compareText(a.id, b.id));
+  return inIdOrder([...group.places.values()].map((place) => writes[place]!));
+}
+
+/** Equal order in all batches: two that lock in opposite orders would deadlock. */
+function inIdOrder(writes: readonly Write[]): Write[] {
+  return [...writes].sort((a, b) => compareText(a.id, b.id));
 }
 
 function resultColumns(kind: Kind): string {
@@ -138,7 +156,7 @@ function isConditional({ ifVersion, ifCreatedAt }: SameRecord): boolean {
 }
 
 function groupStatement(
-  group: Group,
+  group: Omit<Group, 'kind' | 'places'> & { readonly kind: Kind | 'new' },
   writes: readonly Write[],
   now: Date,
   {
@@ -196,9 +214,11 @@ function groupStatement(
   const hasWords = words !== undefined;
   const fresh = [owner, id, '1', created, time, expires, value, ...(hasWords ? [words] : [])].join(', ');
   const rows = source.isOne ? `VALUES (${fresh})` : `SELECT ${fresh}${source.rows('FROM')} ORDER BY u.id COLLATE "C"`;
+  const insert = `INSERT INTO ${table} AS t ${insertColumns(hasWords)} ${rows}`;
+  if (group.kind === 'new') return insert;
   const [over, result] =
     group.kind === 'insert'
       ? [`${insertOver(hasWords)} WHERE t.expires_at <= ${time}`, 'RETURNING 1']
       : [putOver(hasWords, time), written];
-  return `INSERT INTO ${table} AS t ${insertColumns(hasWords)} ${rows} ON CONFLICT (tenant, id) DO UPDATE SET ${over} ${result}`;
+  return `${insert} ON CONFLICT (tenant, id) DO UPDATE SET ${over} ${result}`;
 }

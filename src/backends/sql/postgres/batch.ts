@@ -151,7 +151,7 @@ async function runStatement(
   return results;
 }
 
-function inserted(write: Write, now: Date): WriteResult {
+export function inserted(write: Write, now: Date): WriteResult {
   const createdAt = 'createdAt' in write ? write.createdAt : undefined;
   return { status: 'written', version: 1, createdAt: new Date(createdAt ?? now) };
 }

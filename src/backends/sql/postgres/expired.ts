@@ -3,6 +3,7 @@
  * deletes it itself: within one statement what a part has deleted is out of the way of the parts after it.
  */
 import type { RecordSchema, Write } from '../../backend.js';
+import { valueAt } from '../../../filter/json.js';
 import { touchesUnique } from '../../patch.js';
 import { tableName } from './expressions.js';
 
@@ -26,9 +27,16 @@ export type Freeing = 'none' | 'declared' | 'all';
 
 /** Whether a write may meet a unique constraint: it gives its record another key. */
 export function mayMeet(write: Write, freeing: Freeing): boolean {
-  const { collection, kind } = write;
-  if (freeing === 'none' || kind === 'delete') return false;
-  if (freeing === 'all') return true;
+  if (freeing === 'none' || write.kind === 'delete') return false;
+  return freeing === 'all' || hasKey(write);
+}
+
+/** Whether a write gives its record a key of a constraint that is declared. */
+export function hasKey(write: Exclude<Write, { readonly kind: 'delete' }>): boolean {
+  const { collection } = write;
   if (collection.unique.length === 0) return false;
-  return kind !== 'patch' || write.orInsert !== undefined || touchesUnique(collection, write.changes);
+  if (write.kind === 'patch') return write.orInsert !== undefined || touchesUnique(collection, write.changes);
+  // What lacks one of its fields is outside the constraint.
+  const has = (field: string): boolean => valueAt(write.value, field.split('.')) !== undefined;
+  return collection.unique.some(({ fields }) => fields.every(has));
 }

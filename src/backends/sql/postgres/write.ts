@@ -1,12 +1,15 @@
 /** Writes: one or a batch, alone or in a session, and what becomes of unique violations. */
 import type { OperationContext } from '../../../component.js';
+import { isStorageError, type StorageError } from '../../../errors.js';
 import { SessionQueue } from '../../../pools/session-queue.js';
 import type { RecordSchema, Write, WriteResult } from '../../backend.js';
 import type { Database } from '../dialect.js';
 import { uniqueViolation } from '../fault.js';
 import { uniqueError } from '../unique.js';
-import { writeBatch } from './batch.js';
-import type { Freeing } from './expired.js';
+import { namedStatement } from '../statement-names.js';
+import { inserted, writeBatch } from './batch.js';
+import { newRecordsStatement } from './batch-statement.js';
+import { type Freeing, hasKey } from './expired.js';
 import { writeOne } from './single.js';
 
 /** A batch rolls back to its savepoint, and must undo nothing but itself. */
@@ -18,11 +21,40 @@ export function writeAll(
   writes: readonly Write[],
   context: OperationContext,
 ): Promise<WriteResult[]> {
+  const { session } = context;
+  if (session !== undefined && writes.every(isUnquestioned))
+    return TURNS.run(session, context, () => insertNew(database, tenant, writes, context));
   return writeUnique(database, writes, context, async (freeing) =>
     writes.length === 1
       ? [await writeOne(database, tenant, writes[0]!, freeing, context)]
       : writeBatch(database, tenant, writes, freeing, context),
   );
+}
+
+/** Whether nothing but a fault of the server can refuse it. */
+function isUnquestioned(write: Write): boolean {
+  return write.kind === 'insert' && write.isNew === true && !hasKey(write);
+}
+
+/** What they write is known, so a session goes on before the server has answered. */
+async function insertNew(
+  { pool, dialect }: Database,
+  tenant: string,
+  writes: readonly Write[],
+  context: OperationContext,
+): Promise<WriteResult[]> {
+  const { text, parameters } = newRecordsStatement(tenant, writes, context.now);
+  // Another process may have declared a constraint.
+  const ahead = (fault: StorageError): StorageError => {
+    const violation = uniqueViolation(fault);
+    return violation === undefined ? fault : uniqueError(dialect, violation, writes, fault);
+  };
+  try {
+    await pool.query(text, parameters.values, context, { ...namedStatement(pool, text, 'batch'), ahead });
+  } catch (error) {
+    throw isStorageError(error, 'ALREADY_EXISTS') ? (context.session!.failure = ahead(error)) : error;
+  }
+  return writes.map((write) => inserted(write, context.now));
 }
 
 /**
