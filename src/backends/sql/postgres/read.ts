@@ -5,6 +5,7 @@ import { MAX_VALUE_BYTES } from '../changes.js';
 import type { Database, Row } from '../dialect.js';
 import { refusal } from '../outcome.js';
 import { readRow, RECORD_COLUMNS } from '../row.js';
+import { namedStatement } from '../statement-names.js';
 import { tableName } from './expressions.js';
 import { PostgresParameters } from './parameters.js';
 import { patchBytes } from './patch.js';
@@ -57,7 +58,8 @@ async function readRows(
       `SELECT ${part} AS part, ${RECORD_COLUMNS}${columns} FROM ${tableName(collection.name)} AS t ` +
       `WHERE ${live} AND t.id = ANY(${parameters.list(groups.get(collection)!, 'text')})`,
   );
-  const { rows } = await pool.query(parts.join(' UNION ALL '), parameters.values, context);
+  const text = parts.join(' UNION ALL ');
+  const { rows } = await pool.query(text, parameters.values, context, namedStatement(pool, text));
   const found = collections.map(() => new Map<string, Row>());
   for (const row of rows) found[Number(row['part'])]!.set(row['id'] as string, row);
   const places = new Map(collections.map((collection, part) => [collection, found[part]!]));
