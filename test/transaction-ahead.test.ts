@@ -4,6 +4,7 @@
  */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { StorageError } from '../src/index.js';
+import fc from 'fast-check';
 import { defineCollection, openStorage, type StorageManager, type Transaction } from '../src/index.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { context, describeServer, Fixture, gate, rowsOf, serverUrl, until } from './support/postgres/fixture.js';
@@ -19,6 +20,16 @@ const Notes = defineCollection<Note>({
   fields: { email: 'string' },
   unique: [{ name: 'email', fields: ['email'] }],
 });
+
+const KEYS = Array.from({ length: 10 }, (_, n) => `key ${n}`);
+
+/** Calls of a transaction that take one statement each; they tell what they met. */
+const KINDS: readonly ((tx: Transaction, namespace: string, key: string) => Promise<unknown>)[] = [
+  async ({ kv }, namespace, key) => (await kv.set(namespace, key, 1)).version,
+  async ({ kv }, namespace, key) => (await kv.get(namespace, key)).found,
+  async ({ kv }, namespace, key) => (await kv.increment(namespace, key)).value,
+  async (tx) => (await tx.collection(Notes).insert({ text: 'at once' })).version,
+];
 
 /** What a note's text makes the server do. */
 const TRIGGER = `
@@ -43,14 +54,17 @@ describeServer('new records in transactions on PostgreSQL', () => {
     fixture = await Fixture.open();
     direct = await fixture.pool();
     await using first = await openStorage({ databases: { main: fixture.url } }, { environment: {} });
-    await first.prepare([Notes], { stores: ['tasks'], on: 'main' });
+    await first.prepare([Notes], { stores: ['tasks', 'kv'], on: 'main' });
     await direct.script(TRIGGER, { now: new Date(), deadline: Infinity });
   });
   beforeEach(async () => {
     proxy = await Proxy.open(serverUrl);
     const main = { url: fixture.through(proxy.port), pool: { max: 1 } };
-    storage = await openStorage({ databases: { main }, lifecycle: { sweepInterval: 0 } }, { environment: {} });
-    await storage.prepare([Notes], { stores: ['tasks'] });
+    storage = await openStorage(
+      { databases: { main }, lifecycle: { sweepInterval: 0 }, kv: { namespaceQuotaBytes: 0 } },
+      { environment: {} },
+    );
+    await storage.prepare([Notes], { stores: ['tasks', 'kv'] });
     await storage.transaction(async (tx) => {
       await tx.collection(Notes).insert({ text: 'warm' });
       await tx.outbox.enqueue({ topic: 'mail', key: 'k', payload: 0 });
@@ -102,6 +116,21 @@ describeServer('new records in transactions on PostgreSQL', () => {
       'a record whose call has a signal',
       2,
       (tx) => tx.collection(Notes).insert({ text: 'one' }, { signal: new AbortController().signal }),
+    ],
+    ['ten reads at once', 2, (tx) => Promise.all(KEYS.map((key) => tx.kv.get('n', key)))],
+    ['ten writes at once', 2, (tx) => Promise.all(KEYS.map((key) => tx.kv.set('n', key, 1)))],
+    [
+      'a write, a batch and a read at once',
+      3,
+      (tx) =>
+        Promise.all([
+          tx.kv.set('n', 'k', 1),
+          tx.kv.setMany('n', [
+            { key: 'a', value: 1 },
+            { key: 'b', value: 1 },
+          ]),
+          tx.kv.get('n', 'k'),
+        ]),
     ],
     ['a record in a transaction within', 2, (tx) => tx.transaction((part) => insert(part, 'one'))],
   ])('%s: so many round trips: %i', async (_what, trips, work) => {
@@ -233,6 +262,43 @@ describeServer('new records in transactions on PostgreSQL', () => {
     expect(written).toBeGreaterThan(1);
     expect(written).toBeLessThan(10);
   });
+
+  test('of several at once, what one fails by is what all after it fail by', async () => {
+    const work = storage.transaction(async (tx) => {
+      const notes = tx.collection(Notes);
+      await notes.insert({ text: 'first', email: 'ann' });
+      const all = await Promise.allSettled([
+        tx.kv.set('n', 'before', 1),
+        notes.insert({ text: 'second', email: 'ann' }),
+        tx.kv.set('n', 'after', 1),
+        tx.kv.get('n', 'after'),
+      ]);
+      return all.map((one) =>
+        one.status === 'fulfilled' ? 'done' : (one.reason as StorageError).details['constraint'],
+      );
+    });
+    await expect(work).rejects.toMatchObject({ code: 'ALREADY_EXISTS', details: { constraint: 'email' } });
+    expect((await storage.kv.get('n', 'before')).found).toBe(false);
+  });
+
+  test('calls of one statement that are made at once are done in their order', () =>
+    fc.assert(
+      fc.asyncProperty(fc.array(fc.nat(KINDS.length * 5 - 1), { minLength: 2, maxLength: 40 }), async (drawn) => {
+        const calls = (tx: Transaction, namespace: string) =>
+          drawn.map((n) => () => KINDS[n % KINDS.length]!(tx, namespace, `key ${n % 5}`));
+        const together = await storage.transaction((tx) => Promise.all(calls(tx, 'together').map((call) => call())));
+        const inTurn = await storage.transaction(async (tx) => {
+          const results: unknown[] = [];
+          for (const call of calls(tx, 'in turn')) results.push(await call());
+          return results;
+        });
+        const left = async (namespace: string): Promise<unknown> =>
+          (await storage.kv.getMany(namespace, KEYS)).map((entry) => entry.found && entry.value);
+        expect(together).toEqual(inTurn);
+        expect(await left('together')).toEqual(await left('in turn'));
+      }),
+      { numRuns: 40 },
+    ));
 
   test('an id that is there against all odds fails the whole, and replaces nothing', async () => {
     const { id } = await storage.collection(Notes).insert({ text: 'first' });

@@ -1,21 +1,23 @@
-/**
- * Work of one session that must not overlap: a connection takes one statement at a time, and savepoints and settings of a
- * transaction are undone by who made them.
- */
+/** The order of what works in one session: what sets savepoints or settings, which undo what is beside them too, runs alone. */
 import { type Clock, within } from '../clock.js';
 import type { OperationContext, Session } from '../component.js';
 
+type Bounds = Pick<OperationContext, 'deadline' | 'signal'>;
+
 const LATE = 'The deadline passed while the operation waited for another of its transaction';
 
-/** One after the other, in the order of the calls. */
+/** In the order of the calls: what runs alone with nothing beside it, what shares a turn with others of its kind. */
 export class TurnQueue {
+  /** Resolves when all that was asked for has ended. */
   private last: Promise<void> | undefined;
+  /** The same of what was to run alone. */
+  private lastAlone: Promise<void> | undefined;
 
   constructor(private readonly clock: Clock) {}
 
-  /** Whether something runs here or waits for its turn. */
+  /** Whether something runs alone here or waits to. */
   get isTaken(): boolean {
-    return this.last !== undefined;
+    return this.lastAlone !== undefined;
   }
 
   /**
@@ -23,15 +25,34 @@ export class TurnQueue {
    * @param bounds of the wait: what gives up was never begun, and who comes next still waits for what came before.
    * @throws what `work` throws; `TIMEOUT`, `ABORTED`
    */
-  run<R>(bounds: Pick<OperationContext, 'deadline' | 'signal'>, work: () => Promise<R>): Promise<R> {
+  run<R>(bounds: Bounds, work: () => Promise<R>): Promise<R> {
+    const turn = this.after(this.last, bounds, work);
+    this.lastAlone = this.follow(turn);
+    return turn;
+  }
+
+  /** As `run`, beside what shares the turn: it waits only for what was to run alone. */
+  share<R>(bounds: Bounds, work: () => Promise<R>): Promise<R> {
+    const turn = this.after(this.lastAlone, bounds, work);
+    void this.follow(turn);
+    return turn;
+  }
+
+  private after<R>(before: Promise<void> | undefined, bounds: Bounds, work: () => Promise<R>): Promise<R> {
+    return before === undefined ? work() : within(before, bounds, this.clock, LATE).then(work);
+  }
+
+  /** Makes what comes next wait for `turn` too. */
+  private follow(turn: Promise<unknown>): Promise<void> {
     const before = this.last;
-    const turn = before === undefined ? work() : within(before, bounds, this.clock, LATE).then(work);
     const leave = (): void => {
       if (this.last === last) this.last = undefined;
+      if (this.lastAlone === last) this.lastAlone = undefined;
     };
-    const last: Promise<void> = turn.then(leave, before === undefined ? leave : () => before.then(leave));
-    this.last = last;
-    return turn;
+    // What gave up its wait ends before what it waited for.
+    const rest = before === undefined ? leave : () => before.then(leave);
+    const last: Promise<void> = turn.then(rest, rest);
+    return (this.last = last);
   }
 
   /** Resolves when nothing runs here, awaited by its caller or not. */
@@ -45,14 +66,23 @@ export class SessionQueue {
   private readonly queues = new WeakMap<Session, TurnQueue>();
 
   /** As `TurnQueue`, among the work of `session` here. */
-  run<R>(session: Session, bounds: Pick<OperationContext, 'deadline' | 'signal'>, work: () => Promise<R>): Promise<R> {
-    let queue = this.queues.get(session);
-    if (queue === undefined) this.queues.set(session, (queue = new TurnQueue(session.clock)));
-    return queue.run(bounds, work);
+  run<R>(session: Session, bounds: Bounds, work: () => Promise<R>): Promise<R> {
+    return this.queueOf(session).run(bounds, work);
+  }
+
+  /** As `TurnQueue`, among the work of `session` here. */
+  share<R>(session: Session, bounds: Bounds, work: () => Promise<R>): Promise<R> {
+    return this.queueOf(session).share(bounds, work);
   }
 
   /** Resolves when nothing of the session runs here. */
   async idle(session: Session): Promise<void> {
     await this.queues.get(session)?.idle();
+  }
+
+  private queueOf(session: Session): TurnQueue {
+    let queue = this.queues.get(session);
+    if (queue === undefined) this.queues.set(session, (queue = new TurnQueue(session.clock)));
+    return queue;
   }
 }

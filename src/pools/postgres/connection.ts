@@ -92,8 +92,8 @@ export class Connection implements Bounded {
   }
 
   /**
-   * Runs one statement. While another runs it is sent without waiting for that one's answers, which only statements that
-   * stand for themselves may ask for: each has its own Sync, so an error of one does not touch the next.
+   * Runs one statement. While another runs it is sent without waiting for that one's answers. Each has its own Sync, so an
+   * error of one does not touch the next, unless both are of one transaction.
    * @throws what the server or the library threw, unmapped; `TIMEOUT` at the statement's deadline, and the connection is gone.
    */
   run(statement: Statement): Promise<SqlResult> {

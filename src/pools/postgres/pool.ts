@@ -86,7 +86,10 @@ export class PostgresPool implements PostgresDialectPool {
     if (context.session !== undefined) {
       const session = this.#own(context.session, 'query');
       const make = (runner: Runner): Statement => runner.statement(text, values, options?.name);
-      return runInSession(session, 'query', context, () => this.#require('query'), make, options?.ahead);
+      return runInSession(session, 'query', context, () => this.#require('query'), make, {
+        shares: true,
+        ahead: options?.ahead,
+      });
     }
     const opened = this.#require('query');
     const settings = options?.settings;
@@ -124,8 +127,8 @@ export class PostgresPool implements PostgresDialectPool {
     const { connections, runner } = this.#require('transaction');
     const connection = await connections.take(context);
     const limit = runner.transactionLimit(connection, context);
-    const leaves = this.#options.pooler === 'none';
-    const session = new PostgresSession(this, connection, isolation, limit, leaves, context, this.#clock);
+    const pipelines = this.#options.pooler === 'none';
+    const session = new PostgresSession(this, connection, isolation, limit, pipelines, context, this.#clock);
     try {
       const result = await session.run(work);
       await session.commit((on, statement) => runner.runInSession(on, statement, context));

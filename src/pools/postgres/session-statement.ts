@@ -1,7 +1,7 @@
 /** One statement of a transaction: in its turn, behind what must go before it, and what its failure means for the rest. */
 import type { OperationContext } from '../../component.js';
 import { controlStatementError, isStorageError, type StorageError } from '../../errors.js';
-import type { SqlResult } from '../pool.js';
+import type { QueryOptions, SqlResult } from '../pool.js';
 import { isReadOnly } from './errors.js';
 import { leaveReadOnly, type Opened } from './opened.js';
 import { sessionFault } from './outcome.js';
@@ -11,19 +11,23 @@ import type { Statement } from './statement.js';
 
 const UNTOLD: SqlResult = { rows: [], affected: 0 };
 
-/**
- * @param parts of the pool; throws where it is closed
- * @param ahead where its answer is not asked for: what the transaction fails by, made of what the statement failed by
- */
+interface Manner {
+  /** Whether others may be sent before it is answered: it undoes nothing, and neither sets nor ends what is around them. */
+  readonly shares?: boolean;
+  /** Where its answer is not asked for: what the transaction fails by, made of what the statement failed by. */
+  readonly ahead?: QueryOptions['ahead'];
+}
+
+/** @param parts of the pool; throws where it is closed */
 export function runInSession(
   session: PostgresSession,
   operation: string,
   context: OperationContext,
   parts: () => Opened,
   make: (runner: Runner) => Statement,
-  ahead?: (fault: StorageError) => StorageError,
+  { shares = false, ahead }: Manner = {},
 ): Promise<SqlResult> {
-  return session.turns.run(context, async () => {
+  const work = async (): Promise<SqlResult> => {
     const refusal = session.admit(context);
     if (refusal !== undefined) throw refusal;
     const opened = parts();
@@ -56,5 +60,6 @@ export function runInSession(
       // The statements after a failed one fail too: what went wrong is the first error.
       throw (session.failure ??= fault);
     }
-  });
+  };
+  return shares && session.mayShare(context) ? session.turns.share(context, work) : session.turns.run(context, work);
 }

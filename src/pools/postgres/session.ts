@@ -41,14 +41,14 @@ export class PostgresSession extends LocalSession implements Holder {
 
   /**
    * @param limit where it must be another than the connection's
-   * @param leaves whether a statement may be sent before the one before it is answered
+   * @param pipelines whether a statement may be sent before the one before it is answered
    */
   constructor(
     pool: Pool,
     readonly connection: Connection,
     private readonly isolation: Isolation,
     private readonly limit: StatementLimit | undefined,
-    private readonly leaves: boolean,
+    private readonly pipelines: boolean,
     bounds: OperationContext,
     clock: Clock,
   ) {
@@ -79,12 +79,17 @@ export class PostgresSession extends LocalSession implements Holder {
     return true;
   }
 
+  /** Whether a statement may be sent before those before it are answered: not one that its own time or signal ends alone. */
+  mayShare({ signal, deadline }: OperationContext): boolean {
+    return this.pipelines && signal === undefined && deadline >= this.deadline;
+  }
+
   /**
    * Whether the answer to a statement need not be waited for. Within a savepoint it is: what fails there is undone by
    * itself. So it is where a signal ends the statement alone, or a pooler stands between.
    */
   mayLeave(statement: Statement, { signal }: OperationContext): boolean {
-    return this.leaves && this.depth === 0 && signal === undefined && this.left + statement.size <= MOST_LEFT;
+    return this.pipelines && this.depth === 0 && signal === undefined && this.left + statement.size <= MOST_LEFT;
   }
 
   /** @param faultOf what the transaction fails by, made of what the statement failed by */

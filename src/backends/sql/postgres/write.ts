@@ -12,7 +12,7 @@ import { newRecordsStatement } from './batch-statement.js';
 import { type Freeing, hasKey } from './expired.js';
 import { writeOne } from './single.js';
 
-/** A batch rolls back to its savepoint, and must undo nothing but itself. */
+/** A batch rolls back to its savepoint, and must undo nothing but itself: it runs alone, what is one statement does not. */
 export const TURNS = new SessionQueue();
 
 export function writeAll(
@@ -23,12 +23,14 @@ export function writeAll(
 ): Promise<WriteResult[]> {
   const { session } = context;
   if (session !== undefined && writes.every(isUnquestioned))
-    return TURNS.run(session, context, () => insertNew(database, tenant, writes, context));
-  return writeUnique(database, writes, context, async (freeing) =>
-    writes.length === 1
-      ? [await writeOne(database, tenant, writes[0]!, freeing, context)]
-      : writeBatch(database, tenant, writes, freeing, context),
-  );
+    return TURNS.share(session, context, () => insertNew(database, tenant, writes, context));
+  const [first, ...others] = writes;
+  if (others.length > 0)
+    return writeUnique(database, writes, context, (freeing) => writeBatch(database, tenant, writes, freeing, context));
+  const one = async (freeing: Freeing): Promise<WriteResult[]> => [
+    await writeOne(database, tenant, first!, freeing, context),
+  ];
+  return writeUnique(database, writes, context, one, 'share');
 }
 
 /** Whether nothing but a fault of the server can refuse it. */
@@ -60,6 +62,7 @@ async function insertNew(
 /**
  * Runs what may meet the unique constraints of its targets. `work` is told who has to free keys of what has expired:
  * in a session beforehand, because a violation ends the transaction; else after a violation only.
+ * @param turn whether it is one statement, which others of its session may stand beside
  * @throws `ALREADY_EXISTS`, which fails the session.
  */
 export async function writeUnique<R>(
@@ -67,6 +70,7 @@ export async function writeUnique<R>(
   targets: readonly { readonly collection: RecordSchema }[],
   context: OperationContext,
   work: (freeing: Freeing) => Promise<R>,
+  turn: 'run' | 'share' = 'run',
 ): Promise<R> {
   const { session } = context;
   const attempt = async (freeing: Freeing): Promise<R> => {
@@ -76,12 +80,15 @@ export async function writeUnique<R>(
     } catch (error) {
       const violation = uniqueViolation(error);
       if (violation === undefined) throw error;
+      // Another statement's, by which this one failed too.
+      const met = session?.failure;
+      if (met !== undefined && met !== error) throw met as StorageError;
       const refusal = uniqueError(database.dialect, violation, targets, error);
       if (session !== undefined) session.failure = refusal;
       throw refusal;
     }
   };
-  if (session !== undefined) return TURNS.run(session, context, () => attempt('declared'));
+  if (session !== undefined) return TURNS[turn](session, context, () => attempt('declared'));
   try {
     return await work('none');
   } catch (error) {
