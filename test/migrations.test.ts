@@ -131,6 +131,35 @@ describe.each(TARGETS)('migrations on $name', ({ prepare }) => {
     expect(await ids(storage)).toEqual(['five', 'one', 'two']);
   });
 
+  test('a step with a call that it does not await is rolled back, and not noted', async () => {
+    let going: Promise<unknown> | undefined;
+    const rewrite = async (tx: Transaction): Promise<void> => {
+      await tx.collection(Notes).replace('one', { text: 'half' });
+      await new Promise(setImmediate);
+      await tx.collection(Notes).replace('two', { text: 'half' });
+    };
+    const careless: Step['up'] = async (tx) => {
+      going = rewrite(tx);
+      // The test's own: it must not be unhandled.
+      going.catch(() => undefined);
+    };
+    await storage.migrations([step(1, 'one'), step(2, 'two')]).up();
+    const steps = [step(1, 'one'), step(2, 'two'), step(3, 'careless', { up: careless, down: careless })];
+    const cause = { code: 'VALIDATION', message: expect.stringContaining('had answered') as unknown };
+    await expect(storage.migrations(steps).up()).rejects.toMatchObject({ code: 'MIGRATION', cause });
+    await expect(going).rejects.toMatchObject({ code: 'CLOSED' });
+    expect(await states(storage, steps)).toEqual(['1 applied', '2 applied', '3 pending']);
+    const mended = [...steps.slice(0, 2), step(3, 'careless', { up: insert('three'), down: careless })];
+    await storage.migrations(mended).up();
+    await expect(storage.migrations(mended).down({ to: 2 })).rejects.toMatchObject({ code: 'MIGRATION', cause });
+    await expect(going).rejects.toMatchObject({ code: 'CLOSED' });
+    expect(await states(storage, mended)).toEqual(['1 applied', '2 applied', '3 applied']);
+    expect((await storage.collection(Notes).getMany(['one', 'two'])).map((note) => note?.value.text)).toEqual([
+      'one',
+      'two',
+    ]);
+  });
+
   test('a step that throws tells what, and where', async () => {
     const up = (): Promise<void> => Promise.reject(new TypeError('no rows here'));
     const error = await refusal(storage.migrations([step(1, 'one', { up })]).up());

@@ -127,13 +127,16 @@ export class Migrations<Tx> {
       return await this.host.transaction(
         async (tx, attempt) => {
           runs++;
-          const context = (): OperationContext => attempt.context('migrate');
           const started = this.clock.monotonic();
-          await lock.hold(context());
-          await this.work(step[direction]!, tx, context());
+          const context = attempt.context('migrate');
+          await lock.hold(context);
+          await this.work(step[direction]!, tx, context);
+          // Calls that the step did not await are refused before it is noted as done.
+          await attempt.finish();
+          const after = { ...context, now: this.clock.now() };
           const duration = Math.round(this.clock.monotonic() - started);
-          await this.note(step, direction, duration, context());
-          await lock.renew(context());
+          await this.note(step, direction, duration, after);
+          await lock.renew(after);
           return duration;
         },
         signal === undefined ? { timeout } : { timeout, signal },

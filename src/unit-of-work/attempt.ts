@@ -207,7 +207,6 @@ export class Attempt {
     try {
       const value = await running.run(this, () => work(this));
       await this.finish();
-      if (this.missing !== undefined) throw this.missing;
       this.isToCommit = true;
       return value;
     } finally {
@@ -222,12 +221,13 @@ export class Attempt {
   }
 
   /**
-   * Ends the run. A function that has returned while an operation of it was under way did not await it, and cannot know what
-   * became of it: once that has answered, this run is over. @throws `VALIDATION`
+   * Ends the run: no operation is begun any more. A function that has returned while one of it was under way did not await
+   * it, and cannot know what became of it: once that has answered, this run is over. @throws `VALIDATION`; `missing`
    */
-  private async finish(): Promise<void> {
+  async finish(): Promise<void> {
     const { operations } = this;
     await this.settle();
+    if (this.missing !== undefined) throw this.missing;
     if (operations.length === 0) return;
     throw new ValidationError(
       'VALIDATION',
