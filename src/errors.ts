@@ -1,4 +1,4 @@
-import { typeName } from './type-name.js';
+import { gotName, typeName } from './type-name.js';
 
 /**
  * The one error class of the library. Errors are told apart by `code`; the subclasses exist for the codes that hosts
@@ -273,8 +273,7 @@ export function checkKnown(options: unknown, known: ReadonlySet<string>, at = 'o
  * number.
  */
 export function invalid(key: string, value: unknown, expected: string, options?: StorageErrorOptions): ValidationError {
-  const isOfType = Number.isFinite(value) && /^a (whole )?number\b/.test(expected);
-  const actual = isOfType ? String(value) : typeName(value);
+  const actual = gotName(value, expected);
   return new ValidationError('VALIDATION', `${key}: expected ${expected}, got ${actual}`, {
     ...options,
     details: { key, expected, actual, ...options?.details },

@@ -58,8 +58,10 @@ export async function runAdmitted<R>(
 function located(error: unknown, operation: string, collection?: string, timeout?: number): unknown {
   if (!isStorageError(error) || error.operation !== undefined || !OF_POOLS.has(error.code)) return error;
   const of = collection === undefined ? '' : ` of ${collection}`;
-  const given = timeout === undefined ? '' : ` (${timeout} ms)`;
-  const details = { ...error.details, ...(collection && { collection }), ...(timeout !== undefined && { timeout }) };
+  // The third of a lease, say, is no whole number.
+  const limit = timeout !== undefined && timeout > 1 ? Math.round(timeout) : timeout;
+  const given = limit === undefined ? '' : ` (${limit} ms)`;
+  const details = { ...error.details, ...(collection && { collection }), ...(limit !== undefined && { timeout: limit }) };
   return reworded(error, `${operation}${of}${given}: ${error.message}`, { operation, details });
 }
 

@@ -101,7 +101,7 @@ export class OutboxHealth implements Component {
       ...(ageMs === undefined ? {} : { ageMs }),
     };
     const faults = [
-      ...(dead > 0 ? [`${shown(dead)} dead letters`] : []),
+      ...(dead > 0 ? [dead === 1 ? 'a dead letter' : `${shown(dead)} dead letters`] : []),
       ...(oldestMs !== undefined && oldestMs > this.options.maxAge
         ? [`a message that has waited for ${oldestMs} ms`]
         : []),

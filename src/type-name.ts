@@ -18,6 +18,13 @@ export function typeName(value: unknown): string {
   }
 }
 
+/** What messages say was got where something else was expected: of a number where another was, the number. */
+export function gotName(value: unknown, expected: string): string {
+  if (Number.isFinite(value) && /^a (whole )?number\b/.test(expected)) return String(value);
+  if (typeof value === 'string' && value !== '' && /^(one of |')/.test(expected)) return 'another string';
+  return typeName(value);
+}
+
 function constructorName(value: object): string {
   if (value instanceof Date && Number.isNaN(value.getTime())) return 'an invalid Date';
   const prototype: unknown = Object.getPrototypeOf(value);

@@ -131,6 +131,10 @@ test('what is of the right type is told by what is wrong with it', async () => {
     'limit: expected a whole number from 1 to 1000, got 5000',
   );
   await expect(orders.get('')).rejects.toThrow('id: expected at least one character, got an empty string');
+  await expect(orders.list({ sort: { status: wrong('DESC') } })).rejects.toThrow("'asc' or 'desc', got another string");
+  expect(() => storage.jobs.work({})).toThrow(
+    'handler: expected an object of at least one function by the name of a job, got an object',
+  );
 });
 
 async function countLate(): Promise<void> {

@@ -188,6 +188,20 @@ describeServer('the network', () => {
     expect(await rowsOf(aborting, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
 
+  test('a server that falls silent: who waits is told that it, not the pool, gives no connection', async () => {
+    const pool = await through({ pool: { acquireTimeout: 150, connectTimeout: 60_000 } });
+    proxy.freeze();
+    proxy.cut();
+    await expect(rowsOf(pool, 'SELECT 1')).rejects.toMatchObject({
+      code: expect.stringMatching(/^(UNAVAILABLE|OUTCOME_UNKNOWN)$/) as unknown,
+    });
+    await expect(rowsOf(pool, 'SELECT 1')).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringMatching(/^The server answered no new connection within \d+ ms \(0 of 10 open/) as unknown,
+    });
+    proxy.thaw();
+  });
+
   test('nobody listens: UNAVAILABLE, and the same pool opens once there is somebody', async () => {
     const port = await freePort();
     const pool = fixture.make({}, fixture.through(port));

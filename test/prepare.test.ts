@@ -86,7 +86,7 @@ test.each<[unknown, unknown, string]>([
   [
     [],
     { stores: ['cache'] },
-    'options.stores[0]: expected one of agents, conversations, jobs, kv, tasks, outbox, got a string',
+    'options.stores[0]: expected one of agents, conversations, jobs, kv, tasks, outbox, got another string',
   ],
   [[], { store: ['kv'] }, 'options.store: expected one of on, stores, signal, timeout, got an unknown key'],
   [[Orders], { timeout: 0 }, 'timeout: expected a number of milliseconds above 0, got 0'],

@@ -355,7 +355,7 @@ describe('faults', () => {
       'lifecycle.operationTimeout',
       'lifecycle.schemaTimeout',
     ]);
-    expect(error.message).toContain('openTimeout: expected a whole number of milliseconds, 1 or more, got a number');
+    expect(error.message).toContain('openTimeout: expected a whole number of milliseconds, 1 or more, got 0');
     const none = { lifecycle: { drainTimeout: 0, sweepInterval: 0 }, health: { cache: 0 } };
     expect(await load(none)).toMatchObject(none);
     const least = { lifecycle: { openTimeout: 1, operationTimeout: 1, schemaTimeout: 1 }, health: { timeout: 1 } };

@@ -1,6 +1,6 @@
 /** Each leaf against its setting; the tree of what is valid. */
 import type { SettingSpec } from '../component.js';
-import { typeName } from '../type-name.js';
+import { gotName, typeName } from '../type-name.js';
 import { shownKey, type Fault } from './faults.js';
 import type { Layer, Leaf } from './leaves.js';
 import type { Schema } from './schema.js';
@@ -22,7 +22,7 @@ export function resolveValues(layers: readonly Layer[], schema: Schema, faults: 
       const value = leaf.isText ? fromText(leaf.value as string, spec) : leaf.value;
       const expected = value === null && needed.has(path) ? describe(spec) : mismatch(value, spec, path);
       if (expected === undefined) values.set(path, value);
-      else faults.push({ key: path, expected, actual: typeName(value), source: leaf.source });
+      else faults.push({ key: path, expected, actual: gotName(value, expected), source: leaf.source });
     }
   }
   for (const layer of layers) faults.push(...emptyUnknown(layer, schema));

@@ -86,6 +86,7 @@ export function readHandlers(given: RunHandler | RunHandlers): {
   const entries = Object.entries(given).filter((entry): entry is [string, RunHandler] => entry[1] !== undefined);
   for (const [name, handler] of entries)
     if (typeof handler !== 'function') throw invalid(`handler.${name}`, handler, 'a function');
+  if (entries.length === 0) throw invalid('handler', given, 'an object of at least one function by the name of a job');
   const jobs = readNames(
     entries.map(([name]) => name),
     'handler',

@@ -107,8 +107,10 @@ export function exhaustedError(
 ): StorageError {
   const { size, max } = figures;
   const waited = Math.round(milliseconds);
+  // More may be open: it is the server that has let none be opened.
+  const fault = size < max ? 'The server answered no new connection' : 'No connection became free';
   return new UnavailableError(
-    `No connection became free within ${waited} ms (${size} of ${max} open, acquireTimeout: ${acquireTimeout})`,
+    `${fault} within ${waited} ms (${size} of ${max} open, acquireTimeout: ${acquireTimeout})`,
     { component, details: { ...figures, waited } },
   );
 }
