@@ -61,7 +61,11 @@ function located(error: unknown, operation: string, collection?: string, timeout
   // The third of a lease, say, is no whole number.
   const limit = timeout !== undefined && timeout > 1 ? Math.round(timeout) : timeout;
   const given = limit === undefined ? '' : ` (${limit} ms)`;
-  const details = { ...error.details, ...(collection && { collection }), ...(limit !== undefined && { timeout: limit }) };
+  const details = {
+    ...error.details,
+    ...(collection && { collection }),
+    ...(limit !== undefined && { timeout: limit }),
+  };
   return reworded(error, `${operation}${of}${given}: ${error.message}`, { operation, details });
 }
 
