@@ -72,8 +72,8 @@ async function bench(url: string, where: string, count: number): Promise<Row[]> 
     const sent = unit.statements.filter(({ text }) => kept(text));
     const raw = rawOf(client, sent, unit.tenant, units);
     const options = { rounds: ROUNDS, count: units, before: raw.prepare };
-    const trips = `${unit.statements.length} / ${sent.length + 1} round trips, ${where}`;
-    rows.push(await compare(`${what}: ${trips}`, goal, oursOf(storage, work), raw.run, options));
+    const count = `${unit.statements.length} / ${sent.length + 1} statements, ${where}`;
+    rows.push(await compare(`${what}: ${count}`, goal, oursOf(storage, work), raw.run, options));
   };
   await add('one write / BEGIN, the write, COMMIT', '1.3', one, count);
   await add('one write of a new record / BEGIN, the write, COMMIT', '1.3', oneNew, count);
