@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 
 export default {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/jest.environment.js',
   rootDir: '.',
   testMatch: ['<rootDir>/build/test/**/*.test.js'],
   transform: {},
