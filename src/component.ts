@@ -57,11 +57,24 @@ export function missingMember(made: object, { methods, parts }: Members): string
   return part === undefined ? undefined : `no ${part}`;
 }
 
+/** When to give up. */
+export type Bounds = Pick<OperationContext, 'deadline' | 'signal'>;
+
+/** One after another, in the order of the calls. */
+export interface Turns {
+  /** Whether something runs or waits. */
+  readonly isTaken: boolean;
+  /** @throws what `work` throws; `TIMEOUT`, `ABORTED` where the wait is longer than its bounds */
+  run<R>(bounds: Bounds, work: () => Promise<R>): Promise<R>;
+}
+
 /** One transaction on one pool. Opaque: only the pool that made it can use it. */
 export interface Session {
   readonly pool: Component;
   /** Of the deadlines of what runs in it. */
   readonly clock: Clock;
+  /** Of its statements, and of what runs alone in it. */
+  readonly turns: Turns;
   /** Set by the first error that makes a commit impossible; the pool then rolls back and throws it. */
   failure: StorageError | undefined;
 }
@@ -77,6 +90,10 @@ export interface OperationContext {
   readonly session?: Session | undefined;
   /** In a transaction: to be called when a statement of it is about to run. */
   readonly onStatement?: (() => void) | undefined;
+  /** In a transaction, where nothing else of it may run meanwhile: the turns of what may. */
+  readonly turns?: Turns | undefined;
+  /** In a transaction of an SQL database: what it fails by, made of what a statement has failed by. */
+  readonly faultOf?: ((fault: StorageError) => StorageError) | undefined;
 }
 
 /** What a caller may say about every operation, as its last options. */

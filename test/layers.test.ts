@@ -27,7 +27,7 @@ const ROOMS: readonly Room[] = [
   { name: 'lifecycle', files: ['lifecycle'], may: ['component', 'clock'] },
   { name: 'health', files: ['health'], may: ['component', 'clock'] },
   { name: 'probes', files: ['probes'], may: ['component', 'clock'], types: ['health'] },
-  { name: 'pool contract', files: ['pools/pool', 'pools/session-queue', 'pools/deadlock'], may: BASE },
+  { name: 'pool contract', files: ['pools/pool', 'pools/turn-queue', 'pools/deadlock'], may: BASE },
   { name: 'backend contract', files: ['backends/backend', 'backends/operations'], may: [...BASE, 'pool contract'] },
   { name: 'vector contract', files: ['vectors/provider'], may: [...BASE, 'pool contract'] },
   { name: 'bounded provider', files: ['vectors/bounded-provider'], may: [...BASE, 'vector contract'] },

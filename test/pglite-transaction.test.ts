@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, test } from '@jest/globals';
 import type { Session } from '../src/component.js';
+import { LocalSession } from '../src/pools/local-session.js';
 import { clock, context, gate, ids, insert, pool, query, usePglite } from './support/pglite.js';
 
 usePglite();
@@ -68,7 +69,7 @@ describe('a transaction', () => {
   });
 
   test('refuses a session of another pool', async () => {
-    await expect(insert(1, { pool, clock, failure: undefined })).rejects.toMatchObject({ code: 'VALIDATION' });
+    await expect(insert(1, new LocalSession(pool, context(), clock))).rejects.toMatchObject({ code: 'VALIDATION' });
   });
 
   test('is ended at its deadline and by its signal while its function hangs, and frees the connection', async () => {

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { StorageError } from '../src/errors.js';
 import type { Session } from '../src/component.js';
+import { LocalSession } from '../src/pools/local-session.js';
 import type { SqliteDialectPool, SqlValue } from '../src/pools/pool.js';
 import { Database } from '../src/pools/sqlite/database.js';
 import { loadEngine } from '../src/pools/sqlite/engines.js';
@@ -168,7 +169,7 @@ describe('a session', () => {
       kept = session;
     });
     await expect(insert(1, kept)).rejects.toMatchObject({ code: 'CLOSED' });
-    await expect(insert(1, { pool, clock, failure: undefined })).rejects.toMatchObject({ code: 'VALIDATION' });
+    await expect(insert(1, new LocalSession(pool, context(), clock))).rejects.toMatchObject({ code: 'VALIDATION' });
   });
 
   test('ends at its deadline while its function hangs, and frees the connection', async () => {

@@ -1,10 +1,10 @@
 /**
- * New records in transactions on PostgreSQL: they are sent, and the function goes on before the server has answered. What
- * they fail by is not lost, nor is a connection.
+ * New records in transactions on PostgreSQL: they travel with the next statement, or with the COMMIT. What they fail by is not
+ * lost, nor is a connection.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import type pg from 'pg';
 import type { StorageError } from '../src/index.js';
-import fc from 'fast-check';
 import { defineCollection, openStorage, type StorageManager, type Transaction } from '../src/index.js';
 import type { SqlPool } from '../src/pools/pool.js';
 import { context, describeServer, Fixture, gate, rowsOf, serverUrl, until } from './support/postgres/fixture.js';
@@ -20,15 +20,6 @@ const Notes = defineCollection<Note>({
   fields: { email: 'string' },
   unique: [{ name: 'email', fields: ['email'] }],
 });
-
-const KEYS = Array.from({ length: 10 }, (_, n) => `key ${n}`);
-
-/** Writes of a transaction that take one statement each; they tell what they met. */
-const KINDS: readonly ((tx: Transaction, namespace: string, key: string) => Promise<unknown>)[] = [
-  async ({ kv }, namespace, key) => (await kv.set(namespace, key, 1)).version,
-  async ({ kv }, namespace, key) => (await kv.increment(namespace, key)).value,
-  async (tx) => (await tx.collection(Notes).insert({ text: 'at once' })).version,
-];
 
 /** What a note's text makes the server do. */
 const TRIGGER = `
@@ -53,17 +44,14 @@ describeServer('new records in transactions on PostgreSQL', () => {
     fixture = await Fixture.open();
     direct = await fixture.pool();
     await using first = await openStorage({ databases: { main: fixture.url } }, { environment: {} });
-    await first.prepare([Notes], { stores: ['tasks', 'kv'], on: 'main' });
+    await first.prepare([Notes], { stores: ['tasks'], on: 'main' });
     await direct.script(TRIGGER, { now: new Date(), deadline: Infinity });
   });
   beforeEach(async () => {
     proxy = await Proxy.open(serverUrl);
     const main = { url: fixture.through(proxy.port), pool: { max: 1 } };
-    storage = await openStorage(
-      { databases: { main }, lifecycle: { sweepInterval: 0 }, kv: { namespaceQuotaBytes: 0 } },
-      { environment: {} },
-    );
-    await storage.prepare([Notes], { stores: ['tasks', 'kv'] });
+    storage = await openStorage({ databases: { main }, lifecycle: { sweepInterval: 0 } }, { environment: {} });
+    await storage.prepare([Notes], { stores: ['tasks'] });
     await storage.transaction(async (tx) => {
       await tx.collection(Notes).insert({ text: 'warm' });
       await tx.outbox.enqueue({ topic: 'mail', key: 'k', payload: 0 });
@@ -116,21 +104,6 @@ describeServer('new records in transactions on PostgreSQL', () => {
       2,
       (tx) => tx.collection(Notes).insert({ text: 'one' }, { signal: new AbortController().signal }),
     ],
-    ['ten reads at once', 2, (tx) => Promise.all(KEYS.map((key) => tx.kv.get('n', key)))],
-    ['ten writes at once', 2, (tx) => Promise.all(KEYS.map((key) => tx.kv.set('n', key, 1)))],
-    [
-      'a write, a batch and a read at once',
-      3,
-      (tx) =>
-        Promise.all([
-          tx.kv.set('n', 'k', 1),
-          tx.kv.setMany('n', [
-            { key: 'a', value: 1 },
-            { key: 'b', value: 1 },
-          ]),
-          tx.kv.get('n', 'k'),
-        ]),
-    ],
     ['a record in a transaction within', 2, (tx) => tx.transaction((part) => insert(part, 'one'))],
   ])('%s: so many round trips: %i', async (_what, trips, work) => {
     await storage.transaction(work);
@@ -180,14 +153,19 @@ describeServer('new records in transactions on PostgreSQL', () => {
     expect(await texts('conflict')).toBe(1);
   });
 
-  test('a part that begins behind one that failed does not begin; one that fails in a part is undone with that', async () => {
-    const begun: string[] = [];
+  test('a part fails by what was left before it, whatever its function makes of that; one that fails in a part is undone with it', async () => {
+    const told: unknown[] = [];
+    const tell = (error: StorageError): unknown => told.push(error.details['sqlstate']);
     const work = storage.transaction(async (tx) => {
       await insert(tx, 'refused');
-      await tx.transaction(async () => void begun.push('part'));
+      const part = tx.transaction(async (inner) => {
+        await inner.collection(Notes).count({}).catch(tell);
+        await inner.collection(Notes).count({}).catch(tell);
+      });
+      await part.catch(tell);
     });
     await expect(work).rejects.toMatchObject({ details: { sqlstate: '23514' } });
-    expect(begun).toEqual([]);
+    expect(told).toEqual(['23514', '23514', '23514']);
     await storage.transaction(async (tx) => {
       await insert(tx, 'kept');
       const part = tx.transaction((inner) => insert(inner, 'refused'));
@@ -234,10 +212,13 @@ describeServer('new records in transactions on PostgreSQL', () => {
       await insert(tx, 'slow');
     });
     const outcome = expect(work).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN', retryable: false });
-    await until(async () => (await pidOf()) !== undefined);
+    let pid: unknown;
+    await until(async () => (pid = await pidOf()) !== undefined);
     proxy.cut();
     await outcome;
     expect(told).toEqual(['run']);
+    // It would hold its locks for as long as it sleeps.
+    await rowsOf(direct, `SELECT pg_terminate_backend(${String(pid)}, 10000)`);
   });
 
   test('no more than a few wait for their answers, however many there are', async () => {
@@ -262,42 +243,102 @@ describeServer('new records in transactions on PostgreSQL', () => {
     expect(written).toBeLessThan(10);
   });
 
-  test('of several at once, what one fails by is what all after it fail by', async () => {
-    const work = storage.transaction(async (tx) => {
-      const notes = tx.collection(Notes);
-      await notes.insert({ text: 'first', email: 'ann' });
-      const all = await Promise.allSettled([
-        tx.kv.set('n', 'before', 1),
-        notes.insert({ text: 'second', email: 'ann' }),
-        tx.kv.set('n', 'after', 1),
-        tx.kv.get('n', 'after'),
-      ]);
-      return all.map((one) =>
-        one.status === 'fulfilled' ? 'done' : (one.reason as StorageError).details['constraint'],
-      );
+  test.each([
+    ['the function ends at once', 0],
+    ['the function reads first', 1],
+  ])('a BEGIN that fails: %s, and nothing is done outside of a transaction', async (_when, reads) => {
+    let altered = 0;
+    proxy.alter((sent) => {
+      const place = sent.indexOf('BEGIN ISOLATION');
+      if (place < 0) return;
+      altered++;
+      sent.write('WRONG', place);
     });
-    await expect(work).rejects.toMatchObject({ code: 'ALREADY_EXISTS', details: { constraint: 'email' } });
-    expect((await storage.kv.get('n', 'before')).found).toBe(false);
+    const told: string[] = [];
+    const work = storage.transaction(
+      async (tx) => {
+        tx.onCommit(() => void told.push('committed'));
+        tx.onRollback(() => void told.push('rolled back'));
+        for (let n = 0; n < 3; n++) await insert(tx, 'outside');
+        for (let n = 0; n < reads; n++) await tx.collection(Notes).count({});
+        await insert(tx, 'outside');
+      },
+      { retries: 0 },
+    );
+    await expect(work).rejects.toMatchObject({ details: { sqlstate: '42601' } });
+    expect(altered).toBe(1);
+    expect(told).toEqual(['rolled back']);
+    expect(await texts('outside')).toBe(0);
   });
 
-  test('writes of one statement that are made at once are done in their order', () =>
-    fc.assert(
-      fc.asyncProperty(fc.array(fc.nat(KINDS.length * 5 - 1), { minLength: 2, maxLength: 40 }), async (drawn) => {
-        const calls = (tx: Transaction, namespace: string) =>
-          drawn.map((n) => () => KINDS[n % KINDS.length]!(tx, namespace, `key ${n % 5}`));
-        const together = await storage.transaction((tx) => Promise.all(calls(tx, 'together').map((call) => call())));
-        const inTurn = await storage.transaction(async (tx) => {
-          const results: unknown[] = [];
-          for (const call of calls(tx, 'in turn')) results.push(await call());
-          return results;
-        });
-        const left = async (namespace: string): Promise<unknown> =>
-          (await storage.kv.getMany(namespace, KEYS)).map((entry) => entry.found && entry.value);
-        expect(together).toEqual(inTurn);
-        expect(await left('together')).toEqual(await left('in turn'));
-      }),
-      { numRuns: 40 },
-    ));
+  test.each<[string, string, (signal: AbortSignal) => { timeout?: number; signal?: AbortSignal }]>([
+    ['its time', 'TIMEOUT', () => ({ timeout: 500 })],
+    ['its signal', 'ABORTED', (signal) => ({ signal })],
+  ])(
+    'one that waits for a lock with the COMMIT behind it is ended by %s: it is rolled back',
+    async (_by, code, bounds) => {
+      const { passed: locked, open: tellLocked } = gate();
+      const { passed: over, open: unlock } = gate();
+      const holder = direct.transaction({ context: context() }, async (session) => {
+        await direct.script('LOCK TABLE quartermaster.ahead_notes IN EXCLUSIVE MODE', context({ session }));
+        tellLocked();
+        await over;
+      });
+      await locked;
+      const told: string[] = [];
+      const controller = new AbortController();
+      const work = storage.transaction(async (tx) => {
+        tx.onCommit(() => void told.push('committed'));
+        tx.onRollback(() => void told.push('rolled back'));
+        await insert(tx, 'behind a lock');
+      }, bounds(controller.signal));
+      const outcome = expect(work).rejects.toMatchObject({ code });
+      await until(async () => (await pidOf()) !== undefined);
+      controller.abort();
+      await outcome;
+      expect(told).toEqual(['rolled back']);
+      unlock();
+      await holder;
+      expect(await texts('behind a lock')).toBe(0);
+      await storage.transaction((tx) => insert(tx, `after ${code}`));
+      expect(await texts(`after ${code}`)).toBe(1);
+    },
+  );
+
+  test('a statement that the server has forgotten runs the function again, on another connection', async () => {
+    await storage.transaction((tx) => insert(tx, 'known'));
+    const host = storage.sql<pg.Pool>();
+    await host.query('DEALLOCATE ALL');
+    let runs = 0;
+    await storage.transaction(async (tx) => {
+      runs++;
+      await insert(tx, 'forgotten');
+    });
+    expect(runs).toBe(2);
+    expect(await texts('forgotten')).toBe(1);
+  });
+
+  test('a violation that another call has met is not told of their collection', async () => {
+    const notes = storage.collection(Notes);
+    await notes.insert({ text: 'first', email: 'a@b' });
+    const told: unknown[] = [];
+    const tell = ({ code, details }: StorageError): unknown =>
+      told.push([code, details['constraint'], details['collection']]);
+    const work = storage.transaction(async (tx) => {
+      const mine = tx.collection(Notes);
+      const calls = [
+        mine.insert({ text: 'second', email: 'a@b' }).catch(tell),
+        mine.count({}).catch(tell),
+        tx.tasks.create({ title: 'pack' }).catch(tell),
+      ];
+      await Promise.all(calls);
+      await tx.tasks.create({ title: 'send' }).catch(tell);
+      await mine.count({}).catch(tell);
+    });
+    await work.catch(tell);
+    const violation = ['ALREADY_EXISTS', 'email', 'ahead_notes'];
+    expect(told).toEqual(Array.from({ length: 6 }, () => violation));
+  });
 
   test('an id that is there against all odds fails the whole, and replaces nothing', async () => {
     const { id } = await storage.collection(Notes).insert({ text: 'first' });

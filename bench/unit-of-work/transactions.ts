@@ -5,18 +5,13 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { defineCollection, openStorage, type StorageManager, type Transaction } from 'quartermaster';
+import { type Sent, sentBy } from '../../test/support/statements.js';
 import { compare, type Contender, type Row } from '../measure.js';
 import { withDatabase } from '../records/database.js';
 import { Orders, valueOf, type Order } from '../records/orders.js';
 import { atDistance } from '../distance.js';
 
 const ROUNDS = 7;
-
-interface Logged {
-  readonly text: string;
-  /** As the server takes them; absent for what has no parameters. */
-  readonly values?: readonly unknown[];
-}
 
 const Shipments = defineCollection<Order>({
   name: 'shipments',
@@ -72,8 +67,8 @@ async function bench(url: string, where: string, count: number): Promise<Row[]> 
     const sent = unit.statements.filter(({ text }) => kept(text));
     const raw = rawOf(client, sent, unit.tenant, units);
     const options = { rounds: ROUNDS, count: units, before: raw.prepare };
-    const count = `${unit.statements.length} / ${sent.length + 1} statements, ${where}`;
-    rows.push(await compare(`${what}: ${count}`, goal, oursOf(storage, work), raw.run, options));
+    const counts = `${unit.statements.length} / ${sent.length + 1} statements, ${where}`;
+    rows.push(await compare(`${what}: ${counts}`, goal, oursOf(storage, work), raw.run, options));
   };
   await add('one write / BEGIN, the write, COMMIT', '1.3', one, count);
   await add('one write of a new record / BEGIN, the write, COMMIT', '1.3', oneNew, count);
@@ -95,7 +90,7 @@ function oursOf(storage: StorageManager, work: Work): Contender {
 }
 
 /** @returns what runs the statements, and what makes their values ahead: a host who writes SQL has them at hand. */
-function rawOf(client: pg.Client, statements: readonly Logged[], tenant: string, count: number) {
+function rawOf(client: pg.Client, statements: readonly Sent[], tenant: string, count: number) {
   let ahead: (readonly unknown[] | undefined)[][] = [];
   const prefix = `u${statements.length}x${tenants}x`;
   return {
@@ -125,22 +120,10 @@ function renamed(value: unknown, from: string, to: string): unknown {
 }
 
 /** What one unit sends, COMMIT the last; BEGIN travels with the first, and is not told. */
-async function logOf(storage: StorageManager, work: Work): Promise<{ tenant: string; statements: Logged[] }> {
+async function logOf(storage: StorageManager, work: Work): Promise<{ tenant: string; statements: Sent[] }> {
   // The first use makes tables and runs the function again.
   await storage.tenant(nextTenant()).transaction((tx) => work(tx, 0));
-  const prototype = pg.Client.prototype as unknown as { query: (this: pg.Client, ...given: unknown[]) => unknown };
-  const { query } = prototype;
-  const statements: Logged[] = [];
-  prototype.query = function (...given) {
-    const [{ text, values }] = given as [Logged];
-    statements.push(values === undefined ? { text } : { text, values: [...values] });
-    return query.apply(this, given);
-  };
   const tenant = nextTenant();
-  try {
-    await storage.tenant(tenant).transaction((tx) => work(tx, 0));
-  } finally {
-    prototype.query = query;
-  }
+  const statements = await sentBy(() => storage.tenant(tenant).transaction((tx) => work(tx, 0)));
   return { tenant, statements };
 }

@@ -73,6 +73,7 @@ export abstract class LocalPool<D> implements Pool {
     opened.session = session;
     try {
       const result = await session.run(work);
+      await session.turns.idle();
       const refusal = session.refusal() ?? this.unusable(opened.database);
       session.end();
       if (refusal !== undefined) throw refusal;

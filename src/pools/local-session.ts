@@ -5,11 +5,19 @@ import type { OperationContext, Session } from '../component.js';
 import { StorageError, TimeoutError } from '../errors.js';
 import type { Pool } from './pool.js';
 import { boundsExceeded } from './slot.js';
+import { TurnQueue } from './turn-queue.js';
+
+/** What a session fails by where a statement of `context` has failed by `fault`. */
+export function faultIn({ faultOf }: OperationContext, fault: StorageError): StorageError {
+  return faultOf === undefined ? fault : faultOf(fault);
+}
 
 export class LocalSession implements Session {
   failure: StorageError | undefined;
   /** How many savepoints are around what runs now. */
   depth = 0;
+  /** Of its statements, and of what runs alone. */
+  readonly turns: TurnQueue;
   /** What ended it; `true`: it was not cut. No error is made of every end: its stack takes longer than the rest of it. */
   private ended: StorageError | true | undefined;
   private cutWork: ((error: StorageError) => void) | undefined;
@@ -18,7 +26,9 @@ export class LocalSession implements Session {
     readonly pool: Pool,
     private readonly bounds: OperationContext,
     readonly clock: Clock,
-  ) {}
+  ) {
+    this.turns = new TurnQueue(clock);
+  }
 
   get deadline(): number {
     return this.bounds.deadline;
@@ -39,6 +49,11 @@ export class LocalSession implements Session {
       boundsExceeded(this.bounds, now, component) ??
       (context === this.bounds ? undefined : boundsExceeded(context, now, component))
     );
+  }
+
+  /** Runs a statement, or what is to be none, in its turn. @throws what `work` throws; `TIMEOUT`, `ABORTED` */
+  inTurn<R>(context: OperationContext, work: () => Promise<R>): Promise<R> {
+    return (context.turns ?? this.turns).run(context, work);
   }
 
   /** Lets an operation run a statement. @returns why it cannot, as `refusal` */

@@ -1,7 +1,6 @@
 /** The contract of a pool, and of what a registration says about it. */
 import type { Component, OperationContext, Session, SettingsFragment, TestTarget } from '../component.js';
 import type { Clock } from '../clock.js';
-import type { StorageError } from '../errors.js';
 
 export type Isolation = 'serializable' | 'snapshot';
 
@@ -78,10 +77,10 @@ export interface QueryOptions {
    */
   readonly settings?: readonly Setting[];
   /**
-   * In a session: nobody asks what the statement gives, so it may resolve, without rows, once it is sent. What it fails by
-   * fails the session then, as `ahead` makes of it: the next statement throws that, or the commit.
+   * In a session: nobody asks what the statement gives, so it may resolve, without rows, before it is sent. What it fails by
+   * fails the session then: the next statement throws that, or the commit.
    */
-  readonly ahead?: (fault: StorageError) => StorageError;
+  readonly untold?: boolean;
 }
 
 export interface ScriptOptions {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { systemClock } from '../clock.js';
 import type { Session } from '../component.js';
 import { isSerializationFailure } from '../errors.js';
+import { TurnQueue } from '../pools/turn-queue.js';
 import type { VectorStore } from '../vectors/vector-store.js';
 import { letRead } from './outside-read.js';
 import type { TestRunner } from './runner.js';
@@ -15,7 +16,12 @@ export function describeVectorTransactions(runner: TestRunner, fixture: () => Ve
     runner.test(name, async () => {
       if (fixture().provider.capabilities.transactions) return body();
       const collection = await fixture().collection();
-      const inside = fixture().store('suite', { pool: fixture().provider, clock: systemClock, failure: undefined });
+      const inside = fixture().store('suite', {
+        pool: fixture().provider,
+        clock: systemClock,
+        turns: new TurnQueue(systemClock),
+        failure: undefined,
+      });
       await rejects(inside.upsert(collection, [{ id: 'a', vector: [1, 0, 0] }]), 'UNSUPPORTED', 'transaction');
       await rejects(inside.search(collection, { vector: [1, 0, 0] }), 'UNSUPPORTED', 'transaction');
       await fixture().settle();

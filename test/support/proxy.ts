@@ -7,6 +7,7 @@ export class Proxy {
   /** How often a client spoke after the server had answered what it said before; greetings and cancels do not count. */
   roundTrips = 0;
   private readonly pairs = new Map<Socket, Socket>();
+  private change: ((sent: Buffer) => void) | undefined;
   private lose: ((sent: Buffer) => boolean) | undefined;
   private ownAnswer: { readonly fits: (sent: Buffer) => boolean; readonly answer: Buffer } | undefined;
   private frozen = false;
@@ -102,6 +103,11 @@ export class Proxy {
     this.lose = fits;
   }
 
+  /** From now on changes what clients say before the server hears it. */
+  alter(change: (sent: Buffer) => void): void {
+    this.change = change;
+  }
+
   /** From now on answers what a client says and fits, in the server's place. @returns what was answered so. */
   answer(fits: (sent: Buffer) => boolean, answer: Buffer): { readonly sent: readonly Buffer[] } {
     const sent: Buffer[] = [];
@@ -132,6 +138,7 @@ export class Proxy {
       if (this.messagesLeft-- <= 0) return this.cut();
       if (answered) this.roundTrips++;
       answered = false;
+      this.change?.(data);
       if (this.ownAnswer?.fits(data) === true) return toClient(this.ownAnswer.answer);
       if (this.lose?.(data) === true) {
         losing = true;

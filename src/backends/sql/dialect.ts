@@ -3,7 +3,7 @@
  * refused is written once beside this file; the SQL of one field, and how many statements are one atomic step, is said by a
  * value of this type.
  */
-import type { OperationContext, Session } from '../../component.js';
+import type { OperationContext } from '../../component.js';
 import type { FieldReference, FieldType, LeafNode, Scalar } from '../../filter/syntax.js';
 import type { Range } from '../../filter/cursor.js';
 import type { QueryOptions, SqlDialectName, SqlPool, SqlResult, SqlValue } from '../../pools/pool.js';
@@ -211,8 +211,6 @@ export interface Dialect {
     writes: readonly (Write & { readonly kind: 'insert' })[],
     context: OperationContext,
   ): Promise<void>;
-  /** Runs a write of a session when it may: none comes between the statements of another. Absent: none can. */
-  inTurn?<R>(session: Session, context: OperationContext, work: () => Promise<R>): Promise<R>;
   updateMany(database: Database, scope: Scope, request: UpdateRequest, context: OperationContext): Promise<number>;
   claim(database: Database, scope: Scope, request: ClaimRequest, context: OperationContext): Promise<Stored[]>;
 }

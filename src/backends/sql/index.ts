@@ -116,11 +116,8 @@ class SqlBackend implements RecordBackend, Database {
     context: OperationContext,
   ): Promise<number> {
     const statement = deleteManyStatement(this.dialect, scope, request, context.now);
-    const { session } = context;
     // Locked in the order in which they are found: all that match would be sorted to lock the first of them by their ids.
-    const work = (): ReturnType<SqlPool['query']> => againAfterDeadlock(context, () => this.run(statement, context));
-    const inTurn = session !== undefined && this.dialect.inTurn !== undefined;
-    return (await (inTurn ? this.dialect.inTurn!(session, context, work) : work())).affected;
+    return (await againAfterDeadlock(context, () => this.run(statement, context))).affected;
   }
 
   updateMany(scope: Scope, request: UpdateRequest, context: OperationContext): Promise<number> {

@@ -4,7 +4,6 @@ import type { CheckResult, OpenContext, OperationContext, Session } from '../../
 import { isStorageError, StorageError, ValidationError } from '../../errors.js';
 import { clockOffset } from '../clock-offset.js';
 import type { Pool, PoolEnvironment, PoolFigures, RawClient, TransactionOptions } from '../pool.js';
-import { SessionQueue } from '../session-queue.js';
 import { boundsExceeded, untilAborted, untilBounds } from '../slot.js';
 import { commit, rollBack } from './commit.js';
 import { clientOptions, connect } from './connect.js';
@@ -36,7 +35,6 @@ export class MongoPool implements Pool {
   #clockOffset: number | undefined;
   readonly #owners = new WeakMap<MongoSession, Opened>();
   /** MongoDB forbids two operations of a transaction at once. */
-  readonly #turns = new SessionQueue();
   private generation = 0;
 
   constructor(options: MongoOptions, environment: PoolEnvironment) {
@@ -113,7 +111,7 @@ export class MongoPool implements Pool {
         maxCommitTimeMS: Math.max(1, Math.ceil(timerDelay(context.deadline - clock.monotonic()))),
       });
       const result = await session.run(work);
-      await this.#turns.idle(session);
+      await session.turns.idle();
       const refusal = session.refusal();
       session.end();
       if (refusal !== undefined) throw refusal;
@@ -242,7 +240,7 @@ export class MongoPool implements Pool {
         component: this.name,
         operation,
       });
-    return this.#turns.run(session, context, async () => {
+    return session.inTurn(context, async () => {
       const refusal = session.refusal(context);
       if (refusal !== undefined) throw refusal;
       const opened = this.#owners.get(session)!;

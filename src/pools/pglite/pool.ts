@@ -6,7 +6,7 @@ import { controlStatementError, StorageError, UnavailableError } from '../../err
 import { writeBackup } from '../backup-file.js';
 import { beginWith } from '../statement-settings.js';
 import { LocalPool, type Opened } from '../local-pool.js';
-import type { LocalSession } from '../local-session.js';
+import { faultIn, type LocalSession } from '../local-session.js';
 import type {
   CopyFormat,
   PoolEnvironment,
@@ -192,31 +192,31 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
     }
   }
 
-  private async inSession<R>(
+  private inSession<R>(
     operation: string,
     context: OperationContext,
     run: (database: Maintained) => Promise<R>,
     undone: ((error: unknown) => boolean) | undefined,
   ): Promise<R> {
-    const session = this.ownSession(context.session!, operation, context);
-    const { opened } = session;
-    try {
-      // PGlite runs the statements one after another, in the order of these calls.
-      const result = await run(opened.database);
-      opened.lastSuccess = this.clock.monotonic();
-      if (!inTransaction(opened.database)) throw session.refusal() ?? controlStatementError(this.name, operation);
-      return result;
-    } catch (error) {
-      if (undone?.(error) === true) throw this.mapped(opened, error, operation);
-      // An error leaves a transaction in it, unless the text had ended that before.
-      const { database } = opened;
-      const isEnded = !inTransaction(database) && !database.client.closed && session.over === undefined;
-      if (isEnded && !stopsTheEngine(error))
-        throw (session.failure ??= controlStatementError(this.name, operation, error));
-      // The statements after a failed one fail too (25P02): what went wrong is the first error.
-      session.failure ??= this.mapped(opened, error, operation);
-      throw session.failure;
-    }
+    const session = this.ownSession(context.session!, operation);
+    return session.inTurn(context, async () => {
+      const { opened } = this.ownSession(session, operation, context);
+      try {
+        const result = await run(opened.database);
+        opened.lastSuccess = this.clock.monotonic();
+        if (!inTransaction(opened.database)) throw session.refusal() ?? controlStatementError(this.name, operation);
+        return result;
+      } catch (error) {
+        if (undone?.(error) === true) throw this.mapped(opened, error, operation);
+        // An error leaves a transaction in it, unless the text had ended that before.
+        const { database } = opened;
+        const isEnded = !inTransaction(database) && !database.client.closed && session.over === undefined;
+        if (isEnded && !stopsTheEngine(error))
+          throw (session.failure ??= controlStatementError(this.name, operation, error));
+        // The statements after a failed one fail too (25P02): what went wrong is the first error.
+        throw (session.failure ??= faultIn(context, this.mapped(opened, error, operation)));
+      }
+    });
   }
 
   private async control(opened: Opened<Maintained>, statement: 'BEGIN' | 'COMMIT'): Promise<string | undefined> {

@@ -7,7 +7,7 @@ import type { Bounded } from './deadlines.js';
 import type { Client, TransactionStatus } from './library.js';
 import { type Prepared, Statement } from './statement.js';
 
-/** How long the server gets to answer a goodbye before the socket is destroyed. */
+/** How long the server gets to answer a goodbye, or a request to stop, before the socket is destroyed. */
 const GOODBYE = 1_000;
 
 export interface ConnectionHost {
@@ -92,8 +92,8 @@ export class Connection implements Bounded {
   }
 
   /**
-   * Runs one statement. While another runs it is sent without waiting for that one's answers. Each has its own Sync, so an
-   * error of one does not touch the next, unless both are of one transaction.
+   * Runs one statement. While another runs it is sent without waiting for that one's answers, which only statements that
+   * stand for themselves may ask for: each has its own Sync, so an error of one does not touch the next.
    * @throws what the server or the library threw, unmapped; `TIMEOUT` at the statement's deadline, and the connection is gone.
    */
   run(statement: Statement): Promise<SqlResult> {
@@ -126,13 +126,28 @@ export class Connection implements Bounded {
 
   expire(): void {
     const now = this.host.clock.monotonic();
-    if (this.running !== undefined && this.running.deadline <= now) return this.destroy(this.lateError());
+    if (this.running !== undefined && this.running.deadline <= now) return this.stop(this.lateError());
     // What the server has not come to yet ends for its caller alone; its answer is dropped when it comes.
     for (const statement of this.ahead)
       if (statement.deadline <= now) {
         statement.deadline = Infinity;
         statement.fail(this.lateError());
       }
+  }
+
+  /**
+   * Ends it as `destroy` does, unless the server is to say what became of what runs: then it is asked to stop that, and has a
+   * second for its answer.
+   */
+  stop(reason: StorageError): void {
+    const { running } = this;
+    if (running?.stoppable !== true || running.stopped !== undefined) return this.destroy(reason);
+    running.stopped = reason;
+    running.deadline = this.host.clock.monotonic() + GOODBYE;
+    this.host.bound(running.deadline);
+    // The request may come late, when another statement runs.
+    this.obsolete = true;
+    void this.host.cancel(this.client);
   }
 
   /** Ends it at once; a statement that runs is cancelled on the server, and rejects with `reason`. */

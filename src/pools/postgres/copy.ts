@@ -38,9 +38,9 @@ export class CopyStatement extends Statement {
     if (this.begun) return null;
     this.begun = true;
     // Not `sent` yet: until the last row was the server cannot have done it.
-    const { preface, text } = this;
+    const { text } = this;
     const script = this.inSession
-      ? [...preface, `SAVEPOINT ${SAVEPOINT}`, text, `RELEASE SAVEPOINT ${SAVEPOINT}`]
+      ? [...this.commandsBefore(), `SAVEPOINT ${SAVEPOINT}`, text, `RELEASE SAVEPOINT ${SAVEPOINT}`]
       : [text];
     wire.query(script.join('; '));
     return null;

@@ -16,6 +16,11 @@ export function isReadOnly(error: unknown): boolean {
   return isDatabaseFault(error) && error.code === '25006';
 }
 
+/** A statement that the server was asked to stop. */
+export function isCancelled(error: unknown): boolean {
+  return isDatabaseFault(error) && error.code === '57014';
+}
+
 /** What the server keeps under a name is gone, or no longer fits its tables; the statement was not run. */
 export function isStalePlan(error: unknown): boolean {
   if (!isDatabaseFault(error)) return false;

@@ -1,7 +1,7 @@
 /** What became of a statement that got no answer: whether the server may have done it. */
 import { isStorageError, serializationFailure, StorageError } from '../../errors.js';
 import type { Connection } from './connection.js';
-import { isRefusal, isStalePlan, mapError } from './errors.js';
+import { isCancelled, isRefusal, isStalePlan, mapError } from './errors.js';
 import type { Statement } from './statement.js';
 
 /** What may hold any word: strings (also with escapes, also between dollars) and quoted names. A comment ends none. */
@@ -42,7 +42,10 @@ export function commitFault(
   connection: Connection,
   component: string,
 ): StorageError {
-  if (!mayBeDone(error, statement, connection)) return mapError(error, component, 'transaction');
+  if (!mayBeDone(error, statement, connection))
+    return isCancelled(error) && statement.stopped !== undefined
+      ? statement.stopped
+      : sessionFault(error, connection, component, 'transaction');
   return unknown('The reply to the commit was lost', error, component, 'transaction');
 }
 

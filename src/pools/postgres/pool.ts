@@ -86,10 +86,7 @@ export class PostgresPool implements PostgresDialectPool {
     if (context.session !== undefined) {
       const session = this.#own(context.session, 'query');
       const make = (runner: Runner): Statement => runner.statement(text, values, options?.name);
-      return runInSession(session, 'query', context, () => this.#require('query'), make, {
-        shares: true,
-        ahead: options?.ahead,
-      });
+      return runInSession(session, 'query', context, () => this.#require('query'), make, options?.untold);
     }
     const opened = this.#require('query');
     const settings = options?.settings;
@@ -124,16 +121,17 @@ export class PostgresPool implements PostgresDialectPool {
     { isolation = 'serializable', context }: TransactionOptions,
     work: (session: Session) => Promise<R>,
   ): Promise<R> {
-    const { connections, runner } = this.#require('transaction');
+    const opened = this.#require('transaction');
+    const { connections, runner } = opened;
     const connection = await connections.take(context);
     const limit = runner.transactionLimit(connection, context);
-    const pipelines = this.#options.pooler === 'none';
-    const session = new PostgresSession(this, connection, isolation, limit, pipelines, context, this.#clock);
+    const session = new PostgresSession(this, connection, isolation, limit, context, this.#clock);
     try {
       const result = await session.run(work);
       await session.commit((on, statement) => runner.runInSession(on, statement, context));
       return result;
     } catch (error) {
+      if (isStorageError(error) && isReadOnly(error.cause)) leaveReadOnly(opened, connection);
       const cut = session.refusal();
       session.end();
       // Its time is over: what still runs is not waited for.

@@ -120,7 +120,7 @@ function milliseconds(limit: number): number | undefined {
 }
 
 function abortable(connection: Connection, statement: Statement, signal: AbortSignal): Promise<SqlResult> {
-  const onAbort = (): void => connection.destroy(aborted(signal));
+  const onAbort = (): void => connection.stop(aborted(signal));
   if (signal.aborted) return Promise.reject(aborted(signal));
   const unlisten = listenToAbort(signal, onAbort);
   return connection.run(statement).finally(unlisten);

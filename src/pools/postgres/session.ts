@@ -1,22 +1,26 @@
-/** One transaction on one connection. BEGIN travels with the first statement. */
+/**
+ * One transaction on one connection. BEGIN travels with the first statement, and within its Sync: were it sent by itself,
+ * what follows would be done outside of a transaction where BEGIN fails.
+ */
 import type { Clock } from '../../clock.js';
 import type { OperationContext } from '../../component.js';
 import { isStorageError, StorageError } from '../../errors.js';
 import { LocalSession } from '../local-session.js';
 import type { Isolation, Pool } from '../pool.js';
 import type { Connection, Holder } from './connection.js';
-import { isRefusal, mapError } from './errors.js';
+import { mapError } from './errors.js';
 import { commitFault } from './outcome.js';
 import { type Savepoint, withSavepoint } from '../savepoint.js';
-import { TurnQueue } from '../session-queue.js';
 import { Statement } from './statement.js';
 
 const LEVELS: Readonly<Record<Isolation, string>> = { serializable: 'SERIALIZABLE', snapshot: 'REPEATABLE READ' };
 
-/** In characters: more than this is not sent before what was sent is answered, or it would wait in memory. */
+/** In characters: what is left beyond this is sent, or it would wait in memory. */
 const MOST_LEFT = 65_536;
 
 const DEFERRED = /^(RELEASE )?SAVEPOINT quartermaster_\w+$/;
+
+type FaultOf = (fault: StorageError) => StorageError;
 
 /** The server's limit for each statement of a transaction; 0: none. */
 export interface StatementLimit {
@@ -28,39 +32,31 @@ export interface StatementLimit {
 export class PostgresSession extends LocalSession implements Holder {
   /** Whether BEGIN was sent. */
   isBegun = false;
-  /** Characters of the statements that were left, and have no answer yet. */
+  /** What travels with the next statement: what is to be said about savepoints, and statements that were left for it. */
+  private unsaid: (string | Statement)[] = [];
+  /** Characters of the statements in there. */
   private left = 0;
-  /** Settles with the answer to the last statement that was left, which comes after all those before it. */
-  private lastLeft: Promise<void> | undefined;
-  /** Whether the server has said that it did not do a statement that was left: then it commits nothing. */
-  private isRefused = false;
-  /** What is to be said about savepoints, which travels with the next statement. */
-  private unsaid: string[] = [];
-  /** Of its statements. */
-  readonly turns: TurnQueue;
+  /** What the transaction fails by, made of what a statement that was left has failed by. */
+  private readonly faults = new WeakMap<Statement, FaultOf>();
 
-  /**
-   * @param limit where it must be another than the connection's
-   * @param pipelines whether a statement may be sent before the one before it is answered
-   */
+  /** @param limit where it must be another than the connection's */
   constructor(
     pool: Pool,
     readonly connection: Connection,
     private readonly isolation: Isolation,
     private readonly limit: StatementLimit | undefined,
-    private readonly pipelines: boolean,
     bounds: OperationContext,
     clock: Clock,
   ) {
     super(pool, bounds, clock);
-    this.turns = new TurnQueue(clock);
     connection.holder = this;
   }
 
   /** What goes before the next statement. */
-  preface(): string[] {
+  preface(): (string | Statement)[] {
     const { unsaid } = this;
     this.unsaid = [];
+    this.left = 0;
     if (this.isBegun) return unsaid;
     this.isBegun = true;
     const begin = `BEGIN ISOLATION LEVEL ${LEVELS[this.isolation]}`;
@@ -74,45 +70,53 @@ export class PostgresSession extends LocalSession implements Holder {
    * nothing, and travels with the next statement.
    */
   defer(text: string, context: OperationContext): boolean {
-    if (!DEFERRED.test(text) || this.turns.isTaken || this.refusal(context) !== undefined) return false;
+    if (!DEFERRED.test(text) || (context.turns ?? this.turns).isTaken || this.refusal(context) !== undefined)
+      return false;
     this.unsaid.push(text);
     return true;
   }
 
-  /** Whether a statement may be sent before those before it are answered: not one that its own time or signal ends alone. */
-  mayShare({ signal, deadline }: OperationContext): boolean {
-    return this.pipelines && signal === undefined && deadline >= this.deadline;
-  }
-
   /**
-   * Whether the answer to a statement need not be waited for. Within a savepoint it is: what fails there is undone by
-   * itself. So it is where a signal ends the statement alone, or a pooler stands between.
+   * Whether a statement may travel with the next one, as its answer is not asked for. Not within a savepoint: what fails
+   * there is undone by itself.
    */
   mayLeave(statement: Statement, { signal }: OperationContext): boolean {
-    return this.pipelines && this.depth === 0 && signal === undefined && this.left + statement.size <= MOST_LEFT;
+    return this.depth === 0 && signal === undefined && this.left + statement.size <= MOST_LEFT;
   }
 
   /** @param faultOf what the transaction fails by, made of what the statement failed by */
-  leave(statement: Statement, answer: Promise<unknown>, faultOf: (error: unknown) => StorageError): void {
+  leave(statement: Statement, faultOf: FaultOf): void {
+    this.unsaid.push(statement);
     this.left += statement.size;
-    const answered = (): void => void (this.left -= statement.size);
-    // Nothing between: it is known before the answer to the next statement is.
-    this.lastLeft = answer.then(answered, (error) => {
-      answered();
-      this.isRefused ||= isRefusal(error, statement.completed, this.connection.endedBy === undefined);
-      this.failure ??= faultOf(error);
-    });
+    this.faults.set(statement, faultOf);
   }
 
-  /** Resolves when nothing of it runs any more, and all that was left has been answered. */
-  async idle(): Promise<void> {
-    await this.turns.idle();
-    await this.lastLeft;
+  /** The last statement that was left, to be sent with what was to travel before it: nothing stands before a script. */
+  takeLeft(): Statement | undefined {
+    const place = this.unsaid.findLastIndex((part) => part instanceof Statement);
+    if (place < 0) return undefined;
+    const after = this.unsaid.splice(place);
+    const statement = after.shift() as Statement;
+    statement.preface = this.preface();
+    this.unsaid = after;
+    return statement;
+  }
+
+  /**
+   * What the transaction fails by where `statement` did.
+   * @param fault what it failed by itself
+   */
+  faultOf({ current }: Statement, fault: StorageError): StorageError {
+    const faultOf = current instanceof Statement ? this.faults.get(current) : undefined;
+    return faultOf === undefined ? fault : faultOf(fault);
+  }
+
+  /** Resolves when nothing of it runs any more. */
+  idle(): Promise<void> {
+    return this.turns.idle();
   }
 
   async savepoint<R>(work: () => Promise<R>): Promise<R> {
-    // It is not of the part that begins here.
-    await this.lastLeft;
     const refusal = this.refusal();
     if (refusal !== undefined) throw refusal;
     return withSavepoint(this, (name) => this.setSavepoint(name), work);
@@ -161,20 +165,28 @@ export class PostgresSession extends LocalSession implements Holder {
     const refusal = this.refusal();
     this.end();
     if (refusal !== undefined) throw refusal;
+    const statement = this.lastOne();
     if (!this.isBegun) return;
     const { connection } = this;
     const component = this.pool.name;
-    const statement = new Statement('COMMIT');
     try {
       await run(connection, statement);
     } catch (error) {
-      if (this.isRefused) throw this.failure ?? error;
-      throw commitFault(error, statement, connection, component);
+      throw this.faultOf(statement, commitFault(error, statement, connection, component));
     }
     // PostgreSQL says so, and no error, where a statement out of sight had failed.
     if (statement.tag !== 'COMMIT')
       throw this.failure ?? new StorageError('INTERNAL', 'The database rolled the transaction back', { component });
     if (this.limit?.stays === true) connection.statementTimeout = this.limit.milliseconds;
+  }
+
+  /** COMMIT, with what was left. That may wait for locks, or take long, for as long as the transaction may. */
+  private lastOne(): Statement {
+    if (this.left === 0) return new Statement('COMMIT');
+    const statement = new Statement('COMMIT', []);
+    statement.preface = this.preface();
+    statement.stoppable = true;
+    return statement;
   }
 
   connectionEnded(reason: StorageError): void {

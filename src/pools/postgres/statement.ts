@@ -26,8 +26,11 @@ export type FallbackParser = (oid: number) => Parse;
 const NO_COLUMNS: Columns = { names: [], parsers: [] };
 
 export class Statement {
-  /** Sent in the same round trip, before it: BEGIN, SET LOCAL. */
-  preface: readonly string[] = [];
+  /**
+   * Sent in the same round trip, before it: BEGIN, SET LOCAL, statements whose answers nobody asks for, and those not before
+   * a script. One Sync ends them all, so that after one that fails nothing is run.
+   */
+  preface: readonly (string | Statement)[] = [];
   /** Sent in the same round trip, after it, and run only when it did not fail: COMMIT. */
   epilogue: readonly string[] = [];
   /** Of `Clock.monotonic`. */
@@ -36,6 +39,10 @@ export class Statement {
   leads = false;
   /** Whether the server may have run it. */
   sent = false;
+  /** Whether the server is asked to stop it when its time is over, and to say what became of it. */
+  stoppable = false;
+  /** Why it was asked to. */
+  stopped: StorageError | undefined;
   /** The state in which it left the server's session. */
   status: TransactionStatus = 'I';
   /** The tag of the command that was completed: COMMIT, or ROLLBACK. */
@@ -72,6 +79,15 @@ export class Statement {
     return this.commands > this.preface.length;
   }
 
+  /** Which is answered now, or was when the answers ended: a command or statement of the preface, or itself. */
+  get current(): string | Statement {
+    return this.preface[this.commands] ?? this;
+  }
+
+  get isScript(): boolean {
+    return this.values === undefined;
+  }
+
   /** What sending it takes, roughly, in characters. */
   get size(): number {
     return (this.values ?? []).reduce((sum, value) => sum + (value?.length ?? 0), this.text.length);
@@ -90,8 +106,8 @@ export class Statement {
     this.sent = true;
     wire.stream.cork();
     try {
-      if (this.values === undefined) wire.query([...this.preface, this.text].join('; '));
-      else this.write(wire, this.values);
+      if (this.isScript) wire.query([...this.commandsBefore(), this.text].join('; '));
+      else this.write(wire);
     } finally {
       wire.stream.uncork();
     }
@@ -100,12 +116,14 @@ export class Statement {
 
   handleRowDescription({ fields }: { readonly fields: readonly Field[] }): void {
     if (this.values === undefined) return;
-    const parsers = fields.map(({ dataTypeID }) => parserOf(dataTypeID) ?? this.fallback!(dataTypeID));
-    this.columns = this.described = { names: fields.map(({ name }) => name), parsers };
+    const { current } = this;
+    if (typeof current === 'string') return;
+    const parsers = fields.map(({ dataTypeID }) => parserOf(dataTypeID) ?? current.fallback!(dataTypeID));
+    current.columns = current.described = { names: fields.map(({ name }) => name), parsers };
   }
 
   handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
-    if (this.values === undefined || this.failure !== undefined) return;
+    if (this.values === undefined || this.failure !== undefined || this.current !== this) return;
     const { names, parsers } = this.columns;
     const row: Row = {};
     try {
@@ -160,7 +178,8 @@ export class Statement {
     const { resolve, failure } = this;
     if (failure !== undefined) return this.fail(failure);
     this.resolve = this.reject = undefined;
-    if (this.plan !== undefined) this.prepared?.set(this.plan, this.described);
+    for (const part of this.preface) if (part instanceof Statement) part.keptIn(this.prepared);
+    this.keptIn(this.prepared);
     resolve?.({ rows: this.rows, affected: affectedRows(this.tag) });
   }
 
@@ -171,9 +190,26 @@ export class Statement {
     reject?.(this.failure ?? reason);
   }
 
-  private write(wire: Wire, values: readonly Encoded[]): void {
-    for (const text of this.preface) writeCommand(wire, text);
-    const { plan: name = '', prepared } = this;
+  /** The preface of a script. */
+  protected commandsBefore(): string[] {
+    return this.preface.filter((part) => typeof part === 'string');
+  }
+
+  private keptIn(prepared: Prepared | undefined): void {
+    if (this.plan !== undefined) prepared?.set(this.plan, this.described);
+  }
+
+  private write(wire: Wire): void {
+    for (const part of this.preface)
+      if (typeof part === 'string') writeCommand(wire, part);
+      else part.writeOwn(wire, this.prepared);
+    this.writeOwn(wire, this.prepared);
+    for (const text of this.epilogue) writeCommand(wire, text);
+    wire.sync();
+  }
+
+  private writeOwn(wire: Wire, prepared: Prepared | undefined): void {
+    const { plan: name = '', values = [] } = this;
     const known = name !== '' && prepared?.has(name) === true;
     if (known) {
       // A change of the columns would be an error of the server, so they need no new description.
@@ -187,8 +223,6 @@ export class Statement {
     wire.bind({ statement: name, values });
     if (!known) wire.describe({ type: 'P' });
     wire.execute({});
-    for (const text of this.epilogue) writeCommand(wire, text);
-    wire.sync();
   }
 }
 

@@ -1,7 +1,7 @@
 /** How a search is run: the settings of its scan, the index's answer, and the exact one where that fell short. */
 import type { OperationContext } from '../../component.js';
 import type { QueryOptions, Setting, PostgresDialectPool } from '../../pools/pool.js';
-import { SessionQueue } from '../../pools/session-queue.js';
+import { alone } from '../../pools/turn-queue.js';
 import { DEFAULT_TENANT } from '../codec/scope.js';
 import type { ScoredVector, SearchExplanation, VectorSchema, VectorScope, VectorSearch } from '../provider.js';
 import { candidates, precisionOf } from './precision.js';
@@ -60,9 +60,6 @@ interface IndexedSearch extends Statement {
 }
 
 export class Searcher {
-  /** Searches of one session follow one another: each sets the scan's settings and restores them. */
-  private readonly turns = new SessionQueue();
-
   constructor(
     private readonly pool: PostgresDialectPool,
     private readonly efSearch: number,
@@ -113,16 +110,11 @@ export class Searcher {
   }
 
   private async planOf({ text, parameters, settings }: Partial<IndexedSearch> & Statement, context: OperationContext) {
-    const explain = async (options?: QueryOptions): Promise<string> => {
-      const { rows } = await this.pool.query(
-        `EXPLAIN (ANALYZE, TIMING OFF) ${text}`,
-        parameters.values,
-        context,
-        options,
-      );
+    const explain = async (on: OperationContext, options?: QueryOptions): Promise<string> => {
+      const { rows } = await this.pool.query(`EXPLAIN (ANALYZE, TIMING OFF) ${text}`, parameters.values, on, options);
       return rows.map((row) => String(row['QUERY PLAN'])).join('\n');
     };
-    return settings === undefined ? explain() : this.withSettings(settings, context, explain);
+    return settings === undefined ? explain(context) : this.withSettings(settings, context, explain);
   }
 
   /** A scan is short that gives up before it has met as many rows of a rare tenant or filter as it was asked for. */
@@ -132,24 +124,23 @@ export class Searcher {
     request: VectorSearch,
     context: OperationContext,
   ): Promise<{ hits: ScoredVector[]; isShort: boolean }> {
-    const { hits, met } = await this.withSettings(statement.settings, context, (options) =>
-      this.read(statement, schema, request, context, options),
+    const { hits, met } = await this.withSettings(statement.settings, context, (on, options) =>
+      this.read(statement, schema, request, on, options),
     );
     return { hits, isShort: met < statement.wanted };
   }
 
-  /** @param work runs one statement, with the options that it is given. */
+  /** @param work runs one statement, with the context and the options that it is given. */
   private withSettings<R>(
     settings: readonly Setting[],
     context: OperationContext,
-    work: (options?: QueryOptions) => Promise<R>,
+    work: (context: OperationContext, options?: QueryOptions) => Promise<R>,
   ): Promise<R> {
-    const { session } = context;
-    if (session === undefined) return work({ settings });
-    return this.turns.run(session, context, async () => {
-      const before = await this.set(settings, context);
-      const result = await work();
-      await this.set(before, context);
+    if (context.session === undefined) return work(context, { settings });
+    return alone(context, async (on) => {
+      const before = await this.set(settings, on);
+      const result = await work(on);
+      await this.set(before, on);
       return result;
     });
   }

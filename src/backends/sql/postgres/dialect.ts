@@ -12,7 +12,7 @@ import { expiryText, PostgresParameters, timeText } from './parameters.js';
 import { rangesStatement } from './ranges.js';
 import { readMany } from './read.js';
 import { keyStatements } from './statements.js';
-import { TURNS, writeAll } from './write.js';
+import { writeAll } from './write.js';
 
 /** The shared code binds nothing that it was not given by `parameters()`. */
 const own = (parameters: object): PostgresParameters => parameters as PostgresParameters;
@@ -68,7 +68,6 @@ export const postgres: Dialect = {
     return (await pool.query(text, parameters.values, context, namedStatement(pool, text))).rows;
   },
   write: writeAll,
-  inTurn: (session, context, work) => TURNS.run(session, context, work),
   load: loadAll,
   updateMany,
   claim,

@@ -4,6 +4,7 @@ import type { OperationContext } from '../../../component.js';
 import { ConflictError, isSerializationFailure, UnsupportedError } from '../../../errors.js';
 import { compareText } from '../../../filter/evaluate.js';
 import { recordWords } from '../../../filter/text.js';
+import { alone } from '../../../pools/turn-queue.js';
 import type { PostgresDialectPool } from '../../../pools/pool.js';
 import type { RecordSchema, Write } from '../../backend.js';
 import type { Database } from '../dialect.js';
@@ -14,7 +15,6 @@ import { insertColumns } from '../statements.js';
 import { uniqueError } from '../unique.js';
 import { tableName } from './expressions.js';
 import { expiryText, timeText } from './parameters.js';
-import { TURNS } from './write.js';
 
 /** How often a load that met another is made. */
 const ATTEMPTS = 10;
@@ -32,13 +32,8 @@ export async function loadAll(
   if (collection === undefined) return;
   if (writes.some((write) => write.collection !== collection))
     throw new UnsupportedError('Records are loaded into one collection at a time', { component: database.pool.name });
-  const { session } = context;
   const load = new Load(database, tenant, collection, inOrder(writes));
-  if (session === undefined) return load.run(context);
-  return TURNS.run(session, context, () => {
-    if (session.failure !== undefined) throw session.failure;
-    return load.run(context);
-  });
+  return alone(context, (on) => load.run(on));
 }
 
 class Load {

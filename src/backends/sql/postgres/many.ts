@@ -90,8 +90,8 @@ function run(
 ): Promise<SqlResult> {
   const { pool } = database;
   const { collection, changes } = request;
-  return writeUnique(database, [request], context, (freeing) => {
+  return writeUnique(database, [request], context, (freeing, on) => {
     const { text, parameters } = statement(mayMeet({ kind: 'patch', collection, id: '', changes }, freeing));
-    return againAfterDeadlock(context, () => pool.query(text, parameters.values, context, namedStatement(pool, text)));
+    return againAfterDeadlock(on, () => pool.query(text, parameters.values, on, namedStatement(pool, text)));
   });
 }

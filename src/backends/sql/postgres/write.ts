@@ -1,7 +1,7 @@
 /** Writes: one or a batch, alone or in a session, and what becomes of unique violations. */
 import type { OperationContext } from '../../../component.js';
 import { isStorageError, type StorageError } from '../../../errors.js';
-import { SessionQueue } from '../../../pools/session-queue.js';
+import { alone } from '../../../pools/turn-queue.js';
 import type { RecordSchema, Write, WriteResult } from '../../backend.js';
 import type { Database } from '../dialect.js';
 import { uniqueViolation } from '../fault.js';
@@ -12,9 +12,6 @@ import { newRecordsStatement } from './batch-statement.js';
 import { type Freeing, hasKey } from './expired.js';
 import { writeOne } from './single.js';
 
-/** A batch rolls back to its savepoint, and must undo nothing but itself: it runs alone, what is one statement does not. */
-export const TURNS = new SessionQueue();
-
 export function writeAll(
   database: Database,
   tenant: string,
@@ -22,15 +19,12 @@ export function writeAll(
   context: OperationContext,
 ): Promise<WriteResult[]> {
   const { session } = context;
-  if (session !== undefined && writes.every(isUnquestioned))
-    return TURNS.share(session, context, () => insertNew(database, tenant, writes, context));
-  const [first, ...others] = writes;
-  if (others.length > 0)
-    return writeUnique(database, writes, context, (freeing) => writeBatch(database, tenant, writes, freeing, context));
-  const one = async (freeing: Freeing): Promise<WriteResult[]> => [
-    await writeOne(database, tenant, first!, freeing, context),
-  ];
-  return writeUnique(database, writes, context, one, 'share');
+  if (session !== undefined && writes.every(isUnquestioned)) return insertNew(database, tenant, writes, context);
+  return writeUnique(database, writes, context, async (freeing, on) =>
+    writes.length === 1
+      ? [await writeOne(database, tenant, writes[0]!, freeing, on)]
+      : writeBatch(database, tenant, writes, freeing, on),
+  );
 }
 
 /** Whether nothing but a fault of the server can refuse it. */
@@ -40,59 +34,41 @@ function isUnquestioned(write: Write): boolean {
 
 /** What they write is known, so a session goes on before the server has answered. */
 async function insertNew(
-  { pool, dialect }: Database,
+  { pool }: Database,
   tenant: string,
   writes: readonly Write[],
   context: OperationContext,
 ): Promise<WriteResult[]> {
   const { text, parameters } = newRecordsStatement(tenant, writes, context.now);
-  // Another process may have declared a constraint.
-  const ahead = (fault: StorageError): StorageError => {
-    const violation = uniqueViolation(fault);
-    return violation === undefined ? fault : uniqueError(dialect, violation, writes, fault);
-  };
-  try {
-    await pool.query(text, parameters.values, context, { ...namedStatement(pool, text, 'batch'), ahead });
-  } catch (error) {
-    throw isStorageError(error, 'ALREADY_EXISTS') ? (context.session!.failure = ahead(error)) : error;
-  }
+  await pool.query(text, parameters.values, context, { ...namedStatement(pool, text, 'batch'), untold: true });
   return writes.map((write) => inserted(write, context.now));
 }
 
 /**
  * Runs what may meet the unique constraints of its targets. `work` is told who has to free keys of what has expired:
  * in a session beforehand, because a violation ends the transaction; else after a violation only.
- * @param turn whether it is one statement, which others of its session may stand beside
  * @throws `ALREADY_EXISTS`, which fails the session.
  */
 export async function writeUnique<R>(
   database: Database,
   targets: readonly { readonly collection: RecordSchema }[],
   context: OperationContext,
-  work: (freeing: Freeing) => Promise<R>,
-  turn: 'run' | 'share' = 'run',
+  work: (freeing: Freeing, context: OperationContext) => Promise<R>,
 ): Promise<R> {
-  const { session } = context;
-  const attempt = async (freeing: Freeing): Promise<R> => {
-    if (session?.failure !== undefined) throw session.failure;
-    try {
-      return await work(freeing);
-    } catch (error) {
-      const violation = uniqueViolation(error);
-      if (violation === undefined) throw error;
-      // Another statement's, by which this one failed too.
-      const met = session?.failure;
-      if (met !== undefined && met !== error) throw met as StorageError;
-      const refusal = uniqueError(database.dialect, violation, targets, error);
-      if (session !== undefined) session.failure = refusal;
-      throw refusal;
-    }
+  const faultOf = (fault: StorageError): StorageError => {
+    const violation = uniqueViolation(fault);
+    return violation === undefined ? fault : uniqueError(database.dialect, violation, targets, fault);
   };
-  if (session !== undefined) return TURNS[turn](session, context, () => attempt('declared'));
+  // A batch rolls back to its savepoint, and must undo nothing but itself.
+  if (context.session !== undefined) return alone({ ...context, faultOf }, (on) => work('declared', on));
   try {
-    return await work('none');
+    return await work('none', context);
   } catch (error) {
     if (uniqueViolation(error) === undefined) throw error;
   }
-  return attempt('all');
+  try {
+    return await work('all', context);
+  } catch (error) {
+    throw isStorageError(error) ? faultOf(error) : error;
+  }
 }
