@@ -72,6 +72,7 @@ export function sleep(clock: Clock, milliseconds: number, signal?: AbortSignal):
 /**
  * What `work` gives, waited for within the bounds of one operation, which do not end the work itself.
  * @param late says what took too long
+ * @param at what its own errors say of where they arose
  * @throws what `work` throws; `ABORTED`, `TIMEOUT`
  */
 export function within<R>(
@@ -79,7 +80,7 @@ export function within<R>(
   { signal, deadline }: { readonly signal?: AbortSignal | undefined; readonly deadline: number },
   clock: Clock,
   late: string,
-  operation?: string,
+  at: { readonly operation?: string; readonly component?: string } = {},
 ): Promise<R> {
   return new Promise((resolve, reject) => {
     const end = (): void => {
@@ -90,8 +91,8 @@ export function within<R>(
       end();
       reject(error);
     };
-    const onAbort = (): void => cut(aborted(signal!, operation));
-    const onTime = (): void => cut(new TimeoutError(late, { operation }));
+    const onAbort = (): void => cut(aborted(signal!, at.operation));
+    const onTime = (): void => cut(new TimeoutError(late, at));
     const timer = deadline === Infinity ? undefined : clock.after(timerDelay(deadline - clock.monotonic()), onTime);
     const unlisten = listenToAbort(signal, onAbort);
     if (signal?.aborted === true) onAbort();

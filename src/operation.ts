@@ -1,7 +1,7 @@
 /** Running one admitted operation, and what those who measure are told of it. */
 import { channel } from 'node:diagnostics_channel';
 import type { BeginOperation, CallOptions, OperationContext } from './component.js';
-import { isStorageError, reworded, type ErrorCode } from './errors.js';
+import { isStorageError, reworded, type ErrorCode, type StorageError } from './errors.js';
 
 /** What the channel `quartermaster:operation` publishes when an operation has ended. No ids, values or filters. */
 export interface OperationMessage {
@@ -46,6 +46,9 @@ export async function runAdmitted<R>(
     return await work(context);
   } catch (error) {
     failure = located(error, name, collection, options?.timeout);
+    // The transaction fails by it under the same name.
+    const { session } = context;
+    if (session !== undefined && session.failure === error) session.failure = failure as StorageError;
     if (operation.isAbandoned?.() !== true) throw failure;
   } finally {
     operation.end(failure);
@@ -54,9 +57,14 @@ export async function runAdmitted<R>(
   return new Promise<never>(() => undefined);
 }
 
-/** Of what ended in time or place, a pool knows neither the operation nor its caller: made here, the stack leads to both. */
-function located(error: unknown, operation: string, collection?: string, timeout?: number): unknown {
+/**
+ * Of what ended in time or place, a pool knows neither the operation nor its caller: made here, the stack leads to both. What
+ * a function of the host throws has no component, and is the host's.
+ */
+function located(error: unknown, operation: string, collection?: string, ownTimeout?: number): unknown {
   if (!isStorageError(error) || error.operation !== undefined || !OF_POOLS.has(error.code)) return error;
+  if (error.component === undefined) return error;
+  const timeout = error.code === 'TIMEOUT' ? ownTimeout : undefined;
   const of = collection === undefined ? '' : ` of ${collection}`;
   // The third of a lease, say, is no whole number.
   const limit = timeout !== undefined && timeout > 1 ? Math.round(timeout) : timeout;

@@ -2,6 +2,7 @@
 import { STORES } from './adapters/factory.js';
 import type { StoreHost } from './adapters/host.js';
 import { STORE_NAMES, type StoreName } from './adapters/settings.js';
+import { Store } from './adapters/store.js';
 import type { RecordSchema } from './backends/backend.js';
 import { COUNTERS } from './collection/counters.js';
 import type { CollectionDefinition } from './collection/definition.js';
@@ -50,16 +51,21 @@ export async function prepare(
     const host = place.records(database, [], LIBRARY.tenant);
     return runOperation(host, schemas, 'prepare', call, () => Promise.resolve());
   };
+  const madeOf = (name: StoreName) => (): Promise<void> => {
+    const host = storeHost(name);
+    return runOperation(host, Store.schemasOf(new STORES[name](host)), `${name}.prepare`, call, () =>
+      Promise.resolve(),
+    );
+  };
   // All of them are checked before anything is made.
   const steps = [
     ...collections.map((given: AnyCollection) =>
-      made(place.declared(given as CollectionDefinition<unknown>, on), [given.schema]),
+      made(
+        place.declared(given as CollectionDefinition<unknown>, on),
+        given.schema.numbered === true ? [given.schema, COUNTERS] : [given.schema],
+      ),
     ),
-    ...names.map((name) =>
-      name === 'outbox'
-        ? made(place.database(on), [...OUTBOX_TABLES, COUNTERS])
-        : () => new STORES[name](storeHost(name)).prepare(call),
-    ),
+    ...names.map((name) => (name === 'outbox' ? made(place.database(on), [...OUTBOX_TABLES, COUNTERS]) : madeOf(name))),
   ];
   const results = await Promise.allSettled(steps.map((step) => step()));
   for (const result of results) if (result.status === 'rejected') throw result.reason;

@@ -1,7 +1,7 @@
 /** What those who measure are told of operations. */
 import { channel } from 'node:diagnostics_channel';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { defineCollection, openStorage, type OperationMessage, type StorageManager } from '../src/index.js';
+import { defineCollection, openStorage, type OperationMessage, StorageError, type StorageManager } from '../src/index.js';
 import type { BeginOperation } from '../src/component.js';
 import { runAdmitted } from '../src/operation.js';
 import { settled } from './support/manual-clock.js';
@@ -63,6 +63,20 @@ test('what an operation throws is told with it; to find nothing is no fault', as
     { operation: 'get', component: 'main', collection: 'notes', inTransaction: false },
     { operation: 'transaction', component: 'main', inTransaction: false, error: fault },
   ]);
+});
+
+test('an error of the host is thrown as it is, whatever its code', async () => {
+  class Payment extends StorageError {
+    readonly bill = 7;
+  }
+  await open(false);
+  for (const code of ['TIMEOUT', 'UNAVAILABLE'] as const) {
+    const fault = new Payment(code, 'The bank is slow');
+    const fail = (): Promise<never> => Promise.reject(fault);
+    await expect(storage.transaction(fail, { retries: 0 })).rejects.toBe(fault);
+    await expect(storage.kv.getOrSet('space', 'key', fail)).rejects.toBe(fault);
+    await expect(storage.kv.update('space', 'key', fail)).rejects.toBe(fault);
+  }
 });
 
 test.each([false, true])('its end is told once, also when that throws; measured: %s', async (measured) => {

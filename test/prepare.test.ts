@@ -9,6 +9,7 @@ import { useStorage } from './support/use-storage.js';
 
 const Orders = defineCollection<{ total: number }>({ name: 'orders', fields: { total: 'number' } });
 const Notes = defineCollection<{ text: string }>({ name: 'notes' });
+const Bills = defineCollection<{ total: number }>({ name: 'bills', id: 'sequence' });
 const STORES = ['agents', 'conversations', 'jobs', 'kv', 'tasks', 'outbox'] as const;
 
 /** How often a function runs that uses nearly all there is. */
@@ -17,6 +18,7 @@ async function runsOf(storage: StorageManager): Promise<number> {
   await storage.transaction(async (tx) => {
     runs++;
     await tx.collection(Orders).save({ total: 1 });
+    await tx.collection(Bills).save({ total: 1 });
     await tx.kv.set('space', 'key', 1);
     await tx.tasks.create({ title: 'pack' });
     await tx.conversations.addMessage(crypto.randomUUID(), { role: 'user', content: 'hello' });
@@ -32,7 +34,7 @@ describe.each(storageTargets('preparing'))('preparing on $name', ({ prepare, pat
 
   test('makes what a first use would, for every tenant: no function of a transaction runs again', async () => {
     const storage = open();
-    await storage.prepare([Orders, Notes], { stores: STORES });
+    await storage.prepare([Orders, Notes, Bills], { stores: STORES });
     await storage.prepare([Orders], { stores: ['kv'] });
     const tenant = storage.tenant('ann');
     if (transactions) {

@@ -8,7 +8,7 @@ const clock = new ManualClock();
 const patient = { deadline: Infinity };
 
 test('work runs in the order of the calls, also after work that failed', async () => {
-  const queue = new TurnQueue(clock);
+  const queue = new TurnQueue(clock, 'main');
   const steps: string[] = [];
   let release!: () => void;
   const held = new Promise<void>((resolve) => (release = resolve));
@@ -27,7 +27,7 @@ test('work runs in the order of the calls, also after work that failed', async (
 });
 
 test('what gives up its wait was never begun, and holds nobody up; who comes next waits for what runs', async () => {
-  const queue = new TurnQueue(clock);
+  const queue = new TurnQueue(clock, 'main');
   const steps: string[] = [];
   let release!: () => void;
   const held = new Promise<void>((resolve) => (release = resolve));

@@ -6,7 +6,7 @@ import { JobStore } from './jobs.js';
 import { KeyValueStore } from './kv.js';
 import type { StoreName } from './settings.js';
 import type { StoreHost } from './host.js';
-import type { Store } from './store.js';
+import { Store } from './store.js';
 import { TaskStore } from './tasks.js';
 
 /** Every store by its name. */
@@ -58,8 +58,10 @@ export abstract class StoreFactory extends Handle {
     this.madeOf = opening;
     let store = this.made.get(name);
     if (store === undefined) {
-      store = new STORES[name](this.storeHost(name));
-      store.requireTables();
+      const host = this.storeHost(name);
+      store = new STORES[name](host);
+      // In a transaction, whose run is over where they are not known to be there.
+      host.requireTables(Store.schemasOf(store));
       this.made.set(name, store);
     }
     return store as InstanceType<(typeof STORES)[N]>;

@@ -66,7 +66,7 @@ const readEventList = shape({
 export type EventList = ReturnType<typeof readEventList>;
 
 export abstract class Store extends Handle {
-  private readonly schemas: readonly RecordSchema[];
+  readonly #schemas: readonly RecordSchema[];
 
   constructor(
     protected readonly definition: StoreDefinition,
@@ -75,21 +75,16 @@ export abstract class Store extends Handle {
     super();
     const { collections, events, tells } = definition;
     const marks = host.delivery === undefined ? [] : [DELIVERED];
-    this.schemas = [...collections, ...(tells ? [events, IDEMPOTENCY] : []), ...marks].map(({ schema }) => schema);
+    this.#schemas = [...collections, ...(tells ? [events, IDEMPOTENCY] : []), ...marks].map(({ schema }) => schema);
   }
 
   toJSON(): Record<string, unknown> {
     return { store: this.definition.name };
   }
 
-  /** @throws in a transaction, whose run is over, where they are not known to be there */
-  requireTables(): void {
-    this.host.requireTables(this.schemas);
-  }
-
-  /** Makes the store's tables, ahead of its first use. */
-  prepare(options: CallOptions = {}): Promise<void> {
-    return this.run('prepare', options, () => Promise.resolve());
+  /** The tables of a store. */
+  static schemasOf(store: Store): readonly RecordSchema[] {
+    return store.#schemas;
   }
 
   /** The records of one of the store's collections. */
@@ -103,7 +98,7 @@ export abstract class Store extends Handle {
     options: CallOptions,
     work: (context: OperationContext) => Promise<R>,
   ): Promise<R> {
-    return runOperation(this.host, this.schemas, this.operationName(operation), callOptions(options), work);
+    return runOperation(this.host, this.#schemas, this.operationName(operation), callOptions(options), work);
   }
 
   /** A call of several operations, which a close waits for as for one. */

@@ -184,9 +184,11 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
     ttl: number | undefined,
     { now }: OperationContext,
   ): Write {
+    // A number that a counter gives may be another's, where records came in beside it.
+    const isNew = this.schema.numbered !== true;
     const write =
       given === undefined
-        ? ({ collection: this.schema, id, kind: 'insert', isNew: true, value } as const)
+        ? ({ collection: this.schema, id, kind: 'insert', ...(isNew && { isNew }), value } as const)
         : ({ collection: this.schema, id, kind, value } as const);
     return ttl === undefined ? write : { ...write, expiresAt: this.codec.expiry(ttl, now) };
   }

@@ -199,7 +199,7 @@ export abstract class CollectionReader<T, F extends string> extends Handle {
 
   /** Waits for code of the host's: what it does goes on, but nobody waits for it beyond the bounds. @throws `ABORTED`, `TIMEOUT` */
   protected within<R>(work: Promise<R>, bounds: OperationContext, operation: string, late: string): Promise<R> {
-    return within(work, bounds, this.host.clock, late, operation);
+    return within(work, bounds, this.host.clock, late, { operation });
   }
 
   protected parse(filter: unknown): FilterNode {

@@ -27,7 +27,7 @@ export class LocalSession implements Session {
     private readonly bounds: OperationContext,
     readonly clock: Clock,
   ) {
-    this.turns = new TurnQueue(clock);
+    this.turns = new TurnQueue(clock, pool.name);
   }
 
   get deadline(): number {

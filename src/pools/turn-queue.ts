@@ -8,7 +8,11 @@ const LATE = 'The deadline passed while the operation waited for another of its 
 export class TurnQueue implements Turns {
   private last: Promise<void> | undefined;
 
-  constructor(private readonly clock: Clock) {}
+  /** @param component whose session it is of, for its errors */
+  constructor(
+    private readonly clock: Clock,
+    private readonly component: string,
+  ) {}
 
   /** Whether something runs here or waits for its turn. */
   get isTaken(): boolean {
@@ -21,8 +25,8 @@ export class TurnQueue implements Turns {
    * @throws what `work` throws; `TIMEOUT`, `ABORTED`
    */
   run<R>(bounds: Bounds, work: () => Promise<R>): Promise<R> {
-    const before = this.last;
-    const turn = before === undefined ? work() : within(before, bounds, this.clock, LATE).then(work);
+    const { last: before, clock, component } = this;
+    const turn = before === undefined ? work() : within(before, bounds, clock, LATE, { component }).then(work);
     const leave = (): void => {
       if (this.last === last) this.last = undefined;
     };
@@ -45,5 +49,5 @@ export class TurnQueue implements Turns {
 export function alone<R>(context: OperationContext, work: (context: OperationContext) => Promise<R>): Promise<R> {
   const { session, turns } = context;
   if (session === undefined || turns !== undefined) return work(context);
-  return session.turns.run(context, () => work({ ...context, turns: new TurnQueue(session.clock) }));
+  return session.turns.run(context, () => work({ ...context, turns: new TurnQueue(session.clock, session.pool.name) }));
 }

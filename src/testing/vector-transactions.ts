@@ -19,7 +19,7 @@ export function describeVectorTransactions(runner: TestRunner, fixture: () => Ve
       const inside = fixture().store('suite', {
         pool: fixture().provider,
         clock: systemClock,
-        turns: new TurnQueue(systemClock),
+        turns: new TurnQueue(systemClock, 'main'),
         failure: undefined,
       });
       await rejects(inside.upsert(collection, [{ id: 'a', vector: [1, 0, 0] }]), 'UNSUPPORTED', 'transaction');

@@ -75,5 +75,6 @@ function boundedBy(
 ): Bounded {
   if (timeout === undefined && signal === undefined) return outer.bounded;
   const late = 'The deadline of the transaction has passed';
-  return (work) => outer.bounded(within(work, { deadline, signal }, outer.on.clock, late, 'transaction'));
+  return (work) =>
+    outer.bounded(within(work, { deadline, signal }, outer.on.clock, late, { operation: 'transaction' }));
 }

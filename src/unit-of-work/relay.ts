@@ -188,7 +188,7 @@ export class Relay extends Handle {
     // Those that others have taken meanwhile are made up for, where one claim chooses.
     const wanted = this.due.take(this.backend.claim === undefined ? free : Math.max(free, CHOSEN_FROM));
     const due = wanted.filter(({ id }) => !this.lanes.has(id));
-    if (due.length === 0) return this.due.mayBeMore;
+    if (due.length === 0) return !hasLooked || this.due.mayBeMore;
     const claimed = await this.claim(due, free);
     const isBeaten = claimed.length < Math.min(free, due.length);
     if (!isBeaten) this.due.putBack(due.filter(({ id }) => !claimed.includes(id)));

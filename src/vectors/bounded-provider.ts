@@ -85,7 +85,7 @@ async function runBounded(
   let running = true;
   const work = call().finally(() => (running = false));
   try {
-    return await within(work, context, clock, late, operation);
+    return await within(work, context, clock, late, { operation });
   } catch (error) {
     const fault = asStorageError(error, component, operation);
     // What goes on behind the transaction's back may come before its commit or after it.

@@ -132,7 +132,7 @@ export abstract class SearchStore extends MessageVectorStore {
     const operation = this.operationName('search');
     const bounds = boundsNow(begin, operation, this.call(asked));
     const late = 'The deadline passed before the function had answered';
-    const made = await within((async () => embed())(), bounds, clock, late, operation);
+    const made = await within((async () => embed())(), bounds, clock, late, { operation });
     return { ...withTimeLeft(asked, bounds.deadline, clock), vector: COMPONENTS(made, 'search.embed()') };
   }
 

@@ -180,7 +180,7 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
         entries.unit.context,
         this.host.clock,
         'The deadline passed before the function had answered',
-        'kv.update',
+        { operation: 'kv.update' },
       );
       const stored = readValue(at, next, this.valueLimits);
       const kept = met.live !== undefined && ttlSeconds === undefined;
@@ -223,7 +223,9 @@ export abstract class KeyValueAtomic extends KeyValueBulk {
     };
     const answer = async (): Promise<Value> => compute();
     const wait = <R>(work: Promise<R>, context: OperationContext): Promise<R> =>
-      within(work, context, clock, `The value of ${JSON.stringify(key)} took too long`, 'kv.getOrSet');
+      within(work, context, clock, `The value of ${JSON.stringify(key)} took too long`, {
+        operation: 'kv.getOrSet',
+      });
     if (outbox !== undefined) {
       const known = await find();
       if (known.found) return known;
