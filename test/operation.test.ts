@@ -1,7 +1,13 @@
 /** What those who measure are told of operations. */
 import { channel } from 'node:diagnostics_channel';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { defineCollection, openStorage, type OperationMessage, StorageError, type StorageManager } from '../src/index.js';
+import {
+  defineCollection,
+  openStorage,
+  type OperationMessage,
+  StorageError,
+  type StorageManager,
+} from '../src/index.js';
 import type { BeginOperation } from '../src/component.js';
 import { runAdmitted } from '../src/operation.js';
 import { settled } from './support/manual-clock.js';
