@@ -237,7 +237,9 @@ export class Transaction extends Storage {
   }
 
   outboxOf(database: Database, tenant?: string, schemas: readonly RecordSchema[] = []): TransactionOutbox {
-    return new TransactionOutbox(this.place().records(database, schemas, tenant), (hook) => this.onCommit(hook));
+    // Of a call that was not awaited the transaction tells: no error of its own, which nobody would catch.
+    const { committed } = this.attempt;
+    return new TransactionOutbox(this.place().records(database, schemas, tenant), (hook) => void committed.push(hook));
   }
 
   /**

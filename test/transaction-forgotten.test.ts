@@ -96,6 +96,15 @@ describe.each(targets)('a call that is not awaited on $name', ({ vectors, prepar
     expect((await mine.collection(Slow).list()).items.map(({ id, value }) => [id, value.n])).toEqual([['there', 1]]);
   });
 
+  test('is refused: a message of the outbox, whose own call has no error that nobody would catch', async () => {
+    const mine = fresh();
+    await storage.prepare([], { stores: ['outbox'] });
+    const { error, begun } = await forgotten(mine, (tx) => tx.outbox.enqueue({ topic: 'mail', key: 'k', payload: 1 }));
+    expect(error).toMatchObject({ code: 'VALIDATION', details: { operations: ['enqueue'] } });
+    expect(await begun).toMatchObject({ duplicate: false });
+    expect((await storage.outbox.list()).items).toEqual([]);
+  });
+
   test('is refused: load that waits for its source, which is not waited for', async () => {
     const mine = fresh();
     const { source, asked, goOn } = waitingSource({ id: 'b', value: { n: 2 } });
