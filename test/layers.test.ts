@@ -63,6 +63,7 @@ const ROOMS: readonly Room[] = [
       'slot',
       'local-session',
       'local-pool',
+      'loop-turn',
       'savepoint',
       'sqlstate',
       'command-tag',

@@ -1,11 +1,12 @@
 /**
  * The turn on the one connection of an embedded database: first come, first served. Who has the turn calls `release`
- * once. A free slot is taken without a timer or a promise.
+ * once. A free slot is taken without a timer or a promise, unless the event loop has to turn first.
  */
 import { listenToAbort } from '../abort.js';
 import { aborted, type Clock, timerDelay, type Timer } from '../clock.js';
 import type { OperationContext } from '../component.js';
 import { StorageError, TimeoutError, UnavailableError } from '../errors.js';
+import { nextTurn } from './loop-turn.js';
 import type { PoolFigures } from './pool.js';
 
 type Bounds = Pick<OperationContext, 'deadline' | 'signal'>;
@@ -64,13 +65,19 @@ export class Slot {
     if (over !== undefined) throw over;
     if (this.takenAt === undefined) {
       this.takenAt = now;
-      return undefined;
+      return nextTurn();
     }
     return this.wait(bounds, now);
   }
 
   /** Gives the turn to the next waiter, or frees the slot. */
   release(): void {
+    const next = this.waiters.size === 0 ? undefined : nextTurn();
+    if (next === undefined) this.pass();
+    else void next.then(() => this.pass());
+  }
+
+  private pass(): void {
     for (const waiter of this.waiters) {
       this.takenAt = this.options.clock.monotonic();
       waiter.grant();

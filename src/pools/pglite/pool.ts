@@ -7,6 +7,7 @@ import { writeBackup } from '../backup-file.js';
 import { beginWith } from '../statement-settings.js';
 import { LocalPool, type Opened } from '../local-pool.js';
 import { faultIn, type LocalSession } from '../local-session.js';
+import { nextTurn } from '../loop-turn.js';
 import type {
   CopyFormat,
   PoolEnvironment,
@@ -200,6 +201,8 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
   ): Promise<R> {
     const session = this.ownSession(context.session!, operation);
     return session.inTurn(context, async () => {
+      const next = nextTurn();
+      if (next !== undefined) await next;
       const { opened } = this.ownSession(session, operation, context);
       try {
         const result = await run(opened.database);

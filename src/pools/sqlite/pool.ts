@@ -3,6 +3,7 @@ import type { OpenContext, OperationContext } from '../../component.js';
 import { controlStatementError, isStorageError, type StorageError, UnavailableError } from '../../errors.js';
 import { LocalPool, type Opened } from '../local-pool.js';
 import type { LocalSession } from '../local-session.js';
+import { nextTurn } from '../loop-turn.js';
 import type {
   PoolEnvironment,
   QueryOptions,
@@ -174,7 +175,7 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
   }
 
   /**
-   * Not `async`: on a free connection the work runs before this returns.
+   * Not `async`: on a free connection the work runs before this returns, unless the loop has to turn first.
    * @param text of its first statement.
    */
   private operate<R>(
@@ -184,7 +185,11 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     run: (database: Database) => R,
   ): Promise<R> {
     try {
-      if (context.session !== undefined) return Promise.resolve(this.inSession(operation, context, run));
+      if (context.session !== undefined) {
+        const next = nextTurn();
+        if (next !== undefined) return next.then(() => this.inSession(operation, context, run));
+        return Promise.resolve(this.inSession(operation, context, run));
+      }
       const opened = this.require(operation);
       if (this.locks.write.busy && !onlyReads(text)) return this.behindLock(operation, text, context, run);
       const turn = opened.slot.acquire(context);
