@@ -26,6 +26,8 @@ interface Subject {
 }
 
 const OF_POOLS: ReadonlySet<ErrorCode> = new Set(['TIMEOUT', 'UNAVAILABLE']);
+/** What pools call their own. */
+const UNLOCATED: ReadonlySet<string | undefined> = new Set([undefined, 'query', 'script', 'copyIn']);
 
 const OPERATIONS = channel('quartermaster:operation');
 
@@ -62,7 +64,7 @@ export async function runAdmitted<R>(
  * a function of the host throws has no component, and is the host's.
  */
 function located(error: unknown, operation: string, collection?: string, ownTimeout?: number): unknown {
-  if (!isStorageError(error) || error.operation !== undefined || !OF_POOLS.has(error.code)) return error;
+  if (!isStorageError(error) || !UNLOCATED.has(error.operation) || !OF_POOLS.has(error.code)) return error;
   if (error.component === undefined) return error;
   const timeout = error.code === 'TIMEOUT' ? ownTimeout : undefined;
   const of = collection === undefined ? '' : ` of ${collection}`;

@@ -54,3 +54,16 @@ test('a loop over records ends with the signal, within a page too', async () => 
   await expect(loop()).rejects.toMatchObject({ code: 'ABORTED', operation: 'each' });
   expect(met).toBe(5);
 });
+
+test('what a function has forgotten to return, and a record in the place of its value, are told as that', async () => {
+  const dated = { n: 1, createdAt: '2026-01-01' };
+  const { id } = await storage.collection(Notes).save(dated, { id: 'dated' });
+  const forgetful = storage.collection(Notes).update(id, (() => undefined) as never);
+  await expect(forgetful).rejects.toThrow(
+    'change(): expected the value that is to be stored: return it, got undefined',
+  );
+  const record = await storage.collection(Notes).get(id);
+  await expect(storage.collection(Notes).save(record as never, { id: 'dated' })).rejects.toThrow(
+    'value: expected a value, which of a stored record is its `value`, got an object',
+  );
+});

@@ -27,7 +27,7 @@ async function doubtsIn(environment: Record<string, string>, overrides?: unknown
 test.each([
   ...['DATABSE_URL', 'DATABASE_URI', 'DATABASE_URLS', 'database_url', 'DATABASE_URL_FILE', 'DB_URL', 'PG_URL'],
   ...['POSTGRES_URL', 'POSTGRES_CONNECTION_STRIN', 'MONGO_URL', 'MONGODB_URL', 'STORAGE_URL', 'STORAGE_MAIN_URL'],
-  ...['STORAGE_DB_MAIN_URL', 'STORGE_DATABASES_MAIN_URL', 'QUARTERMASTER_DATABASES_MAIN_URL'],
+  ...['STORAGE_DB_MAIN_URL', 'PGHOST', 'PGDATABASE', 'STORGE_DATABASES_MAIN_URL', 'QUARTERMASTER_DATABASES_MAIN_URL'],
 ])('%s is told where the embedded database takes its place', async (variable) => {
   const [told, ...others] = await doubtsIn({ [variable]: URL, HOME: '/x', TEST_DATABASE_URL: URL });
   expect(others).toEqual([]);

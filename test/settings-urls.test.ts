@@ -61,6 +61,8 @@ test('so it is for a vector service', async () => {
 test.each([
   ['./data.db', 'text without a scheme'],
   ['data.db', 'text without a scheme'],
+  ['"memory:"', 'text in quotes, which are a part of it here'],
+  ['${DATABASE_URL}', 'text with ${...}, which nothing replaces here'],
   [`file:./${SECRET}.db`, 'a URL of another scheme'],
 ])('what is no URL of a database, %s, is told what one looks like', async (url, actual) => {
   const { error, keys } = await faultsOf(loadFrom(directory, { databases: { main: url } }));

@@ -266,6 +266,15 @@ describe('faults', () => {
     expect(error.message).toContain('databases.main.url: expected a URL, got undefined (quartermaster.yaml)');
   });
 
+  test('a variable of another kind of database, with what there is of this one', async () => {
+    const environment = { DATABASE_URL: 'memory:', STORAGE_DATABASES_MAIN_POOL_MAX: '5' };
+    const { error, keys } = await faultsOf(load(undefined, { environment }));
+    expect(keys).toEqual(['STORAGE_DATABASES_MAIN_POOL_MAX']);
+    expect(error.message).toContain(
+      'with its URL there are STORAGE_DATABASES_MAIN_URL, STORAGE_DATABASES_MAIN_CRITICAL',
+    );
+  });
+
   test('variables that are nearly ours; those of other programs are not', async () => {
     const environment = {
       STORAGE_DATABASE_MAIN_URL: 'memory:',

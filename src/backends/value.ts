@@ -30,6 +30,8 @@ export function encodeValue(
   before?: object,
 ): Encoded {
   if (!isPlainObject(value)) throw invalid(at, value, 'a plain object');
+  if (isRecord(value) && schema.fields.get('createdAt')?.type !== 'date')
+    throw invalid(at, value, 'a value, which of a stored record is its `value`');
   const walk = new Walk(schema, at, '');
   const copy = walk.object(value, 1);
   checkFields(copy, schema);
@@ -41,6 +43,11 @@ export function encodeValue(
       details: { key: at, bytes, maxBytes },
     });
   return { value: copy, bound: bytes };
+}
+
+/** Whether it is what a collection gives: its Date would be refused as if it were the value's own. */
+function isRecord({ value, version, createdAt, updatedAt }: Readonly<Record<string, unknown>>): boolean {
+  return isDate(createdAt) && isDate(updatedAt) && typeof version === 'number' && typeof value === 'object';
 }
 
 /** As `encodeValue`, for one JSON value that stands at `path` (in a patch) and has no limit; `at` names it in errors. */

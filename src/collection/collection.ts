@@ -86,7 +86,11 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
         const { version } = stored;
         if (ifVersion !== undefined && version !== ifVersion)
           throw this.codec.failure({ status: 'conflict', version }, key, 'update')!;
-        const changed = (async () => this.codec.encode(await change(this.codec.decode(stored).value)))();
+        const changed = (async () => {
+          const next: unknown = await change(this.codec.decode(stored).value);
+          if (next === undefined) throw invalid('change()', next, 'the value that is to be stored: return it');
+          return this.codec.encode(next);
+        })();
         const { value } = await this.within(
           changed,
           context,

@@ -104,11 +104,15 @@ async function refuseIfHeld(
   if (state === 'dead') return;
   // Both times were set by the file system: the clocks of two hosts are not compared.
   if (state === 'unknown' && (await mine.modified()) - found.heartbeat > limitOf(holder, self)) return;
-  throw new UnavailableError(`The directory is in use by ${nameOf(holder, self)} (${path})`, {
-    component,
-    retryable: false,
-    details: holder === undefined ? { path } : { path, pid: holder.pid, host: holder.host, since: holder.since, state },
-  });
+  throw new UnavailableError(
+    `The directory is in use by ${nameOf(holder, self)} (${path}): one process at a time has it; for several, name a database of a server`,
+    {
+      component,
+      retryable: false,
+      details:
+        holder === undefined ? { path } : { path, pid: holder.pid, host: holder.host, since: holder.since, state },
+    },
+  );
 }
 
 function nameOf(holder: Holder | undefined, self: ProcessIdentity): string {

@@ -52,6 +52,11 @@ export function fromSqlState(fault: DatabaseFault, component: string, operation?
 
 function bySqlClass(fault: DatabaseFault, options: StorageErrorOptions): StorageError {
   const { code } = fault;
+  if (code === '57P01' || code === '57P02')
+    return new UnavailableError(
+      `The server ended the connection, as it does where it stops or an administrator says so (SQLSTATE ${code})`,
+      options,
+    );
   if (/^(08|53|57P|55P03)/.test(code))
     return new UnavailableError(`The server cannot serve the statement (SQLSTATE ${code})`, options);
   if (code.startsWith('28')) return new StorageError('UNAUTHORIZED', 'The server refused the credentials', options);

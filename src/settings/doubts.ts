@@ -9,7 +9,7 @@ import { distance } from './values.js';
 const MAIN_URL = ['DATABASE_URL', 'STORAGE_DATABASES_MAIN_URL', 'POSTGRES_CONNECTION_STRING'];
 /** What other programs and platforms call it. */
 const HABITUAL =
-  /^(?:QUARTERMASTER_)?(?:(?:STORAGE|DATABASES?|DB|POSTGRES(?:QL)?|PG|MONGO(?:DB)?|SQLITE|MAIN)_)+(?:URL|URI|DSN|CONNECTION_(?:STRING|URL))(?:_FILE)?$/i;
+  /^(?:QUARTERMASTER_)?(?:(?:STORAGE|DATABASES?|DB|POSTGRES(?:QL)?|PG|MONGO(?:DB)?|SQLITE|MAIN)_)+(?:URL|URI|DSN|CONNECTION_(?:STRING|URL))(?:_FILE)?$|^PG(?:HOST|HOSTADDR|DATABASE|SERVICE)$/i;
 
 export interface Circumstances {
   readonly environment: Variables;

@@ -107,10 +107,11 @@ export function readVariables(environment: Variables, schema: Schema, names: Lay
     if (known.has(variable) || setIn(environment, variable) === undefined) continue;
     // The short form of a database is one of files and arguments.
     const near = known.has(`${variable}_URL`) ? `${variable}_URL` : nearest(variable, known);
+    const beside = near === undefined ? ofSameDatabase(variable, known) : '';
     if (!OURS.test(variable) && near === undefined && !isNearlyOurs(variable, known)) continue;
     faults.push({
       key: variable,
-      expected: `a variable that names a setting${near === undefined ? '' : `; do you mean ${near}?`}`,
+      expected: `a variable that names a setting${near === undefined ? beside : `; do you mean ${near}?`}`,
       actual: 'an unknown name',
       source: 'the environment',
     });
@@ -122,6 +123,16 @@ function nearest(variable: string, known: ReadonlySet<string>): string | undefin
   if (!variable.startsWith('STORAGE_')) return undefined;
   const isNear = (name: string): boolean => distance(name, variable) <= 2 || variable.startsWith(`${name}_`);
   return [...known].find(isNear);
+}
+
+/** What there is of a database of this URL, where the variable is of one: another backend may have the setting. */
+function ofSameDatabase(variable: string, known: ReadonlySet<string>): string {
+  const groups = [...known]
+    .filter((name) => /^STORAGE_DATABASES_.*_CRITICAL$/.test(name))
+    .map((name) => name.slice(0, -8));
+  const group = groups.find((start) => variable.startsWith(start));
+  if (group === undefined) return '';
+  return `; with its URL there are ${[...known].filter((name) => name.startsWith(group)).join(', ')}`;
 }
 
 /**

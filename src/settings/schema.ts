@@ -88,17 +88,19 @@ async function addDatabase(
   if (scheme === undefined || !registry.knownSchemes().includes(scheme)) {
     const schemes = registry.knownSchemes().join(', ');
     const expected = `a URL that begins with its scheme, as sqlite:./data.db and memory: do (registered: ${schemes})`;
-    faults.push({
-      ...told,
-      expected,
-      actual: scheme === undefined ? 'text without a scheme' : 'a URL of another scheme',
-    });
+    faults.push({ ...told, expected, actual: scheme === undefined ? withoutScheme(url) : 'a URL of another scheme' });
     return;
   }
   const driver = await registry.poolForUrl(url.trim());
   add(schema, driver.settings ?? {}, `${at}.`);
   const expected = isUnclean(url) ? CLEAN_URL : refusal(driver, url);
   if (expected !== undefined) faults.push({ ...told, expected, actual: 'another URL' });
+}
+
+/** What comes of files that a shell would have read. */
+function withoutScheme(url: string): string {
+  if (/^\s*["'`]/.test(url)) return 'text in quotes, which are a part of it here';
+  return url.includes('${') ? 'text with ${...}, which nothing replaces here' : 'text without a scheme';
 }
 
 /** What a pool says against a URL. What it throws is not kept: the error of `new URL()` holds the whole of it. */

@@ -41,6 +41,8 @@ export class Attempt {
   private lacking: TablesMissing | undefined;
   private ended = false;
   private givenUp = false;
+  /** Whether its function returned before all of its calls had answered. */
+  private isForsaken = false;
   /** Whether its function has returned, so that what fails from then on is the commit. */
   isToCommit = false;
   /** Operations that have not answered yet. */
@@ -175,8 +177,11 @@ export class Attempt {
   }
 
   private admitted(operation: string, options?: CallOptions, onStatement?: () => void): OperationContext {
-    if (!this.active)
-      throw new StorageError('CLOSED', 'The transaction has ended; its handles cannot be used any more', { operation });
+    if (!this.active) {
+      const unawaited = this.isForsaken ? ': its function returned before all of its calls had answered' : '';
+      const message = `The transaction has ended; its handles cannot be used any more${unawaited}`;
+      throw new StorageError('CLOSED', message, { operation });
+    }
     if (this.inner !== undefined)
       throw new ValidationError(
         'VALIDATION',
@@ -226,6 +231,7 @@ export class Attempt {
    */
   async finish(): Promise<void> {
     const { operations } = this;
+    this.isForsaken = operations.length > 0;
     await this.settle();
     if (this.missing !== undefined) throw this.missing;
     if (operations.length === 0) return;

@@ -95,6 +95,14 @@ describe('cron', () => {
     });
   });
 
+  test.each([
+    ['15m', /scheduleType is 'interval'/],
+    ['30', /scheduleType is 'interval'/],
+    ['2027-01-01T00:00:00Z', /scheduleType is 'once'/],
+  ])('tells of %s which type of schedule it is of', async (expression, hint) => {
+    await expect(readRecurrence(recurrence(expression))).rejects.toThrow(hint);
+  });
+
   test('refuses a zone that is none', async () => {
     for (const scheduleType of ['cron', 'interval'] as const)
       await expect(

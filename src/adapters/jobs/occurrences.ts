@@ -71,7 +71,12 @@ async function cron(expression: string, timezone: string): Promise<Next> {
 }
 
 async function parseCron(expression: string, timezone: string): Promise<Cron> {
-  const expected = 'cron text of 5 or 6 fields, or a name such as @daily, of a time that comes';
+  const other = /^(\d+[smhd]?|P.*)$/i.test(expression)
+    ? "; for seconds, or 15m, 2h, 1d, scheduleType is 'interval'"
+    : /^\d{4}-/.test(expression)
+      ? "; for a time, scheduleType is 'once'"
+      : '';
+  const expected = `cron text of 5 or 6 fields, or a name such as @daily, that has a time to come${other}`;
   if (!/^@\w+$/.test(expression) && ![5, 6].includes(expression.split(/\s+/).length))
     throw invalid('schedule.expression', expression, expected);
   const { Cron } = await import('croner');

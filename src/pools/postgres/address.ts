@@ -29,6 +29,13 @@ const PARAMETERS: ReadonlySet<string> = new Set([
   ...['sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'channel_binding'],
 ]);
 
+/** What others read. Only such a name is shown: behind an unescaped `?` of a password stands the rest of it. */
+const ELSEWHERE: ReadonlySet<string> = new Set([
+  ...['schema', 'connection_limit', 'pool_timeout', 'pgbouncer', 'sslaccept', 'statement_cache_size', 'pool_size'],
+  ...['ssl', 'connect_timeout', 'target_session_attrs', 'statement_timeout', 'search_path', 'gssencmode', 'keepalives'],
+  ...['sslpassword', 'sslcrl', 'sslsni', 'sslnegotiation', 'client_encoding', 'fallback_application_name', 'hostaddr'],
+]);
+
 /** @returns the address, or what is wrong with the URL, without a part of it. */
 export function readAddress(url: string): Address | string {
   let parsed: URL;
@@ -43,7 +50,8 @@ export function readAddress(url: string): Address | string {
     return 'special characters of the password must be percent-encoded';
   const { searchParams } = parsed;
   for (const key of searchParams.keys())
-    if (!PARAMETERS.has(key)) return `a parameter of the URL is unknown; known: ${[...PARAMETERS].join(', ')}`;
+    if (!PARAMETERS.has(key))
+      return `${ELSEWHERE.has(key) ? `the parameter ${key}` : 'a parameter'} of the URL is unknown; known: ${[...PARAMETERS].join(', ')}`;
   const said = (key: string): string | undefined => searchParams.get(key) || undefined;
   const part = (text: string): string | undefined => (text === '' ? undefined : decodeURIComponent(text));
   const host = said('host') ?? part(parsed.hostname.replace(/^\[(.*)\]$/, '$1')) ?? 'localhost';
