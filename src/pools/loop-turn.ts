@@ -10,6 +10,12 @@ const LONGEST = 10;
 let begun: number | undefined;
 let next: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
 
+/** The answer of what has just been started, in the next turn of the loop when this one has gone on for long. */
+export function answeredInTurn<R>(answer: Promise<R>): Promise<R> {
+  const next = nextTurn();
+  return next === undefined ? answer : answer.finally(() => next);
+}
+
 /** To be asked before something runs. @returns `undefined`: it may run at once; else it has to wait for that */
 export function nextTurn(): Promise<void> | undefined {
   const now = performance.now();

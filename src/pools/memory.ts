@@ -8,7 +8,7 @@ import type { Clock } from '../clock.js';
 import type { CheckResult, OperationContext, Session } from '../component.js';
 import { serializationFailure, StorageError } from '../errors.js';
 import { LocalSession } from './local-session.js';
-import { nextTurn } from './loop-turn.js';
+import { answeredInTurn } from './loop-turn.js';
 import { boundsExceeded } from './slot.js';
 import type { Pool, PoolDriver, PoolEnvironment, PoolFigures, TransactionOptions } from './pool.js';
 import { withSavepoint } from './savepoint.js';
@@ -69,7 +69,7 @@ export class MemoryPool implements Pool {
   readonly name: string;
   private readonly clock: Clock;
   private readonly nextTurns: () => number;
-  private readonly nextTurn: () => Promise<void> | undefined;
+  private readonly answered: <R>(answer: Promise<R>) => Promise<R>;
   private readonly tables = new Map<string, Map<string, Map<string, Version[]>>>();
   private readonly sessions = new Set<MemorySession>();
   private log: Change[] = [];
@@ -81,7 +81,7 @@ export class MemoryPool implements Pool {
     this.clock = environment.clock;
     this.nextTurns = seed === null ? () => 0 : turns(seed);
     // A schedule that is to be the same again knows no time.
-    this.nextTurn = seed === null ? nextTurn : () => undefined;
+    this.answered = seed === null ? answeredInTurn : (answer) => answer;
   }
 
   async open(): Promise<void> {
@@ -107,10 +107,12 @@ export class MemoryPool implements Pool {
   }
 
   /** Runs one operation in one turn of the event loop: all of it or, when it throws, nothing. */
-  async run<R>(context: OperationContext, operation: (view: MemoryView) => R): Promise<R> {
+  run<R>(context: OperationContext, operation: (view: MemoryView) => R): Promise<R> {
+    return this.answered(this.runOnce(context, operation));
+  }
+
+  private async runOnce<R>(context: OperationContext, operation: (view: MemoryView) => R): Promise<R> {
     for (let turn = this.nextTurns(); turn > 0; turn--) await Promise.resolve();
-    const turn = this.nextTurn();
-    if (turn !== undefined) await turn;
     this.checkUsable(context);
     if (context.session !== undefined) return operation(this.view(this.own(context.session, context).work));
     const once = new Work(this.commits);

@@ -1,6 +1,6 @@
 /**
  * The turn on the one connection of an embedded database: first come, first served. Who has the turn calls `release`
- * once. A free slot is taken without a timer or a promise, unless the event loop has to turn first.
+ * once. A free slot is taken without a timer or a promise.
  */
 import { listenToAbort } from '../abort.js';
 import { aborted, type Clock, timerDelay, type Timer } from '../clock.js';
@@ -65,7 +65,7 @@ export class Slot {
     if (over !== undefined) throw over;
     if (this.takenAt === undefined) {
       this.takenAt = now;
-      return nextTurn();
+      return undefined;
     }
     return this.wait(bounds, now);
   }

@@ -7,7 +7,7 @@ import { writeBackup } from '../backup-file.js';
 import { beginWith } from '../statement-settings.js';
 import { LocalPool, type Opened } from '../local-pool.js';
 import { faultIn, type LocalSession } from '../local-session.js';
-import { nextTurn } from '../loop-turn.js';
+import { answeredInTurn } from '../loop-turn.js';
 import type {
   CopyFormat,
   PoolEnvironment,
@@ -167,13 +167,21 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
   }
 
   /** @param undone whether what failed with an error has been undone, so that a session goes on. */
-  private async operate<R>(
+  private operate<R>(
     operation: string,
     context: OperationContext,
     run: (database: Maintained) => Promise<R>,
     undone?: (error: unknown) => boolean,
   ): Promise<R> {
-    if (context.session !== undefined) return this.inSession(operation, context, run, undone);
+    if (context.session === undefined) return answeredInTurn(this.outside(operation, context, run));
+    return answeredInTurn(this.inSession(operation, context, run, undone));
+  }
+
+  private async outside<R>(
+    operation: string,
+    context: OperationContext,
+    run: (database: Maintained) => Promise<R>,
+  ): Promise<R> {
     const opened = this.require(operation);
     const { slot, database } = opened;
     const turn = slot.acquire(context);
@@ -193,7 +201,7 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
     }
   }
 
-  private inSession<R>(
+  private async inSession<R>(
     operation: string,
     context: OperationContext,
     run: (database: Maintained) => Promise<R>,
@@ -201,8 +209,6 @@ export class PglitePool extends LocalPool<Maintained> implements PostgresDialect
   ): Promise<R> {
     const session = this.ownSession(context.session!, operation);
     return session.inTurn(context, async () => {
-      const next = nextTurn();
-      if (next !== undefined) await next;
       const { opened } = this.ownSession(session, operation, context);
       try {
         const result = await run(opened.database);

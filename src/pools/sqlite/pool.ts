@@ -3,7 +3,7 @@ import type { OpenContext, OperationContext } from '../../component.js';
 import { controlStatementError, isStorageError, type StorageError, UnavailableError } from '../../errors.js';
 import { LocalPool, type Opened } from '../local-pool.js';
 import type { LocalSession } from '../local-session.js';
-import { nextTurn } from '../loop-turn.js';
+import { answeredInTurn } from '../loop-turn.js';
 import type {
   PoolEnvironment,
   QueryOptions,
@@ -175,7 +175,7 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
   }
 
   /**
-   * Not `async`: on a free connection the work runs before this returns, unless the loop has to turn first.
+   * The work itself does not wait for the loop to turn: it would lose its place among those that wait for the lock.
    * @param text of its first statement.
    */
   private operate<R>(
@@ -184,12 +184,18 @@ export class SqlitePool extends LocalPool<Database> implements SqliteDialectPool
     context: OperationContext,
     run: (database: Database) => R,
   ): Promise<R> {
+    return answeredInTurn(this.perform(operation, text, context, run));
+  }
+
+  /** Not `async`: on a free connection the work runs before this returns. */
+  private perform<R>(
+    operation: string,
+    text: string,
+    context: OperationContext,
+    run: (database: Database) => R,
+  ): Promise<R> {
     try {
-      if (context.session !== undefined) {
-        const next = nextTurn();
-        if (next !== undefined) return next.then(() => this.inSession(operation, context, run));
-        return Promise.resolve(this.inSession(operation, context, run));
-      }
+      if (context.session !== undefined) return Promise.resolve(this.inSession(operation, context, run));
       const opened = this.require(operation);
       if (this.locks.write.busy && !onlyReads(text)) return this.behindLock(operation, text, context, run);
       const turn = opened.slot.acquire(context);
