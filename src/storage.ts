@@ -11,7 +11,7 @@ import { Placement } from './placement.js';
 import type { AnyCollection } from './prepare.js';
 import { Collection } from './collection/collection.js';
 import { COUNTERS } from './collection/counters.js';
-import type { CollectionDefinition } from './collection/definition.js';
+import type { CollectionDefinition, IdKind } from './collection/definition.js';
 import type { RecordSchema } from './backends/backend.js';
 import { checkTenant } from './backends/value.js';
 import type { Path } from './filter/paths.js';
@@ -57,10 +57,10 @@ export abstract class Storage extends StoreFactory {
    * an option that there is not; `UNSUPPORTED` when the database cannot keep what the collection declares; in a transaction
    * `UNAVAILABLE` where its tables are to be made first: the function runs again then.
    */
-  collection<T, In = T, F extends string = Path<T>>(
-    definition: CollectionDefinition<T, In, F>,
+  collection<T, In = T, F extends string = Path<T>, I extends IdKind = IdKind>(
+    definition: CollectionDefinition<T, In, F, I>,
     options: { readonly on?: string | undefined } = {},
-  ): Collection<T, In, F> {
+  ): Collection<T, In, F, I> {
     checkKnown(options, PLACE);
     const place = this.place();
     const database = place.declared(definition, options.on);

@@ -184,7 +184,7 @@ for (const target of targets)
         (tx) => tx.deliver.kv.set('counts', 'k', 1, { signal: AbortSignal.timeout(1_000) }),
         (tx) => tx.deliver.conversations.addMessage('no uuid', { content: 'x' }),
         (tx) => tx.deliver.conversations.addMessage(randomUUID(), { content: 'x', role: 7 } as never),
-        (tx) => tx.deliver.collection(Orders, { on: 'side' }).save({ total: 1 }),
+        (tx) => tx.deliver.collection(Orders, { on: 'side' }).save({ total: 1 }, {} as never),
         (tx) => tx.deliver.collection(Orders, { on: 'side' }).save({ total: 1, dueAt: 'noon' as never }, { id: 'x' }),
         (tx) => tx.deliver.collection(Orders, { on: 'side' }).replace('x', { total: 1 }, { ifVersion: 1 } as never),
         (tx) => tx.deliver.collection(Orders, { on: 'side' }).patch('x', {}, { if: { total: 1 } } as never),

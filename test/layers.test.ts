@@ -39,7 +39,11 @@ const ROOMS: readonly Room[] = [
     may: [...BASE, 'backend contract'],
   },
   { name: 'vector codec', files: ['vectors/codec'], may: [...BASE, 'vector contract'] },
-  { name: 'definition', files: ['collection/definition'], may: [...BASE, 'backend contract', 'record values'] },
+  {
+    name: 'definition',
+    files: ['collection/definition', 'collection/index-declaration'],
+    may: [...BASE, 'backend contract', 'record values'],
+  },
   {
     name: 'collection',
     files: ['collection'],

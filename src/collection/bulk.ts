@@ -7,7 +7,7 @@ import { invalid, UnsupportedError } from '../errors.js';
 import { parseSort } from '../filter/cursor.js';
 import { isPlainObject } from '../filter/json.js';
 import { ALL, NOTHING, type Filter, type FilterNode } from '../filter/syntax.js';
-import type { CollectionDefinition } from './definition.js';
+import type { CollectionDefinition, IdKind } from './definition.js';
 import type { CollectionHost } from './host.js';
 import { IdSource } from './ids.js';
 import { loadRecords, type LoadItem, type LoadOptions } from './load.js';
@@ -18,10 +18,10 @@ import { CollectionReader } from './reader.js';
 import { checkDeclared, type StoredRecord } from './record-codec.js';
 import { claimDerived, updateDerived } from './update.js';
 
-export abstract class BulkCollection<T, In, F extends string> extends CollectionReader<T, F> {
+export abstract class BulkCollection<T, In, F extends string, I extends IdKind> extends CollectionReader<T, F> {
   protected readonly ids: IdSource;
 
-  constructor(definition: CollectionDefinition<T, In, F>, host: CollectionHost) {
+  constructor(definition: CollectionDefinition<T, In, F, I>, host: CollectionHost) {
     checkDeclared(definition, host.backend);
     super(definition, host);
     this.ids = new IdSource(definition, host.backend, this.scope);
@@ -105,7 +105,7 @@ export abstract class BulkCollection<T, In, F extends string> extends Collection
    * fails is in the report, the rest is written; loading the same ids again replaces.
    */
   async load(
-    items: Iterable<LoadItem<In>> | AsyncIterable<LoadItem<In>>,
+    items: Iterable<LoadItem<In, I>> | AsyncIterable<LoadItem<In, I>>,
     options: LoadOptions = {},
   ): Promise<LoadReport> {
     checkOptions(options, 'load');

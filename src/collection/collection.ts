@@ -7,7 +7,7 @@ import { isList, valueAt } from '../filter/json.js';
 import type { Path } from '../filter/paths.js';
 import { ALL } from '../filter/syntax.js';
 import { BulkCollection } from './bulk.js';
-import type { CollectionDefinition } from './definition.js';
+import type { CollectionDefinition, IdKind } from './definition.js';
 import type { CollectionHost } from './host.js';
 import {
   checkOptions,
@@ -16,6 +16,7 @@ import {
   type Patch,
   type PatchOptions,
   type ReplaceOptions,
+  type SaveArguments,
   type SaveManyItem,
   type SaveOptions,
   type VersionOptions,
@@ -24,10 +25,15 @@ import { checkVersion, type StoredRecord } from './record-codec.js';
 import { RecordWriter } from './record-writer.js';
 import { encodeItems, type SaveItem } from './save-items.js';
 
-export class Collection<T, In = T, F extends string = Path<T>> extends BulkCollection<T, In, F> {
+export class Collection<T, In = T, F extends string = Path<T>, I extends IdKind = IdKind> extends BulkCollection<
+  T,
+  In,
+  F,
+  I
+> {
   private readonly writer: RecordWriter<T>;
 
-  constructor(definition: CollectionDefinition<T, In, F>, host: CollectionHost) {
+  constructor(definition: CollectionDefinition<T, In, F, I>, host: CollectionHost) {
     super(definition, host);
     this.writer = new RecordWriter(host.backend, this.scope, this.schema, this.codec, host.clock);
   }
@@ -36,7 +42,7 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
    * Inserts, or replaces what is under `id`; with `ifVersion` it replaces that version only.
    * @throws `VALIDATION`; with `ifVersion`: `NOT_FOUND`, `CONFLICT`; `ALREADY_EXISTS` for a unique constraint.
    */
-  async save(value: In, options: SaveOptions & VersionOptions = {}): Promise<StoredRecord<T>> {
+  async save(value: In, ...[options = {}]: SaveArguments<I, SaveOptions & VersionOptions>): Promise<StoredRecord<T>> {
     checkOptions(options, 'save');
     if (checkVersion(options.ifVersion) === undefined) return this.add('save', 'put', value, options);
     if (options.id === undefined) throw invalid('id', undefined, 'the id of the record (ifVersion is given)');
@@ -44,13 +50,13 @@ export class Collection<T, In = T, F extends string = Path<T>> extends BulkColle
   }
 
   /** Inserts a new record. @throws `ALREADY_EXISTS` when the id is there, `VALIDATION`. */
-  async insert(value: In, options: SaveOptions = {}): Promise<StoredRecord<T>> {
+  async insert(value: In, ...[options = {}]: SaveArguments<I>): Promise<StoredRecord<T>> {
     checkOptions(options, 'insert');
     return this.add('insert', 'insert', value, options);
   }
 
   /** Inserts or replaces up to 1,000 records, 8 MiB together: all of them or none. */
-  async saveMany(items: readonly SaveManyItem<In>[], options: CallOptions = {}): Promise<StoredRecord<T>[]> {
+  async saveMany(items: readonly SaveManyItem<In, I>[], options: CallOptions = {}): Promise<StoredRecord<T>[]> {
     checkOptions(options, 'read');
     if (!isList(items)) throw invalid('items', items, 'an array');
     const { maxBatchItems } = this.backend.capabilities;

@@ -5,9 +5,10 @@ import { isList, isPlainObject } from '../filter/json.js';
 import { pathFault, type FieldType, type FilterDomain } from '../filter/fields.js';
 import type { Path, PathValue } from '../filter/paths.js';
 import { tokenize } from '../filter/text.js';
-import type { FieldSchema, IndexSchema, RecordSchema, UniqueSchema } from '../backends/backend.js';
+import type { FieldSchema, RecordSchema } from '../backends/backend.js';
 import { LIMITS } from '../backends/limits.js';
 import { encodeSequenceId } from '../backends/sequence-id.js';
+import { ENVELOPE, indexKey, parseIndex, parseUnique, type IndexKey } from './index-declaration.js';
 
 export type FieldDeclaration<F extends FieldType = FieldType> = F | { readonly type: F; readonly maxBytes?: number };
 
@@ -18,9 +19,6 @@ type FieldTypeOf<V> = unknown extends V
     | ([Extract<V, number>] extends [never] ? never : 'number')
     | ([Extract<V, boolean>] extends [never] ? never : 'boolean')
     | ([Extract<V, Date>] extends [never] ? never : 'date');
-
-type EnvelopeField = 'version' | 'createdAt' | 'updatedAt' | 'expiresAt';
-type IndexKey<F extends string> = F | EnvelopeField | readonly [F | EnvelopeField, 'asc' | 'desc'];
 
 /**
  * `uuid`: version 7, made here, in the order in which this process makes them. `sequence`: `'1'`, `'2'`, ... of the tenant and the
@@ -70,26 +68,20 @@ export type TypedCollectionSpec<T, F extends string = Path<T>> = SpecOf<T, F> & 
 
 /**
  * A collection's declaration, checked. Make it once, at the top of a module. `T` is what is stored and read, `In` what is
- * written: with a schema that has defaults or transforms they differ. `F` are the declared fields: what is sorted by.
+ * written: with a schema that has defaults or transforms they differ. `F` are the declared fields: what is sorted by. `I` is who
+ * makes the ids.
  */
-export interface CollectionDefinition<T, In = T, F extends string = Path<T>> {
+export interface CollectionDefinition<T, In = T, F extends string = Path<T>, I extends IdKind = IdKind> {
   readonly name: string;
   readonly schema: RecordSchema;
   readonly validator: StandardSchemaV1<In, T> | undefined;
-  readonly ids: IdKind;
+  readonly ids: I;
   /** Declared fields of type `'date'`. */
   readonly dates: readonly F[];
   readonly domain: FilterDomain;
 }
 
 const NAME = /^[a-z][a-z0-9_]{0,47}$/;
-const ENVELOPE: ReadonlyMap<string, FieldType> = new Map<string, FieldType>([
-  ['id', 'string'],
-  ['version', 'number'],
-  ['createdAt', 'date'],
-  ['updatedAt', 'date'],
-  ['expiresAt', 'date'],
-]);
 const KEYS = ['name', 'schema', 'fields', 'indexes', 'unique', 'text', 'id'];
 const INDEX_KEYS = ['keys', 'scope'];
 const UNIQUE_KEYS = ['fields', 'name'];
@@ -103,12 +95,19 @@ const TYPES = ['string', 'number', 'boolean', 'date'];
  * @throws `VALIDATION` for a malformed declaration.
  */
 export function defineCollection<T extends object = Record<string, unknown>, F extends Path<T> = Path<T>>(
+  spec: TypedCollectionSpec<T, F> & { readonly id: 'given' },
+): CollectionDefinition<T, T, F, 'given'>;
+export function defineCollection<T extends object = Record<string, unknown>, F extends Path<T> = Path<T>>(
   spec: TypedCollectionSpec<T, F>,
 ): CollectionDefinition<T, T, F>;
 // The last one, of which compilers tell why it does not fit.
-export function defineCollection<S extends StandardSchemaV1<unknown, object>, F extends SchemaPath<S> = never>(
-  spec: SchemaCollectionSpec<S, F>,
-): CollectionDefinition<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>, F>;
+export function defineCollection<
+  S extends StandardSchemaV1<unknown, object>,
+  F extends SchemaPath<S> = never,
+  I extends IdKind = 'uuid',
+>(
+  spec: SchemaCollectionSpec<S, F> & { readonly id?: I | undefined },
+): CollectionDefinition<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>, F, I>;
 export function defineCollection(
   spec: SpecOf<unknown, string> & { schema?: StandardSchemaV1 | undefined },
 ): CollectionDefinition<unknown> {
@@ -175,14 +174,6 @@ function checkMembers(given: unknown, members: readonly string[], at: string): v
   }
 }
 
-/** The field and the direction of an index's key. */
-function indexKey(key: unknown, at: string): readonly [field: string, direction: string] {
-  if (typeof key === 'string') return [key, 'asc'];
-  if (!isList(key) || key.length !== 2 || !key.every((part) => typeof part === 'string'))
-    throw invalid(at, key, "a field, or a field with 'asc' or 'desc'");
-  return [key[0]!, key[1]!];
-}
-
 function recordDomain(schema: RecordSchema, ids: IdKind): FilterDomain {
   return {
     declared: new Map([...schema.fields].map(([path, field]) => [path, field.type])),
@@ -234,65 +225,4 @@ function parseFields(
       if (other.startsWith(`${path}.`))
         throw invalid(`${at}: fields.${other}`, other, `no field below the declared field ${path}`);
   return fields;
-}
-
-function parseIndex(
-  index: { readonly keys: readonly IndexKey<string>[]; readonly scope?: 'tenant' | 'all' },
-  fields: ReadonlyMap<string, FieldSchema>,
-  at: string,
-): IndexSchema {
-  if (!isList(index.keys) || index.keys.length === 0) throw invalid(`${at}.keys`, index.keys, 'at least one field');
-  const keys = index.keys.map((key, i) => {
-    const [field, direction] = indexKey(key, `${at}.keys[${i}]`);
-    if (field === 'id' || (!ENVELOPE.has(field) && !fields.has(field)))
-      throw invalid(
-        `${at}.keys[${i}]`,
-        field,
-        `a declared field, version, createdAt, updatedAt or expiresAt (${field} is not)`,
-      );
-    if (direction !== 'asc' && direction !== 'desc') throw invalid(`${at}.keys[${i}]`, direction, "'asc' or 'desc'");
-    return { field, direction } as const;
-  });
-  checkEntrySize(
-    keys.map((key) => key.field),
-    fields,
-    at,
-  );
-  const { scope = 'tenant' } = index;
-  if (scope !== 'tenant' && scope !== 'all') throw invalid(`${at}.scope`, scope, "'tenant' or 'all'");
-  const name = [...keys.map((key) => `${key.field}${key.direction === 'desc' ? ' desc' : ''}`), scope].join(', ');
-  return { name, keys, scope };
-}
-
-function parseUnique(
-  constraints: readonly { readonly name: string; readonly fields: readonly string[] }[],
-  fields: ReadonlyMap<string, FieldSchema>,
-  at: string,
-): UniqueSchema[] {
-  return constraints.map((constraint, i) => {
-    const here = `${at}: unique[${i}]`;
-    if (typeof constraint.name !== 'string' || !/^[a-zA-Z][a-zA-Z0-9_]{0,47}$/.test(constraint.name))
-      throw invalid(`${here}.name`, constraint.name, 'a name of the form [a-zA-Z][a-zA-Z0-9_]{0,47}');
-    if (constraints.findIndex((other) => other.name === constraint.name) !== i)
-      throw invalid(`${here}.name`, constraint.name, 'a name that no other constraint has');
-    if (!isList(constraint.fields) || constraint.fields.length === 0)
-      throw invalid(`${here}.fields`, constraint.fields, 'at least one declared field');
-    for (const field of constraint.fields)
-      if (!fields.has(field)) throw invalid(`${here}.fields`, field, `declared fields (${field} is not)`);
-    checkEntrySize(constraint.fields, fields, here);
-    return { name: constraint.name, fields: [...constraint.fields] };
-  });
-}
-
-function checkEntrySize(keys: readonly string[], fields: ReadonlyMap<string, FieldSchema>, at: string): void {
-  const strings = keys.reduce((sum, key) => {
-    const field = fields.get(key);
-    return sum + (field?.type === 'string' ? field.maxBytes : 32);
-  }, LIMITS.tenantBytes + LIMITS.idBytes);
-  if (strings > LIMITS.indexEntryBytes)
-    throw invalid(
-      at,
-      keys,
-      `keys of at most ${LIMITS.indexEntryBytes} bytes together with tenant and id (these can have ${strings}); lower a field's maxBytes`,
-    );
 }

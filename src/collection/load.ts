@@ -12,10 +12,13 @@ import {
   type LoadTarget,
   type Pending,
 } from './load-writer.js';
-import { checkOptions } from './options.js';
+import type { IdKind } from './definition.js';
+import { checkOptions, type Naming } from './options.js';
 import { checkDate } from './record-codec.js';
 
-export interface LoadItem<T> {
+export type LoadItem<T, I extends IdKind = IdKind> = LoadedRecord<T> & Naming<I>;
+
+interface LoadedRecord<T> {
   readonly value: T;
   readonly id?: string | undefined;
   /** Default: now. What an import keeps. */

@@ -1,6 +1,7 @@
 /** What a caller may say about reads and writes. */
 import type { CallOptions } from '../component.js';
 import { checkKnown } from '../errors.js';
+import type { IdKind } from './definition.js';
 import type { MayLack, Path, PathValue } from '../filter/paths.js';
 import type { Envelope, Filter } from '../filter/syntax.js';
 
@@ -20,12 +21,26 @@ export interface ReplaceOptions extends VersionOptions {
   readonly ttl?: number | undefined;
 }
 
-export interface SaveManyItem<T> {
+interface NewRecord<T> {
   readonly value: T;
   readonly id?: string | undefined;
   /** Milliseconds from now. */
   readonly ttl?: number | undefined;
 }
+
+/** What has to be said where ids are `given`. */
+interface Named {
+  readonly id: string;
+}
+
+export type Naming<I extends IdKind> = [I] extends ['given'] ? Named : unknown;
+
+/** The last argument of a save: where ids are `given` it names one. */
+export type SaveArguments<I extends IdKind, O extends object = SaveOptions> = [I] extends ['given']
+  ? [options: O & Named]
+  : [options?: O];
+
+export type SaveManyItem<T, I extends IdKind = IdKind> = NewRecord<T> & Naming<I>;
 
 type Changed<T, P extends string> = NonNullable<PathValue<T, P>>;
 type NumberPath<T, P extends string> = P extends unknown

@@ -5,7 +5,7 @@
  */
 import type { StoreHost } from '../adapters/host.js';
 import type { StoreName } from '../adapters/settings.js';
-import type { CollectionDefinition } from '../collection/definition.js';
+import type { CollectionDefinition, IdKind } from '../collection/definition.js';
 import type { CollectionHost } from '../collection/host.js';
 import type { Pool } from '../pools/pool.js';
 import type { Leave } from './message.js';
@@ -51,10 +51,10 @@ export class Deliveries {
    * A collection of a database by its name. @throws `UNSUPPORTED` where it has no atomic batches, and for ids that the database
    * numbers
    */
-  collection<T, In = T>(
-    definition: CollectionDefinition<T, In, string>,
+  collection<T, In = T, I extends IdKind = IdKind>(
+    definition: CollectionDefinition<T, In, string, I>,
     options: { readonly on: string },
-  ): DeliveredCollection<T, In> {
+  ): DeliveredCollection<T, In, I> {
     const { on } = options;
     const records = this.host.records(definition, on);
     const own = this.host.isOwn(records.backend.pool) ? this.host.ownRecords(definition, on) : undefined;

@@ -4,10 +4,10 @@
  */
 import type { JsonValue, RecordBackend, RecordSchema, Write } from '../backends/backend.js';
 import { Collection } from '../collection/collection.js';
-import type { CollectionDefinition } from '../collection/definition.js';
+import type { CollectionDefinition, IdKind } from '../collection/definition.js';
 import { digest } from '../collection/digest.js';
 import { runOperation, type CollectionHost } from '../collection/host.js';
-import type { Patch } from '../collection/options.js';
+import type { Patch, SaveArguments } from '../collection/options.js';
 import { RecordCodec } from '../collection/record-codec.js';
 import { invalid, UnsupportedError } from '../errors.js';
 import { decodeCall, encodeCall } from './call.js';
@@ -30,7 +30,7 @@ export interface DeliveredWrite {
 }
 
 /** What a collection's writes are where they are delivered: without conditions, since nobody waits for the answer. */
-export class DeliveredCollection<T, In = T> {
+export class DeliveredCollection<T, In = T, I extends IdKind = IdKind> {
   /**
    * @param on the name of the database
    * @param own what the transaction's own writes stand on, where the collection lives there
@@ -50,12 +50,12 @@ export class DeliveredCollection<T, In = T> {
   }
 
   /** Inserts, or replaces what is under `id` by then. */
-  save(value: In, options: NewRecordOptions = {}): Promise<Delivery> {
+  save(value: In, ...[options]: SaveArguments<I, NewRecordOptions>): Promise<Delivery> {
     return this.later((collection) => collection.save(value, options));
   }
 
   /** One whose id is there by then becomes a dead letter. */
-  insert(value: In, options: NewRecordOptions = {}): Promise<Delivery> {
+  insert(value: In, ...[options]: SaveArguments<I, NewRecordOptions>): Promise<Delivery> {
     return this.later((collection) => collection.insert(value, options));
   }
 
