@@ -13,8 +13,8 @@ export default {
   testSequencer: '<rootDir>/jest.sequencer.js',
   // A safety net, wide enough for a machine that does other things too.
   testTimeout: 180_000,
-  // Tests wait for servers, leases and children as often as they compute: two cores have work for three files.
-  maxWorkers: availableParallelism() + 1,
+  // Tests wait for servers, leases and children as often as they compute: two cores have work for four files.
+  maxWorkers: availableParallelism() * 2,
   // What a test file leaves in its worker's heap makes every later collection dearer, and opening a PGlite sets off
   // several: after fifty files it costs ten times as much as in a new worker.
   workerIdleMemoryLimit: '512MB',
