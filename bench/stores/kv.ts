@@ -2,6 +2,7 @@
 import pg from 'pg';
 import { openStorage, type KeyValueStore } from 'quartermaster';
 import { idOf } from '../../src/adapters/kv/entry.js';
+import { atDistance } from '../distance.js';
 import { compare, type Row } from '../measure.js';
 import { withDatabase, withoutDisk } from '../records/database.js';
 import { each, now } from '../records/orders.js';
@@ -9,7 +10,7 @@ import { each, now } from '../records/orders.js';
 const KEYS = 2_000;
 const COUNTERS = 50;
 const NAMESPACE = 'bench';
-const ROUNDS = { rounds: 11, count: 500 };
+const ROUNDS = 11;
 const NO_QUOTAS = { namespaceQuotaBytes: 0 };
 const A_QUOTA = { namespaceQuotaBytes: 1_000_000_000 };
 /** Made once: a host who writes SQL has its keys at hand. */
@@ -25,11 +26,16 @@ interface Statement {
 }
 
 export function benchKv(): Promise<Row[]> {
-  return withDatabase(bench);
+  return withDatabase(async (url) => {
+    await withoutDisk(url);
+    return [
+      ...(await bench(url, 'on this machine', 500)),
+      ...(await atDistance(url, (far) => bench(far, '1 ms away', 100))),
+    ];
+  });
 }
 
-async function bench(url: string): Promise<Row[]> {
-  await withoutDisk(url);
+async function bench(url: string, where: string, count: number): Promise<Row[]> {
   const settings = { databases: { main: { url, pool: { max: 4 } } } };
   await using plain = await openStorage({ ...settings, kv: NO_QUOTAS }, { environment: {} });
   await using counted = await openStorage({ ...settings, kv: A_QUOTA }, { environment: {} });
@@ -54,7 +60,12 @@ async function bench(url: string): Promise<Row[]> {
     ['a quota of the namespace', '', counted],
   ] as const)
     for (const [name, operation] of Object.entries(operationsOf(kv)))
-      rows.push(await compare(`${name}, ${mode}`, goal, each(operation), each(raw[name as keyof typeof raw]), ROUNDS));
+      rows.push(
+        await compare(`${name}, ${mode}, ${where}`, goal, each(operation), each(raw[name as keyof typeof raw]), {
+          rounds: ROUNDS,
+          count,
+        }),
+      );
   await client.end();
   return rows;
 }

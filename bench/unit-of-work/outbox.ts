@@ -1,7 +1,8 @@
 /**
  * The outbox on PostgreSQL: two dispatchers that deliver what waits, beside the same by hand in SQL, with as many keys and
- * messages at once. The handlers do nothing. Alone: `node build/bench/unit-of-work/outbox.js`.
+ * messages at once; with handlers that do nothing, and with such as wait for something. Alone: `node build/bench/unit-of-work/outbox.js`.
  */
+import { setTimeout } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import pg from 'pg';
 import { openStorage, type StorageManager } from 'quartermaster';
@@ -15,9 +16,12 @@ const BATCH = 20;
 const ROUNDS = 5;
 /** Rounds that are not measured go on for so many milliseconds of dispatching: until the engine has compiled both. */
 const WARM_UP = 8_000;
+/** `takes`: milliseconds of each delivery. */
 const SHAPES = [
-  { keys: 500, each: 20 },
-  { keys: 2_000, each: 1 },
+  { keys: 500, each: 20, takes: 0 },
+  { keys: 2_000, each: 1, takes: 0 },
+  { keys: 500, each: 20, takes: 1 },
+  { keys: 2_000, each: 1, takes: 5 },
 ];
 
 async function fillOurs(storage: StorageManager, keys: number, each: number): Promise<void> {
@@ -33,13 +37,18 @@ async function fillOurs(storage: StorageManager, keys: number, each: number): Pr
   await Promise.all([0, 1, 2, 3].map(fill));
 }
 
-function dispatchOurs(managers: readonly StorageManager[], count: number): Promise<void> {
+function dispatchOurs(
+  managers: readonly StorageManager[],
+  count: number,
+  deliver: () => Promise<unknown>,
+): Promise<void> {
   return new Promise((resolve) => {
     let left = count;
     const relays = managers.map((manager) =>
       manager.outbox.relay({
         handlers: {
           mail: async () => {
+            await deliver();
             if (--left === 0) void Promise.all(relays.map((relay) => relay.stop())).then(() => resolve());
           },
         },
@@ -62,17 +71,18 @@ export function benchOutbox(): Promise<void> {
     );
     console.log('\n| two dispatchers | ours, us a message: best, median | by hand: best, median | by hand / ours |');
     console.log('|---|---|---|---|');
-    for (const { keys, each } of SHAPES) {
+    for (const { keys, each, takes } of SHAPES) {
       const count = keys * each;
+      const deliver = (): Promise<unknown> => (takes === 0 ? Promise.resolve() : setTimeout(takes));
       const times: [number, number][] = [];
       let warmth = 0;
       for (let round = 0; times.length < ROUNDS; round++) {
         await fillOurs(managers[0]!, keys, each);
         await fillByHand(client, keys, each);
         await client.query('VACUUM ANALYZE');
-        const ours = (): Promise<unknown> => dispatchOurs(managers, count);
+        const ours = (): Promise<unknown> => dispatchOurs(managers, count, deliver);
         const hand = (): Promise<unknown> =>
-          Promise.all(pools.map((pool) => dispatchByHand(pool, CONCURRENCY, BATCH, async () => undefined)));
+          Promise.all(pools.map((pool) => dispatchByHand(pool, CONCURRENCY, BATCH, deliver)));
         const row: [number, number] = [0, 0];
         for (const i of round % 2 === 0 ? ([0, 1] as const) : ([1, 0] as const)) {
           const begun = performance.now();
@@ -87,7 +97,10 @@ export function benchOutbox(): Promise<void> {
         return `${Math.min(...own).toFixed(0)}, ${median(own).toFixed(0)}`;
       };
       const ratio = median(times.map(([ours, hand]) => hand / ours));
-      console.log(`| ${keys} keys, ${each} messages each | ${shown(0)} | ${shown(1)} | ${ratio.toFixed(2)} |`);
+      const handlers = takes === 0 ? 'do nothing' : `take ${takes} ms`;
+      console.log(
+        `| ${keys} keys, ${each} messages each, handlers ${handlers} | ${shown(0)} | ${shown(1)} | ${ratio.toFixed(2)} |`,
+      );
     }
     for (const manager of managers) await manager.close();
     for (const pool of pools) await pool.end();
