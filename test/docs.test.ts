@@ -69,7 +69,7 @@ async function runOnce(example: Example): ReturnType<typeof run> {
   const folder = join(scratch, example.file);
   await mkdir(folder);
   // PGlite is compiled anew in each: what V8 would optimize of it does not come back in so short a run.
-  const flags = ['--liftoff-only', '--enable-source-maps'];
+  const flags = ['--liftoff-only', '--single-threaded-gc', '--enable-source-maps'];
   return run(process.execPath, [...flags, scriptOf(example)], folder, SAFETY_LIMIT);
 }
 

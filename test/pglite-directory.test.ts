@@ -181,7 +181,7 @@ describe('kill -9', () => {
     const acknowledged: number[] = [];
     for (let round = 0; round < 6; round++) {
       const first = round * 1_000_000;
-      const child = spawn(process.execPath, [WRITER, directory, String(first)], {
+      const child = spawn(process.execPath, ['--single-threaded-gc', WRITER, directory, String(first)], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       const exited = once(child, 'exit');
