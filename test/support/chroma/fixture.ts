@@ -93,9 +93,16 @@ export class ChromaFixture {
   }
 }
 
+const ATTEMPTS = 10;
+
 async function native(method: string, url: string, body?: unknown): Promise<unknown> {
   const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-  const response = await fetch(url, { method, headers: { 'content-type': 'application/json' }, ...sent });
-  if (!response.ok) throw new Error(`${method} ${url}: ${response.status} ${await response.text()}`);
-  return response.json();
+  for (let attempt = 1; ; attempt++) {
+    const response = await fetch(url, { method, headers: { 'content-type': 'application/json' }, ...sent });
+    if (response.ok) return response.json();
+    const text = await response.text();
+    // The server's own database was busy with others for as long as it waits: nothing was done.
+    if (attempt < ATTEMPTS && text.includes('database is locked')) continue;
+    throw new Error(`${method} ${url}: ${response.status} ${text}`);
+  }
 }
