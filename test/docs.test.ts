@@ -68,7 +68,8 @@ afterAll(async () => {
 async function runOnce(example: Example): ReturnType<typeof run> {
   const folder = join(scratch, example.file);
   await mkdir(folder);
-  // PGlite is compiled anew in each: what V8 would optimize of it does not come back in so short a run.
+  // PGlite is compiled anew in each: what V8 would optimize of it does not come back in so short a run. Threads that
+  // collect its garbage would take the cores from the other tests.
   const flags = ['--liftoff-only', '--single-threaded-gc', '--enable-source-maps'];
   return run(process.execPath, [...flags, scriptOf(example)], folder, SAFETY_LIMIT);
 }

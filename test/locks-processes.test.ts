@@ -14,7 +14,7 @@ import { storageTargets } from './support/storage-targets.js';
 
 const CHILD = fileURLToPath(new URL('./children/lock-contender.js', import.meta.url));
 const Counts = defineCollection<{ count: number }>({ name: 'lock_counts', id: 'given' });
-const [PROCESSES, ROUNDS] = [6, 10];
+const [PROCESSES, ROUNDS] = [8, 10];
 const LIMIT = 240_000;
 
 interface Told {

@@ -58,7 +58,7 @@ async function recallOf(
   const plans: string[] = [];
   const seen = providerOn(
     // In a transaction the search's settings are a statement of their own.
-    explaining(pool, ({ text, plan }) => void (text.includes(schema.name) && plans.push(plan))),
+    explaining(pool, ({ text, plan }) => void (text.includes(`qm_v_${schema.name}_`) && plans.push(plan))),
   );
   let found = 0;
   await pool.transaction({ context: context() }, async (session) => {
