@@ -17,12 +17,13 @@ import type { DeliveryFailure } from './relay/faults.js';
 import { LockWaits } from './relay/lock-waits.js';
 import { operations, withinAdmitted, type Operate } from './relay/operate.js';
 import { backoffDelay, type RelaySettings } from './relay/options.js';
+import { Places } from './relay/places.js';
 import { StopDeadline } from './stop-deadline.js';
 
 export interface RelayStatus {
   /** `stopped` also when the manager was closed under it. */
   readonly state: 'running' | 'stopping' | 'stopped';
-  /** Keys that are being delivered now. */
+  /** Keys that it holds: those that are being delivered, have been and are being noted, or are next. At most three times `concurrency`. */
   readonly inFlight: number;
   readonly delivered: number;
   readonly failed: number;
@@ -52,6 +53,7 @@ const LONGEST_WAIT = 10_000;
 export class Relay extends Handle {
   private readonly backend: RecordBackend;
   private readonly lanes = new Map<string, { readonly delivery: LaneDelivery; readonly ended: Promise<void> }>();
+  private readonly places: Places;
   private readonly settings: RelaySettings;
   private readonly laneHost: LaneHost;
   private readonly operate: Operate;
@@ -84,6 +86,7 @@ export class Relay extends Handle {
     super();
     this.backend = host.backend;
     this.pauses = new LoopPause(host.clock);
+    this.places = new Places(settings.concurrency, host.clock, () => this.pauses.wake());
     this.settings = { ...settings, onFailure: (failure) => this.count(failure, settings.onFailure) };
     this.operate = operations(host, settings.lease, this.abandon.signal);
     const isStopping = (): boolean => this.stopping;
@@ -93,6 +96,7 @@ export class Relay extends Handle {
       ...{ backend: host.backend, clock: host.clock, lease: settings.lease },
       ...{ settings: this.settings, operate: operations(admitted, settings.lease, this.abandon.signal) },
       endings: new Endings(admitted),
+      places: this.places,
       lockWaits: new LockWaits(settings.concurrency, host.clock, isStopping),
       isStopping,
       givenUp: this.giveUp.signal,
@@ -150,6 +154,7 @@ export class Relay extends Handle {
 
   private async end(): Promise<void> {
     this.stopping = true;
+    this.places.close();
     this.pauses.wake();
     await this.loopEnded;
     await Promise.all([...this.lanes.values()].map(({ ended }) => ended));
@@ -178,23 +183,27 @@ export class Relay extends Handle {
   private async claimSome(): Promise<boolean> {
     const { concurrency } = this.settings;
     this.pauses.look();
-    if (this.lanes.size === concurrency) return false;
-    if (this.due.mayBeMore) await this.pauses.gather(() => this.stopping || this.lanes.size <= concurrency / 2);
+    if (this.free === 0) return false;
+    if (this.due.mayBeMore) await this.pauses.gather(() => this.stopping || this.free >= concurrency / 2);
     if (this.stopping || !(await this.hasTables())) return false;
-    const free = concurrency - this.lanes.size;
     // What has woken the loop is seen to by a look, not by a claim of what an earlier one found.
-    const hasLooked = await this.due.find(LOOKED_FOR * free + this.lanes.size);
-    if (this.stopping) return false;
+    const hasLooked = await this.due.find(LOOKED_FOR * this.free + this.lanes.size);
+    const { free } = this;
+    if (this.stopping || free === 0) return false;
     // Those that others have taken meanwhile are made up for, where one claim chooses.
     const wanted = this.due.take(this.backend.claim === undefined ? free : Math.max(free, CHOSEN_FROM));
     const due = wanted.filter(({ id }) => !this.lanes.has(id));
     if (due.length === 0) return !hasLooked || this.due.mayBeMore;
-    const claimed = await this.claim(due, free);
+    const claimed = await this.claim(due, Math.min(free, due.length));
     const isBeaten = claimed.length < Math.min(free, due.length);
     if (!isBeaten) this.due.putBack(due.filter(({ id }) => !claimed.includes(id)));
     else this.due.forget();
     this.misses = claimed.length === 0 ? this.misses + 1 : 0;
     return this.misses < MOST_MISSES && (!hasLooked || isBeaten || this.due.mayBeMore);
+  }
+
+  private get free(): number {
+    return this.places.free(this.lanes.size);
   }
 
   private async hasTables(): Promise<boolean> {

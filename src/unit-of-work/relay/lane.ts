@@ -12,6 +12,7 @@ import { LaneLease, type LeaseHost } from './lease.js';
 import { restOf, type LockWaits } from './lock-waits.js';
 import type { Operate } from './operate.js';
 import { backoffDelay, ForAnotherProcess, type RelaySettings } from './options.js';
+import { Place, type Places } from './places.js';
 
 /** Milliseconds for which a delivered message may wait for those after it, to be deleted together with them. */
 const TOGETHER = 100;
@@ -24,6 +25,7 @@ const MOST_DOUBLINGS = 5;
 export interface LaneHost extends LeaseHost {
   readonly settings: RelaySettings;
   readonly endings: Endings;
+  readonly places: Places;
   readonly lockWaits: LockWaits;
   readonly isStopping: () => boolean;
   /** Aborts when the relay gives up the deliveries that run. */
@@ -50,6 +52,7 @@ export class LaneDelivery {
   /** Why the lane's delivery ends before it is empty. */
   private ending: 'lost' | 'stopped' | undefined;
   private current: HandlerCall | undefined;
+  private readonly place: Place;
   constructor(
     private readonly host: LaneHost,
     private readonly lane: ClaimedLane,
@@ -58,6 +61,7 @@ export class LaneDelivery {
   ) {
     this.backend = host.backend;
     this.settings = host.settings;
+    this.place = new Place(host.places);
     this.lease = new LaneLease(host, lane, (why) => this.lose(why));
     this.attempts = lane.attempts;
     this.together = lane.attempts === 1;
@@ -68,9 +72,11 @@ export class LaneDelivery {
   async run(): Promise<void> {
     this.lease.start();
     try {
-      while (await this.deliverSome());
+      let isMore = (await this.place.enter()) || (await this.release());
+      while (isMore) isMore = await this.deliverSome();
     } finally {
       this.lease.close();
+      this.place.leave();
     }
   }
 
@@ -190,6 +196,7 @@ export class LaneDelivery {
   /** Deletes the lane with its last messages, unless another message has come, or may come. @returns whether there may be more. */
   private async finish(keyVersion: number | undefined): Promise<boolean> {
     const { done, lane } = this;
+    this.place.leave();
     // Of a message that comes next, none has begun.
     this.attempts = 1;
     const rests = this.restsBefore();
@@ -210,7 +217,7 @@ export class LaneDelivery {
     // A wait that the relay gave up says nothing of the key.
     if (results === undefined) return this.release(this.host.givenUp.aborted ? rests : rests + 1);
     if (results.every(isDone)) return false;
-    return this.host.isStopping() ? this.release() : this.keep();
+    return !this.host.isStopping() && (await this.place.enter()) ? this.keep() : this.release();
   }
 
   /**

@@ -6,7 +6,7 @@ import type { Clock } from '../../clock.js';
 import { backoffDelay, type Backoff } from './options.js';
 
 /**
- * Milliseconds. A wait takes a place of the relay and a connection from the other keys, and one that is cut off costs the
+ * Milliseconds. A wait takes a connection from the other keys, and one that is cut off costs the
  * connection. So a few at a time last as long as usual transactions do, and the others only as long as ten answers of the server.
  */
 const LONG = 1_000;
