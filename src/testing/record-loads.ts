@@ -225,19 +225,25 @@ export async function compareLoads(backend: RecordBackend, options: DrawOptions)
     fc.string({ unit: 'grapheme' }).map((drawn) => drawn.replaceAll('\0', '')),
   );
   const maybe = <T>(drawn: Arbitrary<T>): Arbitrary<T | undefined> => fc.option(drawn, { nil: undefined });
+  const json = fc.oneof(text, fc.dictionary(text, text), fc.array(text));
+  const expiry = fc.integer({ min: -1, max: 2 }).map((second) => new Date(NOW.getTime() + second * 1_000));
   const item = (id: Arbitrary<string | undefined>) =>
     fc.record({
       id,
       value: fc.record({
         code: options.keepsUniqueKeys === true ? fc.constant(undefined) : maybe(fc.constantFrom(...CODES)),
         note: maybe(text),
-        any: maybe(fc.oneof(text, fc.dictionary(text, text), fc.array(text), fc.constant(Number.NaN))),
+        any: maybe(fc.oneof({ weight: 9, arbitrary: json }, { weight: 1, arbitrary: fc.constant(Number.NaN) })),
       }),
       createdAt: maybe(fc.constantFrom(new Date(0), new Date('0000-01-01'), new Date(Date.UTC(9999, 0, 1)))),
-      expiresAt: maybe(fc.integer({ min: -1, max: 2 }).map((second) => new Date(NOW.getTime() + second * 1_000))),
+      expiresAt: fc.oneof(fc.constant(undefined), expiry),
     });
+  const some = (id: Arbitrary<string | undefined>) => fc.array(item(id), { minLength: 1, maxLength: 8 });
   const loads = (id: Arbitrary<string | undefined>) =>
-    fc.array(fc.array(item(id), { maxLength: 8 }), { minLength: 1, maxLength: 3 });
+    fc.array(fc.oneof({ weight: 9, arbitrary: some(id) }, { weight: 1, arbitrary: fc.constant([]) }), {
+      minLength: 1,
+      maxLength: 3,
+    });
   const case$ = fc.oneof(
     fc.record({ collection: fc.constant(Named), steps: loads(fc.constantFrom('a', '\\N', 'b\\', '\\.', 'é"{}')) }),
     fc.record({ collection: fc.constant(Numbered), steps: loads(maybe(fc.constantFrom('1', '3', '20'))) }),
