@@ -108,6 +108,8 @@ export interface Operation {
   readonly context: OperationContext;
   /** Where it runs: a database or a vector provider, by its name in the settings. Absent: nobody is to be told of it. */
   readonly component?: string;
+  /** Milliseconds that it has by `lifecycle.operationTimeout`, where its caller gives it none. */
+  readonly usualTimeout?: number;
   /** @param failure what it ended with, where it did not succeed. */
   readonly end: (failure?: unknown) => void;
   /** Whether nobody is to hear that it failed: it belongs to a run of a transaction's function that is over, and run again. */

@@ -47,7 +47,7 @@ export async function runAdmitted<R>(
       return await runMeasured(context, { operation: name, component, collection }, work);
     return await work(context);
   } catch (error) {
-    failure = located(error, name, collection, options?.timeout);
+    failure = located(error, name, collection, options?.timeout, operation.usualTimeout);
     // The transaction fails by it under the same name.
     const { session } = context;
     if (session !== undefined && session.failure === error) session.failure = failure as StorageError;
@@ -63,14 +63,21 @@ export async function runAdmitted<R>(
  * Of what ended in time or place, a pool knows neither the operation nor its caller: made here, the stack leads to both. What
  * a function of the host throws has no component, and is the host's.
  */
-function located(error: unknown, operation: string, collection?: string, ownTimeout?: number): unknown {
+function located(
+  error: unknown,
+  operation: string,
+  collection?: string,
+  ownTimeout?: number,
+  usualTimeout?: number,
+): unknown {
   if (!isStorageError(error) || !UNLOCATED.has(error.operation) || !OF_POOLS.has(error.code)) return error;
   if (error.component === undefined) return error;
-  const timeout = error.code === 'TIMEOUT' ? ownTimeout : undefined;
+  const timeout = error.code === 'TIMEOUT' ? (ownTimeout ?? usualTimeout) : undefined;
+  const setting = ownTimeout === undefined ? ' by lifecycle.operationTimeout' : '';
   const of = collection === undefined ? '' : ` of ${collection}`;
   // The third of a lease, say, is no whole number.
   const limit = timeout !== undefined && timeout > 1 ? Math.round(timeout) : timeout;
-  const given = limit === undefined ? '' : ` (${limit} ms)`;
+  const given = limit === undefined ? '' : ` (${limit} ms${setting})`;
   const details = {
     ...error.details,
     ...(collection && { collection }),

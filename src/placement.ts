@@ -151,8 +151,10 @@ export class Placement {
       checkCallOptions(options);
       if (pool !== undefined) refuseInsideTransaction(pool, operation);
       const end = parts.admit(component);
-      const deadline = clock.monotonic() + (options.timeout ?? parts.operationTimeout);
-      return { context: { now: clock.now(), deadline, signal: options.signal }, component: name, end };
+      const { operationTimeout } = parts;
+      const deadline = clock.monotonic() + (options.timeout ?? operationTimeout);
+      const context = { now: clock.now(), deadline, signal: options.signal };
+      return { context, component: name, usualTimeout: operationTimeout, end };
     };
   }
 }

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { defineCollection, openStorage } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
+import { gate } from './support/postgres/fixture.js';
 
 interface Order {
   status: string;
@@ -150,6 +151,30 @@ test('a time that is over names the operation, its collection and its limit, and
     details: { collection: 'orders', timeout: 0.000_1 },
   });
   expect((error as Error).stack).toContain('countLate');
+});
+
+test('where the caller gave no time, what is over names the setting that did', async () => {
+  const settings = { databases: { main: 'sqlite::memory:' }, lifecycle: { operationTimeout: 50 } };
+  const hasty = await openStorage(settings, { environment: {} });
+  await hasty.collection(Orders).count();
+  const { passed, open } = gate();
+  const begun = gate();
+  const holding = hasty.transaction(
+    async () => {
+      begun.open();
+      await passed;
+    },
+    { timeout: 60_000 },
+  );
+  await begun.passed;
+  await expect(hasty.collection(Orders).count()).rejects.toMatchObject({
+    code: 'TIMEOUT',
+    message: expect.stringMatching(/^count of orders \(50 ms by lifecycle\.operationTimeout\): The deadline/),
+    details: { collection: 'orders', timeout: 50 },
+  });
+  open();
+  await holding;
+  await hasty.close();
 });
 
 test('a quota names its setting', async () => {

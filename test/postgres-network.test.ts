@@ -216,6 +216,20 @@ describeServer('the network', () => {
     expect(await rowsOf(pool, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
 
+  test('somebody else listens: what ends the connection is told apart from who refuses it', async () => {
+    const other = createServer((socket: Socket) =>
+      socket.on('error', () => undefined).once('data', () => socket.end()),
+    );
+    await once(other.listen(0, '127.0.0.1'), 'listening');
+    const { port } = other.address() as AddressInfo;
+    const pool = fixture.make({}, fixture.through(port));
+    await expect(pool.open(openContext())).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: `The connection to 127.0.0.1:${port} failed (closed by the other side)`,
+    });
+    other.close();
+  });
+
   test('a server that goes while it is asked for another limit: the statement behind that was surely not run', async () => {
     const observer = await fixture.pool({ pool: { max: 1 } });
     const pool = await through({ pool: { max: 1 } });

@@ -50,10 +50,16 @@ export function mapError(error: unknown, component: string, operation: string, s
   }
   if (typeof code === 'string' && /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|^ERR_(SSL|TLS|OSSL)/.test(code))
     return new StorageError('CONFIGURATION', `TLS with the server failed (${code})`, options);
+  const reason = typeof code === 'string' ? code : isClosed(message) ? 'closed by the other side' : undefined;
   return new UnavailableError(
-    `The connection to ${server} failed${typeof code === 'string' ? ` (${code})` : ''}`,
+    `The connection to ${server} failed${reason === undefined ? '' : ` (${reason})`}`,
     options,
   );
+}
+
+/** In the words of `pg`: a peer that is no PostgreSQL, or a proxy without one behind it, ends what it does not know. */
+function isClosed(message: unknown): boolean {
+  return typeof message === 'string' && message.startsWith('Connection terminated');
 }
 
 /** What a server says to who connects: in the words of statements it would send the reader after something else. */
