@@ -134,7 +134,7 @@ export abstract class Store extends Handle {
       const most = context.session === undefined && host.delivery === undefined ? Infinity : ATTEMPTS;
       for (let attempt = 1; ; attempt++) {
         const at = attempt === 1 ? context : { ...context, now: host.clock.now() };
-        const unit = new Unit(host, at, this.definition.events, this.definition.prefix);
+        const unit = new Unit(host, at, this.definition.events, this.definition.prefix, attempt === 1);
         const result = await plan(unit, host);
         // Where there are no transactions, what tells nothing needs none, and the rest is refused before it writes.
         if (isApart && unit.events.length > 0) throw untellable(host, this.operationName(operation));

@@ -1,4 +1,4 @@
-/** What a read of a unit may say beside its filter, and a write beside its value. */
+/** What a read of a unit may say beside its filter, a write beside its value, and what a write gives. */
 import type { Sort } from '../collection/options.js';
 import type { StoredRecord } from '../collection/record-codec.js';
 import type { Path } from '../filter/paths.js';
@@ -41,4 +41,9 @@ export interface PatchConditions<T> {
   readonly ifVersion?: number | undefined;
   readonly orInsert?: T | undefined;
   readonly expiresAt?: Date | null | undefined;
+}
+
+/** A record that only its write tells, once the unit is written. */
+export interface Patched<T> {
+  record(): StoredRecord<T>;
 }

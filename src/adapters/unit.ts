@@ -11,8 +11,7 @@ import type { Patch } from '../collection/options.js';
 import { rangesAfter } from '../collection/page.js';
 import { RecordCodec, type StoredRecord } from '../collection/record-codec.js';
 import type { OperationContext } from '../component.js';
-import type { StorageError } from '../errors.js';
-import { ConflictError, invalid } from '../errors.js';
+import { ConflictError, invalid, type StorageError } from '../errors.js';
 import { parseSort } from '../filter/cursor.js';
 import { normalize } from '../filter/normalize.js';
 import { parseFilter, type Filter } from '../filter/syntax.js';
@@ -21,12 +20,7 @@ import { DELIVERED, DELIVERED_FOR } from '../unit-of-work/delivered.js';
 import { IDEMPOTENCY, REMEMBERED_FOR } from './idempotency.js';
 import { Batch, patchTo, type Pending } from './batch.js';
 import { EVENTS_PER_WRITE, type Actor, type EventValue, type StoreEvent } from './events.js';
-import type { Insertion, PatchConditions, Replacement, Size, UnitQuery } from './unit-options.js';
-
-/** A record that only its write tells, once the unit is written. */
-export interface Patched<T> {
-  record(): StoredRecord<T>;
-}
+import type { Insertion, PatchConditions, Patched, Replacement, Size, UnitQuery } from './unit-options.js';
 
 type Aggregate = Pick<StoredRecord<unknown>, 'id' | 'version'>;
 
@@ -46,6 +40,8 @@ export class Unit {
     /** The store's; its events' types begin with `prefix`. */
     private readonly eventsOf: CollectionDefinition<EventValue>,
     private readonly prefix: string,
+    /** Whether none of its writes has been refused yet: what is likely may stand for what would have to be read. */
+    readonly isFirstTry = true,
   ) {
     this.backend = host.backend;
     this.batch = new Batch(host.backend);

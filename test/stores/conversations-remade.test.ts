@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@j
 import { randomUUID } from 'node:crypto';
 import { openStorage, type ConversationStore, type StorageManager, type StoreEvent } from '../../src/index.js';
 import { VectorStore } from '../../src/vectors/vector-store.js';
+import { databaseOf } from '../support/open-parts.js';
 import { storageTargets } from '../support/storage-targets.js';
 
 /** The first `count` of them. */
@@ -43,6 +44,30 @@ for (const target of storageTargets('conversations: remade').filter(({ transacti
       expect(await take(store.tail(id, { after: 3 }), 1)).toMatchObject([{ content: 'd' }]);
       expect(await store.getConversation(id)).toMatchObject({ messageCount: 1, lastSeq: 4, version: 1 });
       expect(await store.getConversation(id)).not.toHaveProperty('formerVersion');
+    });
+
+    test('in a transaction, one made again goes on, beside what else is written there', async () => {
+      const tenant = storage.tenant(randomUUID());
+      const id = randomUUID();
+      for (const content of ['a', 'b']) await tenant.conversations.addMessage(id, { content });
+      await tenant.conversations.deleteConversation(id);
+      await tenant.transaction(async (tx) => {
+        await tx.kv.set('beside', 'key', 1);
+        expect(await tx.conversations.addMessage(id, { content: 'c' })).toMatchObject({ seq: 3 });
+        expect(await tx.conversations.addMessage(id, { content: 'd' })).toMatchObject({ seq: 4 });
+      });
+      expect(await tenant.conversations.getConversation(id)).toMatchObject({ messageCount: 2, lastSeq: 4 });
+      expect(await tenant.kv.get('beside', 'key')).toMatchObject({ value: 1 });
+    });
+
+    test('one that was never there is begun with one read', async () => {
+      const store = fresh();
+      await store.addMessage(randomUUID(), { content: 'the tables are there' });
+      const { backend } = databaseOf(storage);
+      const reading = jest.spyOn(backend, 'read');
+      const finding = jest.spyOn(backend, 'find');
+      await store.addMessage(randomUUID(), { content: 'a' });
+      expect([reading.mock.calls.length, finding.mock.calls.length]).toEqual([1, 0]);
     });
 
     test('watchers get the events of one made again, by any way', async () => {

@@ -8,7 +8,8 @@ import { isStorageError, UnsupportedError } from '../../errors.js';
 import { isDate } from '../../filter/json.js';
 import type { StoreHost } from '../host.js';
 import { callOptions, Store } from '../store.js';
-import type { Patched, Unit } from '../unit.js';
+import type { Patched } from '../unit-options.js';
+import type { Unit } from '../unit.js';
 import type { EventInput } from './input.js';
 import { recentConversations, type RecentConversations } from './recent.js';
 import {

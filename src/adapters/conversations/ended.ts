@@ -36,11 +36,14 @@ export interface Beginning {
 /** Of one under an id that nobody can have used before. */
 export const ANEW: Beginning = { lastSeq: 0 };
 
-/** Reads where the one before under its id ended, and makes the unit stand on that: another may be made and end meanwhile. */
+/**
+ * Where the one before under its id ended, and makes the unit stand on that: another may be made and end meanwhile. Few ids have
+ * had one before: that there was none is found out by the writing, and read once that was refused.
+ */
 export async function claimBeginning(unit: Unit, id: string): Promise<Beginning> {
-  const former = await unit.find(ENDED, id);
+  const former = unit.isFirstTry ? undefined : await unit.find(ENDED, id);
   if (former === undefined) {
-    // An insert fails where the id has a live record: this one proves that none has ended since the read. It expires at once,
+    // An insert fails where the id has a live record: this one proves that none has ended. It expires at once,
     // so that only the sweep meets it.
     unit.insert(ENDED, { lastSeq: 0, version: 0 }, { id, expiresAt: unit.now });
     return ANEW;
