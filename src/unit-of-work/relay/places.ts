@@ -14,8 +14,8 @@ const PATIENCE = 100;
 export class Places {
   private taken = 0;
   private readonly waiting: ((isFree: boolean) => void)[] = [];
-  /** Whether the last place was left soon. */
-  private isQuick = false;
+  /** Places that were left soon, in a row: as many as there are, and keys are claimed ahead. */
+  private leftSoon = 0;
   private isClosed = false;
 
   constructor(
@@ -26,7 +26,7 @@ export class Places {
 
   /** How many keys may be claimed. @param held those that the relay has: the ones that are being noted are bounded, too */
   free(held: number): number {
-    const most = this.isQuick ? 2 * this.most : this.most;
+    const most = this.leftSoon >= this.most ? 2 * this.most : this.most;
     return Math.max(0, Math.min(most - this.taken - this.waiting.length, most + this.most - held));
   }
 
@@ -44,7 +44,7 @@ export class Places {
   }
 
   giveBack(since: number): void {
-    this.isQuick = this.clock.monotonic() - since <= SOON;
+    this.leftSoon = this.clock.monotonic() - since <= SOON ? this.leftSoon + 1 : 0;
     const next = this.waiting.shift();
     if (next === undefined) this.taken--;
     else next(true);
@@ -60,7 +60,7 @@ export class Places {
       };
       const giveUp = (): void => {
         // What takes the places now takes them for long.
-        this.isQuick = false;
+        this.leftSoon = 0;
         this.waiting.splice(this.waiting.indexOf(settle), 1);
         settle(false);
       };
