@@ -18,7 +18,6 @@ export interface CallOfHandler extends Pick<DeliveryContext, 'attempt' | 'token'
 
 export class HandlerCall {
   private end!: (fault?: Fault) => void;
-  private readonly ended = new Promise<Fault | undefined>((resolve) => (this.end = resolve));
   private readonly aborting = new LazyAbort((error) => this.end({ error }));
 
   constructor(
@@ -27,12 +26,9 @@ export class HandlerCall {
   ) {}
 
   /** @returns the fault of the delivery, if it has one. A handler that was given up goes on, maybe beside the next call. */
-  async run(): Promise<Fault | undefined> {
-    const { aborting, end } = this;
+  run(): Promise<Fault | undefined> {
+    const { aborting } = this;
     const { handler, message, attempt, token, timeout } = this.call;
-    const timer = this.clock.after(timeout, () =>
-      this.abort(new TimeoutError(`The handler took longer than ${timeout} ms`, { operation: 'relay' })),
-    );
     const context = {
       get signal() {
         return aborting.signal;
@@ -40,16 +36,24 @@ export class HandlerCall {
       attempt,
       token,
     };
-    const handled = (async () => handler(message, context))();
-    handled.then(
-      () => end(),
-      (error: unknown) => end({ error }),
-    );
-    try {
-      return await this.ended;
-    } finally {
-      timer.cancel();
-    }
+    return new Promise((resolve) => {
+      const timer = this.clock.after(timeout, () =>
+        this.abort(new TimeoutError(`The handler took longer than ${timeout} ms`, { operation: 'relay' })),
+      );
+      const end = (fault?: Fault): void => {
+        timer.cancel();
+        resolve(fault);
+      };
+      this.end = end;
+      try {
+        Promise.resolve(handler(message, context)).then(
+          () => end(),
+          (error: unknown) => end({ error }),
+        );
+      } catch (error) {
+        end({ error });
+      }
+    });
   }
 
   abort(reason: StorageError): void {

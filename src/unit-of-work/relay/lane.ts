@@ -94,6 +94,7 @@ export class LaneDelivery {
       if (this.host.isStopping()) return this.release();
       if (!this.lease.isHeld && !(await this.lease.renew())) return false;
       const fault = await this.attempt(message);
+      this.current = undefined;
       if (fault !== undefined) return this.end(message, fault.error);
       this.delivered++;
       this.done.push(message);
@@ -124,7 +125,7 @@ export class LaneDelivery {
   }
 
   /** The fault of the delivery, if it has one. */
-  private async attempt(message: Stored): Promise<Fault | undefined> {
+  private attempt(message: Stored): Promise<Fault | undefined> | Fault {
     const { maxAttempts, timeout, handlers } = this.settings;
     const { attempts: attempt } = this;
     if (attempt > maxAttempts)
@@ -133,11 +134,7 @@ export class LaneDelivery {
     const call = { handler: handlers.get(topic)!, message: readMessage(message), attempt, token, timeout };
     // There before the handler begins: that may stop the relay, which gives it up.
     this.current = new HandlerCall(this.host.clock, call);
-    try {
-      return await this.current.run();
-    } finally {
-      this.current = undefined;
-    }
+    return this.current.run();
   }
 
   /** After a delivery that did not succeed. @returns whether the lane is to be gone on with. */
