@@ -66,7 +66,10 @@ export class ManualClock implements Clock {
   }
 }
 
+/** Databases inside the process hold an answer back to the next turn of the event loop where one has gone on for long. */
+const TURNS = 10;
+
 /** Resolves when everything that was waiting for a resolved promise has gone on. */
-export function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+export async function settled(): Promise<void> {
+  for (let turn = 0; turn < TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
