@@ -23,7 +23,7 @@ import { StopDeadline } from './stop-deadline.js';
 export interface RelayStatus {
   /** `stopped` also when the manager was closed under it. */
   readonly state: 'running' | 'stopping' | 'stopped';
-  /** Keys that it holds: those that are being delivered, have been and are being noted, or are next. At most three times `concurrency`. */
+  /** Keys that it holds: delivered now, delivered and being noted, or next. At most three times `concurrency`. */
   readonly inFlight: number;
   readonly delivered: number;
   readonly failed: number;
@@ -194,7 +194,7 @@ export class Relay extends Handle {
     const wanted = this.due.take(this.backend.claim === undefined ? free : Math.max(free, CHOSEN_FROM));
     const due = wanted.filter(({ id }) => !this.lanes.has(id));
     if (due.length === 0) return !hasLooked || this.due.mayBeMore;
-    const claimed = await this.claim(due, Math.min(free, due.length));
+    const claimed = await this.claim(due, free);
     const isBeaten = claimed.length < Math.min(free, due.length);
     if (!isBeaten) this.due.putBack(due.filter(({ id }) => !claimed.includes(id)));
     else this.due.forget();

@@ -72,6 +72,7 @@ export class LaneDelivery {
   async run(): Promise<void> {
     this.lease.start();
     try {
+      // Where no place is free in time, another relay may have one.
       let isMore = (await this.place.enter()) || (await this.release());
       while (isMore) isMore = await this.deliverSome();
     } finally {
