@@ -236,6 +236,14 @@ export function foreignErrorName(error: unknown): string {
   return typeof shown === 'string' ? shown : typeName(error);
 }
 
+/** Of what a handler of the host's threw, its own words: they are the host's, as is the database that keeps them. As can be stored. */
+export function thrownText(error: unknown): string {
+  const name = foreignErrorName(error);
+  const message: unknown = error instanceof Error ? error.message : error;
+  if (typeof message !== 'string') return name;
+  return message.trim() === '' ? 'failed' : message.slice(0, 1_000).toWellFormed().replaceAll('\0', '\ufffd');
+}
+
 const CONTROL = 'control-statement';
 
 /** A statement began or ended a transaction; what one that it ended had done may have been committed. */
@@ -264,7 +272,8 @@ export function unknownKey(key: string, known: Iterable<string>, options?: Stora
 /** @throws `VALIDATION` for what is no object, or has another key. */
 export function checkKnown(options: unknown, known: ReadonlySet<string>, at = 'options'): void {
   if (options === undefined) return;
-  if (typeof options !== 'object' || options === null) throw invalid(at, options, 'an object');
+  if (typeof options !== 'object' || options === null)
+    throw invalid(at, options, `an object of ${[...known].join(', ')}`);
   for (const key in options) if (!known.has(key)) throw unknownKey(`${at}.${key}`, known);
 }
 

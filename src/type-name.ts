@@ -8,7 +8,7 @@ export function typeName(value: unknown): string {
     case 'number':
       return Number.isNaN(value) ? 'NaN' : Number.isFinite(value) ? 'a number' : 'an infinite number';
     case 'string':
-      return value === '' ? 'an empty string' : 'a string';
+      return value.trim() !== '' ? 'a string' : value === '' ? 'an empty string' : 'a blank string';
     case 'object':
       return constructorName(value);
     case 'undefined':
@@ -21,7 +21,7 @@ export function typeName(value: unknown): string {
 /** What messages say was got where something else was expected: of a number where another was, the number. */
 export function gotName(value: unknown, expected: string): string {
   if (Number.isFinite(value) && /^a (whole )?number\b/.test(expected)) return String(value);
-  if (typeof value === 'string' && value !== '' && /^(one of |')/.test(expected)) return 'another string';
+  if (typeof value === 'string' && value.trim() !== '' && /^(one of |')/.test(expected)) return 'another string';
   return typeName(value);
 }
 

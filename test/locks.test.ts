@@ -73,7 +73,7 @@ describe.each(storageTargets('locks'))('locks on $name', ({ prepare, server, tra
     expect(left).toBeGreaterThan(10_000);
     expect(left).toBeLessThan(30_000);
     expect(await lock.release()).toBe(true);
-    expect(await lock.release()).toBe(true);
+    expect(await lock.release()).toBe(false);
     expect(await theirs.inspect('l')).toBeUndefined();
     await expect(lock.renew()).rejects.toMatchObject({ code: 'LEASE_LOST', details: { reason: 'released' } });
     expect(lock.signal.aborted).toBe(false);

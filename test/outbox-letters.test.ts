@@ -26,7 +26,8 @@ describe.each(storageTargets('letters of the outbox').filter(({ transactions }) 
       const options: RelayOptions = {
         handlers: {
           mail: async ({ key, payload }) => {
-            if (payload === 'poison' && !cured) throw Object.assign(new Error('a secret'), { code: 'E_POISON' });
+            if (payload === 'poison' && !cured)
+              throw Object.assign(new Error('the mail server said no'), { code: 'E_POISON' });
             tally.add(`${key} ${payload as string}`);
           },
         },
@@ -45,7 +46,7 @@ describe.each(storageTargets('letters of the outbox').filter(({ transactions }) 
       const { items, ...pages } = await storage().outbox.list({ state: 'dead' });
       const [letter, ...others] = items;
       expect([others, pages]).toEqual([[], {}]);
-      expect(letter).toMatchObject({ key: 'ann', payload: 'poison', attempts: 3, error: 'E_POISON' });
+      expect(letter).toMatchObject({ key: 'ann', payload: 'poison', attempts: 3, error: 'the mail server said no' });
       expect(letter!.deadAt).toBeInstanceOf(Date);
       cured = true;
       await storage().outbox.retry(letter!);
@@ -105,7 +106,7 @@ describe.each(storageTargets('letters of the outbox').filter(({ transactions }) 
         after = next;
       }
       const waiting = { tenant: 'one', topic: 'mail', key: 'ann', state: 'waiting', attempts: 0 };
-      const dead = { tenant: 'two', topic: 'page', payload: 4, state: 'dead', attempts: 1, error: 'E_NO' };
+      const dead = { tenant: 'two', topic: 'page', payload: 4, state: 'dead', attempts: 1, error: 'no' };
       expect(seen).toMatchObject([waiting, waiting, waiting, { ...dead, deadAt: expect.any(Date) }]);
       expect(seen.map(({ payload }) => payload).sort()).toEqual([1, 2, 3, 4]);
       const ofList = async (options: OutboxListOptions): Promise<unknown[]> =>

@@ -71,9 +71,8 @@ function isAbsent(value: unknown): value is undefined | null | string {
 }
 
 /** Trimmed, not blank, of at most `maxBytes` bytes of UTF-8, without control characters but tab and line ends. */
-export function text(maxBytes = 1_020): Reader<string> {
+export function text(maxBytes = 1_020, expected = `a text of 1 to ${maxBytes} bytes`): Reader<string> {
   return (value, key) => {
-    const expected = `a text of 1 to ${maxBytes} bytes`;
     if (typeof value !== 'string') throw invalid(key, value, expected);
     const trimmed = value.trim();
     if (trimmed === '' || Buffer.byteLength(trimmed) > maxBytes) throw invalid(key, value, expected);
@@ -85,10 +84,11 @@ export function text(maxBytes = 1_020): Reader<string> {
 
 /** As `text`, of characters of any script. */
 export function characters(most: number): Reader<string> {
-  const bounded = text(most * 4);
+  const expected = `a text of 1 to ${most} characters`;
+  const bounded = text(most * 4, expected);
   return (value, key) => {
     const given = bounded(value, key);
-    if ([...given].length > most) throw invalid(key, value, `a text of 1 to ${most} characters`);
+    if ([...given].length > most) throw invalid(key, value, expected);
     return given;
   };
 }

@@ -33,8 +33,11 @@ export function isEventType(type: unknown): boolean {
 
 /** @param stores those whose events are wanted; default: all @throws `VALIDATION` that names `key` */
 export function checkEventTypes(types: unknown, stores: readonly TellingStore[] | undefined, key: string): void {
-  if (!isList(types) || types.length === 0 || !types.every(isEventType))
+  if (!isList(types) || types.length === 0)
     throw invalid(key, types, "types of the stores' events, as ['task.created']");
+  types.forEach((type, i) => {
+    if (!isEventType(type)) throw invalid(`${key}[${i}]`, type, "a type of the stores' events, as 'task.created'");
+  });
   const isTold = (type: unknown): boolean => stores?.includes(storeOf(type)!) !== false;
   if (!types.every(isTold)) throw invalid(key, types, `types of the wanted stores' events: of ${stores!.join(', ')}`);
 }

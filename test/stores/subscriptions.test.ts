@@ -158,14 +158,14 @@ describe('where a database is down', () => {
 });
 
 test.each([
-  ['no type of agents', { types: ['agent.state_savd'] }],
-  ['no type of conversations', { types: ['conversation.mesage'] }],
-  ['of a store that is not wanted', { stores: ['tasks'], types: ['task.created', 'job.created'] }],
-])('a type that can never come is refused: %s', async (_case, options) => {
+  ['no type of agents', { types: ['agent.state_savd'] }, 'options.types[0]'],
+  ['no type of conversations', { types: ['task.created', 'conversation.mesage'] }, 'options.types[1]'],
+  ['of a store that is not wanted', { stores: ['tasks'], types: ['task.created', 'job.created'] }, 'options.types'],
+])('a type that can never come is refused: %s', async (_case, options, key) => {
   await using storage = await openStorage({ databases: { main: 'memory:' }, ...OUTBOX }, { environment: {} });
   await expect(storage.subscribe('board', () => undefined, options as never)).rejects.toMatchObject({
     code: 'VALIDATION',
-    details: { key: 'options.types' },
+    details: { key },
   });
 });
 

@@ -1,5 +1,6 @@
 /** What the job store's callers give, read before any I/O. */
 import {
+  characters,
   choice,
   eventPayload,
   flag,
@@ -69,7 +70,7 @@ const METADATA = withDefault(jsonObject, {});
 const RUN_METADATA = upTo(65_536, METADATA);
 const PAYLOAD = upTo(524_288, optionalJson);
 const STATE = upTo(262_144, json);
-const NAME = text(1_020);
+const NAME = characters(255);
 const DESCRIPTION = text(65_536);
 const LIMIT = integer(1, 10_000);
 const PRIORITY = withDefault(integer(-1_000_000, 1_000_000), 0);
@@ -171,7 +172,11 @@ export const readEnqueued = shape({
   idempotencyKey,
 });
 
-export const readCheckpoint = shape({ stepIndex: integer(0, Number.MAX_SAFE_INTEGER), stepName: NAME, state: STATE });
+export const readCheckpoint = shape({
+  stepIndex: integer(0, Number.MAX_SAFE_INTEGER),
+  stepName: text(1_020),
+  state: STATE,
+});
 export const readCompletion = withDefault(shape({ result: optionalJson }), { result: undefined });
 export const readFailure = shape({ error: text(4_096), retryable: withDefault(flag, true) });
 const names = list(NAME, 100);
@@ -187,14 +192,14 @@ export const LEASE_SECONDS = 60;
 
 export const readClaim = shape({
   ...CALL_MEMBERS,
-  workerId: NAME,
+  workerId: text(1_020),
   limit: withDefault(integer(1, 1_000), 1),
   jobs: (value, key) => (value === undefined ? undefined : readNames(value, key)),
   leaseSeconds: withDefault(seconds(0.001), LEASE_SECONDS),
   now: optional(instant),
 });
 export const readWork = shape({
-  workerId: optional(NAME),
+  workerId: optional(text(1_020)),
   concurrency: withDefault(integer(1, 1_000), 4),
   leaseSeconds: withDefault(seconds(0.3), LEASE_SECONDS),
   poll: withDefault(integer(1, 3_600_000), 1_000),

@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import type { JsonValue } from '../../backends/backend.js';
 import { jsonBytes } from '../../backends/value.js';
-import { foreignErrorName, invalid, isPermanent } from '../../errors.js';
+import { invalid, isPermanent, thrownText } from '../../errors.js';
 import { isPlainObject } from '../../filter/json.js';
 import { json } from '../arguments.js';
 import { readNames } from './arguments.js';
@@ -130,19 +130,10 @@ function readResult(result: unknown): JsonValue {
 
 function failed(cause: unknown): RunEnd & { readonly kind: 'failed' } {
   try {
-    return { kind: 'failed', error: errorText(cause), retryable: !isPermanent(cause), cause };
+    return { kind: 'failed', error: thrownText(cause), retryable: !isPermanent(cause), cause };
   } catch {
     // Its own members throw: nobody who is told of it could read it either.
     const error = 'The handler threw what cannot be read';
     return { kind: 'failed', error, retryable: true, cause: new TypeError(error) };
   }
-}
-
-/** The handler's own words: what it throws is the host's, as is the database that keeps it. */
-function errorText(error: unknown): string {
-  const name = foreignErrorName(error);
-  const message: unknown = error instanceof Error ? error.message : error;
-  if (typeof message !== 'string') return name;
-  // As it can be stored, whatever it quotes.
-  return message.trim() === '' ? 'failed' : message.slice(0, 1_000).toWellFormed().replaceAll('\0', '\ufffd');
 }

@@ -50,7 +50,7 @@ function interval(expression: string, anchor: Date): Next {
     throw invalid(
       'schedule.expression',
       expression,
-      'a number of seconds above 0, or one with s, m, h or d after it, up to ten years',
+      'a whole number of seconds above 0, or one with s, m, h or d after it, up to ten years',
     );
   return (after) => {
     const passed = Math.floor((after.getTime() - anchor.getTime()) / every);

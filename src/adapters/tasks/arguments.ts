@@ -1,5 +1,6 @@
 /** What callers say of tasks, as it is read. */
 import { invalid } from '../../errors.js';
+import { isPlainObject } from '../../filter/json.js';
 import {
   characters,
   choice,
@@ -79,6 +80,8 @@ export type TaskChanges = ReturnType<typeof changesOfTask>;
 
 /** @throws `VALIDATION`, for no changes at all too */
 export const taskChanges: Reader<TaskChanges> = (value, key) => {
+  if (isPlainObject(value) && value['status'] !== undefined)
+    throw invalid(`${key}.status`, value['status'], 'none: a status is changed by transition()');
   const changes = changesOfTask(value, key);
   if (Object.keys(changes).length === 0) throw invalid(key, value, 'at least one change');
   return changes;

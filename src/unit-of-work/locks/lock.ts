@@ -99,7 +99,9 @@ export class HeldLock extends Handle implements Lock {
 
   async release(): Promise<boolean> {
     refuseInsideTransaction(this.host.backend.pool, 'lock.release');
-    return this.giveBack();
+    if (this.releasing === undefined) return this.giveBack();
+    await this.releasing;
+    return false;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -30,11 +30,15 @@ export function toldTo(report: Report): {
 function deadLetter({ message, error }: DeliveryFailure): StorageError {
   const { id, topic, key, tenant } = message;
   const reason = foreignErrorName(error);
-  return new StorageError('INTERNAL', `A message could not be delivered (${topic}): it is a dead letter (${reason})`, {
-    operation: 'deliver',
-    details: { id, topic, key, tenant, dead: true, reason },
-    cause: error,
-  });
+  return new StorageError(
+    'INTERNAL',
+    `A message could not be delivered (${topic}, ${id}): it is a dead letter (${reason}), of which storage.outbox.list() tells more`,
+    {
+      operation: 'deliver',
+      details: { id, topic, key, tenant, dead: true, reason },
+      cause: error,
+    },
+  );
 }
 
 /** A fault of the host's reporting, now or later, must not change what it is told of. */

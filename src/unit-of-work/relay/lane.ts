@@ -1,5 +1,5 @@
 /** One claimed lane: its messages are delivered in order until it is empty, one fails, or the lane is no longer ours. */
-import { foreignErrorName, isStorageError, StorageError } from '../../errors.js';
+import { isStorageError, StorageError, thrownText } from '../../errors.js';
 import type { RecordBackend, Stored, Write, WriteResult } from '../../backends/backend.js';
 import type { OperationContext } from '../../component.js';
 import { acknowledgement } from '../outbox/idempotency.js';
@@ -172,7 +172,7 @@ export class LaneDelivery {
     const kept = passes ? { attempts: Math.min(attempt, maxAttempts >> 1) } : {};
     const dead = !passes && (attempt >= maxAttempts || isPermanent(error));
     await this.lease.stop();
-    const text = isStorageError(error) ? `${error.code}: ${error.message}` : foreignErrorName(error);
+    const text = isStorageError(error) ? `${error.code}: ${error.message}` : thrownText(error);
     const results = await this.acknowledge((context) => {
       const noted = { attempts: attempt, error: text.slice(0, 1_000) };
       const set = dead ? { ...noted, deadAt: context.now.toISOString() } : noted;
