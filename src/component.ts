@@ -112,7 +112,7 @@ export interface Operation {
   readonly usualTimeout?: number;
   /** @param failure what it ended with, where it did not succeed. */
   readonly end: (failure?: unknown) => void;
-  /** Whether nobody is to hear that it failed: it belongs to a run of a transaction's function that is over, and run again. */
+  /** Whether nobody is to hear of its end: the function of the transaction that it is of has ended, and did not await it. */
   readonly isAbandoned?: () => boolean;
 }
 
@@ -177,6 +177,11 @@ export function boundsNow(
   end();
   const { deadline, signal, session } = context;
   return { signal, deadline: options?.timeout === undefined && session === undefined ? Infinity : deadline };
+}
+
+/** Never settles: what awaits it goes on no more, and is collected with it. */
+export function unanswered(): Promise<never> {
+  return new Promise<never>(() => undefined);
 }
 
 /** Milliseconds that a step of a call is given at least: none at all would be no timeout. */

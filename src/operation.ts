@@ -1,6 +1,6 @@
 /** Running one admitted operation, and what those who measure are told of it. */
 import { channel } from 'node:diagnostics_channel';
-import type { BeginOperation, CallOptions, OperationContext } from './component.js';
+import { unanswered, type BeginOperation, type CallOptions, type OperationContext } from './component.js';
 import { isStorageError, reworded, type ErrorCode, type StorageError } from './errors.js';
 
 /** What the channel `quartermaster:operation` publishes when an operation has ended. No ids, values or filters. */
@@ -51,12 +51,11 @@ export async function runAdmitted<R>(
     // The transaction fails by it under the same name.
     const { session } = context;
     if (session !== undefined && session.failure === error) session.failure = failure as StorageError;
-    if (operation.isAbandoned?.() !== true) throw failure;
+    throw failure;
   } finally {
     operation.end(failure);
+    if (operation.isAbandoned?.() === true) await unanswered();
   }
-  // A rejection that nobody awaits would end the process.
-  return new Promise<never>(() => undefined);
 }
 
 /**

@@ -1,10 +1,15 @@
 /** Calls of a transaction that its function does not await: refused, whatever they do before they come to the database. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { execFile } from 'node:child_process';
 import { setTimeout as after } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { defineCollection, openStorage, type StorageError, type Transaction } from '../src/index.js';
 import type { StorageManager } from '../src/manager.js';
 import { storageTargets } from './support/storage-targets.js';
+
+const CHILD = fileURLToPath(new URL('./children/forgetful-transaction.js', import.meta.url));
 
 interface Note {
   n: number;
@@ -50,13 +55,13 @@ const targets = storageTargets('a call that is not awaited').filter(({ transacti
 
 describe.each(targets)('a call that is not awaited on $name', ({ vectors, prepare }) => {
   let storage: StorageManager;
+  let url: string;
   let drop: () => Promise<void>;
   let tenants = 0;
   const fresh = () => storage.tenant(`f${++tenants}`);
   beforeAll(async () => {
-    const prepared = await prepare();
-    drop = prepared.drop;
-    storage = await openStorage({ databases: { main: prepared.url } }, { environment: {} });
+    ({ url, drop } = await prepare());
+    storage = await openStorage({ databases: { main: url } }, { environment: {} });
     await storage.collection(Notes).count();
     await storage.collection(Slow).count();
     if (vectors) await storage.vectors().createCollection({ name: 'docs', dimension: 2 });
@@ -71,48 +76,51 @@ describe.each(targets)('a call that is not awaited on $name', ({ vectors, prepar
     mine: ReturnType<typeof fresh>,
     call: (tx: Transaction) => Promise<unknown>,
     asked?: Promise<void>,
-  ): Promise<{ readonly error: StorageError | undefined; readonly begun: Promise<unknown> }> => {
-    let begun: Promise<unknown> = Promise.resolve();
+  ): Promise<{ readonly error: StorageError | undefined; readonly hasAnswered: () => boolean }> => {
+    let answered = false;
+    const answer = (): void => void (answered = true);
     const error = await mine
       .transaction(async (tx) => {
         await tx.collection(Notes).insert({ n: 1 }, { id: 'a' });
-        begun = call(tx).catch((fault: unknown) => fault);
+        call(tx).then(answer, answer);
         await asked;
       })
       .then(
         () => undefined,
         (fault: StorageError) => fault,
       );
-    return { error, begun };
+    return { error, hasAnswered: () => answered };
   };
 
   test.each(CALLS)('is refused: %s', async (_name, operation, call) => {
     const mine = fresh();
     await mine.collection(Slow).insert({ n: 1 }, { id: 'there' });
-    const { error, begun } = await forgotten(mine, call);
-    await begun;
+    const { error, hasAnswered } = await forgotten(mine, call);
     expect(error).toMatchObject({ code: 'VALIDATION', details: { operations: [operation] } });
     expect(await mine.collection(Notes).count()).toBe(0);
     expect((await mine.collection(Slow).list()).items.map(({ id, value }) => [id, value.n])).toEqual([['there', 1]]);
+    expect(hasAnswered()).toBe(false);
   });
 
-  test('is refused: a message of the outbox, whose own call has no error that nobody would catch', async () => {
+  test('is refused: a message of the outbox', async () => {
     const mine = fresh();
     await storage.prepare([], { stores: ['outbox'] });
-    const { error, begun } = await forgotten(mine, (tx) => tx.outbox.enqueue({ topic: 'mail', key: 'k', payload: 1 }));
+    const { error, hasAnswered } = await forgotten(mine, (tx) =>
+      tx.outbox.enqueue({ topic: 'mail', key: 'k', payload: 1 }),
+    );
     expect(error).toMatchObject({ code: 'VALIDATION', details: { operations: ['enqueue'] } });
-    expect(await begun).toMatchObject({ duplicate: false });
     expect((await storage.outbox.list()).items).toEqual([]);
+    expect(hasAnswered()).toBe(false);
   });
 
   test('is refused: load that waits for its source, which is not waited for', async () => {
     const mine = fresh();
     const { source, asked, goOn } = waitingSource({ id: 'b', value: { n: 2 } });
-    const { error, begun } = await forgotten(mine, (tx) => tx.collection(Notes).load(source), asked);
+    const { error, hasAnswered } = await forgotten(mine, (tx) => tx.collection(Notes).load(source), asked);
     expect(error).toMatchObject({ code: 'VALIDATION', details: { operations: ['load'] } });
     goOn();
-    await begun;
     expect(await mine.collection(Notes).count()).toBe(0);
+    expect(hasAnswered()).toBe(false);
   });
 
   test('another transaction within is refused while such a call is under way', async () => {
@@ -133,10 +141,27 @@ describe.each(targets)('a call that is not awaited on $name', ({ vectors, prepar
     test.each(['upsert', 'load'] as const)('is refused: %s of vectors that waits for its source', async (operation) => {
       const mine = fresh();
       const { source, asked, goOn } = waitingSource({ id: 'b', vector: [1, 0] });
-      const { error, begun } = await forgotten(mine, (tx) => tx.vectors()[operation]('docs', source), asked);
+      const { error, hasAnswered } = await forgotten(mine, (tx) => tx.vectors()[operation]('docs', source), asked);
       expect(error).toMatchObject({ code: 'VALIDATION', details: { operations: [operation] } });
       goOn();
-      await begun;
       expect([await mine.collection(Notes).count(), await mine.vectors().count('docs')]).toEqual([0, 0]);
+      expect(hasAnswered()).toBe(false);
     });
+
+  test('leaves the transaction its own error, and the process alive', async () => {
+    const other = await prepare();
+    try {
+      const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', CHILD, other.url]);
+      expect(JSON.parse(stdout)).toEqual({
+        'throws behind one': ['Error: mine', 0, 0],
+        'throws behind two': ['Error: mine', 0, 0],
+        'fails before those that it would await': ['NOT_FOUND', 0, 0],
+        'fails before a call of several steps': ['NOT_FOUND', 0, 0],
+        'returns before asynchronous functions of its own': ['VALIDATION', 0, 0],
+        'throws behind a part of it': ['Error: mine', 0, 0],
+      });
+    } finally {
+      await other.drop();
+    }
+  });
 });

@@ -60,13 +60,11 @@ describe.each(targets)('on $name', ({ name, server, vectors, prepare }) => {
 
   test('is refused when its function has not awaited what it began', async () => {
     const mine = fresh();
-    const begun: Promise<unknown>[] = [];
     const work = mine.transaction(async (tx) => {
       await tx.collection(Accounts).insert({ balance: 1 }, { id: 'a' });
-      begun.push(tx.collection(Accounts).insert({ balance: 2 }, { id: 'b' }));
+      void tx.collection(Accounts).insert({ balance: 2 }, { id: 'b' });
     });
     expect(await refused(work)).toMatchObject({ code: 'VALIDATION', details: { operations: ['insert'] } });
-    await Promise.all(begun);
     expect(await mine.collection(Accounts).count()).toBe(0);
   });
 

@@ -2,7 +2,14 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { RecordBackend } from '../backends/backend.js';
 import { EARLY, type Clock } from '../clock.js';
-import type { BeginOperation, CallOptions, DuringCall, OperationContext, Session } from '../component.js';
+import {
+  unanswered,
+  type BeginOperation,
+  type CallOptions,
+  type DuringCall,
+  type OperationContext,
+  type Session,
+} from '../component.js';
 import { isStorageError, StorageError, ValidationError } from '../errors.js';
 import type { Isolation, Pool } from '../pools/pool.js';
 import type { Hook } from './hooks.js';
@@ -22,7 +29,7 @@ export interface TransactionDatabase {
 export class TablesMissing extends StorageError {
   constructor(readonly ensure: (context: OperationContext) => Promise<void>) {
     const message =
-      'The tables of a collection are not there yet: this run of the transaction is rolled back, and its function run again once they are (where nobody catches this, a call of the transaction was not awaited)';
+      'The tables of a collection are not there yet: this run of the transaction is rolled back, and its function run again once they are. Whoever catches this has nothing to do; where it is an unhandled rejection, a call of the transaction was not awaited';
     super('UNAVAILABLE', message, { operation: 'transaction', details: { reason: 'tables' } });
   }
 }
@@ -41,6 +48,8 @@ export class Attempt {
   private lacking: TablesMissing | undefined;
   private ended = false;
   private givenUp = false;
+  /** Whether its function has returned or thrown; one that was cut may still be at work. */
+  private hasLeft = false;
   /** Whether its function returned before all of its calls had answered. */
   private isForsaken = false;
   /** Whether its function has returned, so that what fails from then on is the commit. */
@@ -109,8 +118,7 @@ export class Attempt {
 
   /**
    * Ends this run at a call that finds tables missing. The first such call fails at once, each later one a while after: of
-   * several that were begun together, the function meets the first. Once the function has ended, what is left is never
-   * answered: nobody awaits it, and a rejection that nobody awaits ends the process.
+   * several that were begun together, the function meets the first.
    * @param context of the call
    */
   failMissing(ensure: (context: OperationContext) => Promise<void>, context: OperationContext): Promise<never> {
@@ -131,8 +139,11 @@ export class Attempt {
     return this.whole?.markMissing(ensure) ?? (this.lacking ??= new TablesMissing(ensure));
   }
 
-  /** Whether its function has ended, and is run again: nobody awaits its calls any more. */
-  private readonly isAbandoned = (): boolean => this.ended && this.missing !== undefined;
+  /**
+   * Whether its function has left its calls. What has not answered by then never does: nobody awaits it, an error that nobody
+   * awaits ends the process, and what would follow an answer comes too late.
+   */
+  readonly isAbandoned = (): boolean => this.hasLeft;
 
   /** Admits an operation of the transaction. @throws `CLOSED` after its end. */
   readonly begin: BeginOperation = (operation, options) => {
@@ -166,6 +177,7 @@ export class Attempt {
       return await work();
     } finally {
       this.calls.delete(call);
+      if (this.isAbandoned()) await unanswered();
     }
   };
 
@@ -210,12 +222,20 @@ export class Attempt {
   /** Runs the function, and ends. @throws what it throws; as `finish`; `missing` */
   async run<R>(work: (attempt: Attempt) => Promise<R>): Promise<R> {
     try {
-      const value = await running.run(this, () => work(this));
+      const value = await this.call(work);
       await this.finish();
       this.isToCommit = true;
       return value;
     } finally {
       this.end();
+    }
+  }
+
+  private async call<R>(work: (attempt: Attempt) => Promise<R>): Promise<R> {
+    try {
+      return await running.run(this, () => work(this));
+    } finally {
+      this.hasLeft = true;
     }
   }
 

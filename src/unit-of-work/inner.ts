@@ -1,6 +1,6 @@
 /** A transaction within a transaction: what its function did is undone by itself when it throws. */
 import { aborted, within } from '../clock.js';
-import type { OperationContext } from '../component.js';
+import { unanswered, type OperationContext } from '../component.js';
 import { invalid, UnsupportedError, ValidationError } from '../errors.js';
 import type { Attempt, Bounded } from './attempt.js';
 import { compensationFailure, runHooks } from './hooks.js';
@@ -45,6 +45,7 @@ export async function runInner<R>(
   } finally {
     outer.closePart();
     end();
+    if (outer.isAbandoned()) await unanswered();
   }
 }
 
