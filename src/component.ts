@@ -129,6 +129,15 @@ export interface AdmittedCall {
   end(): void;
 }
 
+/** Ends what works by itself. @param time milliseconds that what it has under way may still take */
+export type StopLoop = (time: number) => Promise<void>;
+
+/**
+ * Admits what works by itself, as a worker, until its end is told: a close stops it, waits for that end, and takes what is begun
+ * in its `run` meanwhile. @throws `CLOSED`
+ */
+export type BeginLoop = (stop: StopLoop) => AdmittedCall;
+
 /** Does a call of several steps, which is admitted as one where `admit` is there: outside of transactions. */
 export async function runSteps<R>(
   admit: ((operation: string) => AdmittedCall) | undefined,

@@ -35,7 +35,7 @@ export function startDispatch(parts: OpenParts, targets: DeliveryTargets): void 
     dispatch(library.records(database, []), {
       ...targets,
       report: (error) => parts.report(error),
-      onClosing: (listener) => parts.onClosing(listener),
+      beginLoop: parts.beginLoop,
     });
   }
 }

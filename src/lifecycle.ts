@@ -27,6 +27,11 @@ export interface LifecycleOptions {
   readonly drainTimeout: number;
   /** Told of every change of state; what it throws is ignored. */
   readonly onState?: (state: LifecycleState, error?: StorageError) => void;
+  /**
+   * Told that a close begins, with the milliseconds that what works by itself may still take. What it gives is called when that has
+   * ended, or the deadline has.
+   */
+  readonly onClosing?: (time: number) => () => void;
   /** Told once of a component that is not critical and does not open, until it has. */
   readonly onFault?: (error: StorageError) => void;
 }
@@ -35,6 +40,9 @@ export interface CloseOptions {
   /** Milliseconds that work in flight may still take. Default: `drainTimeout`. */
   readonly deadline?: number | undefined;
 }
+
+/** Milliseconds of a close in which what works by itself gives back what it has not done by then. */
+const GIVING_BACK = 1_000;
 
 /** The operations of one opening. Kept apart from the next one's, so that a late release is not counted there. */
 interface Work {
@@ -88,7 +96,7 @@ export class Lifecycle {
   }
 
   /**
-   * Refuses new work, gives work in flight its deadline, closes the components in the reverse order of their opening.
+   * Refuses new work, ends what works by itself, gives work in flight its deadline, closes the components in the reverse order of their opening.
    * Concurrent calls share one closing; it never hangs, and rejects only wrong options (`VALIDATION`). A component
    * whose close does not settle is abandoned a second after the deadline.
    */
@@ -123,7 +131,8 @@ export class Lifecycle {
    * @throws `CLOSED` unless ready; `UNAVAILABLE` while the component that it is of has not opened.
    */
   begin(component?: string, isStep?: () => boolean): Release {
-    if (this.current !== 'ready' && !(this.isDraining && isStep?.() === true)) throw this.refusal();
+    const isTaken = this.current === 'ready' || (this.isDraining && isStep?.() === true);
+    if (!isTaken) throw this.refusal();
     const refusal = component === undefined ? undefined : this.set!.refusal(component);
     if (refusal !== undefined) throw refusal;
     const work = this.work;
@@ -194,7 +203,10 @@ export class Lifecycle {
     if (this.current === 'ready') {
       this.enter('draining');
       this.isDraining = true;
+      const time = Math.floor(deadline - this.options.clock.monotonic()) - GIVING_BACK;
+      const onDrained = this.options.onClosing?.(Math.max(0, time));
       await this.drain(deadline);
+      onDrained?.();
       this.isDraining = false;
       await this.set?.close(deadline);
     } else if (opening !== undefined) {

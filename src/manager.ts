@@ -21,6 +21,7 @@ import { HealthMonitor, type HealthReport, type Verdict } from './health.js';
 import { Lifecycle, type CloseOptions, type LifecycleState, type Managed } from './lifecycle.js';
 import type { MigrationHost } from './migrations/lock.js';
 import { LIBRARY } from './collection/library.js';
+import { Closing } from './closing.js';
 import { Migrations } from './migrations/migrations.js';
 import { checkMigrateOptions, type SettleOptions } from './migrations/options.js';
 import { hasFunctions, type MigrationStep } from './migrations/steps.js';
@@ -54,6 +55,7 @@ export class StorageManager extends SubscribableStorage {
   readonly #notices = new Notices();
   readonly #events = new EventBus((error) => this.#notices.report(error));
   #parts: OpenParts | undefined;
+  #closing: Closing | undefined;
 
   constructor({ registry, settings, clock = systemClock }: ManagerOptions) {
     super();
@@ -69,6 +71,7 @@ export class StorageManager extends SubscribableStorage {
         if (state === 'ready') this.dispatch(this.#parts!);
         this.#notices.state(state, error);
       },
+      onClosing: (time) => this.#closing!.begin(time),
       onFault: (error) => this.#notices.report(error),
     });
     this.#health = new HealthMonitor({
@@ -89,7 +92,7 @@ export class StorageManager extends SubscribableStorage {
     return this.#lifecycle.open();
   }
 
-  /** Refuses new work, waits for work in flight (default: `lifecycle.drainTimeout`), closes everything. Never hangs. */
+  /** Refuses new work, ends workers and relays, waits for what is in flight (default: `lifecycle.drainTimeout`), closes everything. Never hangs. */
   close(options?: CloseOptions): Promise<void> {
     return this.#lifecycle.close(options);
   }
@@ -162,11 +165,8 @@ export class StorageManager extends SubscribableStorage {
       const place = this.place();
       return place.records(place.database(on), [], LIBRARY.tenant);
     };
-    return new Outbox(
-      hostOf,
-      (listener) => this.onClosing(listener),
-      (error) => this.#notices.report(error),
-    );
+    const report = (error: StorageError): void => this.#notices.report(error);
+    return new Outbox(hostOf, (stop) => this.parts().beginLoop(stop), report);
   }
 
   /** What is too old, or too much, of every tenant's conversations, tasks, jobs and agents: by the settings' group `retention`. */
@@ -175,7 +175,7 @@ export class StorageManager extends SubscribableStorage {
       settings: this.settings,
       of: (store) => this.storeHost(store, LIBRARY.tenant),
       tenant: (id) => this.tenant(id),
-      onClosing: (listener) => this.onClosing(listener),
+      onClosing: (listener) => this.parts().onClosing(listener),
     });
   }
 
@@ -242,14 +242,10 @@ export class StorageManager extends SubscribableStorage {
     return { state: this.state, settings: this.settings };
   }
 
-  private onClosing(listener: () => void): () => void {
-    return this.on('state', (state) => state !== 'ready' && listener());
-  }
-
   private rawClient(language: RawClient['language'], name: string | undefined): unknown {
     const database = this.place().database(name);
     const { name: component, raw } = database.pool;
-    this.#lifecycle.begin(component)();
+    this.#lifecycle.begin(component, () => isStepOf(this.#parts))();
     if (raw?.language === language) return raw.client();
     throw new UnsupportedError(`The database ${database.name} has no ${language} client`, { operation: language });
   }
@@ -273,6 +269,7 @@ export class StorageManager extends SubscribableStorage {
     const { databases, providers, managed } = await composeComponents(settings, this.#registry, this.#clock, (signal) =>
       this.retention.run({ signal }),
     );
+    const closing = (this.#closing = new Closing(this.#clock));
     const parts: OpenParts = {
       databases,
       providers,
@@ -292,7 +289,8 @@ export class StorageManager extends SubscribableStorage {
         throw new StorageError('CLOSED', 'The handle is of an opening that was closed: take a new one of the manager');
       },
       report: (error) => this.#notices.report(error),
-      onClosing: (listener) => this.onClosing(listener),
+      onClosing: (listener) => closing.add(parts, listener),
+      beginLoop: (stop) => closing.beginLoop(parts, stop),
     };
     this.#parts = parts;
     return managed;

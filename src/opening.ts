@@ -2,7 +2,7 @@
 import type { EventBus } from './adapters/events.js';
 import type { StoreName, StoreSettings } from './adapters/settings.js';
 import { aborted, type Clock } from './clock.js';
-import type { CallOptions } from './component.js';
+import type { BeginLoop, CallOptions } from './component.js';
 import type { Database } from './database.js';
 import { invalid, StorageError } from './errors.js';
 import type { VectorProvider } from './vectors/provider.js';
@@ -22,14 +22,15 @@ export interface OpenParts {
   readonly operationTimeout: number;
   readonly clock: Clock;
   /**
-   * Counts one operation of a component in flight.
+   * Counts one operation in flight, of a component or of the whole.
    * @throws `CLOSED` when this opening is over, `UNAVAILABLE` while the component has not opened.
    */
-  admit(component: string): () => void;
+  admit(component?: string): () => void;
   /** Tells what went wrong where no caller waits for it. */
   report(error: StorageError): void;
-  /** Calls back when this opening ends. Gives what ends the listening. */
+  /** Calls back when this opening begins to end, or, where a close waits for the caller, has waited long enough. Gives what ends the listening. */
   onClosing(listener: () => void): () => void;
+  readonly beginLoop: BeginLoop;
 }
 
 /** The same, in which no collection is declared yet: for work on records of a time before this process's declarations. */

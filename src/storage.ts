@@ -197,6 +197,7 @@ export abstract class Storage extends StoreFactory {
       vectors: () => place.vectors(undefined, false),
       vectorsOutside: () => new Placement(parts, tenantOf(), undefined).vectors(undefined, false),
       onClosing: (listener) => parts.onClosing(listener),
+      beginLoop: parts.beginLoop,
       report: (error) => parts.report(error),
     };
   }

@@ -49,7 +49,7 @@ export abstract class SubscribableStorage extends Storage {
     return {
       settings: parts.storeSettings,
       of: (store) => this.storeHost(store, LIBRARY.tenant),
-      onClosing: (listener) => parts.onClosing(listener),
+      beginLoop: parts.beginLoop,
       report: (error) => parts.report(error),
     };
   }

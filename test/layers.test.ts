@@ -148,6 +148,7 @@ const ROOMS: readonly Room[] = [
     files: [
       ...[
         'admission',
+        'closing',
         'manager',
         'opening',
         'placement',

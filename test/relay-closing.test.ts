@@ -50,7 +50,7 @@ for (const target of targets)
           lease: LEASE,
         });
         await begun.until(2);
-        await closing.close();
+        await closing.close({ deadline: 1_000 });
         expect(begun.seen).toEqual([1, 1]);
         expect(await lanes(last)).toEqual([
           [0, true],
@@ -93,7 +93,7 @@ for (const target of targets)
         lease: LEASE,
       });
       await tally.until(2);
-      await closing.close();
+      await closing.close({ deadline: 1_000 });
       expect((await last.outbox.list()).items.map(({ payload }) => payload)).toEqual([2]);
       expect(await lanes(last)).toEqual([[0, true]]);
       await last.close();

@@ -68,7 +68,7 @@ describe('stopping a relay', () => {
     const relay = managers[0]!.outbox.relay({ handlers });
     await enqueueAll(managers[0]!, 'ann', 1);
     await rest();
-    await managers[0]!.close();
+    await managers[0]!.close({ deadline: 0 });
     await rest();
     expect(deliveries[0]!.signal.aborted).toBe(true);
     expect(relay.status().state).toBe('stopped');

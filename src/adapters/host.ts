@@ -3,7 +3,7 @@ import type { RecordSchema } from '../backends/backend.js';
 import type { Collection } from '../collection/collection.js';
 import type { CollectionDefinition } from '../collection/definition.js';
 import type { CollectionHost } from '../collection/host.js';
-import type { CallOptions } from '../component.js';
+import type { BeginLoop, CallOptions } from '../component.js';
 import type { StorageError } from '../errors.js';
 import type { TransactionOutbox } from '../unit-of-work/outbox/enqueue.js';
 import type { VectorStore } from '../vectors/vector-store.js';
@@ -36,8 +36,9 @@ export interface StoreHost extends CollectionHost {
   vectors(): VectorStore;
   /** The same outside of the transaction: for what follows its commit. */
   vectorsOutside(): VectorStore;
-  /** Stops `listener`'s work when the manager closes. Gives what ends the listening. */
+  /** Calls back when the manager closes, or, where that waits for the caller, has waited long enough. Gives what ends the listening. */
   onClosing(listener: () => void): () => void;
+  readonly beginLoop: BeginLoop;
   /** Tells what went wrong where no caller waits for it. */
   report(error: StorageError): void;
 }

@@ -1,7 +1,7 @@
 /** `storage.subscribe`: what the stores tell, delivered at least once, by whichever process is there. */
 import { isList, isPlainObject } from '../filter/json.js';
 import type { CollectionHost } from '../collection/host.js';
-import type { CallOptions } from '../component.js';
+import type { BeginLoop, CallOptions } from '../component.js';
 import { invalid, StorageError, UnsupportedError } from '../errors.js';
 import { Relay, type RelayStatus } from '../unit-of-work/relay.js';
 import {
@@ -50,7 +50,7 @@ export interface SubscriptionsHost {
   readonly settings: StoreSettings;
   /** The reserved tenant's, on the database of a store. */
   of(store: TellingStore): CollectionHost;
-  onClosing(listener: () => void): () => void;
+  readonly beginLoop: BeginLoop;
   report(error: StorageError): void;
 }
 
@@ -130,7 +130,7 @@ export async function subscribe<T extends keyof StoreEvents>(
   }
   return new Subscription(
     name,
-    served.map(({ database, settings }) => new Relay(database, settings, (listener) => host.onClosing(listener))),
+    served.map(({ database, settings }) => new Relay(database, settings, host.beginLoop)),
   );
 }
 

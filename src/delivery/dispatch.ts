@@ -1,6 +1,7 @@
 /** Delivers what transactions left for other databases and for vector services, as long as a manager is open. */
 import type { Clock } from '../clock.js';
 import type { CollectionHost } from '../collection/host.js';
+import type { BeginLoop } from '../component.js';
 import type { StorageError } from '../errors.js';
 import { Relay } from '../unit-of-work/relay.js';
 import { checkRelayOptions, type RelaySettings } from '../unit-of-work/relay/options.js';
@@ -17,7 +18,7 @@ const READ_ONLY = '25006';
 export interface DispatchHost extends DeliveryTargets {
   /** Tells what went wrong where no caller waits for it. */
   report(error: StorageError): void;
-  onClosing(listener: () => void): () => void;
+  readonly beginLoop: BeginLoop;
 }
 
 /**
@@ -34,8 +35,7 @@ export function dispatch(database: CollectionHost, host: DispatchHost): Relay {
     isPermanent: isHopeless,
     isPassing,
   };
-  const onClosing = (listener: () => void): (() => void) => host.onClosing(listener);
-  return new Relay({ ...database, clock: background(database.clock) }, settings, onClosing);
+  return new Relay({ ...database, clock: background(database.clock) }, settings, host.beginLoop);
 }
 
 function background(clock: Clock): Clock {

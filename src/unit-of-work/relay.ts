@@ -3,6 +3,7 @@ import type { RecordBackend, Stored } from '../backends/backend.js';
 import { EARLY, LONGEST_DELAY } from '../clock.js';
 import { groupBy } from '../collection/group-by.js';
 import type { CollectionHost } from '../collection/host.js';
+import type { AdmittedCall, BeginLoop } from '../component.js';
 import { checkKnown, invalid, isStorageError, StorageError } from '../errors.js';
 import { Handle } from '../handle.js';
 import { LoopPause } from './loop-pause.js';
@@ -56,6 +57,7 @@ export class Relay extends Handle {
   private readonly places: Places;
   private readonly settings: RelaySettings;
   private readonly laneHost: LaneHost;
+  private readonly admitted: AdmittedCall;
   private readonly operate: Operate;
   /** Where the claims were admitted, as those who measure know it. */
   private component: string | undefined;
@@ -63,7 +65,7 @@ export class Relay extends Handle {
   private readonly giveUp = new AbortController();
   /** Gives up what the database has not answered. */
   private readonly abandon = new AbortController();
-  private readonly cleanUp: (() => void)[] = [];
+  private readonly unlisten: () => void;
   private readonly loopEnded: Promise<void>;
   private readonly counts = { delivered: 0, failed: 0, dead: 0 };
   private stopping = false;
@@ -77,13 +79,13 @@ export class Relay extends Handle {
   /** Claims in a row that got nothing of what was due. */
   private misses = 0;
 
-  /** @param onClosing calls back when the manager is about to close, until the returned function is called */
   constructor(
     private readonly host: CollectionHost,
     settings: RelaySettings,
-    onClosing: (listener: () => void) => () => void,
+    beginLoop: BeginLoop,
   ) {
     super();
+    this.admitted = beginLoop((time) => this.stop({ deadline: time }));
     this.backend = host.backend;
     this.pauses = new LoopPause(host.clock);
     this.places = new Places(settings.concurrency, host.clock, () => this.pauses.wake());
@@ -110,11 +112,8 @@ export class Relay extends Handle {
       },
       () => this.abandon.abort(UNANSWERED),
     );
-    this.cleanUp.push(
-      onWake(this.backend, () => this.pauses.wake()),
-      onClosing(() => void this.stop({ deadline: 0 })),
-    );
-    this.loopEnded = this.loop();
+    this.unlisten = onWake(this.backend, () => this.pauses.wake());
+    this.loopEnded = this.admitted.run(() => this.loop());
   }
 
   toJSON(): Record<string, unknown> {
@@ -144,7 +143,8 @@ export class Relay extends Handle {
     if (typeof deadline !== 'number' || !(deadline >= 0) || deadline > LONGEST_DELAY)
       throw invalid('deadline', deadline, 'a number of milliseconds, 0 or more');
     this.stopped ??= this.end();
-    this.deadline.in(deadline);
+    // What it gives up is given back as a step of it.
+    this.admitted.run(() => this.deadline.in(deadline));
     return this.stopped;
   }
 
@@ -159,6 +159,7 @@ export class Relay extends Handle {
     await this.loopEnded;
     await Promise.all([...this.lanes.values()].map(({ ended }) => ended));
     this.deadline.end();
+    this.admitted.end();
     this.ended = true;
   }
 
@@ -176,7 +177,7 @@ export class Relay extends Handle {
       }
       if (!more && !this.stopping) await this.pauses.pause(this.delay(failures));
     }
-    this.cleanUp.forEach((undo) => undo());
+    this.unlisten();
   }
 
   /** @returns whether to look again at once. */

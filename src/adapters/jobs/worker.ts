@@ -1,4 +1,5 @@
 /** The loop of a worker: claims runs that are due, handles them side by side, and keeps their leases until they end. */
+import type { AdmittedCall } from '../../component.js';
 import { isStorageError, StorageError, TimeoutError } from '../../errors.js';
 import { LoopPause } from '../../unit-of-work/loop-pause.js';
 import { OngoingFault } from '../../unit-of-work/ongoing-fault.js';
@@ -43,6 +44,7 @@ export class JobWorker {
   private readonly ongoing: OngoingFault;
   private readonly extending: OngoingFault;
   private readonly extension: LeaseExtension;
+  private readonly admitted: AdmittedCall;
 
   constructor(
     private readonly host: StoreHost,
@@ -50,6 +52,7 @@ export class JobWorker {
     private readonly handler: RunHandler,
     private readonly settings: WorkerSettings,
   ) {
+    this.admitted = host.beginLoop((time) => this.stop({ deadline: time }));
     this.pauses = new LoopPause(host.clock);
     this.ongoing = new OngoingFault((error) => host.report(error), 'jobs.work', "A worker's look");
     this.extending = new OngoingFault((error) => host.report(error), 'jobs.work', 'The extension of leases');
@@ -71,8 +74,7 @@ export class JobWorker {
       this.abandon.abort(stopError());
     });
     for (const type of WAKING) this.cleanUp.push(host.events.watch(type, () => this.pauses.wake()));
-    this.cleanUp.push(host.onClosing(() => void this.stop({ deadline: 0 })));
-    this.loopEnded = this.loop();
+    this.loopEnded = this.admitted.run(() => this.loop());
   }
 
   status(): JobWorkerStatus {
@@ -88,7 +90,8 @@ export class JobWorker {
   stop(options: { readonly deadline?: number | undefined } = {}): Promise<void> {
     const { deadline } = readStop(options, 'options');
     this.stopped ??= this.finish();
-    this.deadline.in(deadline);
+    // What it gives up is given back as a step of it.
+    this.admitted.run(() => this.deadline.in(deadline));
     return this.stopped;
   }
 
@@ -107,6 +110,7 @@ export class JobWorker {
     this.deadline.end();
     this.extension.stop();
     this.cleanUp.forEach((undo) => undo());
+    this.admitted.end();
     this.ended = true;
   }
 

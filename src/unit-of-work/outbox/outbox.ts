@@ -4,7 +4,7 @@ import { checkId, checkTenant } from '../../backends/value.js';
 import { all, equals } from '../../collection/conditions.js';
 import { runOperation, type CollectionHost } from '../../collection/host.js';
 import { checkLimit, fetchPage, type Page } from '../../collection/page.js';
-import type { CallOptions, OperationContext } from '../../component.js';
+import type { BeginLoop, CallOptions, OperationContext } from '../../component.js';
 import { checkKnown, invalid, isStorageError, NotFoundError, UnsupportedError } from '../../errors.js';
 import { Handle } from '../../handle.js';
 import { decodeCursor, queryHash } from '../../filter/cursor.js';
@@ -72,7 +72,7 @@ const KEYS = {
 export class Outbox extends Handle {
   constructor(
     private readonly hostOf: (on: string | undefined) => CollectionHost,
-    private readonly onClosing: (listener: () => void) => () => void,
+    private readonly beginLoop: BeginLoop,
     private readonly report: Report,
   ) {
     super();
@@ -92,7 +92,7 @@ export class Outbox extends Handle {
   relay(options: RelayOptions): Relay {
     const settings = checkRelayOptions(options, this.report);
     for (const topic of settings.handlers.keys()) checkOwnTopic(topic, `relay.handlers.${topic}`);
-    return new Relay(this.host(options.on), settings, this.onClosing);
+    return new Relay(this.host(options.on), settings, this.beginLoop);
   }
 
   /** What waits to be delivered, of every tenant: read from the table, for a gauge that is asked every minute or so. */
