@@ -15,6 +15,8 @@ const WORKERS = 8;
 const BATCH = 50;
 /** Beside the first, which warms all of them up. */
 const ROUNDS = 5;
+const MANNERS = ['oneByOne', 'inBatches', 'byWorkers'] as const;
+type Manner = (typeof MANNERS)[number];
 const PEERS = { 'pg-boss': openPgBoss, 'graphile-worker': openGraphileWorker };
 /** What each does beside, since they do not do the same. */
 const KEEPS: Readonly<Record<string, string>> = {
@@ -43,13 +45,11 @@ async function openOurs(url: string): Promise<JobQueue> {
         await jobs.complete(run.id, run.token);
       }
     },
-    together: async (count) => {
-      const workers = Array.from({ length: WORKERS }, () =>
-        jobs.work(() => undefined, { concurrency: BATCH, poll: 50 }),
-      );
-      const done = (): number => workers.reduce((sum, worker) => sum + worker.status().succeeded, 0);
+    byWorkers: async (count, workers, batch) => {
+      const own = Array.from({ length: workers }, () => jobs.work(() => undefined, { concurrency: batch, poll: 50 }));
+      const done = (): number => own.reduce((sum, worker) => sum + worker.status().succeeded, 0);
       while (done() < count) await new Promise((resolve) => setTimeout(resolve, 2));
-      await Promise.all(workers.map((worker) => worker.stop()));
+      await Promise.all(own.map((worker) => worker.stop()));
     },
     close: () => storage.close(),
   };
@@ -65,38 +65,40 @@ export function benchJobs(count = 10_000): Promise<void> {
     for (const [name, open] of Object.entries(PEERS)) {
       const path = resolve(load, name);
       if (path === undefined) console.log(`\n${name} is not there; run: npm ci --ignore-scripts --prefix bench/peers`);
-      else queues.set(name, await open(path, url, WORKERS, BATCH));
+      else queues.set(name, await open(path, url, WORKERS));
     }
     console.log(
-      `\n| ${count} runs, ${WORKERS} workers, us a run | one by one (a fifth of them): best, median | together: best, median | what it keeps |\n|---|---|---|---|`,
+      `\n| ${count} runs, ${WORKERS} workers, us a run: best, median | one by one (a fifth of them) | in batches of ${BATCH} | by its own workers | what it keeps |\n|---|---|---|---|---|`,
     );
-    const times = new Map(
-      [...queues.keys()].map((name) => [name, { oneByOne: [] as number[], together: [] as number[] }]),
-    );
+    const times = new Map([...queues.keys()].map((name) => [name, new Map<Manner, number[]>()]));
     // Every queue in turn, so that what else the machine does falls on all.
     for (let round = 0; round <= ROUNDS; round++)
       for (const [name, queue] of queues)
-        for (const manner of ['oneByOne', 'together'] as const) {
-          const run = queue[manner];
-          if (run === undefined) continue;
+        for (const manner of MANNERS) {
+          if (queue[manner] === undefined) continue;
           // One by one takes long enough with fewer.
           const runs = manner === 'oneByOne' ? Math.ceil(count / 5) : count;
           await queue.fill(runs);
           await client.query('VACUUM ANALYZE');
           const begun = performance.now();
-          if (manner === 'together') await queue.together!(runs);
-          else await Promise.all(Array.from({ length: WORKERS }, (_, i) => queue.oneByOne!(`w${i}`)));
+          await begin(queue, manner, runs);
           const took = ((performance.now() - begun) * 1_000) / runs;
-          if (round > 0) times.get(name)![manner].push(took);
+          if (round > 0) times.get(name)!.set(manner, [...(times.get(name)!.get(manner) ?? []), took]);
         }
-    for (const [name, { oneByOne, together }] of times)
-      console.log(`| ${name} | ${shown(oneByOne)} | ${shown(together)} | ${KEEPS[name]} |`);
+    for (const [name, own] of times)
+      console.log(`| ${name} | ${MANNERS.map((manner) => shown(own.get(manner))).join(' | ')} | ${KEEPS[name]} |`);
     for (const queue of queues.values()) await queue.close();
     await client.end();
   });
 }
 
-function shown(times: readonly number[]): string {
+async function begin(queue: JobQueue, manner: Manner, runs: number): Promise<void> {
+  if (manner === 'inBatches') await queue.inBatches!(WORKERS, BATCH);
+  else if (manner === 'byWorkers') await queue.byWorkers!(runs, WORKERS, BATCH);
+  else await Promise.all(Array.from({ length: WORKERS }, (_, i) => queue.oneByOne!(`w${i}`)));
+}
+
+function shown(times: readonly number[] = []): string {
   return times.length === 0 ? 'it has none' : `${Math.min(...times).toFixed(0)}, ${median(times).toFixed(0)}`;
 }
 

@@ -8,9 +8,9 @@ interface Library {
   readonly run: (options: object) => Promise<{ stop(): Promise<void> }>;
 }
 
-export async function openGraphileWorker(path: string, url: string, workers: number): Promise<JobQueue> {
+export async function openGraphileWorker(path: string, url: string, connections: number): Promise<JobQueue> {
   const { Logger, runMigrations, run } = (await import(path)) as Library;
-  const pgPool = new pg.Pool({ connectionString: url, max: workers + 2 });
+  const pgPool = new pg.Pool({ connectionString: url, max: connections + 2 });
   pgPool.on('error', () => undefined);
   const options = { pgPool, logger: new Logger(() => () => undefined), noHandleSignals: true };
   await runMigrations(options);
@@ -19,7 +19,7 @@ export async function openGraphileWorker(path: string, url: string, workers: num
       const add = `SELECT graphile_worker.add_job('bench', json_build_object('n', n)) FROM generate_series(1, $1) AS n`;
       await pgPool.query(add, [count]);
     },
-    together: async (count) => {
+    byWorkers: async (count, workers) => {
       let done = 0;
       const runner = await run({ ...options, concurrency: workers, taskList: { bench: () => void done++ } });
       while (done < count) await new Promise((resolve) => setTimeout(resolve, 2));

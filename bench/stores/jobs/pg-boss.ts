@@ -1,4 +1,4 @@
-/** pg-boss, by the calls that its own workers are made of. */
+/** pg-boss, by the calls that its workers are made of, and by these: they look again after half a second at the earliest. */
 import type { JobQueue } from './queue.js';
 
 interface Boss {
@@ -8,12 +8,14 @@ interface Boss {
   createQueue(name: string): Promise<void>;
   insert(jobs: readonly object[]): Promise<void>;
   fetch(name: string, options: { batchSize: number }): Promise<{ readonly id: string }[]>;
+  work(name: string, options: object, handler: (jobs: readonly object[]) => Promise<void>): Promise<string>;
+  offWork(options: { id: string }): Promise<void>;
   complete(name: string, ids: readonly string[]): Promise<void>;
 }
 
-export async function openPgBoss(path: string, url: string, workers: number, batch: number): Promise<JobQueue> {
+export async function openPgBoss(path: string, url: string, connections: number): Promise<JobQueue> {
   const { default: PgBoss } = (await import(path)) as { default: new (options: object) => Boss };
-  const boss = new PgBoss({ connectionString: url, max: workers, supervise: false, schedule: false });
+  const boss = new PgBoss({ connectionString: url, max: connections, supervise: false, schedule: false });
   boss.on('error', (error) => console.error(error));
   await boss.start();
   await boss.createQueue('bench');
@@ -33,7 +35,15 @@ export async function openPgBoss(path: string, url: string, workers: number, bat
         await boss.insert(Array.from({ length: Math.min(400, count - i) }, (_, n) => ({ name: 'bench', data: { n } })));
     },
     oneByOne: () => work(1),
-    together: async () => void (await Promise.all(Array.from({ length: workers }, () => work(batch)))),
+    inBatches: async (workers, batch) => void (await Promise.all(Array.from({ length: workers }, () => work(batch)))),
+    byWorkers: async (count, workers, batchSize) => {
+      let done = 0;
+      const settings = { batchSize, pollingIntervalSeconds: 0.5 };
+      const begin = (): Promise<string> => boss.work('bench', settings, async (jobs) => void (done += jobs.length));
+      const ids = await Promise.all(Array.from({ length: workers }, begin));
+      while (done < count) await new Promise((resolve) => setTimeout(resolve, 2));
+      await Promise.all(ids.map((id) => boss.offWork({ id })));
+    },
     close: () => boss.stop({ graceful: false, wait: true }),
   };
 }
